@@ -3,8 +3,9 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -159,6 +160,26 @@ def test_each_mistake_is_named_once_and_in_the_log_of_its_job(study):
 
 # --- runs of their own ----------------------------------------------------------------------
 
+CONFIG, STUDY = "config/config.yaml", ["--configfile", "study.yaml"]
+CORPUS, MODEL = "results/corpora/small.parquet", "data/models/tiny/source.json"
+SITE = "results/tiny/small/attention"
+
+
+def written(name: str, content: bytes) -> Callable[[Project], object]:
+    return lambda project: (project.folder / name).write_bytes(content)
+
+
+def in_file(name: str, change: Callable[[bytes], bytes]) -> Callable[[Project], object]:
+    """Return what changes the content of a file."""
+    return lambda project: written(name, change((project.folder / name).read_bytes()))(project)
+
+
+def before_its_job(command: str) -> Callable[[Project], object]:
+    """Have a command of bash run once the run has begun, before the job that reads the corpus."""
+    # The shell of each job runs this first.
+    text = f'case "$BASH_EXECUTION_STRING" in *prepare_corpus*)\n{command};;\nesac\n'
+    return written("first.sh", text.encode())
+
 
 def several_mistakes(content: bytes) -> bytes:
     lines = content.splitlines()
@@ -168,107 +189,87 @@ def several_mistakes(content: bytes) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
-def in_file(name: str, change: Callable[[bytes], bytes]) -> Callable[[Project], object]:
-    """Return what changes the content of a file."""
-    return lambda project: (project.folder / name).write_bytes(
-        change((project.folder / name).read_bytes())
-    )
-
-
 def mistakes_in_corpora(project: Project) -> None:
-    lines = (project.folder / SMALL["files"][0]).read_text().splitlines()
-    pq.write_table(
-        pa.Table.from_pylist(list(map(json.loads, lines))), project.folder / "data/rows.parquet"
-    )
+    rows = map(json.loads, (project.folder / "data/small.jsonl").read_text().splitlines())
+    pq.write_table(pa.Table.from_pylist(list(rows)), project.folder / "data/rows.parquet")
     in_file("data/small.jsonl", several_mistakes)(project)
     (project.folder / "data/memory.jsonl").symlink_to("/proc/self/mem")
-    memory, rows = (
-        {**SMALL, "files": [f"data/{name}"]} for name in ("memory.jsonl", "rows.parquet")
+    tagger = {"tagger": {"column": "tags"}}
+    project.write_config(
+        corpora={
+            "memory": {**SMALL, "files": ["data/memory.jsonl"]},
+            "rows": {**SMALL, "files": ["data/rows.parquet"], **tagger},
+        }
     )
-    project.write_config(corpora={"memory": memory, "rows": {**rows, "tagger": {"column": "tags"}}})
 
 
-def before_its_job(command: str) -> Callable[[Project], object]:
-    """Have a command of bash run once the run has begun, before the job that reads the corpus."""
-    # The shell of each job runs this first.
-    text = f'case "$BASH_EXECUTION_STRING" in *prepare_corpus*)\n{command};;\nesac\n'
-    return lambda project: (project.folder / "first.sh").write_text(text)
+class Mistake(NamedTuple):
+    """What spoils a project, and how it is run."""
+
+    spoil: Callable[[Project], object] = str  # nothing
+    arguments: Sequence[str] = ()
+    environment: dict[str, str] = {}  # noqa: RUF012
+    mount: str = ""  # what only the run sees
+    of: str = "fresh"
 
 
-CONFIG, CORPUS = "config/config.yaml", "results/corpora/small.parquet"
-MODEL = "data/models/tiny/source.json"
-FITS = "results/tiny/small/attention/notebook/fits.parquet"
-# What spoils a project, and the arguments of snakemake.
+FIRST = {"BASH_ENV": "first.sh"}
+NO_HUB = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "cache"}
+NO_HUB |= {"NO_PROXY": "127.0.0.1,localhost"}
+HUB = {"source": "hub", "repository": "a/b", "revision": "main"}
 RUNS = {
-    "no YAML": (in_file(CONFIG, lambda text: text + b"norms: {drop_first: 1\ninference: {}"),),
-    "several problems of a configuration": (
+    "no YAML": Mistake(in_file(CONFIG, lambda text: text + b"norms: {drop_first: 1\nfigures: {}")),
+    "no YAML in a file of `--configfile`": Mistake(
+        written("study.yaml", b"norms:\n\tdrop_first: 1\n"), ["-n", *STUDY]
+    ),
+    "several problems of a configuration": Mistake(
         lambda project: project.write_config(
             corpora={"small": {"files": ["data/smal.jsonl"]}},
-            regressions={"a/b": {"lags": [0]}},
+            regressions={"a/b": {"lags": [0]}, "comparison": {"lags": [1]}},
             figrues={"formats": ["png"]},
-        ),
+        )
     ),
-    "a bad value of `--config`": (str, "--config", "inference={alpha: 3}"),
-    "a configuration that is missing": (lambda project: (project.folder / CONFIG).unlink(),),
-    "several problems of corpora": (mistakes_in_corpora,),
-    "a file without the right to read it": (
+    "a bad value of `--config`": Mistake(arguments=["--config", "inference={alpha: 3}"]),
+    "a configuration that is missing": Mistake(lambda project: (project.folder / CONFIG).unlink()),
+    "several problems of corpora": Mistake(mistakes_in_corpora),
+    "a file without the right to read it": Mistake(
         lambda project: (project.folder / "data/small.jsonl").chmod(0),
+        mount='set -- setpriv --bounding-set -dac_override,-dac_read_search "$@"',
     ),
-    "a file that is removed before its job reads it": (
-        before_its_job("rm -f data/small.jsonl"),
-        CORPUS,
+    "a file that is removed before its job reads it": Mistake(
+        before_its_job("rm -f data/small.jsonl"), [CORPUS], FIRST
     ),
-    "a hub that is out of reach": (
-        lambda project: project.write_config(
-            models={"tiny": {"source": "hub", "repository": "a/b", "revision": "main"}}
-        ),
-        MODEL,
+    "a hub that is out of reach": Mistake(
+        lambda project: project.write_config(models={"tiny": HUB}), [MODEL], NO_HUB
     ),
-    "a disk that is full while weights are saved": (
-        lambda project: (project.folder / "data/models").mkdir(),
-        MODEL,
+    "a disk that is full while weights are saved": Mistake(
+        arguments=[MODEL],
+        mount="mkdir data/models && mount -t tmpfs -o size=8m tmpfs data/models",
     ),
-    "results that may only be read": (
-        lambda project: (project.folder / "results").mkdir(),
-        CORPUS,
+    "results that may only be read": Mistake(
+        arguments=[CORPUS],
+        mount="mkdir results && mount --bind results results && mount -o remount,bind,ro results",
     ),
-    "a design that is damaged within": (
+    "a design that is damaged within": Mistake(
         in_file(
-            "results/tiny/small/attention/notebook/design/0000.parquet",
+            f"{SITE}/notebook/design/0000.parquet",
             lambda content: content[:9] + bytes(2000) + content[2009:],
         ),
-        FITS,
-    ),
-}
-FIRST = {"BASH_ENV": "first.sh"}
-ENVIRONMENTS = {
-    "a file that is removed before its job reads it": FIRST,
-    "a hub that is out of reach": {
-        **{"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "cache"},
-        "NO_PROXY": "127.0.0.1,localhost",
-    },
-}
-# What only the run sees.
-MOUNTS = {
-    "a file without the right to read it": (
-        'set -- setpriv --bounding-set -dac_override,-dac_read_search "$@"'
-    ),
-    "a disk that is full while weights are saved": "mount -t tmpfs -o size=8m tmpfs data/models",
-    "results that may only be read": (
-        "mount --bind results results && mount -o remount,bind,ro results"
+        [f"{SITE}/notebook/fits.parquet"],
+        of="finished",
     ),
 }
 
 
 @pytest.mark.parametrize("mistake", RUNS)
 def test_a_mistake_prints_its_lines_and_leaves_nothing(mistake, request):
-    spoil, *arguments = RUNS[mistake]
-    project = request.getfixturevalue("finished" if FITS in arguments else "fresh")
-    if mount := MOUNTS.get(mistake, ""):
+    spoil, arguments, environment, mount, of = RUNS[mistake]
+    project = request.getfixturevalue(of)
+    if mount:
         request.getfixturevalue("namespaces")
     spoil(project)
     before = left_by(project)
-    printed = project.fails(*arguments, environment=ENVIRONMENTS.get(mistake), mount=mount)
+    printed = project.fails(*arguments, environment=environment, mount=mount)
     assert "did not complete successfully" not in printed
     found, stated = problems(printed), STATED["runs"][mistake]
     assert list(map(equals, found, stated)) == [True] * max(len(found), len(stated)), printed
@@ -279,10 +280,6 @@ def test_a_mistake_prints_its_lines_and_leaves_nothing(mistake, request):
     assert files <= {"results/provenance.json"}
 
 
-def test_each_run_has_its_lines():
-    assert set(RUNS) == set(STATED["runs"])
-
-
 def test_a_byte_order_mark_and_a_file_that_grows_before_it_is_read_are_no_mistakes(fresh):
     in_file(CONFIG, lambda text: b"\xef\xbb\xbf" + text)(fresh)
     before_its_job("sed -n 's/doc-0/one more/p' data/small.jsonl >> data/small.jsonl")(fresh)
@@ -290,8 +287,6 @@ def test_a_byte_order_mark_and_a_file_that_grows_before_it_is_read_are_no_mistak
 
 
 # --- what snakemake itself prints -----------------------------------------------------------
-
-STUDY = ["--configfile", "study.yaml"]
 
 # What study.yaml holds, if it is there, and the arguments of snakemake.
 SNAKEMAKES_OWN = {
@@ -314,10 +309,3 @@ def test_the_documented_lines_are_those_that_snakemake_prints_itself(mistake: st
     (row,) = [line for line in page.read_text().splitlines() if line.startswith(f"| {mistake} |")]
     assert row.split("`")[-2] in fresh.snakemake("-n", *arguments).stdout
     assert not (fresh.folder / "results").exists()
-
-
-def test_a_file_of_configfile_that_is_no_yaml_is_named_with_its_line(fresh: Project):
-    (fresh.folder / "study.yaml").write_text("norms:\n\tdrop_first: 1\n")
-    _, line = fresh.fails("-n", *STUDY).splitlines()
-    assert line.startswith("study.yaml:2: no YAML at column 1: ")
-    assert line.endswith("; expected spaces in place of a tab")

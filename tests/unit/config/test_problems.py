@@ -264,6 +264,9 @@ models:
   a/b: {source: path, path: mine}  #> models."a/b": the name "a/b" $FOLDER_NAME
   corpora: {source: path, path: mine}
 #> models.corpora: the name 'corpora' is that of a result, expected another
+  s: {source: path, path: ./data/models/s}
+#> models.s.path: 'data/models/s' is where the run puts the model, expected a Hugging Face folder
+#  or a .gguf file elsewhere
   1: {source: path, path: mine}
 #> models[1]: found the name 1, expected text (quotes make it text)
   9223372036854775808: {source: path, path: mine}
@@ -558,6 +561,11 @@ def test_null_turns_a_part_off_and_an_omitted_one_stays_on(null):
 def test_defaults_are_not_shared():
     checked().extraction.sites.append("attention")
     assert checked().extraction.sites == ["attention"]
+
+
+def test_files_and_folders_of_results_are_names_that_are_taken():
+    files = {"answers.txt", "README.md", "provenance.json", "layers_fitted.txt", "explorer.html"}
+    assert files | {"activations", "random_weights.parquet", "sources"} < reserved_names()
 
 
 def test_files_of_expands_globs_in_order_and_once(folder):
