@@ -29,14 +29,22 @@ def test_a_layer_that_cannot_be_fitted_is_reported_and_the_others_are_fitted(fin
     before = finished.results()
     path = finished.folder / NORMS
     norms = pq.read_table(path)
-    pq.write_table(changed(norms, {"layer_01": np.full(len(norms), 2, np.float32)}), path)
+    layer = np.full(len(norms), 2, np.float32)
+    layer[[10, 11]] = 0, np.inf
+    pq.write_table(changed(norms, {"layer_01": layer}), path)
+    dropped = "4 rows dropped for zero or non-finite norms"
     reason = "the outcome is constant"
-    message = f"error: tiny, small, attention, notebook: layer 1 was not fitted: {reason}"
+    told = f"layer 1 was not fitted: {reason} ({dropped})"
+    message = f"error: tiny, small, attention, notebook: {told}"
     assert re.findall("^error:.*", finished.fails(), re.M) == [message]
     findings = (finished.folder / STUDY / "findings.txt").read_text()
-    assert f"  layer 1 was not fitted: {reason}" in findings
+    assert f"  {told}" in findings
     fits = pd.read_csv(finished.folder / STUDY / "fits.csv")
     assert fits["status"].tolist() == ["ok", reason]
+    # Two outcomes, and each is a lag of the two tokens after it: rows 10 to 13.
+    assert fits["n_dropped"].tolist() == [0, 4]
+    log = (finished.folder / "logs/tiny/small/attention/notebook/design/0000.log").read_text()
+    assert f"; layer_01: {dropped}, the first " in log
     old = pd.read_csv(io.BytesIO(before[f"{STUDY.removeprefix('results/')}/fits.csv"]))
     assert fits.loc[0, "r_squared"] == old.loc[0, "r_squared"]
     after = finished.results()

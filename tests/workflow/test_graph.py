@@ -1,14 +1,19 @@
-"""The graph of the jobs of the default run, against a stored list.
+"""The jobs of the default run, against a stored list, and the files that rules and programs name.
 
 A change of the flow shows in the list: delete ``graph.txt``, run this test, read the difference.
 """
 
+import os
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import yaml
 from described import describing
 from planning import plan
+from projects import TOGETHER, environment_of_a_user, ran
+from warm_python import python
 
 from attnlag.figures.settings import ON_REQUEST
 from attnlag.pipeline.outputs import OUTPUTS
@@ -87,3 +92,52 @@ def test_a_deleted_table_is_made_again(to_plan):
     (base / "tiny/small/attention/notebook/influence.parquet").unlink()
     (base / "tiny/small/attention/heads/heads.csv").unlink()
     assert {"fit_regression", "summarize_heads"} <= to_plan.would_run().keys()
+
+
+def linked(source: Path, target: Path) -> None:
+    """Let a file or a folder also have another path."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=os.link)
+    else:
+        os.link(source, target)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Return the bytes of a file, or of those files of a folder that Snakemake has not left."""
+    files = [path] if path.is_file() else filter(Path.is_file, path.rglob("[!.]*"))
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
+def test_every_program_runs_where_only_its_declared_inputs_exist(whole_once, to_plan, tmp_path):
+    """What it makes there has the bytes of the run."""
+    project, jobs = whole_once[0], plan(to_plan.folder, everything=True)
+    one_of_each = {job.rule: job for job in jobs if "scripts/" in (job.command or "")}
+    assert len(one_of_each) > 25
+    problems = []
+    for rule, given, made, command in one_of_each.values():
+        sandbox = tmp_path / rule
+        sandbox.mkdir()
+        for part in ("scripts", "CITATION.cff"):
+            (sandbox / part).symlink_to(project.folder / part)
+        for path in dict.fromkeys(given):
+            linked(project.folder / path, sandbox / path)
+            # The stated exception: the record of a model stands for the files in its folder.
+            if path.endswith("/source.json"):
+                for file in (project.folder / path).parent.iterdir():
+                    if file.name != "source.json":
+                        linked(file, (sandbox / path).with_name(file.name))
+        arguments = shlex.split(command)
+        arguments = arguments[arguments.index("python") + 1 :]
+        arguments[0] = arguments[0].replace("$ATTNLAG", ".")
+        environment = environment_of_a_user()
+        result = ran([python(), *arguments], None, cwd=sandbox, env=environment, **TOGETHER)
+        if result.returncode:
+            problems.append(f"{rule}: {result.stdout[-2000:]}")
+            continue
+        problems += [
+            f"{rule}: {path} differs"
+            for path in made
+            if contents(sandbox / path) != contents(project.folder / path)
+        ]
+    assert not problems, "\n".join(problems)

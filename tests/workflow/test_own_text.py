@@ -1,8 +1,10 @@
-"""The configuration for one text of the user's own, and what a plan says of a change."""
+"""What is the user's own: one text, names that end as those of files do, a file for make."""
 
+import os
 import re
 
-from projects import WORDS, without_figures
+import pytest
+from projects import ROOT, TOGETHER, WORDS, ran, without_figures
 
 # Two windows of the small model, which has a context of 64 tokens.
 TEXT = " ".join(WORDS * 3)
@@ -25,21 +27,29 @@ def test_a_run_on_one_text_ends_in_answers_of_this_text_and_an_explorer(fresh):
     assert explorer.rstrip().endswith("</html>")
 
 
-def test_a_plan_names_the_settings_that_changed(to_plan):
-    to_plan.write_config(inference={"alpha": 0.01})
-    plan = to_plan.run("-n").splitlines()
-    # What comes first is the name of the profile.
-    assert plan[1] == "inference.alpha: 0.05 → 0.01"
-    assert plan[2].endswith(" jobs to run:")
+def test_a_name_may_end_as_a_file_does(fresh):
+    for section in ("models", "corpora", "regressions"):
+        fresh.config[section] = {"reviews.csv": next(iter(fresh.config[section].values()))}
+    fresh.write_config()
+    table = "results/reviews.csv/reviews.csv/attention/reviews.csv/coefficients"
+    assert fresh.would_run()["fit_regression"] == 1
+    fresh.run(f"{table}.csv", f"{table}.parquet")
 
 
-def test_a_plan_names_the_safeguards_that_a_regression_leaves_out(fresh):
-    within = {"lags": [1, 2, 3], "fixed_effects": "document"}
-    fresh.write_config(regressions={"within": within})
-    (line,) = re.findall(r"regressions\..*", fresh.run("-n"))
-    lacking = "{bias_correction: half-panel, covariates: [position]}"
-    assert line == f"regressions.within: without {lacking}, which it has by default"
-    # What is stated is chosen.
-    chosen = {"bias_correction": "none", "covariates": ["position"]}
-    fresh.write_config(regressions={"within": {**within, **chosen}})
-    assert "without" not in fresh.run("-n")
+@pytest.mark.parametrize("target", ["run", "report", "paper"])
+@pytest.mark.parametrize(
+    ("file", "status", "words"),
+    [
+        ("config/models.yaml", 0, " --configfile config/models.yaml"),
+        ("nofile.yaml", 2, "found no file 'nofile.yaml', expected that of a configuration.  Stop."),
+    ],
+)
+def test_make_takes_the_configuration_that_is_asked_for_or_says_why_not(
+    target, file, status, words
+):
+    # The tests may run in make themselves: a make within another says more.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "-n", target, f"CONFIG={file}"]
+    *_, last = lines = ran(command, status, cwd=ROOT, env=outside, **TOGETHER).stdout.splitlines()
+    assert last.endswith(words)
+    assert not status or len(lines) == 1

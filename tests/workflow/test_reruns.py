@@ -6,6 +6,7 @@ list: delete it, run this file, read the difference. The page is generated from 
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -238,6 +239,26 @@ def test_the_command_line_plans_the_same_jobs(to_plan):
     assert to_plan.dry_run("--snakefile", "workflow/Snakefile", *threads) == {}
     to_plan.write_config(inference={"adjust": "none"})
     assert to_plan.dry_run() == to_plan.would_run()
+
+
+def test_a_plan_names_the_settings_that_changed(to_plan):
+    to_plan.write_config(inference={"alpha": 0.01})
+    plan = to_plan.run("-n").splitlines()
+    # What comes first is the name of the profile.
+    assert plan[1] == "inference.alpha: 0.05 → 0.01"
+    assert plan[2].endswith(" jobs to run:")
+
+
+def test_a_plan_names_the_safeguards_that_a_regression_leaves_out(fresh):
+    within = {"lags": [1, 2, 3], "fixed_effects": "document"}
+    fresh.write_config(regressions={"within": within})
+    (line,) = re.findall(r"regressions\..*", fresh.run("-n"))
+    lacking = "{bias_correction: half-panel, covariates: [position]}"
+    assert line == f"regressions.within: without {lacking}, which it has by default"
+    # What is stated is chosen.
+    chosen = {"bias_correction": "none", "covariates": ["position"]}
+    fresh.write_config(regressions={"within": {**within, **chosen}})
+    assert "without" not in fresh.run("-n")
 
 
 def test_after_the_rerun_of_a_change_nothing_is_left_to_do(finished):

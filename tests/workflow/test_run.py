@@ -2,11 +2,14 @@
 
 import json
 import os
+import platform
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 import numpy as np
@@ -15,9 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from declared_files import regressions_in
 from described import undescribed
-from designs import changed
 from planning import plan
-from projects import assert_drawn, environment_of_a_user, without_figures
+from projects import ROOT, TOGETHER, assert_drawn, environment_of_a_user, ran, without_figures
+from warm_python import python
 
 import attnlag
 from attnlag.errors import UserError
@@ -25,6 +28,7 @@ from attnlag.figures import catalogue
 from attnlag.report.explorer import page
 from attnlag.storage.tables import read_provenance
 
+RECORD = "results/provenance.json"
 STUDY = "results/tiny/small/attention/notebook"
 
 TIDY = (
@@ -36,18 +40,15 @@ TIDY = (
 def test_the_explorer_shows_fewer_documents_rather_than_more_bytes(finished_once, monkeypatch):
     project, _ = finished_once
     regressions = regressions_in(project.folder / "results")
-    findings = project.folder / STUDY / "findings.txt"
 
     def size(most: int) -> int:
         monkeypatch.setattr(page, "MOST_BYTES", most)
-        made = page.page(regressions, [findings])
-        return len(made.encode())
+        return len(page.page(regressions, [project.folder / STUDY / "findings.txt"]).encode())
 
     whole, least = size(10**9), size(1)
     # One document stays, whatever it takes.
-    assert least < whole
     middle = (whole + least) // 2
-    assert least <= size(middle) <= middle
+    assert least <= size(middle) <= middle < whole
     assert size(whole) == whole
 
 
@@ -192,6 +193,40 @@ def test_every_parquet_file_states_what_made_it(finished_once):
         assert record["versions"]
         if "corpora" not in path.parts:
             assert record["model"]["digest"] == source["digest"]
+    record = read_provenance(project.folder / STUDY / "coefficients.parquet")
+    assert record.settings("regression")["alpha"] == 0.05
+
+
+def test_no_result_says_where_or_when_it_was_made(finished_once):
+    project, _ = finished_once
+    told = [str(project.folder), str(ROOT), time.strftime("%Y-%m-%d"), time.strftime("%d %b %Y")]
+    told += [name for name in (socket.gethostname(), platform.node()) if len(name) > 5]
+    for name, content in project.results().items():
+        assert not [text for text in told if text.encode() in content], name
+
+
+def test_a_run_leaves_a_record_of_every_file_and_the_check_names_those_that_differ(finished):
+    record = json.loads((finished.folder / RECORD).read_text())
+    results = {f"results/{path}" for path in finished.results()}
+    models = {file for file in record["files"] if file.startswith("data/models/tiny/")}
+    assert {f"data/models/tiny/{name}" for name in ("source.json", "config.json")} <= models
+    assert set(record["files"]) == (results - {RECORD}) | models
+    assert {"data/small.jsonl", "mine/config.json"} <= set(record["inputs"])
+
+    def verify(status):
+        command = [python(), "-m", "attnlag.pipeline.records"]
+        return ran(command, status, cwd=finished.folder, **TOGETHER).stdout.splitlines()
+
+    count = len(record["files"]) + len(record["inputs"])
+    assert verify(0) == [f"{count} files as recorded"]
+    # One is replaced by an older file of the same size.
+    path = finished.folder / "data/small.jsonl"
+    path.write_text(path.read_text().replace("river", "brook"))
+    os.utime(path, (1e9, 1e9))
+    (finished.folder / "mine/config.json").unlink()
+    changed, missing, _ = verify(1)
+    assert changed.startswith("data/small.jsonl: its content has changed: found SHA-256 ")
+    assert missing == "mine/config.json: missing"
 
 
 def test_several_sites_come_from_one_extraction(finished_once, fresh):
@@ -218,20 +253,3 @@ def test_several_sites_come_from_one_extraction(finished_once, fresh):
     assert "tiny/small/figures/notebook/sites_by_layer.png" in several
     record = read_provenance(fresh.folder / "results/tiny/small/mlp/norms/0000.parquet")
     assert record["stages"]["activations"]["site"] == "mlp"
-
-
-def test_zero_norms_are_dropped_and_counted(finished):
-    path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
-    table = pq.read_table(path)
-    norms = table["layer_01"].to_numpy().copy()
-    norms[[10, 11]] = [0, np.inf]
-    pq.write_table(changed(table, {"layer_01": norms}), path)
-    target = f"{STUDY}/fits.parquet"
-    settings = "inference={covariance: nonrobust}"
-    finished.run(target, "--forcerun", "build_design", "--config", settings)
-    fits = pd.read_parquet(finished.folder / STUDY / "fits.parquet")
-    # Two outcomes, and each is a lag of the two tokens after it: rows 10 to 13.
-    assert list(fits["n_dropped"]) == [0, 4]
-    assert fits["n_obs"].diff().iloc[1] == -4
-    log = (finished.folder / "logs/tiny/small/attention/notebook/design/0000.log").read_text()
-    assert "layer_01: 4 rows dropped for zero or non-finite norms" in log
