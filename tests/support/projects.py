@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -159,16 +158,6 @@ class Project:
         from planning import plan, rules_of  # Snakemake's imports take time
 
         return rules_of(plan(self.folder, targets))
-
-    def dry_run(self, *arguments: str) -> dict[str, int]:
-        printed = self.run("-n", *arguments)
-        if "Nothing to be done" in printed:
-            return {}
-        counted = re.findall(r"^ +(\d+)  (\w+)$", printed, re.M)
-        # The format of Snakemake itself, for the workflow of another project.
-        counted += [row[::-1] for row in re.findall(r"^(\w+)\s+(\d+)$", printed, re.M)]
-        left_out = ("all", "default", "total")
-        return {name: int(count) for count, name in counted if name not in left_out}
 
     def copy(self, folder: Path) -> "Project":
         """Return a copy with all files and their times."""

@@ -91,14 +91,11 @@ def test_means_of_directions_are_those_of_the_files_with_both_controls(project, 
 
 def test_the_sum_of_the_heads_is_regressed_like_the_layer(read):
     """The errors and controls are the same: a head is one more row of the same table."""
-    table = read("heads/head_coefficients")
-    assert set(table["part"]) == {"0", "1", "all", "above floor"}
-    sums = table[table["part"] == "all"].set_index(["layer", "term"])
-    layers = read("notebook/coefficients").set_index(["layer", "term"])
-    for column in ("estimate", "std_error", "conf_low", "df", "p_value"):
-        np.testing.assert_allclose(sums[column], layers[column].loc[sums.index], rtol=1e-6)
-    controls = read("notebook/controls").set_index(["layer", "term"])["random_weights"]
-    np.testing.assert_allclose(sums.loc[controls.index, "random_weights"], controls, rtol=1e-6)
+    keys, errors = ["layer", "term"], ["estimate", "std_error", "conf_low", "df", "p_value"]
+    sums = read("heads/head_coefficients").query("part == 'all'").set_index(keys)
+    for table, columns in (("coefficients", errors), ("controls", ["random_weights"])):
+        layers = read(f"notebook/{table}").set_index(keys).loc[sums.index]
+        np.testing.assert_allclose(sums[columns], layers[columns], rtol=1e-6)
     # All sinks are of the traced documents: the first tokens attend to nothing else.
     sinks = read("sinks/0000").query("position == 0")["layer_01"]
     np.testing.assert_allclose(np.stack(sinks.to_list()), 1, rtol=1e-6)

@@ -3,17 +3,14 @@
 The library itself is held against statsmodels and literal definitions in `unit/`.
 """
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from described import undescribed
-from fits import orders_joined
 from in_memory import assert_equal_tables, measured_again
 from projects import SEVERAL
 
 import attnlag
-from attnlag.regression.inference import permutation
 from attnlag.storage import tables
 
 SITE = "results/tiny/small/attention"
@@ -35,23 +32,10 @@ def test_the_library_gives_the_tables_of_the_run(project):
         assert_equal_tables(attnlag.fit(measured, **asked, **regression), project, name)
 
 
-@pytest.mark.parametrize("regression", SEVERAL)
-def test_the_observed_order_among_the_permutations_is_the_same_regression(project, regression):
-    paths = sorted((project.folder / SITE / regression / "permutations").glob("*.parquet"))
-    orders = orders_joined([permutation.read(path) for path in paths])
-    names, estimates = permutation.estimates_of_orders(orders)
-    found = table(project, regression).query("layer == 1").set_index("term")
-    # Orders are compared without correction of bias.
-    column = "uncorrected" if regression == "within" else "estimate"
-    np.testing.assert_allclose(estimates[0, 1], found.loc[names, column], rtol=1e-8, atol=1e-10)
-
-
 def test_texts_name_relative_norms_as_relative(project):
-    folder = project.folder / SITE / "relative"
-    assert "log relative norms" in (folder / "findings.txt").read_text()
-    assert "log relative norm" in (folder / "summary" / "layer_01.txt").read_text()
-    other = (project.folder / SITE / "notebook" / "findings.txt").read_text()
-    assert "relative" not in other
+    for name in ("findings.txt", "summary/layer_01.txt"):
+        assert "log relative norm" in (project.folder / SITE / "relative" / name).read_text()
+        assert "relative" not in (project.folder / SITE / "notebook" / name).read_text()
 
 
 def test_scales_of_random_weights_that_are_the_models_own_are_left_out(project):

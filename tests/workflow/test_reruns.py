@@ -233,20 +233,17 @@ def test_changes_that_run_nothing_run_nothing_together(to_plan):
     assert planned(to_plan) == "nothing"
 
 
-def test_the_command_line_plans_the_same_jobs(to_plan):
+def test_the_command_line_plans_the_same_jobs_and_names_the_settings_that_changed(to_plan):
     """The other Snakefile, which a module names, and a number of threads change nothing."""
-    threads = ("--set-threads", "extract_activations=1")
-    assert to_plan.dry_run("--snakefile", "workflow/Snakefile", *threads) == {}
-    to_plan.write_config(inference={"adjust": "none"})
-    assert to_plan.dry_run() == to_plan.would_run()
-
-
-def test_a_plan_names_the_settings_that_changed(to_plan):
+    others = ("--snakefile", "workflow/Snakefile", "--set-threads", "extract_activations=1")
+    assert "Nothing to be done" in to_plan.run("-n", *others)
     to_plan.write_config(inference={"alpha": 0.01})
-    plan = to_plan.run("-n").splitlines()
     # What comes first is the name of the profile.
-    assert plan[1] == "inference.alpha: 0.05 → 0.01"
-    assert plan[2].endswith(" jobs to run:")
+    _, changed, counted, *jobs = to_plan.run("-n").splitlines()
+    assert changed == "inference.alpha: 0.05 → 0.01"
+    assert counted.endswith(" jobs to run:")
+    counts = (re.fullmatch(r" +(\d+)  (\w+)", line) for line in jobs)
+    assert {job[2]: int(job[1]) for job in counts if job} == to_plan.would_run()
 
 
 def test_a_plan_names_the_safeguards_that_a_regression_leaves_out(fresh):
