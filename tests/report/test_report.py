@@ -36,8 +36,7 @@ def project(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -
         causal={"documents": 6},
     )
     project.run()
-    result = project.snakemake("--report", "results/report.zip")
-    assert result.returncode == 0, result.stdout
+    project.snakemake("--report", "results/report.zip")
     return project
 
 

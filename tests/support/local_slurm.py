@@ -94,13 +94,6 @@ COMMAND = (
 SHARDS = len(NODES) + 1
 
 
-def submit(project: Project, *arguments: str, status: int = 0) -> str:
-    """Run on Slurm, to end with this status; return the printed text."""
-    result = project.snakemake(*arguments)
-    assert result.returncode == status, result.stdout
-    return result.stdout
-
-
 def adapt_profile(project: Project, name: str) -> None:
     """Write the account and the partition into a profile of a project."""
     path = project.folder / "profiles" / name / "profile.yaml"

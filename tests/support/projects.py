@@ -1,6 +1,5 @@
 """Copies of the project with small models, and the real command line."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -8,12 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from warm_python import python
 
@@ -106,21 +104,24 @@ class Project:
         (self.folder / "config" / "config.yaml").write_text(text)
 
     def snakemake(
-        self, *arguments: str, environment: dict[str, str] | None = None, mount: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        """Run snakemake in the project, standard error and output together.
+        self,
+        *arguments: str,
+        status: int = 0,
+        environment: dict[str, str] | None = None,
+        mount: str = "",
+    ) -> str:
+        """Run snakemake to the end, which is to have this status; return the printed text.
 
         ``mount`` is a shell command for mounts that only the run sees.
         """
-        clean = environment_of_a_user()
         # The server has the rights that such a run gives up.
         command = [sys.executable if "setpriv" in mount else python(), "-m", "snakemake"]
         command += arguments
         if mount:
             alone = ["unshare", "--user", "--map-root-user", "--mount"]
             command = [*alone, "sh", "-c", f'{mount} && exec "$@"', "sh", *command]
-        given = {"env": {**clean, **(environment or {})}, "stdin": subprocess.DEVNULL}
-        return ran(command, None, cwd=self.folder, timeout=600, **TOGETHER, **given)
+        given = {"env": environment_of_a_user() | (environment or {}), "stdin": subprocess.DEVNULL}
+        return ran(command, status, cwd=self.folder, timeout=600, **TOGETHER, **given).stdout
 
     def start(self, *arguments: str, interpreter: str = sys.executable) -> subprocess.Popen[bytes]:
         """Start snakemake in a process group of its own; what it prints goes to a file."""
@@ -142,11 +143,8 @@ class Project:
         """The file with what runs have printed that were started."""
         return self.folder / "printed.txt"
 
-    def run(self, *arguments: str, status: int = 0, **options: Any) -> str:
-        """Run to the end, which is to have this status; return the printed text."""
-        result = self.snakemake("--cores", "2", *arguments, **options)
-        assert result.returncode == status, result.stdout
-        return result.stdout
+    def run(self, *arguments: str, **options: Any) -> str:
+        return self.snakemake("--cores", "2", *arguments, **options)
 
     def fails(self, *arguments: str, **options: Any) -> str:
         """Run what is to fail for its user's sake, without a traceback; return the printed text."""
@@ -264,33 +262,10 @@ def write_several(project: Project, shards: int) -> None:
     )
 
 
-# A project after its run, and what the run printed.
-Once = tuple[Project, str]
-
-
-def made_once(
-    name: str, factory: pytest.TempPathFactory, make: Callable[[Path], Once]
-) -> Iterator[Once]:
-    """Yield what is made once for all workers of a test session; hold that no test changes it."""
-    base = factory.getbasetemp()
-    # The folder of a worker is in that of the session.
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, record = base / name, base / f"{name}.json"
-    with (base / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not record.exists():
-            project, printed = make(folder)
-            record.write_text(json.dumps([project.config, printed, state_of(folder)]))
-    config, printed, state = json.loads(record.read_text())
-    yield Project(folder, config), printed
-    assert state_of(folder) == state, f"a test has changed {name}, which others read"
-
-
 def state_of(folder: Path) -> dict[str, list[int]]:
     """Return the size and the time of change of each file below a folder."""
-    files = (path for path in folder.rglob("*") if "__pycache__" not in path.parts)
     return {
         str(path.relative_to(folder)): [path.stat().st_size, path.stat().st_mtime_ns]
-        for path in files
-        if path.is_file()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }

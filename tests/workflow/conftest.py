@@ -1,5 +1,6 @@
 """The real workflow through the real command line, on copies of the project."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,11 +10,10 @@ from pathlib import Path
 import pytest
 from projects import (
     DEFAULTS,
-    Once,
     Project,
-    made_once,
     new_project,
     small_corpus,
+    state_of,
     without_figures,
     write_several,
 )
@@ -27,20 +27,32 @@ def fresh(gpt2: Path, tmp_path: Path) -> Project:
     return new_project(tmp_path / "project", gpt2)
 
 
+# A project after its run, and what the run printed.
+Once = tuple[Project, str]
+
+
 def once(name: str, ask: Callable[[Project, Path], object], *arguments: str) -> Callable:
-    """Return a fixture: a project that was run once for all tests, and what the run printed.
+    """Return a fixture: a project that is run once for all workers, and that no test changes.
 
     ``ask`` states what is asked for, given the folder of a second model.
     """
 
     @pytest.fixture(scope="session")
     def made(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Once]:
-        def make(folder: Path) -> Once:
-            project = new_project(folder, gpt2)
-            ask(project, llama)
-            return project, project.run(*arguments)
-
-        yield from made_once(name, tmp_path_factory, make)
+        base = tmp_path_factory.getbasetemp()
+        # The folder of a worker is in that of the session.
+        base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        folder, record = base / name, base / f"{name}.json"
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not record.exists():
+                project = new_project(folder, gpt2)
+                ask(project, llama)
+                printed = project.run(*arguments)
+                record.write_text(json.dumps([project.config, printed, state_of(folder)]))
+        config, printed, state = json.loads(record.read_text())
+        yield Project(folder, config), printed
+        assert state_of(folder) == state, f"a test has changed {name}, which others read"
 
     return made
 

@@ -208,7 +208,7 @@ class Mistake(NamedTuple):
 
     spoil: Callable[[Project], object] = str  # nothing
     arguments: Sequence[str] = ()
-    environment: dict[str, str] = {}  # noqa: RUF012
+    environment: dict[str, str] | None = None
     mount: str = ""  # what only the run sees
     of: str = "fresh"
 
@@ -307,5 +307,5 @@ def test_the_documented_lines_are_those_that_snakemake_prints_itself(mistake: st
         (fresh.folder / "study.yaml").write_bytes(content)
     page = ROOT / "docs/errors.md"
     (row,) = [line for line in page.read_text().splitlines() if line.startswith(f"| {mistake} |")]
-    assert row.split("`")[-2] in fresh.snakemake("-n", *arguments).stdout
+    assert row.split("`")[-2] in fresh.snakemake("-n", *arguments, status=1)
     assert not (fresh.folder / "results").exists()

@@ -243,7 +243,8 @@ def test_the_command_line_plans_the_same_jobs_and_names_the_settings_that_change
     assert changed == "inference.alpha: 0.05 → 0.01"
     assert counted.endswith(" jobs to run:")
     counts = (re.fullmatch(r" +(\d+)  (\w+)", line) for line in jobs)
-    assert {job[2]: int(job[1]) for job in counts if job} == to_plan.would_run()
+    expected = {**to_plan.would_run(), "default": 1}
+    assert {job[2]: int(job[1]) for job in counts if job} == expected
 
 
 def test_a_plan_names_the_safeguards_that_a_regression_leaves_out(fresh):
