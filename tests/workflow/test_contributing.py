@@ -79,41 +79,41 @@ def extended(gpt2, tmp_path_factory):
     return project
 
 
+@pytest.fixture(scope="module")
+def made(extended):
+    """Return the folder of what was made of the model and the corpus."""
+    return extended.folder / "results/tiny/small"
+
+
 @pytest.fixture
-def read(extended):
-    """Return the function that reads a table of the run by its path."""
-
-    def read(path):
-        file = extended.folder / "results/tiny/small" / path
-        return pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
-
-    return read
+def read(made):
+    """Return the function that reads a table by its path, without its ending."""
+    return lambda path: pd.read_parquet(made / f"{path}.parquet")
 
 
-def test_a_covariate_is_a_term_of_the_design_and_of_permuted_documents(extended, read):
-    design = read("attention/notebook/design/0000.parquet")
+def test_a_covariate_is_a_term_of_the_design_and_of_permuted_documents(made, read):
+    design = read("attention/notebook/design/0000")
     np.testing.assert_array_equal(design["odd_token"], design["token_id"] % 2)
-    assert "odd_token" in set(read("attention/notebook/coefficients.csv")["term"])
-    permuted = "results/tiny/small/attention/notebook/permutations/0000.parquet"
-    terms = read_provenance(extended.folder / permuted)["permutations"]["terms"]
-    assert terms == ["y", "lag_1", "lag_2", "odd_token", "with_e"]
+    assert "odd_token" in set(read("attention/notebook/coefficients")["term"])
+    record = read_provenance(made / "attention/notebook/permutations/0000.parquet")
+    terms = ["y", "lag_1", "lag_2", "odd_token", "with_e"]
+    assert record["permutations"]["terms"] == terms
 
 
-def test_a_covariance_gives_the_errors_of_a_fit(extended, read):
-    table = read("attention/notebook/coefficients.csv")
-    assert set(table["vcov_type"]) == {"cluster-crv0"}
-    assert set(table["df"]) == {7}
-    summary = extended.folder / "results/tiny/small/attention/notebook/summary/layer_00.txt"
+def test_a_covariance_gives_the_errors_of_a_fit(made, read):
+    table = read("attention/notebook/coefficients")
+    assert set(zip(table["vcov_type"], table["df"], strict=True)) == {("cluster-crv0", 7)}
+    summary = made / "attention/notebook/summary/layer_00.txt"
     assert "clustered by document (CRV0)" in summary.read_text()
 
 
 def test_a_property_is_a_column_a_covariate_a_class_and_a_shade(extended, read):
-    tokens = read("token_properties/0000.parquet")
+    tokens = read("token_properties/0000")
     np.testing.assert_array_equal(tokens["with_e"], tokens["text"].str.contains("e"))
-    design = read("attention/notebook/design/0000.parquet")
+    design = read("attention/notebook/design/0000")
     rows = design.merge(tokens, on=KEYS, suffixes=("", "_of_token"))
     np.testing.assert_array_equal(rows["with_e"], rows["with_e_of_token"].astype(float))
-    slopes = read("attention/notebook/classes.csv").query("term == 'lag_1'")
+    slopes = read("attention/notebook/classes").query("term == 'lag_1'")
     assert set(slopes["subset"].astype(str)) == {"all", "false", "true"}
     page = (extended.folder / "results/explorer.html").read_text(encoding="utf-8")
     packed = re.findall(r">\s*(H4sI[^<\s]+)", page)
@@ -124,27 +124,27 @@ def test_a_property_is_a_column_a_covariate_a_class_and_a_shade(extended, read):
 def test_a_site_is_measured_and_regressed(read):
     for layer in ("layer_00", "layer_01"):
         attention, mlp, difference = (
-            np.stack(read(f"{site}/activations/0000.parquet")[layer])
+            np.stack(read(f"{site}/activations/0000")[layer])
             for site in ("attention", "mlp", "difference")
         )
         np.testing.assert_allclose(difference, attention - mlp, atol=1e-6)
-    assert set(read("difference/notebook/coefficients.csv")["site"]) == {"difference"}
+    assert set(read("difference/notebook/coefficients")["site"]) == {"difference"}
 
 
 @pytest.mark.parametrize("site", ["attention", "difference"])
 def test_a_quantity_is_measured_and_regressed(read, site):
-    vectors = read(f"{site}/activations/0000.parquet")
-    found = read(f"{site}/two_before/0000.parquet")
+    vectors = read(f"{site}/activations/0000")
+    found = read(f"{site}/two_before/0000")
     a = np.stack(vectors["layer_01"]).astype(float)
     a /= np.linalg.norm(a, axis=1, keepdims=True)
     expected = np.append([np.nan] * 2, (a[2:] * a[:-2]).sum(1))
     expected[vectors["position"] < 2] = np.nan
     np.testing.assert_allclose(found["layer_01.cosine_two_before"], expected, atol=1e-5)
-    rows = read(f"{site}/two_back/design/0000.parquet").merge(found, on=KEYS).dropna()
+    rows = read(f"{site}/two_back/design/0000").merge(found, on=KEYS).dropna()
     np.testing.assert_array_equal(rows["layer_01.y"], rows["layer_01.cosine_two_before"])
     assert len(rows) > 100
-    assert read(f"{site}/two_back/controls.csv")["random_weights"].notna().all()
-    assert "lag_1" in set(read(f"{site}/two_back/coefficients.csv")["term"])
+    assert read(f"{site}/two_back/controls")["random_weights"].notna().all()
+    assert "lag_1" in set(read(f"{site}/two_back/coefficients")["term"])
 
 
 NOTEBOOK = """
@@ -160,34 +160,32 @@ print(fit.coefficients.query("term == 'lag_1'")["estimate"].tolist())
 """
 
 
+def told_by(project, *arguments):
+    """Return what Python prints in a project's folder, with the library of the project."""
+    environment = {**os.environ, "PYTHONPATH": str(project.folder / "scripts")}
+    return ran([sys.executable, *arguments], cwd=project.folder, env=environment).stdout
+
+
 def test_a_quantity_is_an_outcome_in_a_notebook(extended, read):
-    environment = {**os.environ, "PYTHONPATH": str(extended.folder / "scripts")}
-    done = ran([sys.executable, "-c", NOTEBOOK], cwd=extended.folder, env=environment)
-    table = read("attention/two_back/coefficients.csv").query("term == 'lag_1' & subset == 'all'")
-    found = json.loads(done.stdout.splitlines()[-1])
-    np.testing.assert_allclose(found, table["estimate"], rtol=1e-3)
+    estimates = json.loads(told_by(extended, "-c", NOTEBOOK).splitlines()[-1])
+    table = read("attention/two_back/coefficients").query("term == 'lag_1' & subset == 'all'")
+    np.testing.assert_allclose(estimates, table["estimate"], rtol=1e-3)
 
 
-def test_a_stage_makes_its_output(extended, read):
-    lengths = json.loads((extended.folder / "results/tiny/small/lengths.json").read_text())
-    rows = read("tokens/0000.parquet")["input_ids"]
-    assert lengths == {"mean": pytest.approx(rows.map(len).mean())}
+def test_a_stage_makes_its_output(made, read):
+    mean = read("tokens/0000")["input_ids"].map(len).mean()
+    assert json.loads((made / "lengths.json").read_text()) == {"mean": pytest.approx(mean)}
 
 
 @pytest.mark.parametrize("site", ["attention", "difference"])
-def test_a_figure_is_drawn_for_every_regression(extended, site):
-    folder = extended.folder / "results/tiny/small" / site / "notebook/figures"
-    assert_drawn(folder / "rows_by_layer.png")
+def test_a_figure_is_drawn_for_every_regression(made, site):
+    assert_drawn(made / site / "notebook/figures/rows_by_layer.png")
 
 
 def test_the_generated_documentation_includes_the_additions(extended):
     for page in ("docs", "config", "workflow/schemas"):
         shutil.copytree(ROOT / page, extended.folder / page, dirs_exist_ok=True)
-    environment = {**os.environ, "PYTHONPATH": str(extended.folder / "scripts")}
-    keys, outputs = (
-        ran([sys.executable, "docs/generate.py", page], cwd=extended.folder, env=environment).stdout
-        for page in ("keys", "columns")
-    )
+    keys, outputs = (told_by(extended, "docs/generate.py", page) for page in ("keys", "columns"))
     assert "`rows_by_layer`" in outputs.split("{regression}/figures/` | ")[1].split("\n")[0]
     assert "`mean`: their mean [tokens]" in outputs
     assert "`layer_NN.cosine_two_before`: cosine with the adjustment two tokens before" in outputs
