@@ -565,7 +565,8 @@ def test_defaults_are_not_shared():
 
 def test_files_and_folders_of_results_are_names_that_are_taken():
     files = {"answers.txt", "README.md", "provenance.json", "layers_fitted.txt", "explorer.html"}
-    assert files | {"activations", "random_weights.parquet", "sources"} < reserved_names()
+    tables = {"random_weights.parquet", "claims.csv", "claims.parquet"}
+    assert files | tables | {"activations", "sources"} < reserved_names()
 
 
 def test_files_of_expands_globs_in_order_and_once(folder):
