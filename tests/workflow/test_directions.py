@@ -94,8 +94,8 @@ def test_the_sum_of_the_heads_is_regressed_like_the_layer(read):
     keys, errors = ["layer", "term"], ["estimate", "std_error", "conf_low", "df", "p_value"]
     sums = read("heads/head_coefficients").query("part == 'all'").set_index(keys)
     for table, columns in (("coefficients", errors), ("controls", ["random_weights"])):
-        layers = read(f"notebook/{table}").set_index(keys).loc[sums.index]
-        np.testing.assert_allclose(sums[columns], layers[columns], rtol=1e-6)
+        layers = read(f"notebook/{table}").set_index(keys)[columns]
+        np.testing.assert_allclose(sums.loc[layers.index, columns], layers, rtol=1e-6)
     # All sinks are of the traced documents: the first tokens attend to nothing else.
     sinks = read("sinks/0000").query("position == 0")["layer_01"]
     np.testing.assert_allclose(np.stack(sinks.to_list()), 1, rtol=1e-6)

@@ -47,6 +47,7 @@ def test_a_packed_number_is_within_half_a_step_of_its_value(bits):
 def test_whole_numbers_and_missing_values_are_packed_exactly():
     values = np.array([[1.0, 7, np.nan, 60_000], [0, 0, 1, 1], [4, 4, 4, 4], [np.nan] * 4])
     packed = packing.quantised(values, bits=16)
+    assert packed[1]["low"] == [1, 0, 4, 0]
     for row in range(4):
         np.testing.assert_array_equal(unpacked(packed, row, 4), values[row])
 
