@@ -53,7 +53,8 @@ def measured(
     on which each token counts twice if there are finite interventions.
     """
     finitely = bool(settings.interventions)
-    layers = sampling.selected_sources(settings.sources, len(decoder.blocks)) if finitely else []
+    depth = len(decoder.blocks)
+    layers = sampling.selected_layers(settings.sources, depth, change=True) if finitely else []
     replacements = finite.Replacements(sequences, settings, layers, tags)
     total = sum(map(len, sequences.values())) * (2 if finitely else 1)
     shown = {"desc": f"{decoder.name}: effects", "disable": not progress, "delay": 2}

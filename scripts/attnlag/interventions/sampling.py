@@ -19,18 +19,20 @@ from attnlag.storage.keys import KEYS
 from attnlag.storage.sequences import TokenSequence, keys_of, stored_sequences
 
 
-def selected_layers(selection: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
-    """Return layers of a model: a list, all, or a number of layers spread over depth.
+def selected_layers(
+    selection: int | Sequence[int] | Literal["all"], layers: int, *, change: bool = False
+) -> list[int]:
+    """Return layers of a model to observe or to ``change``: a list, all, or a number of them.
 
-    A given number of layers includes the last layer and divides the depth evenly. It excludes the
-    first layer, which no layer precedes, unless it is the only layer. Raise UserError if the model
-    lacks a listed layer.
+    A number divides the depth evenly. Layers to observe then include the last layer but not the
+    first, which no layer precedes; layers to change exclude the last, which no layer follows. A
+    model of one layer has only that. Raise UserError if the model lacks a listed layer.
     """
     if selection == "all":
         return list(range(layers))
     if isinstance(selection, int):
         parts = max(1, min(selection, layers - 1))
-        return [(layers - 1) * part // parts for part in range(1, parts + 1)]
+        return [(layers - 1) * part // (parts + change) for part in range(1, parts + 1)]
     if absent := [layer for layer in selection if layer >= layers]:
         raise UserError(
             f"layers to intervene on or to observe: found {layer}, expected layers of this model: "
@@ -38,18 +40,6 @@ def selected_layers(selection: int | Sequence[int] | Literal["all"], layers: int
             for layer in absent
         )
     return sorted(selection)
-
-
-def selected_sources(selection: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
-    """Return the layers that finite interventions change.
-
-    A given number of layers divides the depth evenly and excludes the last layer, which no layer
-    follows, unless it is the only layer.
-    """
-    if not isinstance(selection, int):
-        return selected_layers(selection, layers)
-    parts = max(1, min(selection, layers - 1))
-    return [(layers - 1) * part // (parts + 1) for part in range(1, parts + 1)]
 
 
 def beginnings(

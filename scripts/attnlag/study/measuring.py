@@ -84,18 +84,25 @@ class Measurement:
     @property
     def sizes(self) -> dict[str, np.ndarray]:
         """L2 norms of adjustments by site, (layers, tokens), in units of the residual stream."""
-        return {site: np.stack(_layers_of(self.tables["norms", site])) for site in self.sites}
+        return {site: np.stack(layers) for site, layers in self._layers_of("norms").items()}
 
     @property
     def stream(self) -> np.ndarray:
         """L2 norms of the residual stream that each block receives, (layers, tokens)."""
-        return np.stack(_layers_of(self.tables["stream", ""]))
+        return np.stack(self._layers_of("stream")[""])
 
     @property
     def vectors(self) -> dict[str, list[np.ndarray]]:
         """The adjustments by site, (tokens, width) for each layer; empty unless measured."""
-        vectors = {site: rows for (name, site), rows in self.tables.items() if name == "vectors"}
-        return {site: _layers_of(rows) for site, rows in vectors.items()}
+        return self._layers_of("vectors")
+
+    def _layers_of(self, quantity: str) -> dict[str, list[np.ndarray]]:
+        """Return the array of each layer by site, with a row per token."""
+        return {
+            site: [array_of(rows[layer]) for layer in layers_in(rows.schema)]
+            for (name, site), rows in self.tables.items()
+            if name == quantity
+        }
 
     @cached_property
     def norms(self) -> pd.DataFrame:
@@ -389,11 +396,6 @@ def sequences_of(tokens: pd.DataFrame) -> list[TokenSequence]:
     """Return the sequences of tokens, in their order."""
     windows: Any = tokens.groupby(["document", "window"], sort=False)["token_id"]
     return [TokenSequence(name, int(window), ids.to_numpy()) for (name, window), ids in windows]
-
-
-def _layers_of(rows: pa.Table) -> list[np.ndarray]:
-    """Return the columns of layers as arrays, with a row per token."""
-    return [array_of(rows[name]) for name in layers_in(rows.schema)]
 
 
 def occurrences(tokens: pd.DataFrame) -> pa.Table:

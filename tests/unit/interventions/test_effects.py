@@ -64,15 +64,16 @@ def test_a_site_can_be_changed_if_it_is_a_part_of_a_block_or_the_sum_of_its_part
 def test_layers_are_spread_over_depth():
     assert sampling.selected_layers(3, 30) == [9, 19, 29]
     assert sampling.selected_layers("all", 4) == [0, 1, 2, 3]
-    assert sampling.selected_sources(1, 2) == [0]
-    assert sampling.selected_sources(2, 30) == [9, 19]
+    assert sampling.selected_layers(1, 2, change=True) == [0]
+    assert sampling.selected_layers(2, 30, change=True) == [9, 19]
 
 
 @pytest.mark.parametrize("number", [3, 99])
 def test_a_number_of_targets_have_a_layer_before_them_and_sources_one_after_them(number):
     assert sampling.selected_layers(number, 4) == [1, 2, 3]
-    assert sampling.selected_sources(number, 4) == [0, 1, 2]
-    assert sampling.selected_layers(number, 1) == [0] == sampling.selected_sources(number, 1)
+    assert sampling.selected_layers(number, 4, change=True) == [0, 1, 2]
+    for change in (False, True):
+        assert sampling.selected_layers(number, 1, change=change) == [0]
 
 
 def test_parts_of_speech_are_those_of_the_first_tokens_of_each_window(tmp_path):
