@@ -4,7 +4,7 @@ import attnlag.pipeline.program as program
 
 import pandas as pd
 
-from attnlag.report.comparison import claims_findings, comparison_findings
+from attnlag.report.comparison import comparison_findings, replication_findings
 from attnlag.storage import tables, writing
 
 
@@ -14,9 +14,8 @@ def main(job):
     )
     settings = tables.read_provenance(job.input.pairs).settings("regression")
     models = list(coefficients["model"].unique())
-    text = comparison_findings(pairs, settings["equivalence_bound"]) + claims_findings(
-        claims, models
-    )
+    differences = comparison_findings(pairs, settings["equivalence_bound"])
+    text = differences + replication_findings(claims, models)
     writing.write_text(text, job.output.findings)
     program.log.info(f"{job.output.findings}: written")
 

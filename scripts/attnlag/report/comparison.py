@@ -28,13 +28,31 @@ def comparison_findings(pairs: pd.DataFrame, equivalence_bound: float) -> str:
     )
 
 
-def claims_findings(held: pd.DataFrame, models: Sequence[str]) -> str:
-    """Return which claims hold in which of several models."""
+def replication_findings(verdicts: pd.DataFrame, models: Sequence[str]) -> str:
+    """Return what holds in all of several models, in some and in none, given their verdicts.
+
+    Verdicts on other models, which are controls, do not count.
+    """
     if len(models) < 2:
         return ""
+    verdicts = verdicts[verdicts["model"].isin(models)]
+    several_sites = verdicts["site"].nunique() > 1
+    every = f"holds in each of {len(models)} models" + " and each site" * several_sites
+    some, none = "holds in some only", "is shown in none"
     text = ""
-    for regression, rows in held.groupby("regression", sort=False):
-        text += titled(f"what holds in {regression}:", replication.sentences(rows, models))
+    for regression, rows in verdicts.groupby("regression", sort=False):
+        claims: dict[str, list[str]] = {every: [], some: [], none: []}
+        for claim, of_claim in rows.groupby("claim", sort=False):
+            holding = of_claim[of_claim["verdict"] == replication.HOLDS]
+            kind = every if len(holding) == len(of_claim) else some if len(holding) else none
+            unknown = sorted({*rows["model"].astype(str)} - {*of_claim["model"].astype(str)})
+            said = str(claim) + f" (not known in {', '.join(unknown)})" * bool(unknown)
+            if kind == some:
+                where = holding["model"] + (", " + holding["site"] if several_sites else "")
+                said += f" ({'; '.join(where)})"
+            claims[kind].append(said)
+        lines = [f"{kind}: {'; '.join(texts)}" for kind, texts in claims.items() if texts]
+        text += titled(f"what holds in {regression}:", lines)
     return text
 
 

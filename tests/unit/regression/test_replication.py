@@ -9,6 +9,7 @@ from scipy import stats
 from attnlag.regression.beyond import replication
 from attnlag.regression.beyond.comparison import STUDY_KEYS
 from attnlag.regression.settings import Errors
+from attnlag.report.comparison import replication_findings
 
 DOCUMENTS, LAYERS = 40, 6
 NONE = pd.DataFrame()
@@ -80,8 +81,9 @@ def test_the_sentences_say_what_holds_in_every_model_in_some_and_in_none():
     ]
     # The norms of an untrained model may not vary: there is nothing to compare with.
     tables[1] = tables[1][tables[1]["claim"] != replication.TRAINING]
-    found = replication.sentences(pd.concat(tables), ["one", "two"])
-    assert [line.partition(":")[0] for line in found] == [
+    title, *found = replication_findings(pd.concat(tables), ["one", "two"]).splitlines()
+    assert title == "what holds in within:"
+    assert [line.strip().partition(":")[0] for line in found] == [
         *("holds in each of 2 models", "holds in some only", "is shown in none")
     ]
     assert f"{replication.TRAINING} (not known in two)" in found[0]

@@ -1,4 +1,4 @@
-"""Which findings about sizes hold in every model, which in some and which in none.
+"""Verdicts on claims about sizes, model by model: whether each holds, fails or is undecided.
 
 A claim is about the means of coefficients over the layers of one model at one site. Its interval
 comes from what each document adds to these means (CR2), so it includes the choice of the
@@ -6,7 +6,7 @@ documents; models are taken as given. The claim about training has the jackknife
 over the documents of the control, and their degrees of freedom.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -94,29 +94,3 @@ def _training(before: pd.DataFrame) -> list[tuple]:
     if scales.empty or scales[numbers].isna().any(axis=None):
         return []
     return [(TRAINING, *scales.sort_values("conf_low", kind="stable")[numbers].iloc[0])]
-
-
-def sentences(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
-    """Return what holds in all studies, in some and in none, given their verdicts.
-
-    Only these ``models`` count, which excludes controls.
-    """
-    table = table[table["model"].isin(models)]
-    several_sites = table["site"].nunique() > 1
-    scope = f"of {len(models)} models" + " and each site" * several_sites
-    every = f"holds in each {scope}"
-    some = "holds in some only"
-    none = "is shown in none"
-    kinds: dict[str, list[str]] = {every: [], some: [], none: []}
-    for claim, rows in table.groupby("claim", sort=False):
-        text = str(claim)
-        holding = rows[rows["verdict"] == HOLDS]
-        kind = every if len(holding) == len(rows) else some if len(holding) else none
-        unknown = sorted(map(str, set(table["model"]) - set(rows["model"])))
-        if unknown:
-            text += f" (not known in {', '.join(unknown)})"
-        if kind == some:
-            where = holding["model"] + (", " + holding["site"] if several_sites else "")
-            text += f" ({'; '.join(where)})"
-        kinds[kind].append(text)
-    return [f"{kind}: {'; '.join(texts)}" for kind, texts in kinds.items() if texts]
