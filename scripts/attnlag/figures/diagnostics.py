@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import statsmodels.api as sm
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from attnlag.figures import drawing
@@ -43,19 +42,18 @@ def figure(inputs: Inputs) -> CustomFigure:
     sums = residuals.read_sums(inputs.residuals)
     influence = inputs.influence[inputs.influence["term"] == nearest_lag(sums.terms)]
     fits = inputs.fits.set_index("layer").reindex(sums.layers)
-    table = {
+    strip = {
         "kurtosis": fits["kurtosis"],
         "Breusch-Pagan R²": fits["breusch_pagan"] / fits["n_obs"],
         "order left": diagnostics.order_left(sums)[1],
         "largest |influence| (SE)": influence["change_in_se"].abs().groupby(influence.layer).max(),
     }
-    strip, kurtosis = pd.DataFrame(table, index=sums.layers), fits["kurtosis"].median()
-    tails = "heavy" if kurtosis > 3 else "light"
-    claim = f"Residuals have {tails} tails (kurtosis {kurtosis:.1f}, median layer; 3 if normal)"
-    return CustomFigure(
-        claim if np.isfinite(kurtosis) else "No layer was fitted",
-        functools.partial(draw, sums, strip, fits["status"], influence, inputs.layers),
-    )
+    claim, kurtosis = "No layer was fitted", fits["kurtosis"].median()
+    if np.isfinite(kurtosis):
+        tails = "heavy" if kurtosis > 3 else "light"
+        claim = f"Residuals have {tails} tails (kurtosis {kurtosis:.1f}, median layer; 3 if normal)"
+    of_layers = pd.DataFrame(strip, index=sums.layers), fits["status"], influence, inputs.layers
+    return CustomFigure(claim, functools.partial(draw, sums, *of_layers))
 
 
 @style()
@@ -64,8 +62,8 @@ def draw(sums, strip, status, influence, layers, title: str, size: Size = PAGE) 
     shown = drawing.chosen_layers(layers, sums.layers)
     if size is not PAGE or layers is None:
         shown = drawing.evenly_chosen(shown, ROWS[size.name])
-    place_of = {layer: sums.layers.index(layer) for layer in shown}
-    darkest = max(1, *(int(sums.fitted_histogram[place].max()) for place in place_of.values()))
+    places = [sums.layers.index(layer) for layer in shown]
+    darkest = max(1, *(int(sums.fitted_histogram[place].max()) for place in places))
     note = (
         "Above: all layers; those below are orange. Residuals and fitted values are in standard "
         "deviations (SD) of their layer. Breusch-Pagan R²: share of the variance of squared "
@@ -85,22 +83,23 @@ def draw(sums, strip, status, influence, layers, title: str, size: Size = PAGE) 
         axes.plot(values[shown], "o", markersize=5, color=drawing.LINE)
         axes.set(title=name, ylabel="")
         drawing.label_layers(axes, sums.layers)
-    ordered = diagnostics.autocorrelation(sums).groupby("layer")
-    for row, (layer, place) in zip(grid[1:], place_of.items(), strict=True):
+    order = diagnostics.autocorrelation(sums).set_index("layer")
+    for row, layer, place in zip(grid[1:], shown, places, strict=True):
         row[0].set_title(f"layer {layer}", loc="left", weight="bold")
         if status[layer] == "ok":
-            _draw_residuals(row[0], row[1], sums, place, darkest)
-            _draw_order(row[2], ordered.get_group(layer))
-            _draw_influence(row[3], influence[influence["layer"] == layer])
-            continue
-        reason = textwrap.fill(f"not fitted: {status[layer]}", 24)
-        row[0].text(0.5, 0.5, reason, transform=row[0].transAxes, ha="center", va="center")
+            of_documents = influence[influence["layer"] == layer]
+            _draw_layer(row, sums, place, darkest, order.loc[layer], of_documents)
+        else:
+            reason = textwrap.fill(f"not fitted: {status[layer]}", 24)
+            row[0].text(0.5, 0.5, reason, transform=row[0].transAxes, ha="center", va="center")
     sns.despine(figure)
     return figure
 
 
-def _draw_residuals(normal: Axes, fitted: Axes, sums, place: int, darkest: int) -> None:
-    """Draw residuals against the normal distribution, up to ten SD, and against fitted values."""
+def _draw_layer(panels, sums, place: int, darkest: int, order, influence) -> None:
+    """Draw the residuals of a layer in three ways, and the documents of most influence."""
+    normal, fitted, lagged, documents = panels
+    # Against the normal distribution, up to ten SD.
     edges, counts = residuals.RESIDUAL_EDGES, sums.histogram[place]
     values = np.repeat(np.append(edges, edges[-1]), counts)
     values = values[:: max(1, len(values) // MOST_POINTS)]
@@ -114,22 +113,15 @@ def _draw_residuals(normal: Axes, fitted: Axes, sums, place: int, darkest: int) 
     means = joint @ np.concatenate([edges[:1], middles, edges[-1:]]) / np.maximum(rows, 1)
     fitted.plot(middles, np.where(rows >= FEWEST_IN_MEAN, means, np.nan), color=drawing.LINE)
     fitted.set(xlabel="fitted value (SD)", ylabel="residual (SD)")
-
-
-def _draw_order(axes: Axes, table: pd.DataFrame) -> None:
-    limit = 1.96 / np.sqrt(table["pairs"].where(table["pairs"] > 0))
+    limit = 1.96 / np.sqrt(order["pairs"].where(order["pairs"] > 0))
     for side in (limit, -limit):
-        axes.plot(table["lag"], side, **DASHED)
-    axes.stem(table["lag"], table["autocorrelation"], basefmt=" ", markerfmt=".")
-    axes.set(xlabel="lag (tokens)", ylabel="autocorrelation")
-
-
-def _draw_influence(axes: Axes, table: pd.DataFrame) -> None:
-    most = table.sort_values("change_in_se", key=lambda c: -c.abs(), kind="stable")
-    most = most.head(MOST_INFLUENTIAL)
-    axes.barh(range(len(most)), most["change_in_se"], color=PALETTE[0])
+        lagged.plot(order["lag"], side, **DASHED)
+    lagged.stem(order["lag"], order["autocorrelation"], basefmt=" ", markerfmt=".")
+    lagged.set(xlabel="lag (tokens)", ylabel="autocorrelation")
+    most = influence.loc[influence["change_in_se"].abs().nlargest(MOST_INFLUENTIAL).index]
+    documents.barh(range(len(most)), most["change_in_se"], color=PALETTE[0])
     # Names that are cut off may be equal.
-    axes.set_yticks(range(len(most)), [shortened(name, 16) for name in most["document"]])
-    axes.invert_yaxis()
-    axes.axvline(0, color=GREY, linewidth=0.8)
-    axes.set_xlabel("influence (SE)")
+    documents.set_yticks(range(len(most)), [shortened(name, 16) for name in most["document"]])
+    documents.invert_yaxis()
+    documents.axvline(0, color=GREY, linewidth=0.8)
+    documents.set_xlabel("influence (SE)")
