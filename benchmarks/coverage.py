@@ -35,7 +35,7 @@ from attnlag.regression.design import properties
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import Moments, full
+from attnlag.regression.estimation.moments import Moments, unpacked
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, controls, permutation
 from attnlag.regression.settings import (
@@ -133,7 +133,7 @@ def moments_of(products: np.ndarray, terms: Sequence[str]) -> list[Moments]:
             terms=list(terms),
             clusters=names,
             centre=np.zeros(p),
-            s=full(products[:, :, layer].swapaxes(0, 1), p),
+            s=unpacked(products[:, :, layer].swapaxes(0, 1), p),
             documents=len(names),
         )
         for layer in range(products.shape[2])

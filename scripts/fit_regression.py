@@ -8,6 +8,7 @@ import attnlag.pipeline.program as program
 
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
+from attnlag.regression.design.design import Formula
 from attnlag.regression.inference import controls, fitting, groups, permutation
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
@@ -18,10 +19,11 @@ PACKAGES = ("numpy", "scipy", "statsmodels")
 def main(job):
     group_of = group_by_document(job.input.corpus)
     untrained = []
-    if job.input.random_weights:
-        norms, stream = job.input.random_weights, job.input.random_weights_stream
-        formula = controls.formula_of(job.settings.control_design, vars(job.input), norms[0])
-        untrained = controls.untrained(formula, norms, stream)
+    if norms := job.input.random_weights:
+        # A few documents of all shards.
+        documents = tables.document_names(norms[0])
+        formula = Formula.read(job.settings.control_design, vars(job.input), documents)
+        untrained = controls.untrained(formula, norms, job.input.random_weights_stream)
     fitted = fitting.fit_regression(
         job.input.crossproducts,
         job.input.design,
@@ -53,8 +55,8 @@ def main(job):
     record["residuals"] = sums.facts()
     tables.write_table(sums.to_table(layer=sums.layers), job.output.residuals, record)
     layers = counted(len(fitted.layers), "layer")
-    fitted_groups = counted(len(groups.fitted_groups(fitted.groups)[0]), "group")
-    program.log.info(f"{name}: fitted {layers}, and {fitted_groups}")
+    fitted_groups = fitted.groups.dropna(subset="estimate")["subset"].nunique()
+    program.log.info(f"{name}: fitted {layers}, and {counted(fitted_groups, 'group')}")
 
 
 if __name__ == "__main__":

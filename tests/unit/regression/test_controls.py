@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from designs import FACTS, changed, corpus_of, design_of
-from fits import fit_settings, fitted, sums_of
+from fits import fit_settings, fitted, moments_of, sums_of
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -38,9 +38,9 @@ def written(folder, table, scale, **facts):
 
 def controlled(paths, trained, **settings):
     """Return the coefficients of the files of scales, and the comparison of scales."""
-    trained = trained if isinstance(trained, list) else controls.moments_of(trained, FORMULA)
+    layers = moments_of(design_of(pq.read_table(trained), FORMULA.settings), halves=True)
     untrained = controls.untrained(FORMULA, paths)
-    return controls.random_weights(untrained, fit_settings(**settings), trained)
+    return controls.random_weights(untrained, fit_settings(**settings), layers)
 
 
 def fits_of(norms, documents, **options):
@@ -62,10 +62,8 @@ def test_both_models_are_fitted_to_the_documents_of_the_control_without_correcti
     some = [f"d{i}" for i in range(5)]
     other = corpus_of(dynamics=(0.3, 0.2), documents=12, tokens=25, seed=7)
     control = written(tmp_path, other.filter(pc.field("document").isin(some)), "by-depth")
-    batches, layers = pq.read_table(norms).to_batches(), ["layer_00", "layer_01"]
-    trained = controls.moments_of_batches(batches, layers, FORMULA, True)
     options = {"fixed_effects": effects, "bias_correction": correction}
-    found, _ = controlled([control], trained, **options)
+    found, _ = controlled([control], norms, **options)
     assert set(found["random_weights_documents"]) == {5}
     for column, path in (("random_weights", control), ("trained", norms)):
         for layer, fit in enumerate(fits_of(path, some, effects=effects == "document")):

@@ -20,8 +20,8 @@ from attnlag.quantities import head_shares
 from attnlag.quantities.columns import KEYS, layer_name, layer_number, layers_in
 from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.quantities.traced_tables import WRITTEN
-from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import merging, moments, samples
+from attnlag.regression.design.design import Counts, Formula, designs
+from attnlag.regression.estimation import crossproducts, merging, moments, samples
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, TermSums
 from attnlag.regression.estimation.regress import LayerFit
@@ -107,7 +107,9 @@ def _moments(norms: pa.Table, formula: Formula, halves: bool = False) -> list[Mo
     """Return the moments of a table of norms: the keys, then a column for each part."""
     layers = layers_in(norms.schema)
     batches = tables.whole_documents(norms.to_batches())
-    return controls.moments_of_batches(batches, layers, formula, halves)
+    rows, cells = designs(batches, formula, Counts()), crossproducts.Cells(halves)
+    of_logs = formula.outcome.logarithm
+    return crossproducts.of_rows(rows, formula.schema(layers), cells, of_logs=of_logs)
 
 
 def _fitted(
@@ -198,7 +200,8 @@ def of_files(
         shards.append(HeadNorms(*paths, formula))
     random = None
     if files["random_weights"]:
-        formula = controls.formula_of(settings.design, files, files["random_weights"])
+        documents_of_control = tables.document_names(files["random_weights"])
+        formula = Formula.read(settings.design, files, documents_of_control)
         random = HeadNorms(files["random_weights"], files["random_weights_norms"], formula)
     return of_heads(shards, settings, random=random, group_of=group_of)
 

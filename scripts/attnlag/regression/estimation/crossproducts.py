@@ -17,7 +17,7 @@ from attnlag.quantities.columns import layer_name
 from attnlag.quantities.norms import in_batches
 from attnlag.regression.design import design
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation.moments import Moments, full, in_bins, joined, of_clusters
+from attnlag.regression.estimation.moments import Moments, in_bins, joined, of_clusters, unpacked
 from attnlag.storage import tables
 
 # Largest number of documents that are written at once, and of bytes that are written or read.
@@ -148,7 +148,7 @@ def _layer(
     **fields: Any,
 ) -> Moments:
     """Return the moments of a layer from packed ones, (clusters, cells, packed)."""
-    s = full(np.ascontiguousarray(packed.swapaxes(0, 1)), 1 + len(terms))
+    s = unpacked(np.ascontiguousarray(packed.swapaxes(0, 1)), 1 + len(terms))
     return of_clusters(Moments(layer, terms, names, centre, s, 0, **fields), names, s)
 
 

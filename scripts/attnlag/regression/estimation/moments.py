@@ -224,7 +224,7 @@ def in_bins(blocks: Callable[[], Iterator[Moments]], bins: int, like: Moments) -
     return replace(like, clusters=names, s=s, documents=documents, blocks=blocks)
 
 
-def full(packed: np.ndarray, p: int) -> np.ndarray:
+def unpacked(packed: np.ndarray, p: int) -> np.ndarray:
     """Return symmetric matrices, (…, p, p), from their upper triangles, row by row."""
     upper = np.zeros((p, p), dtype=np.intp)
     upper[np.triu_indices(p)] = np.arange(p * (p + 1) // 2)

@@ -10,14 +10,13 @@ so that the halves of a document differ, and a half-panel jackknife extrapolates
 is compared with the trained model on the same documents, without correction too.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import special
 
@@ -28,38 +27,9 @@ from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import bootstrap
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
+from attnlag.regression.settings import HeadsSettings, RegressionSettings
 from attnlag.regression.terms import is_lag, is_lead
 from attnlag.storage import tables
-
-
-def formula_of(design: DesignSettings, files: Mapping[str, Any], norms: Path) -> Formula:
-    """Return the formula of a control, given its norms: a few documents of all shards.
-
-    ``files`` are what covariates need, as in `Formula.read`.
-    """
-    return Formula.read(design, files, tables.document_names(norms))
-
-
-def moments_of(norms: Path, formula: Formula, stream: Path | None = None) -> list[Moments]:
-    """Return the moments of a file of norms; relative norms need those of the stream too."""
-    layers = list(formula.outcome.columns(pq.read_schema(norms).names))
-    progress = "design of random weights"
-    batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, progress)
-    return moments_of_batches(batches, layers, formula)
-
-
-def moments_of_batches(
-    batches: Iterable[pa.RecordBatch],
-    layers: Sequence[str],
-    formula: Formula,
-    halves: bool = False,
-) -> list[Moments]:
-    """Return the moments of the design of batches of norms or of another outcome."""
-    rows, of_logs = designs(batches, formula, Counts()), formula.outcome.logarithm
-    cells = crossproducts.Cells(halves)
-    return crossproducts.of_rows(rows, formula.schema(layers), cells, of_logs=of_logs)
-
 
 # How weights were drawn at one scale, and the moments of each layer with these.
 Drawn = tuple[Mapping[str, Any], list[Moments]]
@@ -116,11 +86,18 @@ def untrained(formula: Formula, norms: Sequence[Path], streams: Sequence[Path] =
 
     All scales have the same documents. Relative norms need the streams at the same tokens.
     """
-    files = zip(norms, streams or repeat(None), strict=False)
-    return [
-        (tables.read_provenance(path)["draw"], moments_of(path, formula, stream))
-        for path, stream in files
-    ]
+    drawn = []
+    for path, stream in zip(norms, streams or repeat(None), strict=False):
+        outcome = formula.outcome
+        layers = list(outcome.columns(pq.read_schema(path).names))
+        progress = "design of random weights"
+        batches = in_batches(outcome, path, stream, tables.ROWS_AT_ONCE, progress)
+        rows, cells = designs(batches, formula, Counts()), crossproducts.Cells()
+        moments = crossproducts.of_rows(
+            rows, formula.schema(layers), cells, of_logs=outcome.logarithm
+        )
+        drawn.append((tables.read_provenance(path)["draw"], moments))
+    return drawn
 
 
 def random_weights(

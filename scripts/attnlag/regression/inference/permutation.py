@@ -238,7 +238,8 @@ def orders_by_layer(shards: Sequence[PermutedMoments], sums: TermSums) -> list[M
             squares=reduce(add, (part.squares for part in parts)) if moments.within else None,
         )
         if not moments.within:
-            moments = moments.recentred(_observed(moments).centred().centre)
+            observed = replace(moments, s=moments.s[:, :1])
+            moments = moments.recentred(observed.centred().centre)
         layers.append(moments.with_terms(sums))
     return layers
 
@@ -309,12 +310,9 @@ def estimates_of_orders(layers: Sequence[Moments]) -> tuple[list[str], np.ndarra
     estimates = np.full((len(layers[0].clusters), len(layers), len(names)), np.nan)
     for place, moments in enumerate(layers):
         # Each order is a cluster by itself, and each regression uses one of them.
-        estimates[:, place] = solve(_observed(moments)).estimates(moments.s)
+        observed = replace(moments, clusters=moments.clusters[:1], s=moments.s[:, :1])
+        estimates[:, place] = solve(observed).estimates(moments.s)
     return names, estimates
-
-
-def _observed(moments: Moments) -> Moments:
-    return replace(moments, clusters=moments.clusters[:1], s=moments.s[:, :1])
 
 
 def _wald(estimates: np.ndarray) -> np.ndarray:
