@@ -22,8 +22,7 @@ def main(job):
     file = pq.ParquetFile(job.input.activations, pre_buffer=False)
     means = centred.read_sums([job.input.sums]).means()
     comparison = centred.CentredCosines(file, means, job.settings.drop_first)
-    schema = centred.schema(len(means)).with_metadata(tables.metadata(record))
-    with tables.parquet_writer(job.output.cosines, schema, compression="zstd") as writer:
+    with tables.parquet_writer(job.output.cosines, centred.schema(len(means)), record) as writer:
         groups = comparison.previous()
         for table in tqdm(groups, "directions", file.num_row_groups, unit="row group", delay=2):
             writer.write_table(table)

@@ -19,8 +19,7 @@ def main(job):
     layers = columns.layers_in(file.schema_arrow)
     width = file.schema_arrow.field(layers[0]).type.list_size
     sums = centred.VectorSums.empty(len(layers), width)
-    schema = columns.schema(len(layers)).with_metadata(tables.metadata(record))
-    with tables.parquet_writer(job.output.norms, schema, compression="zstd") as writer:
+    with tables.parquet_writer(job.output.norms, columns.schema(len(layers)), record) as writer:
         for rows in norms.norms_in(file, sums.add):
             writer.write_table(rows)
     tables.write_table(sums.table(), job.output.sums, record)

@@ -28,8 +28,7 @@ def main(job):
     properties.check_groups(settings.groups, set(corpus["group"]), key)
     source = properties.source_of(settings, corpus["document"], *job.input.tags)
     described = tables.provenance(record, "token_properties", settings, *source.packages)
-    schema = properties.SCHEMA.with_metadata(tables.metadata(described))
-    with tables.parquet_writer(job.output.properties, schema, compression="zstd") as writer:
+    with tables.parquet_writer(job.output.properties, properties.SCHEMA, described) as writer:
         for rows in properties.describe(
             sequences.tokenized(job.input.tokens, job.input.corpus),
             source,

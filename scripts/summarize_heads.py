@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
-from attnlag.quantities.columns import HEADS_KEY, TRACED_KEY, layers_in
+from attnlag.quantities.columns import HEADS_KEY, layers_in
 from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
@@ -21,20 +21,11 @@ def main(job):
     table, lags, sample = lags_of_parts.shares_and_lags(*files, job.settings, group_of)
     shared = tables.of_all_shards(job.input.heads)
     proof = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
-    traced = None
+    facts = {"sample_end": sample.end, "sampled": len(sample.documents) if sample.end else 0}
+    facts |= {"proof": proof, "traced": None}
     if job.input.sinks:
-        traced = pq.read_metadata(job.input.sinks[0]).metadata[TRACED_KEY].decode()
-    record = tables.provenance(
-        shared,
-        "heads_table",
-        job.settings,
-        "numpy",
-        "scipy",
-        sample_end=sample.end,
-        sampled=len(sample.documents) if sample.end else 0,
-        proof=proof,
-        traced=traced,
-    )
+        facts["traced"] = tables.read_provenance(job.input.sinks[0]).get("proof", "")
+    record = tables.provenance(shared, "heads_table", job.settings, "numpy", "scipy", **facts)
     names = {"site": "attention", "regression": job.settings.regression}
     tables.write_results({job.output.head_coefficients: lags}, record, **names)
     name = tables.write_results({job.output.heads: table}, record, site="attention")

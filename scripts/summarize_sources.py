@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 
 from attnlag.errors import counted
 from attnlag.quantities import traced_means, traced_tables
-from attnlag.quantities.columns import TRACED_KEY
 from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
@@ -47,7 +46,7 @@ def main(job):
 
 def proof_in(paths):
     """Return the result of the proof in the first of some files that has a document."""
-    proofs = (pq.read_metadata(path).metadata[TRACED_KEY].decode() for path in paths)
+    proofs = (tables.read_provenance(path).get("proof") for path in paths)
     return next(filter(None, proofs), "no documents")
 
 

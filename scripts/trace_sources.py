@@ -14,7 +14,7 @@ import torch
 from attnlag.errors import counted
 from attnlag.interventions import sampling
 from attnlag.model.folder import verify_folder
-from attnlag.quantities import catalogue, columns, traced_tables
+from attnlag.quantities import catalogue, traced_tables
 from attnlag.quantities.settings import TracingSettings
 from attnlag.storage import tables
 
@@ -69,8 +69,9 @@ def main(job):
         else:
             made["draw"] = random_weights.facts_of(settings.scale, source["initial_weights"])
         for (quantity, site), path in files.items():
-            proof = {columns.TRACED_KEY: remarks.get(quantity, "").encode()}
-            tables.write_table(found[quantity, site], path, made, proof)
+            # The proof, or why there are no rows.
+            remark = {"proof": remarks[quantity]} if quantity in remarks else {}
+            tables.write_table(found[quantity, site], path, made | remark)
     findings = "; ".join([counted(sum(map(len, sequences.values())), "token"), *proofs])
     program.log.info(f"{record.names}: {findings}")
 

@@ -101,7 +101,7 @@ def file_rows(
                 stream = io.BufferedReader(stream)
             if suffix == PARQUET:
                 # Parquet is read from its end, and a compressed stream cannot seek. An
-                # uncompressed file is passed as a path for the reason in tables.write_parts.
+                # uncompressed file is passed as a path for the reason in tables.parquet_writer.
                 source = unpacked(stream, file) if compression else pa.OSFile(str(file))
                 rows = parquet_rows(source, file, fields)
             else:

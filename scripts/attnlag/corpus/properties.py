@@ -17,8 +17,7 @@ from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import Tagger
 from attnlag.corpus.tagging import TaggedWords, untagged_words
 from attnlag.errors import UserError, nearest
-from attnlag.storage.keys import KEY_FIELDS, KEYS
-from attnlag.storage.sequences import keys_of
+from attnlag.storage.sequences import KEY_FIELDS, KEYS, keys_of
 
 PROPERTIES = of_file("token_properties")
 

@@ -15,8 +15,7 @@ import pyarrow as pa
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import UserError
 from attnlag.regression.design.properties import CLASSES, read_property
-from attnlag.storage.keys import KEYS
-from attnlag.storage.sequences import TokenSequence, keys_of, stored_sequences
+from attnlag.storage.sequences import KEYS, TokenSequence, keys_of, stored_sequences
 
 
 def selected_layers(

@@ -70,7 +70,7 @@ def former_shards(config: Config) -> list[str]:
         # The name of another's file may be a number too.
         if re.fullmatch(r"\d{4,}", path.stem)
         and int(path.stem) >= config.corpora[corpus].shards
-        and METADATA_KEY in (pq.read_schema(path).metadata or {})
+        and METADATA_KEY in (pq.read_metadata(path).metadata or {})
     ]
     runs = itertools.groupby(
         enumerate(files), lambda each: (each[1].parent, int(each[1].stem) - each[0])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from attnlag.storage.keys import KEY_FIELDS, KEYS
+from attnlag.storage.sequences import KEY_FIELDS, KEYS
 
 __all__ = ["KEYS", "KEY_FIELDS"]
 
@@ -14,9 +14,6 @@ PAIRS_KEY = b"attnlag.random_pairs"
 
 # Metadata key of a file of heads for the error of their sum, or the reason for their absence.
 HEADS_KEY = b"attnlag.heads"
-
-# Metadata key of a file of sources, sinks or readout for its proof, or why it has no rows.
-TRACED_KEY = b"attnlag.traced"
 
 
 def layer_name(layer: int) -> str:

@@ -317,9 +317,8 @@ def record(
             if key not in writers:
                 # Layers have been proved by the time that the first rows are written.
                 schema = computed[key].schema()
-                described = schema.with_metadata(tables.metadata(record_of(*key)))
                 options = encoding(schema, computed[key].stored)
-                writer = tables.parquet_writer(outputs[key], described, **options)
+                writer = tables.parquet_writer(outputs[key], schema, record_of(*key), **options)
                 writers[key] = files.enter_context(writer)
             return writers[key]
 

@@ -21,8 +21,7 @@ from attnlag.model.hooks import HEAD
 from attnlag.quantities.catalogue import Quantity
 from attnlag.quantities.computation import Computation, Seen
 from attnlag.quantities.passes import Batch
-from attnlag.storage.keys import KEY_FIELDS
-from attnlag.storage.sequences import TokenSequence, keys_of
+from attnlag.storage.sequences import KEY_FIELDS, TokenSequence, keys_of
 
 PREDICTED = tuple(of_file("surprisal"))
 SCHEMA = pa.schema(

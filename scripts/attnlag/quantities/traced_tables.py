@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from attnlag.quantities.catalogue import Key
 from attnlag.quantities.columns import layer_name, schema
-from attnlag.storage.keys import KEY_FIELDS, KEYS
+from attnlag.storage.sequences import KEY_FIELDS, KEYS
 
 # The classes of a token's sources. A source belongs to the first that it fits.
 PREVIOUS = 4

@@ -1,4 +1,4 @@
-"""The sequences of tokens files."""
+"""The sequences of tokens files, and the keys of their tokens, one row each."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,6 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+KEY_FIELDS = [
+    pa.field("document", pa.dictionary(pa.int32(), pa.string())),
+    pa.field("window", pa.int32()),
+    pa.field("position", pa.int32()),
+    pa.field("token_id", pa.int32()),
+]
+KEYS = [field.name for field in KEY_FIELDS]
 
 
 class TokenSequence(NamedTuple):

@@ -1,9 +1,9 @@
 """Parquet and CSV files, written whole or not at all and marked with their provenance.
 
-Every Parquet file carries under the schema metadata key ``attnlag`` a JSON object: the model
-and its digest, the corpus and its digest, the settings of each stage so far, and the versions
-of the packages that computed it. It contains no clock time, host name or path, so equal inputs
-give equal bytes.
+Every Parquet file carries under the key ``attnlag`` of its metadata a JSON object: the model and
+its digest, the corpus and its digest, the settings of each stage so far, and the versions of the
+packages that computed it. It contains no clock time, host name or path, so equal inputs give equal
+bytes.
 """
 
 import importlib.metadata
@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +31,6 @@ METADATA_KEY = b"attnlag"
 
 # Rows of a table with a row per token that are in memory at a time.
 ROWS_AT_ONCE = 16_384
-
-# A design is streamed, so the number of rows left out is known only after its schema is written.
-COUNTS_KEY = b"attnlag.counts"
 
 
 class Record(dict[str, Any]):
@@ -69,18 +65,13 @@ def provenance(
 
 
 def metadata(record: dict[str, Any]) -> dict[bytes, bytes]:
-    """Return ``record`` as the schema metadata that carries it."""
+    """Return ``record`` as the metadata that carry it."""
     return {METADATA_KEY: json.dumps(record, sort_keys=True, ensure_ascii=False).encode()}
 
 
 def read_provenance(path: str | Path) -> Record:
     """Return the provenance record in a Parquet file that attnlag wrote."""
-    return Record(json.loads(pq.read_schema(path).metadata[METADATA_KEY]))
-
-
-def read_counts(path: str | Path) -> dict[str, Any]:
-    """Return the counts of what a design left out."""
-    return json.loads(pq.read_metadata(path).metadata[COUNTS_KEY])
+    return Record(json.loads(pq.read_metadata(path).metadata[METADATA_KEY]))
 
 
 def damaged(paths: Iterable[Path]) -> list[str]:
@@ -93,8 +84,8 @@ def damaged(paths: Iterable[Path]) -> list[str]:
         advice = "delete it, and it is made anew"
         try:
             file = pq.ParquetFile(path, pre_buffer=False)
-            for group in range(file.num_row_groups):
-                file.read_row_group(group, use_threads=False)
+            for _ in file.iter_batches(use_threads=False):
+                pass
         except (pa.ArrowException, OSError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
             problems.append(f"{path}: found a damaged file, expected Parquet ({reason}); {advice}")
@@ -133,16 +124,25 @@ def by_site(paths: Iterable[Path], above: int = 1) -> dict[str, list[Path]]:
     return paths_of
 
 
-def write_table(
-    table: pa.Table,
-    path: str | Path,
-    record: dict[str, Any],
-    facts: Mapping[bytes, bytes] = MappingProxyType({}),
-) -> None:
-    """Write ``table`` to Parquet (zstd) with ``record`` as its provenance, and further metadata."""
-    table = table.replace_schema_metadata({**metadata(record), **facts})
-    with written_whole(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+def write_table(table: pa.Table, path: str | Path, record: dict[str, Any]) -> None:
+    """Write ``table`` to Parquet with ``record`` as its provenance."""
+    with parquet_writer(path, table.schema, record) as writer:
+        writer.write_table(table)
+
+
+@contextmanager
+def parquet_writer(
+    path: str | Path, schema: pa.Schema, record: dict[str, Any] | None, **options: Any
+) -> Iterator[pq.ParquetWriter]:
+    """Yield a writer for a Parquet file (zstd by default) that appears only once it is complete."""
+    schema = schema.with_metadata(None if record is None else metadata(record))
+    # Arrow gets a path, not a Python file: an Arrow thread that releases a Python file while the
+    # interpreter shuts down aborts the process.
+    with (
+        written_whole(path) as temporary,
+        pq.ParquetWriter(temporary, schema, **{"compression": "zstd", **options}) as writer,
+    ):
+        yield writer
 
 
 def write_parts(
@@ -151,28 +151,16 @@ def write_parts(
     path: str | Path,
     record: Callable[[], dict[str, Any]],
 ) -> None:
-    """Write tables to one Parquet file (zstd) as they arrive, each as one row group.
+    """Write tables to one Parquet file as they arrive, each as one row group.
 
-    ``record`` is called after the last table, because the provenance in the file's schema
-    contains totals over all tables. Until then the tables wait in a temporary file.
+    ``record`` is called after the last table, because the provenance contains totals over all.
     """
-    with written_whole(path) as temporary:
-        # Arrow gets a path, not a Python file: an Arrow thread that releases a Python file while
-        # the interpreter shuts down aborts the process.
-        waiting = temporary.with_name(f"{temporary.name}.parts")
-        with pq.ParquetWriter(waiting, schema, compression="zstd") as writer:
-            for part in parts:
-                writer.write_table(part)
-                # Arrow would otherwise keep the memory of one part while the next is read.
-                pa.default_memory_pool().release_unused()
-        schema = schema.with_metadata(metadata(record()))
-        with (
-            pq.ParquetFile(waiting, pre_buffer=False) as parted,
-            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
-        ):
-            for group in range(parted.num_row_groups):
-                writer.write_table(parted.read_row_group(group, use_threads=False).cast(schema))
-                pa.default_memory_pool().release_unused()
+    with parquet_writer(path, schema, None) as writer:
+        for part in parts:
+            writer.write_table(part)
+            # Arrow would otherwise keep the memory of one part while the next is read.
+            pa.default_memory_pool().release_unused()
+        writer.add_key_value_metadata(metadata(record()))
 
 
 def write_frame(frame: "pd.DataFrame", path: Path, record: dict[str, Any]) -> None:
@@ -199,18 +187,6 @@ def write_results(
             frame.insert(place, name, key)
         write_frame(frame, path, record)
     return ", ".join(keys.values())
-
-
-@contextmanager
-def parquet_writer(
-    path: str | Path, schema: pa.Schema, **options: Any
-) -> Iterator[pq.ParquetWriter]:
-    """Yield a writer for a Parquet file that appears only once it is complete."""
-    with (
-        written_whole(path) as temporary,
-        pq.ParquetWriter(temporary, schema, **options) as writer,
-    ):
-        yield writer
 
 
 def values_at(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ The regressors are the outcome of the same layer (log norms) at preceding and fo
 the covariates of ``covariates.CATALOGUE``.
 """
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from attnlag.corpus.catalogue import FILES as SHARDED
 from attnlag.errors import UserError
@@ -173,6 +175,10 @@ def values_of(batch: pa.RecordBatch, layer: int, terms: Sequence[str]) -> np.nda
     return np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in names])
 
 
+# Metadata key of a design for what it left out.
+COUNTS_KEY = b"attnlag.counts"
+
+
 @dataclass
 class Counts:
     """Counts of what a design left out, by reason."""
@@ -213,11 +219,16 @@ class Counts:
                 f"{keys['position'][row]}"
             )
 
-    def numbers(self) -> dict[str, Any]:
-        """Return the counts without the texts."""
+    def metadata(self) -> dict[bytes, str]:
+        """Return the counts without the texts, as metadata of their design."""
         counts = asdict(self)
         del counts["first_unusable"]
-        return counts
+        return {COUNTS_KEY: json.dumps(counts)}
+
+
+def read_counts(path: str | Path) -> dict[str, Any]:
+    """Return the counts of what a design left out."""
+    return json.loads(pq.read_metadata(path).metadata[COUNTS_KEY])
 
 
 def _add(counts: dict[str, int], layer: str, number: np.integer | int) -> None:

@@ -1,6 +1,5 @@
 """Moments of a design: summed in one pass over its rows, written to a file, and read by layer."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -169,7 +168,8 @@ def of_norms(
     packed = [name for name in schema.names if not name.startswith("layer_")]
     with tables.parquet_writer(
         path,
-        schema.with_metadata(tables.metadata(record)),
+        schema,
+        record,
         use_dictionary=packed,
         compression=dict.fromkeys(schema.names, "none") | dict.fromkeys(packed, "zstd"),
         write_statistics=False,
@@ -183,8 +183,8 @@ def of_norms(
         rows = map(written, design.designs(batches, formula, counts))
         record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
         write(rows, schema, made, record, Cells(halves))
-        # The counts are known only after the schema is written.
-        writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(counts.numbers())})
+        # The counts are known only after all rows are written.
+        writer.add_key_value_metadata(counts.metadata())
     return counts
 
 
@@ -210,7 +210,8 @@ def write(
     facts |= {"halves": 1 + cells.halves, "cells": cells.count}
     with tables.parquet_writer(
         path,
-        columns.with_metadata(tables.metadata({**record, "crossproducts": facts})),
+        columns,
+        {**record, "crossproducts": facts},
         # For fast reading; a dictionary of distinct numbers is as large as the numbers.
         compression="lz4",
         use_dictionary=["document"],

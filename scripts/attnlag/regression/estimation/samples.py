@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from attnlag.storage import tables
-from attnlag.storage.keys import KEYS
+from attnlag.storage.sequences import KEYS
 
 # Largest number of rows of a sample, unless it would have fewer documents than these.
 MOST_ROWS = 1_000_000

@@ -16,6 +16,7 @@ import pandas as pd
 from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.covariances import CATALOGUE
+from attnlag.regression.design.design import read_counts
 from attnlag.regression.estimation import clustered, merging, residuals
 from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import solve
@@ -84,7 +85,7 @@ def fit_regression(
     the chosen errors or correction.
     """
     record = tables.read_provenance(products[0])
-    counts = [tables.read_counts(path) for path in designs]
+    counts = [read_counts(path) for path in designs]
     sequences = _usable_sequences(counts, record.names)
     stored = Stored(products, settings.stack_mb * 1e6, keep=True)
     settings, clusters = _possible(settings, stored, group_of)
