@@ -23,6 +23,7 @@ def main(job):
 
     from attnlag.interventions import effects
     from attnlag.model import detect_modules, loading, onednn
+    from attnlag.quantities import passes
 
     settings, folder = job.settings, Path(job.options.folder)
     source = verify_folder(folder)
@@ -31,8 +32,7 @@ def main(job):
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
     )
     tokens = sum(map(len, sequences.values()))
-    table, used = effects.table({}, settings.sign_draws), {}
-
+    table, decoder, used = effects.table({}, settings.sign_draws), None, {}
     if sequences:
         load = partial(
             loading.load_model,
@@ -49,10 +49,7 @@ def main(job):
                 raise
             program.log.info(f"{error}; going on without the prediction of the next token")
             model = load()
-        used = loading.device_and_dtype(model)
         decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
-        if mixers := decoder.mixers:
-            record["model"]["mixers"] = mixers
         base_model, ids = decoder.model, torch.from_numpy(next(iter(sequences.values())))
         # Packed weights and their transposes, and as much again for the graph.
         free = sum(loading.free_bytes(model.device).values())
@@ -67,8 +64,7 @@ def main(job):
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
         )
-    recorded = settings.model_dump() | {"used": used}
-    made = tables.provenance(record, "effects", recorded, "torch", "transformers")
+    made = passes.provenance_of(record, "effects", settings.model_dump(), decoder, **used)
     tables.write_table(table, job.output.effects, made)
     documents = counted(len({document for document, _ in sequences}), "document")
     by = f", by {way}" if sequences else ""

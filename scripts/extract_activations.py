@@ -19,14 +19,14 @@ from attnlag.model.folder import verify_folder
 from attnlag.quantities import catalogue
 from attnlag.quantities.settings import ExtractionSettings
 from attnlag.storage import tables
-from attnlag.storage.sequences import longest_sequence
+from attnlag.storage.sequences import stored_sequences
 from attnlag.storage.writing import room_for_shards
 
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.model import detect_modules, loading
-    from attnlag.quantities import extraction
+    from attnlag.quantities import extraction, passes
 
     settings, sites, folder = job.settings, job.settings.sites, Path(job.options.folder)
     torch.set_num_threads(job.threads)
@@ -40,7 +40,7 @@ def main(job):
         settings.dtype,
         attention=settings.attention_implementation,
         batch_tokens=job.options.batch_tokens,
-        longest=longest_sequence(job.input.tokens),
+        longest=max((len(each.ids) for each in stored_sequences(job.input.tokens)), default=0),
         head="surprisal" in settings.quantities,
     )
     with tqdm(total=total, unit="token", unit_scale=True, desc=f"{record.names}: tokens") as bar:
@@ -56,9 +56,6 @@ def main(job):
         )
         if decoder.remark:
             program.log.info(f"{source['name']}: {decoder.remark}")
-        if mixers := decoder.mixers:
-            # Tables and figures of this model say so.
-            record["model"]["mixers"] = mixers
         layers = len(decoder.blocks)
         files = catalogue.paths_of(quantities, sites, job.output)
         sizes = {}
@@ -70,19 +67,18 @@ def main(job):
         program.log.info(f"{next(iter(files.values())).parent}: {room}")
         # A file's bytes do not depend on the quantities and sites beside it.
         recorded = settings.model_dump(exclude={"sites", "quantities"})
-        recorded["used"] = loading.device_and_dtype(model)
 
         def record_of(quantity, site):
             """Return the record of a file."""
-            made_by = "torch", "transformers"
             if quantity == "surprisal":
-                return tables.provenance(record, quantity, recorded, *made_by)
+                return passes.provenance_of(record, quantity, recorded, decoder)
             of_site = recorded | {"site": site or quantity}
-            made = tables.provenance(record, "activations", of_site, *made_by)
+            made = passes.provenance_of(record, "activations", of_site, decoder)
             reduced = {"vectors": "", "stream": "norms"}.get(quantity, quantity)
             return tables.provenance(made, reduced, {}) if reduced else made
 
-        extraction.record(job.input.tokens, extractor, files, record_of, settings.storage_dtype)
+        sequences = stored_sequences(job.input.tokens)
+        extraction.record(sequences, extractor, files, record_of, settings.storage_dtype)
     padding = 100 * (1 - extractor.tokens / extractor.cells)
     findings = [f"block input + adjustments = block output within {extractor.identity_error:.1e}"]
     findings += [each.remark for each in extractor.computations.values() if each.remark]

@@ -22,7 +22,7 @@ from attnlag.storage import tables
 def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.model import detect_modules, loading, random_weights
-    from attnlag.quantities import tracing
+    from attnlag.quantities import passes, tracing
 
     settings, folder = job.settings, Path(job.options.folder)
     source = verify_folder(folder)
@@ -43,7 +43,7 @@ def main(job):
         (draw,) = random_weights.draws(folder, [settings.scale], seed, **named)
         return draw.model.to(device, precision).eval()
 
-    recorded, proofs = settings.model_dump() | {"used": {}}, []
+    decoder, proofs = None, []
     untrained = SimpleNamespace(
         sources=job.output.random_sources,
         readout=job.output.random_readout,
@@ -55,15 +55,12 @@ def main(job):
         found, remarks = traced_tables.tables(settings.sites), {}
         if files and sequences:
             model = model_of(seed)
-            recorded["used"] = loading.device_and_dtype(model)
             decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
             tracer = tracing.Tracer(decoder, settings.sites)
-            if mixers := decoder.mixers:
-                record["model"]["mixers"] = mixers
             tracer.trace(sequences)
             found, remarks = tracer.tables(), tracer.remarks()
         found["source_parts", "attention"] = traced_tables.written(found["sources", "attention"])
-        made = tables.provenance(record, "traced", recorded, "torch", "transformers")
+        made = passes.provenance_of(record, "traced", settings.model_dump(), decoder)
         if seed is None:
             proofs = list(dict.fromkeys(remarks.values()))
         else:

@@ -98,11 +98,6 @@ def load_base_model(
     return model.eval()
 
 
-def device_and_dtype(model: Any) -> dict[str, str]:
-    """Return the kind of device and the precision that a model runs on, both "auto" in settings."""
-    return {"device": model.device.type, "dtype": str(model.dtype).removeprefix("torch.")}
-
-
 def choose_dtype(folder: Path, device: torch.device, dtype: str) -> torch.dtype:
     """Return a precision by name; ``auto`` is float32 on CPU, that of most weights on CUDA."""
     if dtype != "auto":

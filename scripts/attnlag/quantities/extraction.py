@@ -21,7 +21,7 @@ from attnlag.quantities.catalogue import QUANTITIES, SITES, Key
 from attnlag.quantities.computation import Computation, Seen, Values, encoding, observed
 from attnlag.quantities.passes import Batch, Passes, batch_of, runs
 from attnlag.storage import tables
-from attnlag.storage.sequences import TokenSequence, stored_sequences
+from attnlag.storage.sequences import TokenSequence
 
 # Bounds on the buffer, in bytes and in batches: half of it is written while the other half is
 # computed. Sequences are sorted by length within a half; more of them would not reduce padding.
@@ -296,15 +296,15 @@ def measure_runs(
 
 
 def record(
-    tokens: Path,
+    sequences: Iterable[TokenSequence],
     extractor: Extractor,
     outputs: Mapping[Key, Path],
     record_of: Callable[[str, str], dict[str, Any]],
     stored: str = "float32",
 ) -> None:
-    """Run a model over the sequences of a tokens file and write each quantity to its file.
+    """Run a model over sequences and write each quantity to its file.
 
-    Rows are in the order of the sequences and their tokens. Memory does not grow with the file.
+    Rows are in the order of the sequences and their tokens. Memory does not grow with their number.
     ``record_of(quantity, site)`` is the record of a file, and ``stored`` the precision of vectors.
     """
     computed = {key: extractor.computations[key] for key in outputs}
@@ -328,7 +328,7 @@ def record(
                     rows = ROWS_OF_VECTORS if each.of_width else ROWS_OF_NUMBERS
                     writer_of(key).write_table(each.rows(run, values[key]), row_group_size=rows)
 
-        measure_runs(stored_sequences(tokens), extractor, write)
+        measure_runs(sequences, extractor, write)
         for key, each in computed.items():
             # The fast path was chosen by measurement; stating it reproduces the same bytes.
             facts: dict[Any, Any] = {"fast": extractor.fast} | each.metadata()

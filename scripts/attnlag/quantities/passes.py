@@ -8,7 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
+from attnlag.model.detect_modules import Decoder
 from attnlag.storage.sequences import TokenSequence
+from attnlag.storage.tables import Record, provenance
 
 # Largest number of parallel passes on CPU, each with a share of the batch's tokens. They are faster
 # than one pass on as many threads, which wait for each other, and a pass on one thread gives the
@@ -24,6 +26,23 @@ OF_TORCH = frozenset(vars(torch.nn.Module()))
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def provenance_of(
+    upstream: Record, stage: str, settings: dict[str, Any], decoder: Decoder | None, **used: Any
+) -> Record:
+    """Return the provenance of what passes give; without a decoder there was no token to pass.
+
+    It has the device and the precision, which may be "auto" in settings, and the layers without
+    attention.
+    """
+    model = upstream["model"]
+    if decoder:
+        run = decoder.model
+        used |= {"device": run.device.type, "dtype": str(run.dtype).removeprefix("torch.")}
+        model |= {"mixers": decoder.mixers} if decoder.mixers else {}
+    recorded = {**settings, "used": used}
+    return provenance(upstream, stage, recorded, "torch", "transformers", model=model)
 
 
 def runs(sequences: Iterable[TokenSequence], tokens: int) -> Iterator[list[TokenSequence]]:

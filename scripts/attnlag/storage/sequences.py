@@ -35,11 +35,6 @@ def stored_sequences(tokens: Path) -> Iterator[TokenSequence]:
         yield from map(TokenSequence, *keys, ids)
 
 
-def longest_sequence(tokens: Path) -> int:
-    """Return the number of tokens in the longest sequence of a tokens file."""
-    return max((len(sequence.ids) for sequence in stored_sequences(tokens)), default=0)
-
-
 def keys_of(sequences: Sequence[TokenSequence]) -> list[pa.Array]:
     """Return the keys of the tokens of some sequences."""
     documents, windows, ids = zip(*sequences, strict=True)

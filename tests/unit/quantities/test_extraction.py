@@ -77,7 +77,7 @@ def test_norms_of_stored_vectors_are_those_of_the_pass(models, name, tmp_path, m
     paths = {(path.name, "attention"): path for path in files}
     for stored, bound in (("float32", 1e-6), ("bfloat16", 2e-3), ("float16", 3e-4)):
         directions.expect(len(sequences))
-        extraction.record(tokens, adjustments, paths, lambda *key: {}, stored)
+        extraction.record(stored_sequences(tokens), adjustments, paths, lambda *key: {}, stored)
         (pairs,) = directions.metadata().items()
         assert pairs in pq.read_metadata(files[2]).metadata.items()
         file, norms = pq.ParquetFile(files[0]), pq.read_table(files[1])

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
 import torch
-from designs import tokens_table
 from matplotlib.text import Text
 from models import adjustments, extractor, outputs_of
 from projects import WORDS
@@ -29,6 +28,7 @@ from attnlag.errors import UserError
 from attnlag.interventions import sampling
 from attnlag.model.detect_modules import decoder_of
 from attnlag.quantities import catalogue, extraction, traced_tables, tracing
+from attnlag.storage.sequences import TokenSequence
 
 
 @pytest.fixture(scope="module")
@@ -334,14 +334,14 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
     measured = attnlag.measure(
         model, tokenizer, TEXTS, sites=SITES, quantities=EVERY, progress=False
     )
-    rows = measured.tokens.groupby(["document", "window"], sort=False)["token_id"].agg(list)
-    pq.write_table(tokens_table(rows.to_dict()), tmp_path / "tokens.parquet")
+    rows = measured.tokens.groupby(["document", "window"], sort=False)["token_id"].agg(np.array)
+    sequences = [TokenSequence(*key, ids) for key, ids in rows.items()]
     programs = extractor(model, *FORWARD, sites=SITES)
     files = {key: tmp_path / f"{'_'.join(key)}.parquet" for key in programs.computations}
     directions = [programs.computations["geometry", site] for site in SITES]
     for of_site in directions:
         of_site.expect(len(TEXTS))
-    extraction.record(tmp_path / "tokens.parquet", programs, files, lambda *key: {}, "float16")
+    extraction.record(sequences, programs, files, lambda *key: {}, "float16")
     assert {name for name, _ in files} == {*FORWARD, "stream"}
     for (name, site), path in files.items():
         stored = pq.read_table(path)
