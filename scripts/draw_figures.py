@@ -2,7 +2,7 @@
 
 import attnlag.pipeline.program as program
 
-from attnlag.figures import catalogue, files, inputs, sampling
+from attnlag.figures import files, inputs, sampling
 
 # What reads the inputs of the figures of each stage, or of those that need more than its others.
 INPUTS = {
@@ -21,18 +21,16 @@ INPUTS = {
 
 
 def main(job):
-    drawn_from: dict = {}
-    # Those of a paper have captions in place of titles.
-    ((kind, paths),) = vars(job.output).items()
-    for path in paths:
-        figure = catalogue.figure_of(path)
-        read = INPUTS.get(figure.needs) or INPUTS[figure.drawn_by]
-        drawn_from.setdefault(read, []).append(path)
-    for read, drawn in drawn_from.items():
+    del job.names.paper  # Titles state the other names.
+    drawing, read_by = job.settings.pop("drawing"), {}
+    for name, needs in drawing["figures"].items():
+        read_by.setdefault(INPUTS.get(needs) or INPUTS[job.stage], []).append(name)
+    for read, figures in read_by.items():
         tables = read(job.input, job.names, job.settings)
-        figures = files.draw_figures(tables, drawn, titled=kind != "untitled")
-        program.log.info(f"{tables.name}: drew {figures}")
+        for name in figures:
+            files.draw_figure(name, tables, job.output.figures, **drawing["files"])
+        program.log.info(f"{tables.name}: drew {', '.join(figures)}")
 
 
 if __name__ == "__main__":
-    program.run(main, dict | None)
+    program.run(main, dict)

@@ -7,7 +7,6 @@ import attnlag.pipeline.program as program
 
 import yaml
 
-from attnlag.figures import catalogue
 from attnlag.report import latex, paper
 from attnlag.report.regression_tables import declared
 from attnlag.storage.writing import write_text
@@ -18,8 +17,8 @@ CITATION = Path(__file__).parents[1] / "CITATION.cff"
 def main(job):
     regressions = declared(**vars(job.input))
     models = [json.loads(path.read_text(encoding="utf-8")) for path in job.input.models]
-    figures = {catalogue.figure_of(Path(path)).name for path in job.options.figures}
-    methods = paper.methods(regressions, {model["name"]: model for model in models}, figures)
+    names = {model["name"]: model for model in models}
+    methods = paper.methods(regressions, names, job.options.figures)
     citation = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
     for path, text in (
         (job.output.coefficients, "\n".join(map(latex.coefficients, regressions))),

@@ -21,9 +21,17 @@ def matches(described: str, name: str) -> bool:
 
 
 def describing(path: str) -> list[Output]:
-    """Return what describes a file. Tables in two formats are described once."""
+    """Return what describes a file, or the figures that are in a folder.
+
+    Tables in two formats are described once.
+    """
     names = {path, re.sub(r"\.parquet$", ".csv", path)}
-    return [output for output in OUTPUTS if any(matches(output.path, name) for name in names)]
+    return [
+        output
+        for output in OUTPUTS
+        if any(matches(output.path, name) for name in names)
+        or (output.figure and matches(output.folder, path))
+    ]
 
 
 def columns_of(file: Path) -> list[str]:

@@ -24,10 +24,10 @@ KINDS = {
         "2 layers without, as layer 0 has JambaMambaMixer in place of attention",
     ),
 }
-FIGURES = [
-    "attention/notebook/figures/coefficients_by_layer",
-    "causal/figures/attention/elasticities_by_layer",
-]
+FIGURES = {
+    "attention/notebook/figures": "coefficients_by_layer",
+    "causal/figures/attention": "elasticities_by_layer",
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def project(gpt2_tokenizer, tmp_path_factory):
         figures={"formats": ["svg"]},
     )
     findings = (f"results/{kind}/small/attention/heads/findings.txt" for kind in KINDS)
-    project.run(*findings, *(f"results/jamba/small/{name}.svg" for name in FIGURES))
+    project.run(*findings, *(f"results/jamba/small/{folder}" for folder in FIGURES))
     return project
 
 
@@ -64,7 +64,7 @@ def test_layers_without_attention_are_named_and_marked(project):
         assert record["model"]["mixers"] == mixers
     fits = pd.read_parquet(results / "attention/notebook/fits.parquet")
     assert fits["mixer"].tolist() == ["JambaMambaMixer", "attention"] * 2
-    for name in FIGURES:
-        text = (results / f"{name}.svg").read_text(encoding="utf-8")
+    for folder, name in FIGURES.items():
+        text = (results / folder / f"{name}.svg").read_text(encoding="utf-8")
         texts = " ".join(xml.etree.ElementTree.fromstring(text).itertext())
         assert "◇ JambaMambaMixer in layers 0 and 2" in re.sub(r"\s+", " ", texts)

@@ -16,7 +16,8 @@ from attnlag.report import paper
 
 FOLDER = "results/paper"
 TABLE = f"{FOLDER}/coefficients.tex"
-FIGURE = f"{FOLDER}/figures/tiny/small/attention/notebook/coefficients_by_layer_column.pdf"
+FIGURES = f"{FOLDER}/tiny/small/attention/notebook/figures"
+FIGURE = f"{FIGURES}/coefficients_by_layer_column.pdf"
 DOCUMENT = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}\usepackage{booktabs}\usepackage{url}
 \begin{document}
@@ -32,7 +33,7 @@ DOCUMENT = r"""\documentclass{article}
 def written(several_once, tmp_path_factory):
     """Return the folder of the project with several regressions, with what a paper needs."""
     project = several_once[0].copy(tmp_path_factory.mktemp("paper") / "project")
-    project.run(TABLE, FIGURE)
+    project.run(TABLE, FIGURES)
     return project
 
 

@@ -26,7 +26,7 @@ CHAIN = dict.fromkeys(
 def test_two_models_of_one_run_are_compared(two_models_once, two_models):
     project, printed = two_models_once
     folder = project.folder / "results/comparison"
-    made = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    made = sorted(str(p.relative_to(folder)) for p in folder.rglob("[!.]*") if p.is_file())
     assert made == sorted([*TABLES, FIGURE])
     assert list(undescribed(project.folder)) == []
     table = pd.read_parquet(folder / "coefficients.parquet")

@@ -81,7 +81,7 @@ def test_the_findings_state_how_slopes_differ_and_what_was_permuted(project):
     assert "permuted within the parts of speech of their documents 19 times" in text
     text = (project.folder / f"{SITE}/held_fixed/findings.txt").read_text()
     assert re.search(r"; medians over the layers: .* in (low|middle|high)", text)
-    figure = project.folder / f"{SITE}/by_class/figures/slopes_by_class.png"
+    figure = project.folder / f"{SITE}/by_class/classes/figures/slopes_by_class.png"
     assert_drawn(figure)
 
 

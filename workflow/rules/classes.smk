@@ -68,16 +68,13 @@ use rule draw as plot_classes with:
         classes=f"{RESULTS}/classes.parquet",
         equal_slopes=f"{RESULTS}/equal_slopes.parquet",
     output:
-        figures=figures_of("plot_classes", f"{RESULTS}/figures", BY_CLASS),
+        figures=figures_of(
+            "plot_classes",
+            "results{paper}/{model}/{corpus}/{site}/{regression}/classes/figures",
+            BY_CLASS,
+        ),
     log:
-        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes.log",
+        "logs{paper}/{model}/{corpus}/{site}/{regression}/classes/figures/plot_classes.log",
     localrule: True
     params:
         **job_params("plot_classes", "draw_figures"),
-
-
-use rule plot_classes as plot_classes_of_paper with:
-    output:
-        untitled=figures_of_paper("plot_classes", "{model}/{corpus}/{site}/{regression}", BY_CLASS),
-    log:
-        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes_of_paper.log",

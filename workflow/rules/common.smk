@@ -10,7 +10,6 @@ from pathlib import Path
 from attnlag.config.problems import check, reading_problems
 from attnlag.pipeline import job, outputs, stages
 from attnlag.pipeline.digests import code_digests
-from attnlag.section import NAME_PATTERN
 from attnlag.storage import contents
 
 # A file given with --configfile replaces this one; Snakemake would merge the two. Where
@@ -62,9 +61,10 @@ DIRECTED, UNTRAINED = CONFIG.measures("geometry"), CONFIG.controls.random_weight
 SCALES = ["", *(f"_{scale}" for scale in CONFIG.further_scales())]
 PERMUTED, COMPARED = CONFIG.controls.permutation, len(CONFIG.models) * len(CONFIG.corpora) > 1
 
-# The files of rules add to these. Lists: targets of a run, one file of each job, figures of a paper.
-# By name: tables that findings are written from, further ones that the explorer shows, and findings.
-TARGETS, AWAITED, OF_PAPER, TOLD, SHOWN, FINDINGS = [], [], [], {}, {}, {}
+# The files of rules add to these. Lists: targets of a run, one of each job. By name: tables that
+# findings are written from, further ones that the explorer shows, and findings. By folder of a paper:
+# the names of its figures.
+TARGETS, AWAITED, TOLD, SHOWN, FINDINGS, OF_PAPER = [], [], {}, {}, {}, {}
 
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 CODE = code_digests(SCRIPTS)
@@ -75,14 +75,15 @@ any_of = lambda names: "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
 wildcard_constraints:
-    model=NAME_PATTERN,
-    corpus=NAME_PATTERN,
+    model=any_of(CONFIG.models),
+    corpus=any_of(CONFIG.corpora),
     site=any_of(CONFIG.extraction.sites),
     # Other folders of a site have files of the same names.
     regression=any_of(CONFIG.regressions),
     pair=any_of(CONFIG.pairs_changed()),
     shard=r"\d{4}\d*",
-    format="svg|png|pdf",
+    # Figures of a paper have no titles.
+    paper="(/paper)?",
 
 
 def at(files, wildcards):

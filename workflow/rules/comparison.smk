@@ -35,16 +35,11 @@ use rule draw as plot_comparison with:
     input:
         coefficients="results/comparison/coefficients.parquet",
     output:
-        figures=figures_of("plot_comparison", "results/comparison/figures/{site}/{regression}"),
+        figures=figures_of(
+            "plot_comparison", "results{paper}/comparison/figures/{site}/{regression}"
+        ),
     log:
-        "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
+        "logs{paper}/comparison/figures/{site}/{regression}/plot_comparison.log",
     localrule: True
     params:
         **job_params("plot_comparison", "draw_figures"),
-
-
-use rule plot_comparison as plot_comparison_of_paper with:
-    output:
-        untitled=figures_of_paper("plot_comparison", "comparison/{site}/{regression}"),
-    log:
-        "logs/comparison/figures/{site}/{regression}/plot_comparison_of_paper.log",

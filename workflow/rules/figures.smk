@@ -1,6 +1,41 @@
-# Figures of sites and regressions; other analyses draw their own. One job draws all of a folder; on
-# request, they are drawn for a paper too, without titles. Figures of finished tables take less time
-# than their submission to a cluster.
+# Figures of sites and regressions; other analyses draw their own. One job draws all figures of a
+# folder, which is its output; `make paper` asks for folders without titles. Figures of finished tables
+# take less time than their submission to a cluster.
+
+from attnlag.figures.sizes import SIZES, suffix_of
+
+# Categories of the report in the order of the flow; the report sorts them by name.
+CATEGORIES = "explorer norms coefficients diagnostics interventions comparison directions".split()
+IN_ORDER = {name: f"{at} {name.capitalize()}" for at, name in enumerate(CATEGORIES)}
+LABELS = dict.fromkeys(("model", "corpus", "site", "regression", "layer"), "all")
+
+# What is drawn for the first regression alone is the same for the others in the explorer.
+FIRST = lambda regression: regression == next(iter(CONFIG.regressions))
+
+
+def figures_of(stage, folder, condition=True, **labels):
+    """Return the folder of the figures of a stage as an output, with their labels in the report.
+
+    A run draws them where a condition holds, as that of `of_study`. The report has them once, in the
+    best size and format.
+    """
+    figures = {figure.name: figure for figure in CONFIG.figures_drawn(stage)}
+    of_first = all(figure.first_regression for figure in figures.values())
+    wanted(partly(folder, paper=""), FIRST if of_first else condition)
+    of_paper = itertools.chain(
+        *(of_study(path, condition) for path in partly(folder, paper="/paper"))
+    )
+    OF_PAPER.update(dict.fromkeys(of_paper, list(figures)))
+    size = next(size for size in SIZES if size in CONFIG.figures.sizes)
+    named = {name: f"{{{name}}}" for name in LABELS if f"{{{name}}}" in folder}
+    return report(
+        directory(folder),
+        patterns=[f"{{figure,{any_of(figures)}}}{suffix_of(size)}.{max(CONFIG.figures.formats)}"],
+        caption="../report/figure.rst",
+        category=lambda wildcards: IN_ORDER[figures[wildcards.figure].category],
+        subcategory=lambda wildcards: figures[wildcards.figure].subcategory,
+        labels={**LABELS, **named, **labels, "shows": "figure"},
+    )
 
 
 # What others wait for comes first.
@@ -26,18 +61,11 @@ use rule draw as plot_adjustments with:
             partly(f"{RESULTS}/coefficients.parquet", regression=CONFIG.regressions),
         ),
     output:
-        figures=figures_of("plot_adjustments", f"{SITE}/figures"),
+        figures=figures_of("plot_adjustments", "results{paper}/{model}/{corpus}/{site}/figures"),
     log:
-        "logs/{model}/{corpus}/{site}/figures/plot_adjustments.log",
+        "logs{paper}/{model}/{corpus}/{site}/figures/plot_adjustments.log",
     params:
         **job_params("plot_adjustments", "draw_figures"),
-
-
-use rule plot_adjustments as plot_adjustments_of_paper with:
-    output:
-        untitled=figures_of_paper("plot_adjustments", "{model}/{corpus}/{site}"),
-    log:
-        "logs/{model}/{corpus}/{site}/figures/plot_adjustments_of_paper.log",
 
 
 use rule draw as plot_regression with:
@@ -50,18 +78,13 @@ use rule draw as plot_regression with:
         controls=f"{RESULTS}/controls.parquet",
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
     output:
-        figures=figures_of("plot_regression", f"{RESULTS}/figures"),
+        figures=figures_of(
+            "plot_regression", "results{paper}/{model}/{corpus}/{site}/{regression}/figures"
+        ),
     log:
-        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
+        "logs{paper}/{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
     params:
         **job_params("plot_regression", "draw_figures"),
-
-
-use rule plot_regression as plot_regression_of_paper with:
-    output:
-        untitled=figures_of_paper("plot_regression", "{model}/{corpus}/{site}/{regression}"),
-    log:
-        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression_of_paper.log",
 
 
 use rule draw as plot_sites with:
@@ -72,19 +95,10 @@ use rule draw as plot_sites with:
     output:
         figures=figures_of(
             "plot_sites",
-            f"{STUDY}/figures/{{regression}}",
+            "results{paper}/{model}/{corpus}/figures/{regression}",
             len(CONFIG.extraction.sites) > 1,
         ),
     log:
-        "logs/{model}/{corpus}/figures/{regression}/plot_sites.log",
+        "logs{paper}/{model}/{corpus}/figures/{regression}/plot_sites.log",
     params:
         **job_params("plot_sites", "draw_figures"),
-
-
-use rule plot_sites as plot_sites_of_paper with:
-    output:
-        untitled=figures_of_paper(
-            "plot_sites", "{model}/{corpus}/{regression}", len(CONFIG.extraction.sites) > 1
-        ),
-    log:
-        "logs/{model}/{corpus}/figures/{regression}/plot_sites_of_paper.log",

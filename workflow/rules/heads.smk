@@ -43,15 +43,12 @@ use rule draw as plot_heads with:
         heads=f"{HEADS}/heads.parquet",
         coefficients=f"{HEADS}/head_coefficients.parquet",
     output:
-        figures=figures_of("plot_heads", f"{HEADS}/figures", site="attention"),
+        figures=figures_of(
+            "plot_heads",
+            "results{paper}/{model}/{corpus}/attention/heads/figures",
+            site="attention",
+        ),
     log:
-        "logs/{model}/{corpus}/attention/heads/figures/plot_heads.log",
+        "logs{paper}/{model}/{corpus}/attention/heads/figures/plot_heads.log",
     params:
         **job_params("plot_heads", "draw_figures"),
-
-
-use rule plot_heads as plot_heads_of_paper with:
-    output:
-        untitled=figures_of_paper("plot_heads", "{model}/{corpus}/attention/heads"),
-    log:
-        "logs/{model}/{corpus}/attention/heads/figures/plot_heads_of_paper.log",

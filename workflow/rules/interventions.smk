@@ -54,16 +54,11 @@ use rule draw as plot_effects with:
         total_effects=f"{CAUSAL}/total_effects.parquet",
         prediction_vs_effect=f"{CAUSAL}/prediction_vs_effect.parquet",
     output:
-        figures=figures_of("plot_effects", f"{CAUSAL}/figures/{{pair}}", site="{pair}"),
+        figures=figures_of(
+            "plot_effects", "results{paper}/{model}/{corpus}/causal/figures/{pair}", site="{pair}"
+        ),
     log:
-        "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects.log",
+        "logs{paper}/{model}/{corpus}/causal/figures/{pair}/plot_effects.log",
     localrule: True
     params:
         **job_params("plot_effects", "draw_figures"),
-
-
-use rule plot_effects as plot_effects_of_paper with:
-    output:
-        untitled=figures_of_paper("plot_effects", "{model}/{corpus}/causal/{pair}"),
-    log:
-        "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects_of_paper.log",

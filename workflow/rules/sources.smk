@@ -68,16 +68,13 @@ use rule draw as plot_sources with:
         lags=optional(TRACED, f"{SOURCES}/lags.parquet"),
         readout=every_site(f"{SITE}/readout/means.parquet"),
     output:
-        figures=figures_of("plot_sources", f"{SOURCES}/figures", site="attention"),
+        figures=figures_of(
+            "plot_sources",
+            "results{paper}/{model}/{corpus}/attention/sources/figures",
+            site="attention",
+        ),
     log:
-        "logs/{model}/{corpus}/attention/sources/figures/plot_sources.log",
+        "logs{paper}/{model}/{corpus}/attention/sources/figures/plot_sources.log",
     localrule: True
     params:
         **job_params("plot_sources", "draw_figures"),
-
-
-use rule plot_sources as plot_sources_of_paper with:
-    output:
-        untitled=figures_of_paper("plot_sources", "{model}/{corpus}/attention/sources"),
-    log:
-        "logs/{model}/{corpus}/attention/sources/figures/plot_sources_of_paper.log",

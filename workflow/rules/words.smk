@@ -27,8 +27,12 @@ use rule program as build_explorer with:
     output:
         answers=wanted("results/answers.txt"),
         page=wanted(
-            in_report(
-                "results/explorer.html", "explorer", "explorer", "the whole study", shows="page"
+            report(
+                "results/explorer.html",
+                caption="../report/explorer.rst",
+                category=IN_ORDER["explorer"],
+                subcategory="the whole study",
+                labels=LABELS | {"shows": "page"},
             )
         ),
     log:
@@ -62,7 +66,7 @@ use rule program as write_paper with:
     log:
         "logs/paper.log",
     params:
-        **job_params("write_paper", figures=lambda wildcards: OF_PAPER),
+        **job_params("write_paper", figures=sorted({*itertools.chain(*OF_PAPER.values())})),
 
 
 rule paper:
@@ -88,5 +92,5 @@ use rule program as check_fits with:
 
 
 # What a later file added would be lost in silence.
-TOLD, SHOWN, FINDINGS = map(MappingProxyType, (TOLD, SHOWN, FINDINGS))
-TARGETS, AWAITED, OF_PAPER = map(tuple, (TARGETS, AWAITED, OF_PAPER))
+TOLD, SHOWN, FINDINGS, OF_PAPER = map(MappingProxyType, (TOLD, SHOWN, FINDINGS, OF_PAPER))
+TARGETS, AWAITED = tuple(TARGETS), tuple(AWAITED)

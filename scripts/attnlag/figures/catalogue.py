@@ -15,8 +15,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from attnlag.figures.sizes import without_size
-
 FOLDER = Path(__file__).parent
 
 
@@ -61,9 +59,3 @@ def _stated(source: bytes) -> dict[str, Any]:
 def drawn_by(stage: str, folder: Path = FOLDER) -> list[Figure]:
     """Return the figures that a stage draws, by name."""
     return [figure for figure in figures(folder) if figure.drawn_by == stage]
-
-
-def figure_of(path: Path) -> Figure:
-    """Return the figure in a file, given the file's name."""
-    (figure,) = [figure for figure in figures() if figure.name == without_size(path)]
-    return figure

@@ -12,9 +12,8 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from attnlag.figures import catalogue
 from attnlag.figures.drawing import mark_layers
-from attnlag.figures.sizes import PAGE, SIZES, Size, size_of
+from attnlag.figures.sizes import PAGE, SIZES, Size, suffix_of
 from attnlag.storage import writing
 
 # Metadata without date and version, so that equal figures give equal bytes.
@@ -55,24 +54,26 @@ def style() -> Iterator[None]:
             np.random.set_state(state)
 
 
-def draw_figures(inputs: Any, paths: Sequence[Path], titled: bool = True) -> str:
-    """Draw the figures that the names of files stand for, from their inputs; return their names.
+def draw_figure(
+    name: str,
+    inputs: Any,
+    folder: Path,
+    sizes: Sequence[str],
+    formats: Sequence[str],
+    titled: bool,
+) -> None:
+    """Draw a figure of the catalogue into a folder, from its inputs, in some sizes and formats.
 
-    The files have any sizes and formats. A title states the claim and the data, as the caption of a
-    paper would where figures are not ``titled``.
+    A title states the claim and the data, as the caption of a paper would where figures are not
+    ``titled``.
     """
-    files_of: dict[str, dict[str, list[Path]]] = {}
-    for path in paths:
-        by_size = files_of.setdefault(catalogue.figure_of(path).name, {})
-        by_size.setdefault(size_of(path).name, []).append(path)
-    for name, by_size in files_of.items():
-        figure = importlib.import_module(f"attnlag.figures.{name}").figure(inputs)
-        title = f"{figure.claim}\n{inputs.subtitle}" if titled else ""
-        for size, files in by_size.items():
-            drawn = figure.draw(title, SIZES[size])
-            mark_layers(drawn, list(map(int, inputs.mixers)))
-            save(drawn, files, SIZES[size])
-    return ", ".join(files_of)
+    figure = importlib.import_module(f"attnlag.figures.{name}").figure(inputs)
+    title = f"{figure.claim}\n{inputs.subtitle}" if titled else ""
+    for size in sizes:
+        drawn = figure.draw(title, SIZES[size])
+        mark_layers(drawn, list(map(int, inputs.mixers)))
+        files = [folder / f"{name}{suffix_of(size)}.{suffix}" for suffix in formats]
+        save(drawn, files, SIZES[size])
 
 
 @style()

@@ -5,7 +5,6 @@ whole. They differ in the layout and the number of panels.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,3 @@ SIZES = {size.name: size for size in (PAGE, COLUMN)}
 def suffix_of(name: str) -> str:
     """Return the ending of file names in this size, before the format."""
     return "" if name == PAGE.name else f"_{name}"
-
-
-def size_of(path: Path) -> Size:
-    """Return the size of a figure, given the name of its file."""
-    return COLUMN if path.stem.endswith(suffix_of(COLUMN.name)) else PAGE
-
-
-def without_size(path: Path) -> str:
-    """Return the name of a figure, given the name of its file."""
-    return path.stem.removesuffix(suffix_of(size_of(path).name))

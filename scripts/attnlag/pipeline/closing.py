@@ -1,5 +1,6 @@
 """The closing words of a run."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,10 @@ def words(config: Config, targets: Sequence[str], storage: str | None = None) ->
         return "\n".join([*(f"findings: {path}" for path in findings), *left])
     of_comparison = [path for path in findings if path.parts[1] == "comparison"]
     advice = f"Open {explorer} · everything else: findings.txt and figures/ in each folder"
-    also = tuple(f"{name}." for name in config.figures.also)
-    asked = [path for path in targets if Path(path).name.startswith(also) and Path(path).exists()]
+    asked = [
+        str(path)
+        for folder, name in itertools.product(targets, config.figures.also)
+        for path in sorted(Path(folder).glob(f"{name}.*"))
+    ]
     texts = [path.read_text("utf-8") for path in (Path(answers), *of_comparison)]
     return "\n".join([*texts, *asked, *left, advice])

@@ -49,6 +49,7 @@ class Names(NamedTuple):
     site: str = ""
     regression: str = ""
     pair: str = ""
+    paper: str = ""  # where the figures of a paper are, "" for those of a run
 
 
 def from_sections(kind: type[Settings], *sections: Section | None, **others: Any) -> Settings:
@@ -251,27 +252,41 @@ OF_SECTIONS: dict[str, tuple[type[Section], Callable[[Config], list[Section]]]] 
 }
 
 
-def canonical(settings: Section | dict[str, Any]) -> str:
-    """Return settings as one JSON text that is equal whenever the settings are.
+def canonical(settings: Section | dict[str, Any], **others: Any) -> str:
+    """Return settings, and others by name, as one JSON text that is equal whenever they are.
 
     Snakemake compares the parameters of a job by their text and without their names, so the
     settings of a stage are handed to it as this one string.
     """
     values = settings if isinstance(settings, dict) else settings.model_dump(mode="json")
-    return text_for("script", json.dumps(values, sort_keys=True, ensure_ascii=False))
+    return text_for("script", json.dumps(values | others, sort_keys=True, ensure_ascii=False))
+
+
+def _drawing(config: Config, stage: str, names: Names) -> dict[str, Any]:
+    """Return what a job draws: figures with their needs, and what `draw_figure` is told of each."""
+    figures = {figure.name: figure.needs for figure in config.figures_drawn(stage)}
+    sizes, formats = sorted(config.figures.sizes), sorted(config.figures.formats)
+    of_run = {"sizes": sizes, "formats": formats, "titled": True}
+    of_paper = {"sizes": ["column"], "formats": ["pdf"], "titled": False}
+    return {"figures": figures, "files": of_paper if names.paper else of_run}
 
 
 def settings_of(stage: str, config: Config) -> Callable[[Any], str] | None:
     """Return the function that Snakemake calls for the settings of a job, None if it has none."""
-    if stage not in OF_SECTIONS and stage not in globals():
+    draws = bool(config.figures_drawn(stage))
+    if not draws and stage not in OF_SECTIONS and stage not in globals():
         return None
 
     # Equal for all shards, of which a large study has thousands.
     @functools.cache
     def text(names: Names) -> str:
+        settings: Section | dict[str, Any] = {}
         if stage in OF_SECTIONS:
             kind, sections = OF_SECTIONS[stage]
-            return canonical(from_sections(kind, *sections(config)))
-        return canonical(globals()[stage](config, names))
+            settings = from_sections(kind, *sections(config))
+        elif stage in globals():
+            settings = globals()[stage](config, names)
+        others = {"drawing": _drawing(config, stage, names)} if draws else {}
+        return canonical(settings, **others)
 
     return lambda wildcards: text(Names(*(getattr(wildcards, key, "") for key in Names._fields)))
