@@ -22,7 +22,8 @@ INPUTS = {
 
 def main(job):
     del job.names.paper  # Titles state the other names.
-    drawing, read_by = job.settings.pop("drawing"), {}
+    drawing = job.settings.pop("drawing")
+    read_by: dict = {}
     for name, needs in drawing["figures"].items():
         read_by.setdefault(INPUTS.get(needs) or INPUTS[job.stage], []).append(name)
     for read, figures in read_by.items():

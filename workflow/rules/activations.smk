@@ -2,7 +2,7 @@
 # `keep: norms` the vectors are reduced to norms at once, and the norms are this rule's output.
 
 SHOWN["stream"] = [f"{STUDY}/stream/{{shard}}.parquet"]
-SHOWN["norms"] = every_site(f"{SITE}/norms/{{shard}}.parquet")
+SHOWN["norms"] = of_study(f"{SITE}/norms/{{shard}}.parquet")
 if CONFIG.measures("surprisal"):
     SHOWN["surprisal"] = [f"{STUDY}/surprisal/{{shard}}.parquet"]
 
@@ -13,8 +13,8 @@ use rule program as extract_activations with:
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
         **wanted(measured("{shard}.parquet")),
-        vectors=optional(WITH_VECTORS, every_site(f"{SITE}/activations/{{shard}}.parquet")),
-        norms=optional(not WITH_VECTORS, every_site(f"{SITE}/norms/{{shard}}.parquet")),
+        vectors=optional(WITH_VECTORS, of_study(f"{SITE}/activations/{{shard}}.parquet")),
+        norms=optional(not WITH_VECTORS, of_study(f"{SITE}/norms/{{shard}}.parquet")),
         stream=f"{STUDY}/stream/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/activations/{shard}.log",

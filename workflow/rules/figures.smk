@@ -89,9 +89,9 @@ use rule draw as plot_regression with:
 
 use rule draw as plot_sites with:
     input:
-        norms=shards_of(every_site(f"{SITE}/norms/{{shard}}.parquet")),
-        coefficients=every_site(f"{RESULTS}/coefficients.parquet"),
-        fits=every_site(f"{RESULTS}/fits.parquet"),
+        norms=shards_of(of_study(f"{SITE}/norms/{{shard}}.parquet")),
+        coefficients=partly(f"{RESULTS}/coefficients.parquet", site=CONFIG.extraction.sites),
+        fits=partly(f"{RESULTS}/fits.parquet", site=CONFIG.extraction.sites),
     output:
         figures=figures_of(
             "plot_sites",

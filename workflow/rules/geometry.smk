@@ -2,8 +2,8 @@
 # neighbours; centred cosines need the layer's mean, known once vectors are stored.
 
 
-TOLD["directions"] = every_site(f"{SITE}/geometry/means.parquet")
-FINDINGS["directions"] = every_site(f"{SITE}/geometry/findings.txt")
+TOLD["directions"] = of_study(f"{SITE}/geometry/means.parquet")
+FINDINGS["directions"] = of_study(f"{SITE}/geometry/findings.txt")
 
 
 if WITH_VECTORS:

@@ -6,17 +6,12 @@ from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
 partly = functools.partial(expand, allow_missing=True)
 
 
-def shards(corpus):
-    """Return the names of the shards of a corpus."""
-    return [f"{shard:04d}" for shard in range(CONFIG.corpora[corpus].shards)]
-
-
 def every(*patterns):
     """Return the paths of patterns for all names in the configuration, each once."""
     names = {"site": CONFIG.extraction.sites, "regression": CONFIG.regressions}
     names["pair"] = CONFIG.pairs_changed()
     paths = (
-        expand(pattern, model=model, corpus=corpus, shard=shards(corpus), **names)
+        expand(pattern, model=model, corpus=corpus, shard=CONFIG.shards(corpus), **names)
         for pattern, model, corpus in itertools.product(patterns, CONFIG.models, CONFIG.corpora)
     )
     return list(dict.fromkeys(itertools.chain(*paths)))
@@ -31,7 +26,7 @@ def shards_of(files):
     """Return the input function of the files of all shards, in order."""
 
     def of_all(wildcards):
-        return partly(at(files, wildcards), shard=shards(wildcards.corpus))
+        return partly(at(files, wildcards), shard=CONFIG.shards(wildcards.corpus))
 
     return of_all
 
@@ -45,19 +40,14 @@ def in_both_formats(folder, *names):
     }
 
 
-def every_site(pattern):
-    """Return ``pattern`` for every site."""
-    return partly(pattern, site=CONFIG.extraction.sites)
-
-
 def of_study(pattern, condition=True):
-    """Return a file of every site and regression that meets a condition.
+    """Return a file of every site, and of every regression that meets a condition.
 
     The condition, if it is a function, depends on the name of the regression.
     """
     meets = condition if callable(condition) else lambda regression: condition
     names = [name for name in CONFIG.regressions if meets(name)]
-    paths = partly(every_site(pattern), regression=names) if names else []
+    paths = partly(pattern, site=CONFIG.extraction.sites, regression=names) if names else []
     return list(dict.fromkeys(paths))
 
 
@@ -77,7 +67,7 @@ def wanted(files, condition=True):
 def measured(file, but=()):
     """Return the files of the quantities that a pass measures, by name."""
     patterns = {name: OPTIONAL[name].pattern(file) for name in CONFIG.measured() if name not in but}
-    return {name: list(dict.fromkeys(every_site(path))) for name, path in patterns.items()}
+    return {name: of_study(path) for name, path in patterns.items()}
 
 
 # What a run knows of every token beside its norms; covariates may need it.
@@ -108,7 +98,7 @@ def inputs_of_design(wildcards, needed=CONFIG.files_of_tokens):
 
 def inputs_of_fit(wildcards):
     """Return the inputs of a regression: its designs, its controls and files of tokens."""
-    name, corpus = wildcards.regression, wildcards.corpus
+    name = wildcards.regression
     folder = OUTCOMES[CONFIG.regressions[name].outcome].folder
     # Further scales of the weights have norms alone.
     untrained = "random_weights{scale}" if folder == "norms" else f"{folder}/random_weights"
@@ -119,10 +109,7 @@ def inputs_of_fit(wildcards):
     needed = CONFIG.files_of_tokens(name) | {"corpus"}
     return {
         "permutations": [],
-        **{
-            part: partly(f"{RESULTS}/{part}/{{shard}}.parquet", shard=shards(corpus))
-            for part in parts
-        },
+        **{part: shards_of(f"{RESULTS}/{part}/{{shard}}.parquet")(wildcards) for part in parts},
         "random_weights": optional(UNTRAINED, partly(f"{SITE}/{untrained}.parquet", scale=SCALES)),
         "random_weights_stream": optional(needs_stream, stream),
         **{

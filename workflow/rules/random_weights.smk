@@ -9,16 +9,16 @@ use rule program as extract_random_weights with:
     output:
         # Predictions before training say nothing.
         **measured("random_weights.parquet", but=["surprisal"]),
-        norms=every_site(f"{SITE}/random_weights.parquet"),
+        norms=of_study(f"{SITE}/random_weights.parquet"),
         stream=f"{STUDY}/stream/random_weights.parquet",
         # Norms alone, at further scales of the weights.
-        scales=partly(every_site(f"{SITE}/random_weights{{scale}}.parquet"), scale=SCALES[1:]),
+        scales=partly(of_study(f"{SITE}/random_weights{{scale}}.parquet"), scale=SCALES[1:]),
         scales_stream=partly(f"{STUDY}/stream/random_weights{{scale}}.parquet", scale=SCALES[1:]),
         centred_cosines=optional(
-            WITH_VECTORS and DIRECTED, every_site(f"{SITE}/centred_cosines/random_weights.parquet")
+            WITH_VECTORS and DIRECTED, of_study(f"{SITE}/centred_cosines/random_weights.parquet")
         ),
         distances=optional(
-            WITH_VECTORS and DIRECTED, every_site(f"{SITE}/distances/random_weights.parquet")
+            WITH_VECTORS and DIRECTED, of_study(f"{SITE}/distances/random_weights.parquet")
         ),
     log:
         "logs/{model}/{corpus}/random_weights.log",

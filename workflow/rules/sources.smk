@@ -2,8 +2,8 @@
 
 SOURCES = f"{STUDY}/attention/sources"
 
-TOLD["readout"] = every_site(f"{SITE}/readout/means.parquet")
-FINDINGS["readout"] = every_site(f"{SITE}/readout/findings.txt")
+TOLD["readout"] = of_study(f"{SITE}/readout/means.parquet")
+FINDINGS["readout"] = of_study(f"{SITE}/readout/findings.txt")
 # Of other sites than attention, there are no sources.
 if TRACED:
     TOLD["shares"] = [f"{SOURCES}/shares.parquet"]
@@ -22,10 +22,10 @@ use rule program as trace_sources with:
         source_parts=optional(TRACED, f"{STUDY}/attention/source_parts/{{shard}}.parquet"),
         # The attention of heads to the first token of a sequence.
         sinks=optional(TRACED and WITH_HEADS, f"{STUDY}/attention/sinks/{{shard}}.parquet"),
-        readout=every_site(f"{SITE}/readout/{{shard}}.parquet"),
+        readout=of_study(f"{SITE}/readout/{{shard}}.parquet"),
         random_sources=optional(TRACED and UNTRAINED, f"{SOURCES}/random_weights/{{shard}}.parquet"),
         random_readout=optional(
-            UNTRAINED, every_site(f"{SITE}/readout/random_weights/{{shard}}.parquet")
+            UNTRAINED, of_study(f"{SITE}/readout/random_weights/{{shard}}.parquet")
         ),
     log:
         "logs/{model}/{corpus}/sources/{shard}.log",
@@ -42,9 +42,9 @@ use rule program as summarize_sources with:
         random_sources=optional(
             TRACED and UNTRAINED, shards_of(f"{SOURCES}/random_weights/{{shard}}.parquet")
         ),
-        readout=shards_of(every_site(f"{SITE}/readout/{{shard}}.parquet")),
+        readout=shards_of(of_study(f"{SITE}/readout/{{shard}}.parquet")),
         random_readout=optional(
-            UNTRAINED, shards_of(every_site(f"{SITE}/readout/random_weights/{{shard}}.parquet"))
+            UNTRAINED, shards_of(of_study(f"{SITE}/readout/random_weights/{{shard}}.parquet"))
         ),
     output:
         **wanted(in_both_formats(SOURCES, *["shares", "lags"] * TRACED)),
@@ -52,8 +52,8 @@ use rule program as summarize_sources with:
             TRACED and UNTRAINED,
             f"{STUDY}/attention/source_parts/random_weights.parquet",
         ),
-        readout=wanted(every_site(f"{SITE}/readout/means.parquet")),
-        readout_csv=wanted(every_site(f"{SITE}/readout/means.csv")),
+        readout=wanted(of_study(f"{SITE}/readout/means.parquet")),
+        readout_csv=wanted(of_study(f"{SITE}/readout/means.csv")),
     log:
         "logs/{model}/{corpus}/sources/summarize_sources.log",
     resources:
@@ -66,7 +66,7 @@ use rule draw as plot_sources with:
     input:
         shares=optional(TRACED, f"{SOURCES}/shares.parquet"),
         lags=optional(TRACED, f"{SOURCES}/lags.parquet"),
-        readout=every_site(f"{SITE}/readout/means.parquet"),
+        readout=of_study(f"{SITE}/readout/means.parquet"),
     output:
         figures=figures_of(
             "plot_sources",

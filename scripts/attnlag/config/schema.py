@@ -97,6 +97,10 @@ class Config(Section):
                 lines.append(f"regressions.{name}: without {text.strip()}, which it has by default")
         return lines
 
+    def shards(self, corpus: str) -> list[str]:
+        """Return the names of the shards of a corpus."""
+        return [f"{shard:04d}" for shard in range(self.corpora[corpus].shards)]
+
     def needs_stream(self, name: str) -> bool:
         """Return whether the rows of a regression depend on norms of the stream."""
         return self.regressions[name].outcome == "relative"
