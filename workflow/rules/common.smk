@@ -45,10 +45,6 @@ if not sys.stderr.isatty():
 for limit in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
     os.environ.setdefault(limit, str(2**31 - 1))
 
-# pip installs the software. This environment names the same packages for users who let Snakemake
-# deploy software with conda.
-ENVIRONMENT = "../envs/attnlag.yaml"
-
 STUDY = "results/{model}/{corpus}"
 SITE, RESULTS = f"{STUDY}/{{site}}", f"{STUDY}/{{site}}/{{regression}}"
 HEADS, CAUSAL = f"{STUDY}/attention/heads", f"{STUDY}/causal"

@@ -9,9 +9,6 @@ CATEGORIES = "explorer norms coefficients diagnostics interventions comparison d
 IN_ORDER = {name: f"{at} {name.capitalize()}" for at, name in enumerate(CATEGORIES)}
 LABELS = dict.fromkeys(("model", "corpus", "site", "regression", "layer"), "all")
 
-# What is drawn for the first regression alone is the same for the others in the explorer.
-FIRST = lambda regression: regression == next(iter(CONFIG.regressions))
-
 
 def figures_of(stage, folder, condition=True, **labels):
     """Return the folder of the figures of a stage as an output, with their labels in the report.
@@ -20,12 +17,12 @@ def figures_of(stage, folder, condition=True, **labels):
     best size and format.
     """
     figures = {figure.name: figure for figure in CONFIG.figures_drawn(stage)}
-    of_first = all(figure.first_regression for figure in figures.values())
-    wanted(partly(folder, paper=""), FIRST if of_first else condition)
-    of_paper = itertools.chain(
-        *(of_study(path, condition) for path in partly(folder, paper="/paper"))
-    )
-    OF_PAPER.update(dict.fromkeys(of_paper, list(figures)))
+    of_run, of_paper = partly(folder, paper=["", "/paper"])
+    OF_PAPER.update(dict.fromkeys(of_study(of_paper, condition), list(figures)))
+    # In the explorer, other regressions have the same.
+    if all(figure.first_regression for figure in figures.values()):
+        condition = lambda regression: regression == next(iter(CONFIG.regressions))
+    wanted(of_run, condition)
     size = next(size for size in SIZES if size in CONFIG.figures.sizes)
     named = {name: f"{{{name}}}" for name in LABELS if f"{{{name}}}" in folder}
     return report(

@@ -13,8 +13,10 @@ rule program:
     log:
         "logs/program.log",
     priority: 1
+    # pip installs the software. This names the same packages for users who let Snakemake deploy
+    # software with conda.
     conda:
-        ENVIRONMENT
+        "../envs/attnlag.yaml"
     resources:
         **needs(1000, 60),
     message:
