@@ -65,6 +65,7 @@ def by_hand(table, known, classes, draws):
     cuts=st.lists(st.integers(0, 4), max_size=2),
 )
 @example([[2], [9, 6]], set(), 1, [], False, False, False, 4, 30, [1])
+@example([[9], [12], [5]], {"surprisal"}, 1, [], True, True, True, 4, 1, [])
 @settings(max_examples=40)
 def test_orders_are_those_of_tokens_permuted_by_hand(
     documents, covariates, drop_first, spoiled, silent_first, within, effects, grid, rows, cuts
