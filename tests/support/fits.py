@@ -107,11 +107,6 @@ def sums_of(table, settings, facts=FACTS, rows=10**6, classes=None, **changes):
     )
 
 
-def orders_of(*arguments, **options):
-    """Return the moments of each layer of a table of norms in permuted orders."""
-    return orders_joined([sums_of(*arguments, **options)])
-
-
-def orders_joined(shards):
+def orders_of(*shards):
     """Return the moments of each layer of shards in permuted orders."""
     return permutation.orders_by_layer(shards, {term: [term] for term in shards[0].terms})

@@ -56,14 +56,6 @@ def ols(y, x, kept=slice(None)):
     return np.linalg.lstsq(np.asarray(x)[kept], np.asarray(y)[kept], rcond=1e-10)[0]
 
 
-def r_squared_of_folds(y, x, fold):
-    """Return the R² of rows that are predicted from those of the other folds."""
-    predicted = np.empty_like(y)
-    for number in np.unique(fold):
-        predicted[fold == number] = x[fold == number] @ ols(y, x, fold != number)
-    return 1 - ((y - predicted) ** 2).sum() / ((y - y.mean()) ** 2).sum()
-
-
 def jackknifed(estimate, codes):
     """Return CRV3 from the estimates without each cluster, and their changes, a row for each."""
     change = np.array([estimate(codes != code) for code in np.unique(codes)])

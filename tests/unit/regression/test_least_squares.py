@@ -12,16 +12,7 @@ import statsmodels.api as sm
 from designs import changed, corpus_of, design_of, design_settings, design_table
 from fits import columns_of, fits_of, fitted, layers_of
 from numpy.testing import assert_allclose, assert_array_equal
-from oracles import (
-    clustered,
-    dummies_of,
-    half_panel,
-    jackknifed,
-    multipletests,
-    ols,
-    r_squared_of_folds,
-    with_effects,
-)
+from oracles import clustered, dummies_of, half_panel, jackknifed, multipletests, ols
 from scipy import stats
 
 from attnlag.regression.estimation import least_squares
@@ -68,8 +59,8 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, effects, 
         assert_array_equal(of_layers["p_adjusted"], corrected)
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
-        means = sm.OLS(y, dummies_of(codes if effects else 0 * codes)).fit()
-        x = with_effects(x, codes if effects else 0 * codes)
+        levels = dummies_of(codes if effects else 0 * codes)
+        means, x = sm.OLS(y, levels).fit(), np.hstack([x[:, 1:], levels])
         clusters = codes % 8 if unit == "group" else codes
         oracle = sm.OLS(y, x).fit(**(clustered(clusters) if unit else {}))
         # The intercept is last here.
@@ -106,6 +97,14 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, effects, 
         assert fit.wald.statistic == pytest.approx(float(test.fvalue) / factor, rel=1e-7)
         p_value = stats.f.sf(fit.wald.statistic, 2, df)
         assert fit.wald.p_value == pytest.approx(p_value, rel=1e-7, abs=1e-300)
+
+
+def r_squared_of_folds(y, x, fold):
+    """Return the R² of rows that are predicted from those of the other folds."""
+    predicted = np.empty_like(y)
+    for number in np.unique(fold):
+        predicted[fold == number] = x[fold == number] @ ols(y, x, fold != number)
+    return 1 - ((y - predicted) ** 2).sum() / ((y - y.mean()) ** 2).sum()
 
 
 @pytest.mark.parametrize("folds", [7, 1000, "groups"])

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from designs import FACTS, changed, corpus_of, design_of, design_settings, pieces_of, sequences_of
-from fits import assert_alike, orders_joined, orders_of, sums_of
+from fits import assert_alike, orders_of, sums_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -110,7 +110,7 @@ def test_orders_are_those_of_tokens_permuted_by_hand(
         fixed_effects = "document" if effects else "none"
         parts = filter(len, pieces_of(table, *cuts))
         shards = [sums_of(part, *options, fixed_effects=fixed_effects) for part in parts]
-        orders = orders_joined(shards)
+        orders = orders_of(*shards)
         permuted = list(by_hand(silent, known, classes, 3))
     assert {shard.within for shard in shards} == {"upos" if within else "document"}
     for number, (order, by_order) in enumerate(permuted):
@@ -144,7 +144,7 @@ def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
 
 def test_a_layer_without_norms_has_no_test():
     table = changed(norms_table(TWO), {"layer_00": np.zeros(55)})
-    test = order_test(orders_of(table, LAGS))
+    test = order_test(orders_of(sums_of(table, LAGS)))
     for column in ("order_p_value", "permuted_low"):
         assert test[column].isna().tolist() == [True] * 3 + [False] * 3
 
@@ -153,7 +153,7 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
     """In white noise around document means a lag predicts well in any order."""
     table = corpus_of(level=1.0)
     pooled, within = (
-        order_test(orders_of(table, LAGS, draws=99, fixed_effects=effects))
+        order_test(orders_of(sums_of(table, LAGS, draws=99, fixed_effects=effects)))
         for effects in ("none", "document")
     )
     lag = pooled.query("term == 'lag_1'")
@@ -170,13 +170,13 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
 
 def test_the_joint_test_of_two_lags_detects_an_effect_of_order():
     for dynamics in ((0.3, 0.0), (0.0, 0.3)):
-        test = order_test(orders_of(corpus_of(dynamics=dynamics), LAGS, draws=99))
+        test = order_test(orders_of(sums_of(corpus_of(dynamics=dynamics), LAGS, draws=99)))
         assert set(test["order_p_value"]) == set(test["order_p_adjusted"]) == {0.01}
         assert set(test["permutations"]) == {99}
 
 
 def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
-    sums = orders_of(corpus_of(documents=6), LAGS, draws=49)
+    sums = orders_of(sums_of(corpus_of(documents=6), LAGS, draws=49))
     names, found = permutation.estimates_of_orders(sums)
     assert names == ["intercept", "lag_1", "lag_2"]
     test = order_test(sums, alpha=0.1, adjust="benjamini-hochberg")
