@@ -30,9 +30,6 @@ from attnlag.storage.memory import amount
 
 DERIVATIVE = "derivative"
 
-# Factors of adjustments by site, one for each layer, (sequences, tokens).
-Gates = Mapping[str, Sequence[torch.Tensor]]
-
 Receive = Callable[[int, str, torch.Tensor], object]
 
 # Number of tokens of the shortest pass that measures the memory of the graph.
@@ -43,7 +40,7 @@ def log_norms(
     decoder: Decoder,
     ids: torch.Tensor,
     sites: Sequence[str],
-    opened: Gates,
+    opened: Mapping[str, Sequence[torch.Tensor]],
     receive: Receive = lambda layer, site, added: None,
 ) -> dict[tuple[str, int], torch.Tensor]:
     """Return the log norms of all adjustments, (sequences, tokens), by site and layer.

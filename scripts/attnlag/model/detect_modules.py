@@ -64,8 +64,7 @@ class Decoder:
 
     def check_identity(self, evidence: list[identity.Evidence]) -> float:
         """Return the largest error of `residual_identity`; raise UserError if the proof fails."""
-        identity.check_finite(evidence, self.model, self.name)
-        if problems := identity.problems_of(evidence, self.blocks):
+        if problems := identity.problems_of(evidence, self.blocks, self.name):
             more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise UserError(
                 f"{self.called}, fails the proof of its sites: block input + attention adjustment "
@@ -127,8 +126,7 @@ def tried(
         except hooks.FAILURES as error:
             message = str(error).strip().partition("\n")[0]
             return blocks, f"fails on a sequence of tokens with {type(error).__name__}: {message}"
-        identity.check_finite(evidence, model, name)
-        problems = identity.problems_of(evidence, blocks)
+        problems = identity.problems_of(evidence, blocks, name)
         scales = [observation.scale for observation in evidence]
         if len(scales) != len(blocks) or not any(scales):
             break

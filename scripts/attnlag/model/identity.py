@@ -141,23 +141,20 @@ def _factor(
     return None
 
 
-def check_finite(evidence: list[Evidence], model: Any, name: str) -> None:
-    """Raise UserError if values in a pass are not finite."""
+def problems_of(evidence: list[Evidence], blocks: list[BlockModules], name: str) -> list[str]:
+    """Return why the observations of a pass are not a proof, in a few words per layer.
+
+    Every block must have run once, and each sublayer once within it. Raise UserError if values of
+    the model of this name are not finite.
+    """
     for layer, observation in enumerate(evidence):
         if math.isnan(observation.error):
-            half = next(model.parameters()).dtype == torch.float16
+            half = next(blocks[0].block.parameters()).dtype == torch.float16
             advice = "; float32 and bfloat16 have the range for more" * half
             raise UserError(
                 f"model {name}: found numbers that are infinite or not a number, expected finite "
                 f"ones: first in layer {layer}{advice}"
             )
-
-
-def problems_of(evidence: list[Evidence], blocks: list[BlockModules]) -> list[str]:
-    """Return why the observations of a pass are not a proof, in a few words per layer.
-
-    Every block must have run once, and each sublayer once within it.
-    """
     problems = []
     if len(evidence) != len(blocks):
         problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")
