@@ -328,60 +328,56 @@ def test_a_model_without_a_list_of_blocks_is_refused_unless_its_modules_are_decl
     adjustments_of(model, {"blocks": "h", "attention": "attn", "mlp": "mlp"})
 
 
-def test_modules_are_detected():
-    model = small_model("biogpt", {**LLAMA, "pad_token_id": 1})
-    # The usual layout needs no remark.
-    found = decoder_of(model)
-    assert found.remark == ""
-    assert [block.sublayers for block in found.blocks] == [
-        {"attention": (layer.self_attn,), "mlp": (layer.fc2,)} for layer in model.layers
-    ]
-    # What is declared is not tried.
-    modules = {"blocks": "layers", "attention": "self_attn", "mlp": "fc1"}
-    found = decoder_of(model, modules)
-    assert (found.blocks[0].sublayers["mlp"], found.remark) == ((model.layers[0].fc1,), "")
-
-
-def test_modules_of_a_model_with_a_vision_tower_are_found_in_its_text_model():
-    """The vision tower has as many layers as the text model."""
-    tower = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2}
-    tower |= {"num_hidden_layers": 3, "image_size": 28, "patch_size": 14}
-    text = {**HEADS, "model_type": "gemma3_text", "sliding_window": 8}
-    vision = {"model_type": "siglip_vision_model", **tower}
-    model = small_model("gemma3", {"text_config": text, "vision_config": vision})
-    adjustments, added = adjustments_of(model)
-    assert "in 'language_model.layers' were tried" in adjustments.decoder.remark
-    assert added["attention"].shape == (3, 47, 48)
-
-
-INKLING = {**HEADS, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}
-INKLING |= {"conv_kernel_size": 3, "moe_intermediate_size": 32}
-
-
 XLSTM = {"vocab_size": 200, "hidden_size": 64, "num_hidden_layers": 3, "num_heads": 4}
 SHARED = {**EXPERTS, "shared_intermediate_size": 32, "residual_multiplier": 0.22}
+INKLING = {**HEADS, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}
+INKLING |= {"conv_kernel_size": 3, "moe_intermediate_size": 32}
+TOWER = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2}
+TOWER |= {"num_hidden_layers": 3, "image_size": 28, "patch_size": 14}
+VISION = {
+    "text_config": {**HEADS, "model_type": "gemma3_text", "sliding_window": 8},
+    "vision_config": {**TOWER, "model_type": "siglip_vision_model"},
+}
+OF_GEMMA = "post_attention_layernorm and post_feedforward_layernorm"
+MIXERS = ["mamba and feed_forward", "self_attn and feed_forward", "mamba and feed_forward"]
+
+# The type of a model, what makes it small, the paths in its layers, and what is said of them.
+LAYOUTS = [
+    # The usual layout needs no remark.
+    ("biogpt", {**LLAMA, "pad_token_id": 1}, ["self_attn and fc2"] * 3, ""),
+    # The MLP is the sum of experts and of an MLP that all tokens share.
+    ("granitemoeshared", SHARED, ["self_attn and block_sparse_moe+shared_mlp"] * 3,
+     "in 'layers', times 0.22, were tried"),
+    ("inkling_text", INKLING, ["attn_sconv and mlp_sconv"] * 3, "in 'layers' were tried"),
+    ("xlstm", XLSTM, ["mlstm_layer and ffn"] * 3, "layers 0, 1, 2 have xLSTMLayer in place of att"),
+    # The vision tower has as many layers as the text model.
+    ("gemma3", VISION, [OF_GEMMA] * 3, "in 'language_model.layers' were tried"),
+    # Each layer of a hybrid has its own mixer.
+    ("jamba", JAMBA, MIXERS, "layers 0, 2 have JambaMambaMixer in place of attention"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("model_type", "settings", "mixer", "others"),
-    [
-        ("granitemoeshared", SHARED, "self_attn", ["block_sparse_moe", "shared_mlp"]),
-        ("inkling_text", INKLING, "attn_sconv", ["mlp_sconv"]),
-        ("xlstm", XLSTM, "mlstm_layer", ["ffn"]),
-    ],
-)
-def test_other_layouts_are_detected(model_type, settings, mixer, others):
-    """The MLP of Granite 4 is the sum of experts and of an MLP that all tokens share."""
+@pytest.mark.parametrize(("model_type", "settings", "paths", "said"), LAYOUTS)
+def test_the_layout_of_a_model_is_detected(model_type, settings, paths, said):
     model = small_model(model_type, settings)
     adjustments, added = adjustments_of(model)
-    assert adjustments.decoder.blocks[0].paths == f"{mixer} and {'+'.join(others)}"
-    scale = settings.get("residual_multiplier", 1)
-    outputs = {
-        name: outputs_of(model, [b.block.get_submodule(name) for b in adjustments.decoder.blocks])
-        for name in (mixer, *others)
-    }
-    close(added["attention"][:, :20], scale * outputs[mixer])
-    close(added["mlp"][:, :20], scale * sum(outputs[other] for other in others))
+    blocks, remark = adjustments.decoder.blocks, adjustments.decoder.remark
+    assert [block.paths for block in blocks] == paths
+    assert said in remark if said else remark == ""
+    for place, site in enumerate(("attention", "mlp")):
+        names = zip(*(path.split(" and ")[place].split("+") for path in paths), strict=True)
+        expected = sum(
+            outputs_of(model, [b.block.get_submodule(n) for b, n in zip(blocks, each, strict=True)])
+            for each in names
+        )
+        close(added[site][:, :20], settings.get("residual_multiplier", 1) * expected)
+
+
+def test_the_modules_of_a_hybrid_can_be_declared():
+    model = small_model("jamba", JAMBA)
+    (detected, added), (declared, found) = (adjustments_of(model, m) for m in (None, OF_JAMBA))
+    assert declared.decoder.remark == detected.decoder.remark
+    np.testing.assert_array_equal(found["mlp"], added["mlp"])
 
 
 def test_the_modules_of_transformerlens_bridge_are_found():
@@ -407,22 +403,7 @@ def test_the_modules_of_transformerlens_bridge_are_found():
     adjustments, added = adjustments_of(model)
     for site in SITES:
         np.testing.assert_array_equal(added[site], expected[site])
-    words = "post_attention_layernorm and post_feedforward_layernorm"
-    assert adjustments.decoder.blocks[0].paths == words
-
-
-def test_each_layer_of_a_hybrid_is_measured_at_its_own_mixer():
-    model = small_model("jamba", JAMBA)
-    adjustments, added = adjustments_of(model)
-    kinds = [block.kind for block in adjustments.decoder.blocks]
-    assert kinds == ["JambaMambaMixer", "attention", "JambaMambaMixer"]
-    assert adjustments.decoder.remark == "layers 0, 2 have JambaMambaMixer in place of attention"
-    mixers = [getattr(layer, "mamba", None) or layer.self_attn for layer in model.layers]
-    close(added["attention"][:, :20], outputs_of(model, mixers))
-    # The same, declared.
-    declared, found = adjustments_of(model, OF_JAMBA)
-    assert declared.decoder.remark == "layers 0, 2 have JambaMambaMixer in place of attention"
-    np.testing.assert_array_equal(found["mlp"], added["mlp"])
+    assert adjustments.decoder.blocks[0].paths == OF_GEMMA
 
 
 def test_a_block_with_one_mixer_has_one_part():

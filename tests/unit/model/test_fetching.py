@@ -239,42 +239,30 @@ def test_a_folder_on_this_machine_is_copied(mine, sharded, target):
     assert sorted(path.name for path in target.parent.iterdir()) == ["again", "mine"]
 
 
-MASK = torch.ones(1, 1, 64, 64, dtype=torch.bool)
-
-
 @pytest.mark.parametrize(
-    ("kind", "leftovers", "unknown"),
-    [
-        (
-            "gpt2",
-            {
-                **{"transformer.h.0.attn.bias": MASK, "transformer.h.0.attn.masked_bias": ~MASK},
-                **{"h.1.attn.masked_bias": torch.tensor(-1e4), "lm_head.bias": torch.ones(9)},
-                "transformer.h.0.attn.rotary_emb.inv_freq": torch.ones(4),
-            },
-            {
-                **{"transformer.h.1.attn.q_proj.bias": [4], "h.2.ln_1.weight": [4]},
-                "h.1.attn.norm.bias": [4],
-            },
-        ),
-        # A mask has four dimensions, a bias one.
-        (
-            "llama",
-            {"model.layers.0.attn.bias": MASK},
-            {"model.layers.0.attn.bias": [1, 64, 64], "model.layers.1.attn.bias": [48]},
-        ),
-    ],
+    ("kind", "base", "blocks"), [("gpt2", "transformer", "h"), ("llama", "model", "layers")]
 )
 def test_weights_that_the_config_does_not_state_are_refused(
-    request, tmp_path, target, kind, leftovers, unknown
+    request, tmp_path, target, kind, base, blocks
 ):
     """transformers would run without them. Masks and a head are no part of its base model."""
     mine = shutil.copytree(request.getfixturevalue(kind), tmp_path / "mine")
-    weights = load_file(mine / "model.safetensors")
+    weights, mask = load_file(mine / "model.safetensors"), torch.ones(1, 1, 64, 64)
+    leftovers = {
+        f"{base}.{blocks}.0.attn.bias": mask > 0,
+        f"{base}.{blocks}.0.attn.masked_bias": mask < 0,
+        f"{blocks}.1.attn.masked_bias": torch.tensor(-1e4),
+        f"{base}.{blocks}.0.attn.rotary_emb.inv_freq": torch.ones(4),
+        "lm_head.bias": torch.ones(9),
+    }
     save_file(weights | leftovers, mine / "model.safetensors")
     from_path(mine, target)
-    for name, shape in unknown.items():
-        save_file(weights | leftovers | {name: torch.ones(shape)}, mine / "model.safetensors")
+    unknown = [f"{base}.{blocks}.1.attn.q_proj.bias", f"{blocks}.2.ln_1.weight"]
+    unknown += [f"{blocks}.1.attn.norm.bias"]
+    # A mask has four dimensions, a bias one. In GPT-2 transformers leaves out both.
+    unknown += [f"{base}.{blocks}.{layer}.attn.bias" for layer in (0, 1) if kind == "llama"]
+    for name in unknown:
+        save_file(weights | leftovers | {name: torch.ones(1, 64, 64)}, mine / "model.safetensors")
         assert f"the weights have {name}, for which " in problem_of(mine, target)
 
 
