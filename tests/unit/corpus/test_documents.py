@@ -15,15 +15,7 @@ from hypothesis import strategies as st
 from refusals import refused
 
 from attnlag.corpus import documents, formats
-from attnlag.corpus.documents import (
-    Document,
-    Tally,
-    corpus_table,
-    in_batches,
-    read_documents,
-    stored_batches,
-    write_corpus,
-)
+from attnlag.corpus.documents import Document, Tally, read_documents, write_corpus
 from attnlag.corpus.settings import CorpusSettings
 from attnlag.storage import tables
 
@@ -119,20 +111,21 @@ def test_splitting_into_blocks_keeps_every_line_that_is_not_blank(blocks, tmp_pa
 
 
 def test_the_corpus_table_has_the_documented_types():
-    documents = [Document("a", "news", "words"), Document("b", "news", "more")]
-    assert corpus_table(documents).schema.types == [
+    table = documents.corpus_table(
+        [Document("a", "news", "Two words, 3 und ä"), Document("b", "news", "")]
+    )
+    assert table.schema.types == [
         *(pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.int32())
     ]
-    sized = corpus_table([Document("a", "news", "Two words, 3 und ä"), Document("b", "news", "")])
-    assert sized["about_tokens"].to_pylist() == [7, 1]
-    assert corpus_table([]).num_rows == 0
+    assert table["about_tokens"].to_pylist() == [7, 1]
+    assert documents.corpus_table([]).num_rows == 0
 
 
 @pytest.mark.parametrize("lengths", [[1] * 251, [300_000, 200_000, 1], [600_000, 1], [5]])
 def test_batches_are_limited_in_documents_and_characters(lengths):
-    documents = [Document(f"d{i}", "g", "x" * length) for i, length in enumerate(lengths)]
-    batches = list(in_batches(documents))
-    assert sum(batches, []) == documents
+    made = [Document(f"d{i}", "g", "x" * length) for i, length in enumerate(lengths)]
+    batches = list(documents.in_batches(made))
+    assert sum(batches, []) == made
     assert len(batches) == (1 if lengths == [5] else 2)
     for batch in batches:
         characters = sum(len(document.text) for document in batch)
@@ -141,12 +134,12 @@ def test_batches_are_limited_in_documents_and_characters(lengths):
 
 
 def test_stored_rows_can_be_read_from_any_place(tmp_path):
-    documents = [Document(f"d{i}", "odd" if i % 2 else "even", "x" * 9) for i in range(600)]
+    made = [Document(f"d{i}", "odd" if i % 2 else "even", "x" * 9) for i in range(600)]
     path = tmp_path / "x.parquet"
-    write_corpus(documents, DEFAULTS, "x", path)
-    rows = [(document.id, document.group) for document in documents]
+    write_corpus(made, DEFAULTS, "x", path)
+    rows = [(document.id, document.group) for document in made]
     for start, stop in ((0, 600), (0, 250), (249, 251), (250, 500), (300, 310), (599, 600)):
-        batches = list(stored_batches(path, start, stop))
+        batches = list(documents.stored_batches(path, start, stop))
         assert max(map(len, batches)) <= 250
         found = pa.Table.from_batches(batches).select(["document", "group"]).to_pylist()
         assert [tuple(row.values()) for row in found] == rows[start:stop]

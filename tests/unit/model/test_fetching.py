@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import transformers
 from gguf import GGMLQuantizationType
 from gguf_files import as_gguf
 from hub_server import Repository, serving, sha256
@@ -18,12 +19,6 @@ from programs import command_of
 from projects import ran
 from refusals import refused
 from safetensors.torch import load_file, save_file
-from transformers import (
-    AutoModel,
-    GPT2LMHeadModel,
-    Mistral3Config,
-    Mistral3ForConditionalGeneration,
-)
 from wheels import make_wheel
 
 from attnlag.model import loading
@@ -37,7 +32,9 @@ def sharded(gpt2, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
     weights = shutil.ignore_patterns("*.safetensors")
     shutil.copytree(gpt2, folder, ignore=weights, dirs_exist_ok=True)
-    GPT2LMHeadModel.from_pretrained(gpt2).save_pretrained(folder, max_shard_size="50KB")
+    transformers.GPT2LMHeadModel.from_pretrained(gpt2).save_pretrained(
+        folder, max_shard_size="50KB"
+    )
     return folder
 
 
@@ -355,8 +352,8 @@ def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(mine, target)
     tower |= {"num_attention_heads": 2, "head_dim": 16}
     text = {**tower, "model_type": "mistral", "vocab_size": 50257, "num_key_value_heads": 2}
     vision = {**tower, "model_type": "pixtral", "image_size": 28, "patch_size": 14}
-    config = Mistral3Config(text_config=text, vision_config=vision)
-    Mistral3ForConditionalGeneration(config).save_pretrained(mine)
+    config = transformers.Mistral3Config(text_config=text, vision_config=vision)
+    transformers.Mistral3ForConditionalGeneration(config).save_pretrained(mine)
     record = from_path(mine, target)
     assert (record["model_type"], record["layers"], record["width"]) == ("mistral3", 2, 32)
     model = loading.load_model(target, torch.device("cpu"), "auto", head=True)
@@ -399,4 +396,4 @@ def test_the_architecture_shows_the_paths_of_modules(gpt2, target):
     path = ["(transformer)", "(h)", "(0-1)", "(attn)"]
     assert [depth[name] for name in path] == [2, 4, 6, 8]
     assert depth["(mlp)"] == 8
-    assert AutoModel.from_pretrained(target).get_submodule("h")
+    assert transformers.AutoModel.from_pretrained(target).get_submodule("h")
