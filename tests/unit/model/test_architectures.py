@@ -1,6 +1,7 @@
 """Every family of the table, as a tiny model with random weights: the proof and its failures."""
 
 import copy
+import importlib.util
 import re
 
 import numpy as np
@@ -20,6 +21,7 @@ from models import (
     ragged,
     small_model,
 )
+from projects import ROOT
 from refusals import refused
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
@@ -413,3 +415,32 @@ def test_a_block_with_one_mixer_has_one_part():
     # For this type, transformers returns the state after each block.
     states = hidden_states(model, ragged()[0])
     close(added["attention"][1:, :20], np.diff(states, axis=0), 1e-5, states[1:])
+
+
+# The page of supported model types, a sample of whose rows is made anew.
+
+SPEC = importlib.util.spec_from_file_location("benchmark", ROOT / "benchmarks/architectures.py")
+benchmark = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(benchmark)
+
+# Types of each kind: the usual layout, other ones, hybrid, one mixer, several lists of blocks,
+# refused.
+SAMPLE = ["llama", "biogpt", "dbrx", "jamba", "mamba", "mistral3", "openai-gpt", "bert"]
+
+
+@pytest.mark.parametrize("model_type", SAMPLE)
+def test_the_page_states_the_row_of_each_model_type(model_type):
+    assert benchmark.row_of(model_type) in benchmark.rows_of(benchmark.PAGE.read_text())
+
+
+def test_a_hook_in_the_wrong_place_is_detected(monkeypatch):
+    """The comparison is not with itself: it fails if other values are stored."""
+    of = benchmark.extraction.Extractor.measure
+
+    def shifted(self, sequences):
+        layers = of(self, sequences)
+        layers["vectors", "mlp"][1] *= 1.001
+        return layers
+
+    monkeypatch.setattr(benchmark.extraction.Extractor, "measure", shifted)
+    assert benchmark.row_of("llama")[1] == "WRONG"
