@@ -44,11 +44,10 @@ class Study:
         rows: list[dict[str, Any]] = []
         for path in sorted(self.folder.rglob("*.parquet")):
             below = path.relative_to(self.folder).with_suffix("").as_posix()
-            found = ((name, pattern.fullmatch(below)) for name, pattern in TABLES)
-            of = [
-                {"table": name, "path": path, **match.groupdict()} for name, match in found if match
-            ]
-            rows += of[:1]
+            for name, pattern in TABLES:
+                if match := pattern.fullmatch(below):
+                    rows.append({"table": name, "path": path, **match.groupdict()})
+                    break
         return pd.DataFrame(rows, columns=["table", "path", *PLACES])
 
     def table(self, name: str, *, columns: list[str] | None = None, **of: str) -> pd.DataFrame:
@@ -130,23 +129,24 @@ class Study:
         """Return the files of a table, perhaps of one model, corpus, site or regression alone."""
         names = list(self.files["table"].unique())
         found = [name] if name in names else [one for one in names if one.endswith(f"/{name}")]
-        if len(found) != 1:
+        if not found:
+            ends = [one.rpartition("/")[2] for one in names]
             raise UserError(
-                f"{self.folder}: found {'several tables' if found else 'no table'} '{name}', "
-                f"expected {' or '.join(found or names)}{nearest(name, names)}"
+                f"{self.folder}: found no table '{name}', expected one of the {len(names)} in "
+                f"study.files.table (docs/outputs.md){nearest(name, [*names, *ends])}"
             )
+        if len(found) > 1:
+            expected = " or ".join(found)
+            raise UserError(f"{self.folder}: found several tables '{name}', expected {expected}")
         files = self.files[self.files["table"] == found[0]]
         for place, wanted in of.items():
             if place not in PLACES:
-                raise UserError(
-                    f"found {place!r}, expected {', '.join(PLACES)}{nearest(place, PLACES)}"
-                )
+                near = nearest(place, PLACES)
+                raise UserError(f"found {place!r}, expected {', '.join(PLACES)}{near}")
             choice = list(files[place].dropna().unique())
             if wanted not in choice:
-                raise UserError(
-                    f"{place}: found {wanted!r}, expected {' or '.join(choice)}"
-                    f"{nearest(str(wanted), choice)}"
-                )
+                expected = " or ".join(choice) + nearest(str(wanted), choice)
+                raise UserError(f"{place}: found {wanted!r}, expected {expected}")
             files = files[files[place] == wanted]
         return files
 

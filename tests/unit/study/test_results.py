@@ -42,7 +42,10 @@ def test_a_table_has_the_files_of_its_name_and_whose_they_are(study):
     ("name", "of", "words"),
     [
         ("means", {}, "found several tables 'means', expected geometry/means or readout/means"),
-        ("coeficients", {}, "did you mean 'coefficients'"),
+        ("coeficients", {}, "no table 'coeficients', .*; did you mean 'coefficients'"),
+        # The name may be the end of a path. The names of all tables would fill a screen.
+        ("mean", {}, "did you mean 'means'"),
+        ("sizes", {}, r"'sizes', expected one of the 7 in study.files.table \(docs/outputs.md\)$"),
         ("coefficients", {"regression": "whithin"}, "regression: found 'whithin', expected noteb"),
         ("elasticities", {"model": "n"}, "model: found 'n', expected m"),
         ("design", {"shard": 1}, "shard: found 1, expected 0000"),
