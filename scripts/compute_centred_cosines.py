@@ -20,7 +20,7 @@ def main(job):
         tables.read_provenance(job.input.activations), "directions", job.settings, "numpy"
     )
     file = pq.ParquetFile(job.input.activations, pre_buffer=False)
-    means = centred.read_sums([job.input.sums]).means()
+    means = centred.VectorSums.read(job.input.sums).means()
     comparison = centred.CentredCosines(file, means, job.settings.drop_first)
     with tables.parquet_writer(job.output.cosines, centred.schema(len(means)), record) as writer:
         groups = comparison.previous()

@@ -22,7 +22,7 @@ def main(job):
     with tables.parquet_writer(job.output.norms, columns.schema(len(layers)), record) as writer:
         for rows in norms.norms_in(file, sums.add):
             writer.write_table(rows)
-    tables.write_table(sums.table(), job.output.sums, record)
+    sums.write(job.output.sums, record)
     tokens = counted(file.metadata.num_rows, "token")
     program.log.info(f"{record.names}: norms of {tokens}")
 

@@ -29,7 +29,7 @@ def main(job):
         job.input.design,
         group_of,
         job.settings,
-        orders=[permutation.read(path) for path in job.input.permutations],
+        orders=list(map(permutation.PermutedMoments.read, job.input.permutations)),
         untrained=untrained,
         threads=job.threads,
     )
@@ -51,9 +51,7 @@ def main(job):
     used_by_groups = groups.settings_of_groups(fitted.settings)
     record_of_groups = tables.provenance(shared, "groups", used_by_groups, *PACKAGES)
     tables.write_results({job.output.groups: fitted.groups}, record_of_groups, **vars(job.names))
-    sums = fitted.residual_sums
-    record["residuals"] = sums.facts()
-    tables.write_table(sums.to_table(layer=sums.layers), job.output.residuals, record)
+    fitted.residual_sums.write(job.output.residuals, record)
     layers = counted(len(fitted.layers), "layer")
     fitted_groups = fitted.groups.dropna(subset="estimate")["subset"].nunique()
     program.log.info(f"{name}: fitted {layers}, and {counted(fitted_groups, 'group')}")

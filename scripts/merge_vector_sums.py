@@ -9,7 +9,7 @@ from attnlag.storage import tables
 
 def main(job):
     record = tables.of_all_shards(job.input.sums)
-    tables.write_table(centred.read_sums(job.input.sums).table(), job.output.sums, record)
+    centred.VectorSums.read(*job.input.sums).write(job.output.sums, record)
     shards = counted(len(job.input.sums), "shard")
     program.log.info(f"{record.names}: sums of vectors from {shards}")
 

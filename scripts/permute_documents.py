@@ -20,9 +20,9 @@ def main(job):
         job.settings,
         Formula.read(job.settings.design, vars(job.input)),
     )
-    record, facts = tables.read_provenance(job.input.outcome), sums.facts()
-    record = tables.provenance(record, "permutations", job.settings, "numpy", permutations=facts)
-    tables.write_table(sums.to_table(layer=sums.layers), job.output.products, record)
+    record = tables.read_provenance(job.input.outcome)
+    record = tables.provenance(record, "permutations", job.settings, "numpy")
+    sums.write(job.output.products, record)
     documents = counted(int(sums.documents.max(initial=0)), "document")
     draws = counted(job.settings.draws, "permutation")
     program.log.info(f"{record.names}: {draws} of {documents}")

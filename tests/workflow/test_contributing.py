@@ -97,7 +97,7 @@ def test_a_covariate_is_a_term_of_the_design_and_of_permuted_documents(made, rea
     assert "odd_token" in set(read("attention/notebook/coefficients")["term"])
     record = read_provenance(made / "attention/notebook/permutations/0000.parquet")
     terms = ["y", "lag_1", "lag_2", "odd_token", "with_e"]
-    assert record["permutations"]["terms"] == terms
+    assert record["sums"]["terms"] == terms
 
 
 def test_a_covariance_gives_the_errors_of_a_fit(made, read):

@@ -39,7 +39,7 @@ DASHED: dict[str, Any] = {"color": GREY, "linestyle": (0, (4, 2.5)), "linewidth"
 
 def figure(inputs: Inputs) -> CustomFigure:
     """Read the sums over residuals and the influence of documents on the nearest lag."""
-    sums = residuals.read_sums(inputs.residuals)
+    sums = residuals.ResidualSums.read(inputs.residuals)
     influence = inputs.influence[inputs.influence["term"] == nearest_lag(sums.terms)]
     fits = inputs.fits.set_index("layer").reindex(sums.layers)
     strip = {

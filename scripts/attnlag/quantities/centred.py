@@ -5,10 +5,8 @@ vector is that of the whole corpus, so this needs stored vectors: their sums are
 norms, and a second pass compares the tokens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +40,7 @@ class VectorSums(Sums):
 
     @classmethod
     def empty(cls, layers: int, width: int) -> "VectorSums":
-        return cls(np.zeros(layers, np.int64), np.zeros((layers, width)))
+        return cls([*range(layers)], np.zeros(layers, np.int64), np.zeros((layers, width)))
 
     def add(self, layer: int, vectors: np.ndarray, position: np.ndarray) -> None:
         """Add the vectors of some tokens, except first tokens, which are attention sinks."""
@@ -53,15 +51,6 @@ class VectorSums(Sums):
     def means(self) -> np.ndarray:
         """Return the mean vector of each layer, (layers, width) float64."""
         return self.sum / np.maximum(self.tokens, 1)[:, None]
-
-    def table(self) -> pa.Table:
-        """Return a row per layer: ``layer``, ``tokens``, ``sum``."""
-        return self.to_table(layer=np.arange(len(self.tokens), dtype=np.int32))
-
-
-def read_sums(paths: Sequence[Path]) -> VectorSums:
-    """Return the sums of the tables of several shards, or of one table."""
-    return reduce(add, (VectorSums.from_table(pq.read_table(path)) for path in paths))
 
 
 def units(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pandas as pd
 from attnlag.claims import causes, lags, training
 from attnlag.claims.numbers import number
 from attnlag.errors import counted
-from attnlag.regression.estimation.residuals import read_sums
+from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.labels import spans
 from attnlag.regression.terms import distance, is_lead, named
@@ -133,7 +133,7 @@ def _doubts(main: RegressionTables) -> str:
     fits, alpha = main.fitted, main.settings["alpha"]
     order = lags.autocorrelated(fits, alpha, main.settings["adjust"])
     path = main.files.one_of("residuals", main.folder)
-    omitted, left = order_left(read_sums(path)) if path else ([], pd.Series(dtype=float))
+    omitted, left = order_left(ResidualSums.read(path)) if path else ([], pd.Series(dtype=float))
     size = f" ({spans(omitted)} still carry {number(left.median())})" if omitted else ""
     correction = lags.halves(fits, main.coefficients, alpha)
     said = order.sentence + size * bool(order.value)

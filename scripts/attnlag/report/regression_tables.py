@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from attnlag.claims import lags, training
 from attnlag.claims.claim import Claim
 from attnlag.quantities.catalogue import OUTCOMES
-from attnlag.regression.estimation.residuals import read_sums
+from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import lags_among
@@ -146,7 +146,7 @@ class RegressionTables:
             coefficients=self.coefficients,
             goodness=self.fits,
             medians=self.medians,
-            residual_sums=read_sums(self.file("residuals")),
+            residual_sums=ResidualSums.read(self.file("residuals")),
             bins=self.record["bins"],
             groups=pd.read_parquet(self.file("groups")),
             controls=self.controls,

@@ -1,54 +1,53 @@
 """Sums over rows or documents that add up over shards, and their Parquet files."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.storage.tables import read_provenance, write_table
 
 
 @dataclass
 class Sums:
-    """Base of data classes whose numbers and arrays of numbers add up, field by field."""
+    """Base of data classes whose arrays, with a row per layer, add up field by field.
 
-    # Numbers and arrays that are equal in all summands, as are names and settings.
-    equal: ClassVar[tuple[str, ...]] = ()
+    The other fields, names and settings, are equal in all summands.
+    """
+
+    layers: list[int]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the fields with arrays."""
+        """Return the fields that add up."""
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
-    def facts(self) -> dict[str, Any]:
-        """Return the other fields, names and settings, which `from_table` needs."""
-        arrays = self.arrays()
-        return {name: value for name, value in vars(self).items() if name not in arrays}
-
     def __add__(self, other: Self) -> Self:
-        adding = {
-            name: value
-            for name, value in vars(self).items()
-            if isinstance(value, int | float | np.ndarray)
-            and not isinstance(value, bool)
-            and name not in self.equal
-        }
-        return replace(self, **{name: adding[name] + getattr(other, name) for name in adding})
+        total = {name: own + getattr(other, name) for name, own in self.arrays().items()}
+        return replace(self, **total)
 
-    def to_table(self, **keys: Sequence[int] | np.ndarray) -> pa.Table:
-        """Return the arrays as a table with a row for each element of their first axes.
-
-        The keys are columns before those of the arrays, such as ``layer``.
-        """
-        key_columns = {name: pa.array(numbers, pa.int32()) for name, numbers in keys.items()}
-        return pa.table(
-            key_columns | {name: _column(array) for name, array in self.arrays().items()}
-        )
+    def write(self, path: str | Path, record: dict[str, Any]) -> None:
+        """Write the arrays as a table with a row per layer, and the other fields to its record."""
+        arrays = self.arrays()
+        columns = {name: _column(array) for name, array in arrays.items()}
+        facts = {name: value for name, value in vars(self).items() if name not in arrays}
+        table = pa.table({"layer": pa.array(self.layers, pa.int32()), **columns})
+        write_table(table, path, {**record, "sums": facts})
 
     @classmethod
-    def from_table(cls, table: pa.Table, **facts: Any) -> Self:
-        """Return the sums in a table, given the fields that are no arrays."""
-        names = [field.name for field in fields(cls) if field.name not in facts]
-        return cls(**facts, **{name: _array(table[name].combine_chunks()) for name in names})
+    def read(cls, *paths: str | Path) -> Self:
+        """Return what `write` has written, added up over files."""
+        parts = []
+        for path in paths:
+            table, fields = pq.read_table(path), read_provenance(path)["sums"]
+            for name in table.column_names[1:]:
+                fields[name] = _array(table[name].combine_chunks())
+            parts.append(cls(**fields))
+        return reduce(add, parts)
 
 
 def _column(array: np.ndarray) -> pa.Array:

@@ -124,9 +124,9 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     sums = centred.VectorSums.empty(2, 5)
     for layer, vectors in enumerate(a):
         sums.add(layer, vectors, position)
-    pq.write_table(sums.table(), tmp_path / "sums.parquet")
+    sums.write(tmp_path / "sums.parquet", {})
     # Two shards alike have the same mean.
-    means = centred.read_sums([tmp_path / "sums.parquet"] * 2).means()
+    means = centred.VectorSums.read(*[tmp_path / "sums.parquet"] * 2).means()
     for vectors, mean in zip(a, means, strict=True):
         finite = np.isfinite(vectors).all(axis=1) & (position > 0)
         np.testing.assert_allclose(mean, vectors[finite].mean(axis=0), rtol=1e-6)

@@ -16,7 +16,6 @@ from attnlag.quantities.columns import KEYS
 from attnlag.regression.design.properties import Property
 from attnlag.regression.inference import permutation
 from attnlag.regression.settings import Errors
-from attnlag.storage import tables
 
 LAGS = design_settings(lags=(1, 2))
 COVARIATES = ("position", "log_frequency", "surprisal", "previous_layer")
@@ -135,9 +134,8 @@ def test_orders_are_those_of_tokens_permuted_by_hand(
 def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
     path, sums = tmp_path / "0000.parquet", sums_of(norms_table({("a", 0): 12}), LAGS)
     sums.of_logs, sums.within = False, "upos"
-    record = tables.provenance({}, "permutations", {}, permutations=sums.facts())
-    tables.write_table(sums.to_table(layer=sums.layers), path, record)
-    again = permutation.read(path)
+    sums.write(path, {})
+    again = permutation.PermutedMoments.read(path)
     assert_alike([again], [sums])
     assert not again.of_layer(1).of_logs
 

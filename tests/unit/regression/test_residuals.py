@@ -268,9 +268,8 @@ def test_an_error_in_one_shard_stops_the_reading_of_the_others(tmp_path):
 
 def test_sums_are_read_back_as_they_were_written(tmp_path):
     _, sums = fitted(design(RAGGED, missing=0.1))
-    record = tables.provenance({}, "x", {}, residuals=sums.facts())
-    tables.write_table(sums.to_table(layer=sums.layers), tmp_path / "r.parquet", record)
-    assert_alike([residuals.read_sums(tmp_path / "r.parquet")], [sums])
+    sums.write(tmp_path / "r.parquet", {})
+    assert_alike([residuals.ResidualSums.read(tmp_path / "r.parquet")], [sums])
 
 
 @pytest.mark.parametrize("effects", [False, True])

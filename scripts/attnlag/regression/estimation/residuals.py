@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from attnlag.regression.design.design import values_of
 from attnlag.regression.estimation.least_squares import Solution
@@ -85,7 +84,6 @@ class ResidualSums(Sums):
 
     # The K regressors.
     terms: list[str]
-    layers: list[int]
     hac_lags: int
     # (layers,) int64 array: number of rows.
     n: np.ndarray
@@ -116,9 +114,6 @@ class ResidualSums(Sums):
     # (layers, len(COARSE_EDGES) + 1, len(COARSE_EDGES) + 1) int64 array: joint histogram of the
     # fitted values (first axis) and e / sigma (second axis).
     fitted_histogram: np.ndarray
-
-    # The number of lags is an integer that does not add up.
-    equal = ("hac_lags",)
 
     def __add__(self, other: "ResidualSums") -> "ResidualSums":
         return replace(
@@ -269,11 +264,6 @@ def sums_of_shards(
 
     with ThreadPoolExecutor(threads) as pool:
         return reduce(add, pool.map(sums_of, designs))
-
-
-def read_sums(path: str | Path) -> ResidualSums:
-    """Read the sums from their file."""
-    return ResidualSums.from_table(pq.read_table(path), **tables.read_provenance(path)["residuals"])
 
 
 def robust_meat(sums: ResidualSums, model: ResidualModel) -> np.ndarray:

@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from attnlag.quantities import columns
 from attnlag.quantities.norms import in_batches, outcome_values
@@ -37,7 +36,7 @@ from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors, PermutationsSettings
 from attnlag.regression.terms import is_lag
 from attnlag.storage.sums import Sums
-from attnlag.storage.tables import read_provenance, runs
+from attnlag.storage.tables import runs
 
 # Rows in memory at a time; each token has a number in each draw.
 ROWS = 4096
@@ -48,7 +47,6 @@ class PermutedMoments(Sums):
     """Moments of a shard in the observed order and in each draw."""
 
     terms: list[str]  # ``y``, then the regressors
-    layers: list[int]
     centre: np.ndarray  # (layers, p) array
     # (layers, 1 + draws, p, p) array: observed, then the draws; without the means of documents if
     # these are effects.
@@ -59,8 +57,6 @@ class PermutedMoments(Sums):
     fixed_effects: bool
     within: str = "document"  # or "upos": what tokens are permuted within
     of_logs: bool = True  # whether the outcome is a logarithm
-
-    equal = ("centre",)
 
     def of_layer(self, place: int) -> Moments:
         """Return the moments of a layer, whose clusters are the orders."""
@@ -211,11 +207,6 @@ def of_norms(
         classes = read_property(settings.within, [token_properties])
     batches = in_batches(formula.outcome, norms, stream, ROWS, "permutations")
     return permuted(batches, formula, settings, classes)
-
-
-def read(path: str | Path) -> PermutedMoments:
-    """Read one shard's moments."""
-    return PermutedMoments.from_table(pq.read_table(path), **read_provenance(path)["permutations"])
 
 
 def orders_by_layer(shards: Sequence[PermutedMoments], sums: TermSums) -> list[Moments]:
