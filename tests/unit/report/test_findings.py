@@ -220,17 +220,14 @@ def test_findings_state_sizes_controls_counts_and_groups(text_of):
     assert text_of() == TEXT
 
 
-@pytest.mark.parametrize("number", range(len(CHANGES)), ids=list(CHANGES))
-def test_what_is_otherwise_changes_its_own_lines(text_of, number):
-    change = list(CHANGES)[number]
+@pytest.mark.parametrize(
+    ("change", "stated"), list(zip(CHANGES, CHANGED, strict=True)), ids=list(CHANGES)
+)
+def test_what_is_otherwise_changes_its_own_lines(text_of, change, stated):
     text, lines = TEXT.splitlines(), text_of(**CHANGES[change]).splitlines()
     gone = sum(line not in lines for line in text)
     come = [line for line in lines if line not in text]
-    assert "\n".join([f"{change}, lines gone: {gone}", *come]) == CHANGED[number]
-
-
-def test_each_change_has_its_lines():
-    assert len(CHANGED) == len(CHANGES)
+    assert "\n".join([f"{change}, lines gone: {gone}", *come]) == stated
 
 
 def test_only_what_holds_at_every_scale_is_said_of_training():
