@@ -123,7 +123,7 @@ RANDOM = "extract_random_weights.py"
 EDITS = [
     # a file, what is replaced in it or, if nothing, all of it; stages that change, and that do not
     (RANDOM, "len(settings.scales) - 1", "len(settings.scales) - 2", {Path(RANDOM).stem}, None),
-    (RANDOM, "{name}: {counted(total", "{counted(total", set(), None),
+    (RANDOM, "{name}: {counted(sum", "{counted(sum", set(), None),
     ("attnlag/figures/toy.py", "", FIGURE, {"plot_sites"}, None),
     ("attnlag/claims/lags.py", "median layer{before}", "a layer{before}", RENDERING, COMPUTING),
 ]

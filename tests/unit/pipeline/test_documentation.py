@@ -1,8 +1,9 @@
-"""The pages about results: the check of files and columns, and the figures of the gallery."""
+"""Pages about results, the gallery and the lists of packages say what is true."""
 
 import re
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 import check_numbers
@@ -12,6 +13,8 @@ import pytest
 import yaml
 from copy_gallery import LIMIT, OF_MODELS, figures_of_default_run, shown, shrunk
 from described import undescribed
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 from projects import ROOT
 
@@ -181,3 +184,42 @@ def test_numbers_in_a_page_are_compared_with_results_and_written(tmp_path):
     assert page.read_text() == text
     assert list(check_numbers.differences(tmp_path, iter(statements), write=True)) == [lacking]
     assert page.read_text() == text.replace("9 of", "10 of")
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def by_name(lines):
+    requirements = map(Requirement, lines)
+    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
+
+
+LINES = (ROOT / "requirements.txt").read_text().splitlines()
+PINNED = by_name(line for line in LINES if line and not line.startswith("#"))
+
+
+def test_exact_versions_are_within_the_ranges():
+    extras = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
+    for name, requirement in by_name([*PROJECT["dependencies"], *extras]).items():
+        if name == "torch":
+            # A build for CPU that is at hand will do.
+            assert name not in PINNED
+            assert requirement.specifier.contains("2.13.0")
+        else:
+            (pin,) = PINNED[name].specifier
+            assert pin.operator == "=="
+            assert requirement.specifier.contains(pin.version)
+
+
+def test_the_conda_environment_has_every_requirement():
+    environment = yaml.safe_load((ROOT / "workflow/envs/attnlag.yaml").read_text())
+    (listed,) = [item["pip"] for item in environment["dependencies"] if isinstance(item, dict)]
+    default_run = PROJECT["optional-dependencies"]["tagger"]
+    needed = by_name([*PROJECT["dependencies"], *default_run])
+    expected = [PINNED.get(name, requirement) for name, requirement in sorted(needed.items())]
+    assert listed == [str(requirement) for requirement in expected]
+
+
+def test_no_download_address_is_recorded():
+    for name in ("pyproject.toml", "requirements.txt", "workflow/envs/attnlag.yaml"):
+        assert not re.search(r"://|index-url|find-links", (ROOT / name).read_text())

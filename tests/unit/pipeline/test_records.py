@@ -1,7 +1,9 @@
-"""The record of what made every result, and its check."""
+"""What a run leaves in its folder: the record of every result, and locks."""
 
+import fcntl
 import hashlib
 import os
+import socket
 import time
 
 import pyarrow as pa
@@ -11,7 +13,7 @@ from gguf_files import as_gguf
 from local_models import from_path
 
 from attnlag.config.schema import Config
-from attnlag.pipeline import records
+from attnlag.pipeline import records, run_lock
 from attnlag.storage import tables
 
 MODELS = {"m": {"source": "path", "path": "m"}}
@@ -119,3 +121,40 @@ def test_a_folder_of_a_model_that_was_made_from_another_entry_is_named(folder):
     # What is assumed where an entry states nothing is none of it.
     from_path(file, folder / record.rpartition("/")[0])
     assert named() == []
+
+
+@pytest.fixture
+def lock(tmp_path, monkeypatch):
+    """Return a lock that a killed run on this machine has left in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    lock = tmp_path / ".snakemake/locks/0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    run_lock.HOLDER.write_text(socket.gethostname())
+    return lock
+
+
+@pytest.mark.parametrize("other", ["none", "killed on another machine", "alive"])
+def test_only_a_run_that_is_alone_clears_locks_and_files_that_jobs_had_begun(lock, tmp_path, other):
+    begun = tmp_path / "results/a/.norms.parquet.12345678.tmp"
+    begun.mkdir(parents=True)
+    if other == "killed on another machine":
+        run_lock.HOLDER.write_text("elsewhere")
+    with run_lock.HOLDER.open() as file:
+        if other == "alive":
+            fcntl.flock(file, fcntl.LOCK_SH)
+        holder, alone = run_lock.clear_stale_locks()
+    run_lock.remove_leftovers(alone)
+    assert (alone, not lock.exists(), not begun.exists()) == (other == "none",) * 3
+    assert run_lock.HOLDER.read_text() == (
+        "elsewhere" if "another" in other else socket.gethostname()
+    )
+    holder.close()
+
+
+def test_the_lock_is_held_until_the_file_is_closed(lock):
+    holder, _ = run_lock.clear_stale_locks()
+    lock.touch()
+    assert not run_lock.clear_stale_locks()[1]
+    holder.close()
+    assert run_lock.clear_stale_locks()[1]

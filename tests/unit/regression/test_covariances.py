@@ -1,16 +1,162 @@
-"""The catalogue of covariances: one entry, and a row in the documentation, is all they need."""
+"""Clustered errors against matrices that are written out, and the catalogue of covariances."""
 
 import dataclasses
 import runpy
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
-from designs import design_table
-from fits import fits_of, layers_of
+from designs import changed, design_table
+from fits import assert_alike, columns_of, fits_of, fitted, layers_of, regressed, stored_of
+from numpy.testing import assert_allclose
+from oracles import aht, cr2, cr2_scores, first_halves, half_panel, ols, with_effects
 from projects import ROOT
 
 from attnlag.regression.covariances import CATALOGUE, label_of
+from attnlag.regression.estimation import clustered, crossproducts
+from attnlag.regression.estimation.least_squares import solve
+
+LENGTHS = [12, 30, 8, 21, 15, 40, 9, 26]
+
+
+def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression():
+    """Scores of the three regressions come from the leverages of all rows of a document."""
+    table = design_table(LENGTHS, 1)
+    (fit,) = fitted(table, halves=True, effects=True)
+    y, x, codes = columns_of(table, 0)
+    data = pd.DataFrame(np.column_stack([y, x[:, 1:]]))
+
+    def scores_of(rows):
+        own = data[rows] - data[rows].groupby(codes[rows]).transform("mean")
+        return cr2_scores(own[0].to_numpy(), own[[1, 2]].to_numpy(), codes[rows])[0]
+
+    scores = half_panel(scores_of, codes)
+    assert_allclose(fit.covariance, scores.T @ scores, rtol=1e-9)
+
+
+@pytest.mark.parametrize("effects", [False, True])
+@pytest.mark.parametrize("scale", [1, 40])
+def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale):
+    """With document effects there is a dummy for each; ``scale`` makes most leverages small."""
+    lengths = [30, 12, 5, 25, 8, 14, 4, 9 * scale]
+    table = design_table(lengths, 2, missing=0.1)
+    layers = layers_of(table, rows=20, effects=effects)
+    k = len(layers[0].names)
+    both = np.eye(k)[-2:]
+    joint = [both[:1] - both[1:], both]
+    for layer, fit in enumerate(fits_of(layers, joint=joint)):
+        y, x, codes = columns_of(table, layer)
+        x = with_effects(x, codes) if effects else x
+        wide = np.eye(k, x.shape[1])
+        v, df = cr2(y, x, codes, [*wide, *(contrast @ wide for contrast in joint)])
+        assert_allclose(fit.covariance, wide @ v @ wide.T, rtol=1e-10, atol=1e-14)
+        assert_allclose(fit.df, df[:k], rtol=1e-10)
+        for test, contrast, eta in zip(fit.joint, joint, df[k:], strict=True):
+            # That of a single contrast is a t test.
+            expected = aht(fit.estimate, fit.covariance, contrast, eta)
+            found = test.statistic, test.df, test.df_residual, test.p_value
+            assert found == pytest.approx(expected, rel=1e-9)
+        if effects:
+            assert fit.wald.statistic == pytest.approx(fit.joint[1].statistic)
+
+
+def test_an_estimate_that_one_document_determines_alone_has_no_error():
+    """The other estimate has its own, which does not depend on that document."""
+    table, own = design_table([20] * 8, 1), np.repeat(np.arange(8) == 3, 20)
+    lags = [table[f"layer_00.lag_{lag}"].to_numpy() for lag in (1, 2)]
+    told = {"layer_00.lag_1": np.where(own, 1, lags[0]), "layer_00.lag_2": lags[1] * own}
+    (fit,) = fitted(changed(table, told), effects=True)
+    assert np.isfinite(fit.estimate).all()
+    y, x, codes = columns_of(table.filter(~own), 0)
+    v, (df,) = cr2(y, with_effects(x[:, :2], codes), codes, [np.eye(8)[0]])
+    assert_allclose(fit.df, [df, np.nan])
+    assert_allclose(fit.covariance, [[v[0, 0], np.nan], [np.nan, np.nan]])
+
+
+def test_the_root_for_small_leverages_is_precise_to_rounding():
+    leverages = np.full((1, 2, 2), 0.49 * clustered.SMALL)
+    (root,) = clustered.cr2_adjustment(leverages)
+    assert_allclose(root @ root @ (np.eye(2) - leverages[0]), np.eye(2), atol=1e-15)
+
+
+def test_clustered_errors_are_exact_with_binned_documents(monkeypatch, tmp_path):
+    monkeypatch.setattr(crossproducts, "FEWEST_BINS", 9)
+    monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)
+    table = design_table(LENGTHS * 10, 3, missing=0.1)
+    whole, binned = layers_of(table), regressed(stored_of([table], tmp_path / "shards", 100.0))
+    assert len(binned[0].clusters) == 9
+    fits = fits_of(whole), fits_of(binned)
+    assert_alike(*fits, "covariance", "df", "n_documents", rtol=1e-10)
+    effective, left_out = (
+        [[fit.goodness[name] for fit in of_layers] for of_layers in fits]
+        for name in ("effective_documents", "loo_r_squared")
+    )
+    assert_allclose(*effective, rtol=1e-9)
+    assert not np.isclose(*left_out, rtol=1e-9).any()
+    jackknife = fits_of(binned, "cluster-jackknife")
+    assert [fit.df.tolist() for fit in jackknife] == [[8] * 3] * 3
+
+
+@pytest.mark.parametrize(("first", "low", "high"), [(50, 10, 20), (2000, 1, 4)])
+def test_effective_documents_are_fewer_if_documents_are_unequal(first, low, high):
+    """Equal documents count in full. With one as large as all others there are about two."""
+    table = design_table([first] + [50] * 19, 1)
+    (fit,) = fitted(table)
+    _, x, codes = columns_of(table, 0)
+    inverse = np.linalg.inv(x.T @ x)
+    gamma = [(inverse @ x[codes == g].T @ x[codes == g] @ inverse)[1, 1] for g in range(20)]
+    expected = 20 / (1 + np.var(gamma) / np.mean(gamma) ** 2)
+    assert fit.goodness["effective_documents"] == pytest.approx(expected, rel=1e-9)
+    assert low < expected <= high
+
+
+def test_repeated_documents_have_no_joint_test_of_more_than_they_tell():
+    """Two texts, each four times, give a covariance of rank 1 to their pooled coefficients."""
+    table = design_table([20, 20] * 4, 1)
+    columns = {name: np.tile(table[name].to_numpy()[:40], 4) for name in table.column_names[1:]}
+    layers = layers_of(changed(table, columns))
+    (fit,) = fits_of(layers, "cluster-crv1", joint=[np.eye(3)[1:], np.eye(3)[1:2]])
+    assert fit.status == "ok"
+    both, one = fit.joint
+    assert np.isnan([both.statistic, both.p_value, fit.wald.statistic]).all()
+    assert np.isfinite([one.statistic, one.p_value]).all()
+
+
+def regressors(table, layer, shared):
+    """Return y, X and documents of the two halves side by side, each without its means."""
+    y, x, codes = columns_of(table, layer, shared)
+    first, own = first_halves(codes), pd.DataFrame(np.column_stack([y, x[:, 1:]]))
+    own -= own.groupby([codes, first]).transform("mean")
+    x = np.hstack([own.mul(half, axis=0).iloc[:, 1:] for half in (first, ~first)])
+    # A half that tells nothing of a covariate has only its lags.
+    return own[0].to_numpy(), x[:, x.any(axis=0)], codes
+
+
+@pytest.mark.parametrize("shared", [[], ["position_1"]])
+def test_the_test_of_equal_halves_equals_that_of_matrices_written_out(shared):
+    """The covariate varies in the first half of every document alone."""
+    table = design_table(LENGTHS, layers=2)
+    early = np.concatenate([np.maximum(n // 4 - np.arange(n), 0.0) for n in LENGTHS])
+    table = changed(table, dict.fromkeys(shared, early))
+    layers = layers_of(table, halves=True, effects=True)
+    found = [clustered.equal_halves(solve(layer)) for layer in layers]
+    for layer, test in enumerate(found):
+        y, x, codes = regressors(table, layer, shared)
+        k = x.shape[1]
+        contrast = np.zeros((2, k))
+        contrast[:, :2], contrast[:, k - 2 :] = np.eye(2), -np.eye(2)
+        covariance, (eta,) = cr2(y, x, codes, [contrast])
+        found = test.statistic, test.df, test.df_residual, test.p_value
+        assert found == pytest.approx(aht(ols(y, x), covariance, contrast, eta), rel=1e-8)
+
+
+def test_without_halves_or_with_few_documents_no_halves_are_tested():
+    for lengths, apart in ((LENGTHS, False), (LENGTHS[:5], True)):
+        layers = layers_of(design_table(lengths), halves=apart, effects=True)
+        tests = [clustered.equal_halves(solve(layer)) for layer in layers]
+        assert tests == [clustered.NO_TEST] * 2
+
 
 WITHOUT_RESIDUALS = [name for name, entry in CATALOGUE.items() if not entry.residuals]
 

@@ -1,14 +1,27 @@
+"""Designs against their literal definition, and their moments over shards, halves and bins."""
+
+import re
 import tempfile
 from itertools import chain
 from pathlib import Path
 
-import designs
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from designs import TERMS, batches_of, changed, design_settings, one_alive, sequences_of
+from designs import (
+    TERMS,
+    batches_of,
+    changed,
+    design_settings,
+    design_table,
+    norms_table,
+    one_alive,
+    pieces_of,
+    sequences_of,
+)
+from fits import assert_alike, fit_settings, joined_of, layers_of, moments_of, regressed, stored_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -17,9 +30,11 @@ from oracles import first_halves, lags_of, spline
 from attnlag.corpus.catalogue import FILES, TAGS
 from attnlag.errors import UserError
 from attnlag.quantities import columns
-from attnlag.regression.design import design
+from attnlag.regression.design import covariates, design
+from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.design.design import Counts, Formula
 from attnlag.regression.estimation import crossproducts
+from attnlag.regression.inference import fitting
 from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
 
@@ -29,10 +44,10 @@ COVARIATES += ("surprisal", "previous_layer")
 KNOTS = (1, 3, 5, 9)
 
 
-def norms_table(documents, values):
+def norms_of_windows(documents, values):
     """Return norms, (tokens, layers), of documents, given the lengths of the windows of each."""
     token_ids = np.random.default_rng(0).integers(0, 7, len(values))
-    return designs.norms_table(sequences_of(documents), values.T.astype(np.float32), token_ids)
+    return norms_table(sequences_of(documents), values.T.astype(np.float32), token_ids)
 
 
 def facts_of(folder, table):
@@ -129,7 +144,7 @@ def test_the_design_equals_its_literal_definition(
     values = np.random.default_rng(len(lengths)).lognormal(size=(sum(lengths), 3))
     for place, value in spoiled if lengths else []:
         values.flat[place % values.size] = value
-    table = norms_table(documents, values)
+    table = norms_of_windows(documents, values)
     spec = design_settings(lags, leads, covariates, position_knots=KNOTS, drop_first=drop_first)
     with tempfile.TemporaryDirectory() as folder:
         facts = facts_of(Path(folder), table)
@@ -166,7 +181,7 @@ def test_the_design_equals_its_literal_definition(
     ],
 )
 def test_a_token_or_document_that_a_file_lacks_is_refused(covariate, problem, tmp_path):
-    table = norms_table([[8], [8]], np.ones((16, 2)))
+    table = norms_of_windows([[8], [8]], np.ones((16, 2)))
     spec = design_settings((1,), covariates=(covariate,))
     build(table, spec, facts=facts_of(tmp_path, table))
     with pytest.raises(UserError, match=problem):
@@ -189,7 +204,7 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(
     norms[12, 0], norms[41, 1] = 0, np.inf
     stream[20, 0], stream[21, 1], stream[52, 1] = 0, np.inf, np.nan
     for name, values, rows in (("norms", norms, 78), ("stream", stream, 11)):
-        table = norms_table(documents, values)
+        table = norms_of_windows(documents, values)
         table = table.replace_schema_metadata(tables.metadata({"stages": {}}))
         pq.write_table(table, tmp_path / name, row_group_size=rows)
     terms = DesignSettings(lags=[1, 2], outcome=outcome, covariates=["surprisal"])
@@ -200,7 +215,7 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(
     else:
         files[1] = None
     plain = design_settings((1, 2), covariates=["surprisal"])
-    expected, counted = build(norms_table(documents, norms), plain, facts=facts)
+    expected, counted = build(norms_of_windows(documents, norms), plain, facts=facts)
 
     monkeypatch.setattr(tables, "ROWS_AT_ONCE", 7)
     made = one_alive(monkeypatch, design, "_design_of")
@@ -232,3 +247,126 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(
         assert column.compression == ("UNCOMPRESSED" if is_term else "ZSTD")
         assert ("RLE_DICTIONARY" in column.encodings) == (not is_term)
         assert not column.is_stats_set
+
+
+@pytest.mark.parametrize(
+    ("name", "covariate"),
+    [
+        ("position_12", "position"),
+        ("log_frequency", "log_frequency"),
+        ("group_a b", "group"),
+        ("previous_layer_lag_1", "previous_layer"),
+        *((name, None) for name in ("lag_1", "position_", "position_x", "group_", "y")),
+        ("log_frequencyx", None),
+    ],
+)
+def test_a_term_belongs_to_one_covariate_by_its_name_or_to_none(name, covariate):
+    assert bool(re.fullmatch(covariates.term_pattern(), name)) == bool(covariate)
+    matching = [
+        other for other in CATALOGUE if re.fullmatch(covariates.term_pattern([other]), name)
+    ]
+    assert matching == [covariate] * bool(covariate)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=12),
+    rows=st.integers(1, 60),
+    cuts=st.lists(st.integers(0, 12), max_size=3),
+    halves=st.booleans(),
+    effects=st.booleans(),
+)
+def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, effects):
+    table = design_table(lengths, 2, mean=100.0, missing=0.1)
+    whole = layers_of(table, halves=halves, effects=effects)
+    joined = joined_of(moments_of(part, rows, halves) for part in pieces_of(table, *cuts))
+    joined = regressed(joined, effects)
+    assert joined[0].clusters == [f"d{i}" for i in range(len(lengths))]
+    assert_alike(joined, whole, "clusters", "documents", "centre", rtol=1e-13, atol=1e-13)
+    assert_alike(joined, whole, "s", "total", rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("budget", [np.inf, 1.0])
+def test_a_first_shard_without_rows_costs_no_precision(tmp_path, budget):
+    """It has no means; moments about zero would lose the digits of those about the means."""
+    table = design_table([9, 4, 6, 3], 1, mean=1e6)
+    parts, expected = [table.slice(0, 0), table], moments_of(table)
+    stored = stored_of(parts, tmp_path / "shards", budget)
+    for found in (stored, joined_of(map(moments_of, parts))):
+        assert_alike(found, expected, "centre", "s")
+
+
+@pytest.mark.parametrize("effects", [False, True])
+def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, effects):
+    """The documents that share bins are those of two shards, some of which are then left out."""
+    monkeypatch.setattr(crossproducts, "FEWEST_BINS", 7)
+    monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)
+    table = design_table(np.random.default_rng(1).integers(1, 9, 60).tolist(), 2)
+    binned = stored_of(pieces_of(table, 25), tmp_path / "shards", 1000.0, halves=True)
+    thirds = {f"d{i}": f"third {i % 3}" for i in range(60)}
+    # A control has a few documents, which share no bins.
+    few = ["d3", "d4", "d40"]
+    for one, other in zip(binned, moments_of(table, halves=True), strict=True):
+        assert (one.only(few).bins, one.only(few).clusters) == (None, few)
+        expected = other.only(few).recentred(one.centre).s
+        assert_allclose(one.only(few).s, expected, atol=1e-10)
+    for kept in (None, [f"d{i}" for i in range(60) if i % 5]):
+        small, whole = (
+            regressed(each if kept is None else [layer.only(kept) for layer in each], effects)
+            for each in (binned, moments_of(table, halves=True))
+        )
+        assert_alike(small, whole, "documents", "total", atol=1e-10)
+        for one, other in zip(small, whole, strict=True):
+            assert (one.bins, other.bins) == (7, None)
+            assert one.clusters == [f"bin {i}" for i in range(7)]
+            assert one.documents == len(kept or range(60))
+            for place in range(7):
+                expected = other.s[:, place::7].sum(axis=1)
+                assert_allclose(one.s[:, place], expected, atol=1e-10)
+            # Groups are few, so that they are clusters under any limit of memory.
+            grouped, expected = (each.by_group(thirds) for each in (one, other))
+            assert (grouped.bins, grouped.clusters) == (None, ["third 0", "third 1", "third 2"])
+            assert_allclose(grouped.s, expected.s, atol=1e-10)
+            every = np.concatenate([block.s for block in one.by_document()], axis=1)
+            assert_allclose(every, other.s, atol=1e-10)
+
+
+def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
+    generator = np.random.default_rng(0)
+    formula, files = Formula(DesignSettings(lags=[1]), {}), []
+    for shard in range(2):
+        norms, design, products = paths = [tmp_path / f"{shard}{kind}.parquet" for kind in "ndp"]
+        values = generator.lognormal(size=80)
+        # The outcome of one row and the lag of the next, twice in the second shard.
+        values[[15, 35][: 1 + shard]] = 0
+        record = {"model": {"name": "m"}, "corpus": {"name": "c"}, "stages": {}}
+        lengths = {(f"{shard}{letter}", 0): 20 for letter in "abcd"}
+        tables.write_table(norms_table(lengths, [values]), norms, record)
+        crossproducts.of_norms(norms, None, design, products, formula, halves=False)
+        files.append(paths[1:])
+    designs, products = zip(*files, strict=True)
+    group_of = {f"{shard}{letter}": "one" for shard in range(2) for letter in "abcd"}
+    fitted = fitting.fit_regression(products, designs, group_of, fit_settings())
+    assert fitted.goodness["n_dropped"].tolist() == [6]
+    assert fitted.goodness["n_obs"].tolist() == [2 * 4 * 18 - 6]
+
+
+@pytest.mark.parametrize("halves", [False, True])
+def test_moments_are_read_back_as_they_were_written(tmp_path, halves):
+    table = design_table([9, 4, 6, 3], 3, missing=0.2)
+    expected = moments_of(table, rows=7, halves=halves)
+    options = {"outcome": "parallel", "rows": 7, "halves": halves}
+    again = stored_of([table], tmp_path / "shards", **options)
+    path = tmp_path / "shards/0000.parquet"
+    frame = pq.read_table(path).to_pandas()
+    assert frame["document"].tolist() == list(np.repeat([f"d{i}" for i in range(4)], 1 + halves))
+    rows = np.max([layer.s[..., 0, 0].T for layer in expected], axis=0)
+    assert frame["n"].tolist() == rows.reshape(-1).tolist()
+    assert (again.layers, again.terms) == ([0, 1, 2], TERMS)
+    # The shards of a large corpus do not stay in memory one by one.
+    assert again[0] is not again[0]
+    kept = crossproducts.Stored([path], keep=True)
+    assert kept[0] is kept[0]
+    assert_alike(again, expected, "layer", "terms", "clusters", "documents", "above", "centre", "s")
+    assert {(layer.of_logs, len(layer.s)) for layer in again} == {(False, 1 + halves)}
+    plain = moments_of(table, rows=7)
+    assert_alike([layer.whole() for layer in again], plain, "s", atol=1e-12)
