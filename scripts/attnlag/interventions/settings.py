@@ -65,7 +65,8 @@ class Interventions(Section):
     ] = Field(default=[0.5, 0.9, 1.1, 2.0], description="Factors of `scale`")
     sources: Layers = Field(
         default=1,
-        description="Layers that finite interventions change, as in `targets`",
+        description="Layers that finite interventions change, as in `targets`, but a number leaves "
+        "out the last and not the first",
     )
     positions: Positive = Field(
         default=1,
