@@ -135,11 +135,11 @@ class Extractor:
         no mask, which permits faster implementations of attention.
         """
         copies = AsyncCopies(batch.rows)
-        computations = {key: self.computations[key] for key in values}
         waiting: dict[int, list[tuple[np.ndarray, Computation]]] = {}
-        for key, each in computations.items():
-            for target, layer in zip(values[key], each.layers, strict=True):
-                waiting.setdefault(layer, []).append((target, each))
+        for key, targets in values.items():
+            computation = self.computations[key]
+            for target, layer in zip(targets, computation.layers, strict=True):
+                waiting.setdefault(layer, []).append((target, computation))
 
         def then(seen: Seen, point: str) -> None:
             rest = []
@@ -156,8 +156,7 @@ class Extractor:
             if not waiting:
                 raise hooks.AllSeen
 
-        points = {point for each in computations.values() for point in each.points}
-        with observed(self.decoder.blocks, batch, points, self.modules, then) as layers:
+        with observed(self.decoder.blocks, batch, self.points, self.modules, then) as layers:
             self.run(batch.ids)
         copies.flush()
 

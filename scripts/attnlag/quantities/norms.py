@@ -1,4 +1,4 @@
-"""Norms of stored vectors, and what is regressed: logarithms, and sizes relative to the stream."""
+"""Norms of vectors, stored or in a pass (`computation.Norms`), and what is regressed of them."""
 
 from collections.abc import Callable, Iterator
 from operator import methodcaller
