@@ -16,6 +16,7 @@ import pytest
 import torch
 from designs import tokens_table
 from models import EXPERTS, MODELS, adjustments, gpt2_of_large_weights, outputs_of, small_model
+from refusals import refused
 from stage_settings import effects_settings as settings
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -218,6 +219,15 @@ def test_batches_and_shards_change_nothing(gpt2_in_double):
 def test_a_graph_that_does_not_fit_in_memory_is_refused_in_one_line(gpt2_in_double):
     with pytest.raises(MemoryError, match=r"graph for a backward pass over 40 tokens needs about"):
         effects_in(gpt2_in_double, {("d", 0): np.arange(40)}, 512, free=10_000)
+
+
+def test_a_model_that_adds_more_than_its_sublayers_give_is_refused(gpt2_in_double):
+    decoder = decoder_of(gpt2_in_double)
+    del decoder.blocks[1].sublayers["mlp"]
+    sequences, options = {("d", 0): np.arange(9)}, {"batch_tokens": 512, "threads": 2}
+    (line,) = refused(derivative.effects, decoder, sequences, settings(), free=10**10, **options)
+    assert "fails the proof of its sites" in line
+    assert "(layer 1: " in line
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
