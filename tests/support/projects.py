@@ -34,7 +34,7 @@ WORDS = (
 
 def environment_of_a_user() -> dict[str, str]:
     """Return the environment without variables that would change a run or its time."""
-    others = ("HF_", "SNAKEMAKE", "PYTHONDONTWRITEBYTECODE")
+    others = ("HF_", "TRANSFORMERS_", "USE_HUB_KERNELS", "SNAKEMAKE", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(others)}
 
 

@@ -16,7 +16,7 @@ from hub_server import Repository, serving, sha256
 from local_models import from_package, from_path, problem_of
 from models import extractor
 from programs import command_of
-from projects import ran
+from projects import environment_of_a_user, ran
 from refusals import refused
 from safetensors.torch import load_file, save_file
 from wheels import make_wheel
@@ -32,9 +32,8 @@ def sharded(gpt2, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
     weights = shutil.ignore_patterns("*.safetensors")
     shutil.copytree(gpt2, folder, ignore=weights, dirs_exist_ok=True)
-    transformers.GPT2LMHeadModel.from_pretrained(gpt2).save_pretrained(
-        folder, max_shard_size="50KB"
-    )
+    model = transformers.GPT2LMHeadModel.from_pretrained(gpt2)
+    model.save_pretrained(folder, max_shard_size="50KB")
     return folder
 
 
@@ -60,9 +59,7 @@ def hub(gpt2):
 
 def fetch(hub, folder, revision="main", repository="small/gpt2", status=0, **facts):
     """Run the program with the real client of the hub, its cache in ``folder``."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
-    environment = {
-        **clean,
+    environment = environment_of_a_user() | {
         "HF_ENDPOINT": hub.endpoint,
         "HF_HOME": str(folder / "cache"),
         "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -159,7 +159,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("change", "said"), REFUSED)
+@pytest.mark.parametrize(("change", "said"), REFUSED, ids=[said for _, said in REFUSED])
 def test_a_folder_that_is_no_whole_model_is_refused(mine, target, monkeypatch, change, said):
     monkeypatch.chdir(mine.parent)
     (mine.parent / "x.safetensors").write_bytes(b"elsewhere")

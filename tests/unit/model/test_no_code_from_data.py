@@ -3,11 +3,10 @@
 import ast
 import re
 import string
-from pathlib import Path
 
 import pytest
+from projects import ROOT
 
-ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "scripts").rglob("*.py"))
 RULES = sorted((ROOT / "workflow").rglob("*.smk"))
 

@@ -1,13 +1,9 @@
 """Programs keep their libraries off the network; the attnlag library changes no setting."""
 
-import os
 import sys
-from pathlib import Path
 
 from programs import job_of
-from projects import ran
-
-SCRIPTS = Path(__file__).parents[3] / "scripts"
+from projects import ROOT, environment_of_a_user, ran
 
 SAYS = """
 from huggingface_hub import is_offline_mode
@@ -35,10 +31,8 @@ FORBIDDEN = f"from attnlag.model import offline\noffline.forbid_network()\n{LIFT
 
 def printed(code, **environment):
     """Run code as a program of ``scripts/`` in an environment that asks for nothing."""
-    telling = ("HF_", "TRANSFORMERS_", "USE_HUB_KERNELS")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(telling)}
-    command = [sys.executable, "-c", code]
-    return ran(command, cwd=SCRIPTS, env={**clean, **environment}).stdout.strip()
+    command, environment = [sys.executable, "-c", code], environment_of_a_user() | environment
+    return ran(command, cwd=ROOT / "scripts", env=environment).stdout.strip()
 
 
 def test_programs_are_offline_even_if_a_setting_allows_the_network():
