@@ -1,8 +1,7 @@
 """Added-variable plot of the nearest lag, a panel per layer.
 
-Outcome and lag are residuals given the other terms of the regression, including document effects.
-Least squares through this cloud has the same slope as the whole regression (Frisch, Waugh and
-Lovell).
+Outcome and lag are residuals given the other terms of the regression, document effects included,
+through which least squares has the same slope as the whole regression (Frisch, Waugh and Lovell).
 """
 
 import functools
@@ -69,9 +68,8 @@ def figure(inputs: Inputs) -> CustomFigure:
     groups = np.zeros(len(rows), np.int64)
     if inputs.regression["fixed_effects"] == "document":
         groups = pd.factorize(tables.values_at(inputs.design, "document", rows))[0]
-    layers = {}
-    for layer in tqdm(chosen_layers(inputs.layers, present), desc="layers", unit="layer", delay=2):
-        layers[layer] = np.empty((2, 0))
+    layers = dict.fromkeys(chosen_layers(inputs.layers, present), np.empty((2, 0)))
+    for layer in tqdm(layers, desc="layers", unit="layer", delay=2):
         if status[layer] == "ok":
             columns = columns_of(schema.names, layer, names)
             values = np.stack([tables.values_at(inputs.design, name, rows) for name in columns])
@@ -117,11 +115,9 @@ def draw(layers, reasons, lag, rows: int, outcome: str, title: str, size: Size =
     side = min((size.canvas - 1.2) / across, 4.4)
     figure, canvas = framed(title, note, size, lines * (side + 0.3) + 0.4)
     grid = canvas.subplots(lines, across, squeeze=False)
-    for place, axes in enumerate(grid.flat):
-        if place >= len(shown):
-            axes.set_visible(False)
-            continue
-        layer = shown[place]
+    for axes in grid.flat[len(shown) :]:
+        axes.set_visible(False)
+    for place, (axes, layer) in enumerate(zip(grid.flat, shown, strict=False)):
         text = f"layer {layer}"
         if layers[layer].size:
             draw_counts(axes, counts[layer], EDGES, darkest)

@@ -74,8 +74,7 @@ def _measured(
     bits = f", {model['bits']}-bit weights" if "bits" in model else ""
     bits += f", {model['quantization']}" if "quantization" in model else ""
     shards = first.files.all_of("tokens", first.of_corpus)
-    counts = [tables.read_provenance(path)["tokens"] for path in shards]
-    total = {name: sum(shard[name] for shard in counts) for name in counts[0]}
+    total = pd.DataFrame(tables.read_provenance(path)["tokens"] for path in shards).sum()
     groups = set(group_by_document(first.corpus_file()).values())
     yield (
         f"We ran `{model['name']}` ({ORIGINS[model['source']].format_map(model)}; "
@@ -103,11 +102,12 @@ def _measured(
         f"For each token and layer we measured the L2 norm of {meanings}; attnlag [@attnlag] "
         "checks on the first batch that a block's input and what its parts add give its output."
     )
-    if drop := record.settings("design")["drop_first"]:
-        tokens = "The first token" if drop == 1 else f"The first {drop} tokens"
-        yield f"{tokens} of each sequence served neither as outcome nor as predictor."
-    else:
-        yield "No token was left out."
+    drop = record.settings("design")["drop_first"]
+    first_ones = "token" if drop == 1 else f"{drop} tokens"
+    left_out = (
+        f"The first {first_ones} of each sequence served neither as outcome nor as predictor."
+    )
+    yield left_out if drop else "No token was left out."
 
 
 def _regressed(regressions: Sequence[RegressionTables]) -> Iterable[str]:
@@ -115,10 +115,8 @@ def _regressed(regressions: Sequence[RegressionTables]) -> Iterable[str]:
 
     A sentence that holds for all regressions comes once, at the end.
     """
-    by_name: dict[str, list[RegressionTables]] = {}
-    for regression in regressions:
-        by_name.setdefault(regression.name, []).append(regression)
-    sentences = [list(_one_regression(sites)) for sites in by_name.values()]
+    names = dict.fromkeys(regression.name for regression in regressions)
+    sentences = [list(_one_regression([r for r in regressions if r.name == n])) for n in names]
     shared = [text for text in sentences[0] if all(text in texts for texts in sentences)]
     yield from (text for texts in sentences for text in texts if text not in shared)
     yield from shared
@@ -204,8 +202,8 @@ def references(keys: Iterable[str], citation: Mapping[str, Any]) -> str:
     }
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
     attnlag = "\n".join(["@misc{attnlag,", *lines, "}"]) + "\n"
-    entry_of = all_references()
-    return "\n".join([attnlag, *(entry_of[key] for key in sorted({*keys} - {"attnlag"}))])
+    methods = all_references()
+    return "\n".join([attnlag, *(methods[key] for key in sorted({*keys} - {"attnlag"}))])
 
 
 def all_references() -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The tables of one regression of a run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,34 +19,16 @@ from attnlag.storage import tables
 from attnlag.storage.declared import Declared
 
 
-@dataclass
 class RegressionTables:
     """The tables of a regression in ``results/{model}/{corpus}/{site}/{name}``, as declared."""
 
-    folder: Path
-    files: Declared = field(repr=False)
-    model: str = field(init=False)
-    corpus: str = field(init=False)
-    site: str = field(init=False)
-    name: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.model, self.corpus, self.site, self.name = self.folder.parts[-4:]
-
-    @property
-    def of_site(self) -> Path:
-        """The folder of its site."""
-        return self.folder.parent
-
-    @property
-    def study(self) -> str:
-        """The names of its model, corpus and site: ``tiny/small/attention``."""
-        return "/".join(self.of_site.parts[-3:])
-
-    @property
-    def of_corpus(self) -> Path:
-        """The folder of its model and corpus."""
-        return self.folder.parents[1]
+    def __init__(self, folder: Path, files: Declared):
+        self.folder, self.files = folder, files
+        self.model, self.corpus, self.site, self.name = folder.parts[-4:]
+        # The folders of its site, and of its model and corpus.
+        self.of_site, self.of_corpus = folder.parents[:2]
+        # The names of its model, corpus and site: ``tiny/small/attention``.
+        self.study = "/".join(folder.parts[-4:-1])
 
     def file(self, name: str) -> Path:
         """Return a file of the regression that every run has."""
@@ -57,12 +38,8 @@ class RegressionTables:
 
     def corpus_file(self) -> Path:
         """Return the file of its corpus."""
-        (path,) = [
-            path
-            for path in self.files.all_of("corpora", self.folder.parents[3])
-            if path.stem == self.corpus
-        ]
-        return path
+        paths = self.files.all_of("corpora", self.folder.parents[3])
+        return next(path for path in paths if path.stem == self.corpus)
 
     @cached_property
     def record(self) -> tables.Record:
