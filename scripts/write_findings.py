@@ -31,8 +31,8 @@ def main(job):
                 writing.write_text(text, folder / f"{layer_name(layer)}.txt")
     # Only of what a configuration asks for.
     for name, paths in vars(job.output).items():
-        for path in paths if name in analyses.FINDINGS else ():
-            writing.write_text(analyses.FINDINGS[name](files, path.parent), path)
+        for path in paths if name in analyses.TABLES else ():
+            writing.write_text(analyses.findings_of(name, files, path.parent), path)
     study = regressions[0].of_corpus
     program.log.info(f"{', '.join(study.parts[-2:])}: {counted(len(regressions), 'regression')}")
 

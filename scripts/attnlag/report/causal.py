@@ -9,14 +9,13 @@ from attnlag.claims.causes import by_layer, extremes, on_a_later_token
 from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.interventions.prediction_vs_effect import ALONE, SAME
-from attnlag.report.wording import titled
 
 # With more target layers, only the smallest and the largest effect are stated.
 MOST_LAYERS = 6
 
 
-def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, *, name: str, alpha: float) -> str:
-    """Return the effects on the next token, layer by layer, beside what is predicted, as text.
+def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, alpha: float) -> list[str]:
+    """Return the effects on the next token, layer by layer, beside what is predicted, by line.
 
     ``effects`` and ``trials`` are the tables ``total_effects`` and ``prediction_vs_effect``;
     intervals cover 1 - ``alpha``.
@@ -48,7 +47,7 @@ def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, *, name: str, a
     lines += [_trial(row) for row in trials.query("lag == 1").itertuples()]
     if effects.empty:
         lines.append("no document has a token with a previous one")
-    return titled(f"{name}, interventions:", lines)
+    return lines
 
 
 def _sites(source: Any, target: Any) -> str:

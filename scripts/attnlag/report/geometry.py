@@ -8,7 +8,7 @@ import pandas as pd
 from attnlag.claims.directions import CENTRED, PLAIN, neighbours
 from attnlag.claims.numbers import number
 from attnlag.quantities.catalogue import STREAM_GROWTH
-from attnlag.report.wording import in_common, titled
+from attnlag.report.wording import in_common
 
 # What stands beside a mean cosine, by its column.
 BESIDE = {
@@ -18,15 +18,14 @@ BESIDE = {
 }
 
 
-def geometry_findings(table: pd.DataFrame, name: str) -> str:
-    """Return the findings on the growth and the turning of the stream, and on directions, as text.
+def geometry_findings(table: pd.DataFrame) -> list[str]:
+    """Return the findings on the growth and the turning of the stream, and on directions, by line.
 
     ``table`` is from `geometry_means.table`.
     """
-    lines = ["no tokens remain: all are first tokens or have no norms"]
-    if table["mean"].notna().any():
-        lines = [*_of_the_stream(table), *_cosines(table)]
-    return titled(f"{name}, directions:", lines)
+    if table["mean"].isna().all():
+        return ["no tokens remain: all are first tokens or have no norms"]
+    return [*_of_the_stream(table), *_cosines(table)]
 
 
 def of_quantity(table: pd.DataFrame, quantity: str, distance: int | None = None) -> pd.DataFrame:

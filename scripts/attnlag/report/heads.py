@@ -7,48 +7,38 @@ from attnlag.claims.numbers import number, percent
 from attnlag.errors import counted
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.terms import named, nearest_lag
-from attnlag.report.wording import titled
 
 
 def heads_findings(
-    parts: pd.DataFrame,
-    coefficients: pd.DataFrame,
-    name: str,
-    regression: str,
-    proof: str,
-    sinks: str,
-) -> str:
-    """Return the findings on shares, coherence, lags, floor and attention sinks of heads, as text.
+    parts: pd.DataFrame, coefficients: pd.DataFrame, regression: str, proof: str, sinks: str
+) -> list[str]:
+    """Return the findings on shares, coherence, lags, floor and attention sinks of heads, by line.
 
     ``proof`` is the error of the sum of heads, with the reason why some layers or all have none;
     ``sinks`` is how attention to first tokens was measured, or the reason for its absence.
     """
-    title = f"{name}, heads:"
     if parts.empty:
-        return titled(title, [proof])
+        return [proof]
     by_head = parts[parts["part"] != WHOLE]
     share = claims.share(parts)
     if share is None:
-        return titled(title, ["no tokens remain: all are first tokens or have no norms"])
+        return ["no tokens remain: all are first tokens or have no norms"]
     layers = parts[parts["part"] == WHOLE].set_index("layer")
     largest = by_head.groupby("layer")["share"].max()
     coherence = layers["coherence"]
     lags = coefficients[coefficients["term"] == nearest_lag(coefficients["term"])]
     lags = lags.dropna(subset="estimate")
-    return titled(
-        title,
-        [
-            f"{share.clause}, in layer {largest.idxmax()}; the largest head of the median layer "
-            f"has {percent(largest.median())}",
-            f"coherence, |sum|² / sum of |head|², is {coherence.median():.2f} in the median layer "
-            f"({coherence.min():.2f} in layer {coherence.idxmin()} to {coherence.max():.2f} in "
-            f"layer {coherence.idxmax()}); orthogonal heads have 1",
-            *_lags(lags, regression),
-            _floor(layers, lags),
-            *_sinks(by_head, layers, sinks),
-            proof,
-        ],
-    )
+    return [
+        f"{share.clause}, in layer {largest.idxmax()}; the largest head of the median layer has "
+        f"{percent(largest.median())}",
+        f"coherence, |sum|² / sum of |head|², is {coherence.median():.2f} in the median layer "
+        f"({coherence.min():.2f} in layer {coherence.idxmin()} to {coherence.max():.2f} in "
+        f"layer {coherence.idxmax()}); orthogonal heads have 1",
+        *_lags(lags, regression),
+        _floor(layers, lags),
+        *_sinks(by_head, layers, sinks),
+        proof,
+    ]
 
 
 def _lags(lags: pd.DataFrame, regression: str) -> list[str]:

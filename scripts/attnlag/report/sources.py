@@ -8,7 +8,6 @@ from attnlag.claims import sources as claims
 from attnlag.claims.numbers import number, percent
 from attnlag.quantities.head_shares import WHOLE
 from attnlag.regression.terms import named, nearest_lag
-from attnlag.report.wording import titled
 
 TARGETS_IN_WORDS = {
     "own": "their own token",
@@ -17,15 +16,14 @@ TARGETS_IN_WORDS = {
 }
 
 
-def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, name: str, proof: str) -> str:
-    """Return which tokens write adjustments, and whose part of them lags, as text.
+def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, proof: str) -> list[str]:
+    """Return which tokens write adjustments, and whose part of them lags, by line.
 
     The tables are those of `traced`. ``proof`` is the error of the proof in words, or the reason
     why there are no sources.
     """
-    title = f"{name}, sources:"
     if shares.empty:
-        return titled(title, [proof])
+        return [proof]
     medians = shares.pivot(index="layer", columns="source", values="median")
     before, itself, effective = (medians[name] for name in ("previous_1", "self", "effective"))
     first = shares[shares["source"] == "first"].set_index("layer")
@@ -50,23 +48,19 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, name: str, proof:
             f"in the median layer, of what earlier tokens write {number(by_part['from_earlier'])}, "
             f"of both together {number(by_part[WHOLE])}"
         )
-    return titled(title, lines)
+    return lines
 
 
-def readout_findings(table: pd.DataFrame, name: str, proof: str) -> str:
-    """Return in how many layers adjustments raise the next token more than their own, as text."""
-    title = f"{name}, readout:"
+def readout_findings(table: pd.DataFrame, proof: str) -> list[str]:
+    """Return in how many layers adjustments raise the next token more than their own, by line."""
     if table.empty or table["difference"].isna().all():
-        return titled(title, [proof])
+        return [proof]
     by_target = table.pivot(index="layer", columns="target", values="difference")
     peaks = ", ".join(
         f"{words} by {number(by_target[target].max())} SD in layer {by_target[target].idxmax()}"
         for target, words in TARGETS_IN_WORDS.items()
     )
-    return titled(
-        title,
-        [
-            f"{claims.next_token(table).clause} (intervals of the difference)",
-            f"at most they raise {peaks}, beyond the effect on the same token of another place",
-        ],
-    )
+    return [
+        f"{claims.next_token(table).clause} (intervals of the difference)",
+        f"at most they raise {peaks}, beyond the effect on the same token of another place",
+    ]
