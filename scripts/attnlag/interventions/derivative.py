@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from attnlag.errors import counted
+from attnlag.errors import amount, counted
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
@@ -26,7 +26,6 @@ from attnlag.model import hooks
 from attnlag.model.detect_modules import Decoder
 from attnlag.quantities import proofs
 from attnlag.quantities.passes import Batch, Passes, batch_of
-from attnlag.storage.memory import amount
 
 DERIVATIVE = "derivative"
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, as_user_error, counted
+from attnlag.errors import UserError, amount, as_user_error, counted
 from attnlag.model.checks import check_weights, checked_config, context_length, tokenizer_is_in_json
 from attnlag.model.folder import (
     IDENTIFYING,
@@ -31,7 +31,6 @@ from attnlag.model.hub import from_hub
 from attnlag.model.language_models import RANGES, hollow_model, initial_range
 from attnlag.model.wheel import from_package
 from attnlag.storage.contents import sha256_of
-from attnlag.storage.memory import amount
 from attnlag.storage.writing import replaced_whole
 
 log = logging.getLogger("attnlag")

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, as_user_error, counted
+from attnlag.errors import UserError, amount, as_user_error, counted
 from attnlag.model.settings import SMALL_FILES, VOCABULARY_PATTERNS, WEIGHTS_INDEX
 from attnlag.section import NAME_PATTERN
 from attnlag.storage.contents import remembered
-from attnlag.storage.memory import amount
 
 log = logging.getLogger("attnlag")
 

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from transformers import AutoModel
 
-from attnlag.errors import UserError, as_user_error, counted
+from attnlag.errors import UserError, amount, as_user_error, counted
 from attnlag.model.folder import stored_tensors
 from attnlag.model.language_models import class_with_head, config_of, hollow_model, stored_model
-from attnlag.storage.memory import amount, free_memory
+from attnlag.model.memory import free_memory
 
 log = logging.getLogger("attnlag")
 

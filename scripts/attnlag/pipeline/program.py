@@ -19,10 +19,9 @@ from typing import Any
 import psutil
 from tqdm import tqdm
 
-from attnlag.errors import UserError
+from attnlag.errors import UserError, amount
 from attnlag.escaping import text_for
 from attnlag.pipeline.job import Job, JobPart, read
-from attnlag.storage import memory
 from attnlag.storage.writing import is_disk_full
 
 log = logging.getLogger("attnlag")
@@ -48,7 +47,7 @@ class _OneLine(logging.Formatter):
         if record.levelno > logging.INFO:
             return message
         seconds = record.created - psutil.Process().create_time()
-        return f"{message} ({seconds:.1f} s, {memory.amount(_peak())})"
+        return f"{message} ({seconds:.1f} s, {amount(_peak())})"
 
     def formatException(self, info: Any) -> str:
         return "\n".join(
@@ -189,7 +188,7 @@ def _problem_of_the_machine(error: BaseException, program: str) -> list[str]:
                 f"a cluster: --set-resources {program}:mem_mb={2 * int(asked)}) or less to hold "
                 f"({less})"
             )
-        taken = f"{memory.amount(_peak())} taken" + f" ({reason})" * bool(reason)
+        taken = f"{amount(_peak())} taken" + f" ({reason})" * bool(reason)
         return [f"{program} ran out of memory with {taken}; {advice}"]
     if is_disk_full(error):
         return [f"{program}: found no room left on a disk, expected more ({reason})"]

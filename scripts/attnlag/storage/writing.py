@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from attnlag.errors import UserError, counted
+from attnlag.errors import UserError, amount, counted
 from attnlag.escaping import text_for
-from attnlag.storage.memory import amount
 
 
 @contextmanager

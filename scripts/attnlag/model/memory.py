@@ -48,10 +48,3 @@ def _left_in_groups(root: Path) -> Iterator[int]:
                 yield most - used + int(counts.get(cached, 0))
             if folder == top:
                 break
-
-
-def amount(size: float) -> str:
-    """Return a number of bytes in words: ``13.2 GB``, ``538 MB``."""
-    if size >= 1e9:
-        return f"{size / 1e9:,.1f} GB"
-    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

@@ -5,7 +5,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from attnlag.storage.memory import amount, free_memory
+from attnlag.errors import amount
+from attnlag.model.memory import free_memory
 
 MB = 2**20
 JOB = "0::/slurm/job_7/step_0"
