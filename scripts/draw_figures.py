@@ -24,12 +24,12 @@ def main(job):
     del job.names.paper  # Titles state the other names.
     drawing = job.settings.pop("drawing")
     read_by: dict = {}
-    for name, needs in drawing["figures"].items():
+    for name, needs in drawing.pop("figures").items():
         read_by.setdefault(INPUTS.get(needs) or INPUTS[job.stage], []).append(name)
     for read, figures in read_by.items():
         tables = read(job.input, job.names, job.settings)
         for name in figures:
-            files.draw_figure(name, tables, job.output.figures, **drawing["files"])
+            files.draw_figure(name, tables, job.output.figures, **drawing)
         program.log.info(f"{tables.name}: drew {', '.join(figures)}")
 
 

@@ -3,9 +3,6 @@
 BY_CLASS = lambda regression: CONFIG.regressions[regression].slopes_by
 # The file of a shard that has the classes, or numbers, whose thirds are classes.
 CLASSES = lambda wildcards: OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]
-THIRDS = lambda wildcards: optional(
-    CONFIG.regressions[wildcards.regression].by_number, f"{RESULTS}/thirds.json"
-)
 
 for table in ("classes", "equal_slopes", "nested_models"):
     TOLD[table] = of_study(f"{RESULTS}/{table}.parquet", BY_CLASS)
@@ -26,7 +23,9 @@ use rule program as accumulate_classes with:
     input:
         design=f"{RESULTS}/design/{{shard}}.parquet",
         token_properties=CLASSES,
-        thirds=THIRDS,
+        thirds=lambda wildcards: optional(
+            CONFIG.regressions[wildcards.regression].by_number, f"{RESULTS}/thirds.json"
+        ),
     output:
         crossproducts=f"{RESULTS}/class_crossproducts/{{shard}}.parquet",
     log:
@@ -69,9 +68,7 @@ use rule draw as plot_classes with:
         equal_slopes=f"{RESULTS}/equal_slopes.parquet",
     output:
         figures=figures_of(
-            "plot_classes",
-            "results{paper}/{model}/{corpus}/{site}/{regression}/classes/figures",
-            BY_CLASS,
+            "plot_classes", f"{DRAWN}/{{site}}/{{regression}}/classes/figures", BY_CLASS
         ),
     log:
         "logs{paper}/{model}/{corpus}/{site}/{regression}/classes/figures/plot_classes.log",

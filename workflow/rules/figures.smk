@@ -7,6 +7,8 @@ from attnlag.figures.sizes import SIZES, suffix_of
 # Categories of the report in the order of the flow; the report sorts them by name.
 CATEGORIES = "explorer norms coefficients diagnostics interventions comparison directions".split()
 IN_ORDER = {name: f"{at} {name.capitalize()}" for at, name in enumerate(CATEGORIES)}
+# Folders of figures are below those of studies, and in the same way below that of a paper.
+DRAWN = "results{paper}/{model}/{corpus}"
 LABELS = dict.fromkeys(("model", "corpus", "site", "regression", "layer"), "all")
 
 
@@ -58,7 +60,7 @@ use rule draw as plot_adjustments with:
             partly(f"{RESULTS}/coefficients.parquet", regression=CONFIG.regressions),
         ),
     output:
-        figures=figures_of("plot_adjustments", "results{paper}/{model}/{corpus}/{site}/figures"),
+        figures=figures_of("plot_adjustments", f"{DRAWN}/{{site}}/figures"),
     log:
         "logs{paper}/{model}/{corpus}/{site}/figures/plot_adjustments.log",
     params:
@@ -75,9 +77,7 @@ use rule draw as plot_regression with:
         controls=f"{RESULTS}/controls.parquet",
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
     output:
-        figures=figures_of(
-            "plot_regression", "results{paper}/{model}/{corpus}/{site}/{regression}/figures"
-        ),
+        figures=figures_of("plot_regression", f"{DRAWN}/{{site}}/{{regression}}/figures"),
     log:
         "logs{paper}/{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
     params:
@@ -91,9 +91,7 @@ use rule draw as plot_sites with:
         fits=partly(f"{RESULTS}/fits.parquet", site=CONFIG.extraction.sites),
     output:
         figures=figures_of(
-            "plot_sites",
-            "results{paper}/{model}/{corpus}/figures/{regression}",
-            len(CONFIG.extraction.sites) > 1,
+            "plot_sites", f"{DRAWN}/figures/{{regression}}", len(CONFIG.extraction.sites) > 1
         ),
     log:
         "logs{paper}/{model}/{corpus}/figures/{regression}/plot_sites.log",

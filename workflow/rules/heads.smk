@@ -11,6 +11,7 @@ FINDINGS["heads"] = [f"{HEADS}/findings.txt"]
 FOR_HEADS = {"corpus"}
 if CONFIG.regression_of_heads():
     FOR_HEADS |= CONFIG.files_of_tokens(CONFIG.regression_of_heads())
+BEFORE_TRAINING = UNTRAINED and CONFIG.regression_of_heads()
 
 
 use rule program as summarize_heads with:
@@ -21,13 +22,8 @@ use rule program as summarize_heads with:
         # The attention to first tokens, from the documents whose sources are traced.
         sinks=optional(TRACED, shards_of(f"{STUDY}/attention/sinks/{{shard}}.parquet")),
         # Only for their regressions.
-        random_weights=optional(
-            UNTRAINED and CONFIG.regression_of_heads(), f"{HEADS}/random_weights.parquet"
-        ),
-        random_weights_norms=optional(
-            UNTRAINED and CONFIG.regression_of_heads(),
-            f"{STUDY}/attention/random_weights.parquet",
-        ),
+        random_weights=optional(BEFORE_TRAINING, f"{HEADS}/random_weights.parquet"),
+        random_weights_norms=optional(BEFORE_TRAINING, f"{STUDY}/attention/random_weights.parquet"),
     output:
         **wanted(in_both_formats(HEADS, "heads", "head_coefficients")),
     log:
@@ -43,11 +39,7 @@ use rule draw as plot_heads with:
         heads=f"{HEADS}/heads.parquet",
         coefficients=f"{HEADS}/head_coefficients.parquet",
     output:
-        figures=figures_of(
-            "plot_heads",
-            "results{paper}/{model}/{corpus}/attention/heads/figures",
-            site="attention",
-        ),
+        figures=figures_of("plot_heads", f"{DRAWN}/attention/heads/figures", site="attention"),
     log:
         "logs{paper}/{model}/{corpus}/attention/heads/figures/plot_heads.log",
     params:

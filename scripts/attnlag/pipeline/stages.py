@@ -263,30 +263,28 @@ def canonical(settings: Section | dict[str, Any], **others: Any) -> str:
 
 
 def _drawing(config: Config, stage: str, names: Names) -> dict[str, Any]:
-    """Return what a job draws: figures with their needs, and what `draw_figure` is told of each."""
+    """Return the figures of a job with their needs, and how it draws them; nothing for others."""
     figures = {figure.name: figure.needs for figure in config.figures_drawn(stage)}
-    sizes, formats = sorted(config.figures.sizes), sorted(config.figures.formats)
-    of_run = {"sizes": sizes, "formats": formats, "titled": True}
-    of_paper = {"sizes": ["column"], "formats": ["pdf"], "titled": False}
-    return {"figures": figures, "files": of_paper if names.paper else of_run}
+    of_run = sorted(config.figures.sizes), sorted(config.figures.formats)
+    sizes, formats = (["column"], ["pdf"]) if names.paper else of_run
+    how = {"sizes": sizes, "formats": formats, "titled": not names.paper}
+    return {"drawing": {"figures": figures, **how}} if figures else {}
 
 
 def settings_of(stage: str, config: Config) -> Callable[[Any], str] | None:
     """Return the function that Snakemake calls for the settings of a job, None if it has none."""
-    draws = bool(config.figures_drawn(stage))
-    if not draws and stage not in OF_SECTIONS and stage not in globals():
+    if stage not in {*OF_SECTIONS, *globals()} and not config.figures_drawn(stage):
         return None
 
     # Equal for all shards, of which a large study has thousands.
     @functools.cache
     def text(names: Names) -> str:
-        settings: Section | dict[str, Any] = {}
+        stated: Section | dict[str, Any] = {}
         if stage in OF_SECTIONS:
             kind, sections = OF_SECTIONS[stage]
-            settings = from_sections(kind, *sections(config))
+            stated = from_sections(kind, *sections(config))
         elif stage in globals():
-            settings = globals()[stage](config, names)
-        others = {"drawing": _drawing(config, stage, names)} if draws else {}
-        return canonical(settings, **others)
+            stated = globals()[stage](config, names)
+        return canonical(stated, **_drawing(config, stage, names))
 
     return lambda wildcards: text(Names(*(getattr(wildcards, key, "") for key in Names._fields)))
