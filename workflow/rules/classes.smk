@@ -71,7 +71,7 @@ use rule draw as plot_classes with:
             "plot_classes", f"{DRAWN}/{{site}}/{{regression}}/classes/figures", BY_CLASS
         ),
     log:
-        "logs{paper}/{model}/{corpus}/{site}/{regression}/classes/figures/plot_classes.log",
+        "logs/{paper}{model}/{corpus}/{site}/{regression}/classes/figures/plot_classes.log",
     localrule: True
     params:
         **job_params("plot_classes", "draw_figures"),

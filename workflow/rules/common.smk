@@ -79,7 +79,7 @@ wildcard_constraints:
     pair=any_of(CONFIG.pairs_changed()),
     shard=r"\d{4}\d*",
     # Figures of a paper have no titles.
-    paper="(/paper)?",
+    paper="(paper/)?",
 
 
 def at(files, wildcards):

@@ -2,40 +2,6 @@
 # folder, which is its output; `make paper` asks for folders without titles. Figures of finished tables
 # take less time than their submission to a cluster.
 
-from attnlag.figures.sizes import SIZES, suffix_of
-
-# Categories of the report in the order of the flow; the report sorts them by name.
-CATEGORIES = "explorer norms coefficients diagnostics interventions comparison directions".split()
-IN_ORDER = {name: f"{at} {name.capitalize()}" for at, name in enumerate(CATEGORIES)}
-# Folders of figures are below those of studies, and in the same way below that of a paper.
-DRAWN = "results{paper}/{model}/{corpus}"
-LABELS = dict.fromkeys(("model", "corpus", "site", "regression", "layer"), "all")
-
-
-def figures_of(stage, folder, condition=True, **labels):
-    """Return the folder of the figures of a stage as an output, with their labels in the report.
-
-    A run draws them where a condition holds, as that of `of_study`. The report has them once, in the
-    best size and format.
-    """
-    figures = {figure.name: figure for figure in CONFIG.figures_drawn(stage)}
-    of_run, of_paper = partly(folder, paper=["", "/paper"])
-    OF_PAPER.update(dict.fromkeys(of_study(of_paper, condition), list(figures)))
-    # In the explorer, other regressions have the same.
-    if all(figure.first_regression for figure in figures.values()):
-        condition = lambda regression: regression == next(iter(CONFIG.regressions))
-    wanted(of_run, condition)
-    size = next(size for size in SIZES if size in CONFIG.figures.sizes)
-    named = {name: f"{{{name}}}" for name in LABELS if f"{{{name}}}" in folder}
-    return report(
-        directory(folder),
-        patterns=[f"{{figure,{any_of(figures)}}}{suffix_of(size)}.{max(CONFIG.figures.formats)}"],
-        caption="../report/figure.rst",
-        category=lambda wildcards: IN_ORDER[figures[wildcards.figure].category],
-        subcategory=lambda wildcards: figures[wildcards.figure].subcategory,
-        labels={**LABELS, **named, **labels, "shows": "figure"},
-    )
-
 
 # What others wait for comes first.
 use rule program as draw with:
@@ -62,7 +28,7 @@ use rule draw as plot_adjustments with:
     output:
         figures=figures_of("plot_adjustments", f"{DRAWN}/{{site}}/figures"),
     log:
-        "logs{paper}/{model}/{corpus}/{site}/figures/plot_adjustments.log",
+        "logs/{paper}{model}/{corpus}/{site}/figures/plot_adjustments.log",
     params:
         **job_params("plot_adjustments", "draw_figures"),
 
@@ -79,7 +45,7 @@ use rule draw as plot_regression with:
     output:
         figures=figures_of("plot_regression", f"{DRAWN}/{{site}}/{{regression}}/figures"),
     log:
-        "logs{paper}/{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
+        "logs/{paper}{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
     params:
         **job_params("plot_regression", "draw_figures"),
 
@@ -94,6 +60,6 @@ use rule draw as plot_sites with:
             "plot_sites", f"{DRAWN}/figures/{{regression}}", len(CONFIG.extraction.sites) > 1
         ),
     log:
-        "logs{paper}/{model}/{corpus}/figures/{regression}/plot_sites.log",
+        "logs/{paper}{model}/{corpus}/figures/{regression}/plot_sites.log",
     params:
         **job_params("plot_sites", "draw_figures"),

@@ -41,6 +41,6 @@ use rule draw as plot_heads with:
     output:
         figures=figures_of("plot_heads", f"{DRAWN}/attention/heads/figures", site="attention"),
     log:
-        "logs{paper}/{model}/{corpus}/attention/heads/figures/plot_heads.log",
+        "logs/{paper}{model}/{corpus}/attention/heads/figures/plot_heads.log",
     params:
         **job_params("plot_heads", "draw_figures"),

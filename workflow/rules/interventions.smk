@@ -56,7 +56,7 @@ use rule draw as plot_effects with:
     output:
         figures=figures_of("plot_effects", f"{DRAWN}/causal/figures/{{pair}}", site="{pair}"),
     log:
-        "logs{paper}/{model}/{corpus}/causal/figures/{pair}/plot_effects.log",
+        "logs/{paper}{model}/{corpus}/causal/figures/{pair}/plot_effects.log",
     localrule: True
     params:
         **job_params("plot_effects", "draw_figures"),

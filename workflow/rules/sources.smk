@@ -70,7 +70,7 @@ use rule draw as plot_sources with:
     output:
         figures=figures_of("plot_sources", f"{DRAWN}/attention/sources/figures", site="attention"),
     log:
-        "logs{paper}/{model}/{corpus}/attention/sources/figures/plot_sources.log",
+        "logs/{paper}{model}/{corpus}/attention/sources/figures/plot_sources.log",
     localrule: True
     params:
         **job_params("plot_sources", "draw_figures"),
