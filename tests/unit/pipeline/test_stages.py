@@ -1,14 +1,19 @@
-"""The settings of a stage: equal settings give equal text, which holds all its program reads."""
+"""What makes a stage run again: its settings, as equal text, and a digest of its code."""
 
 import inspect
 import json
+import shutil
+import sys
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from projects import ran
 from pydantic import TypeAdapter
 from stage_settings import settings_text
 
-from attnlag.pipeline import stages
+from attnlag.figures import catalogue
+from attnlag.pipeline import digests, stages
 
 FUNCTIONS = [
     name
@@ -50,3 +55,141 @@ def test_equivalent_settings_have_equal_text(stage, sections, others):
 def test_surprisal_is_measured_if_slopes_depend_on_it(by):
     text = settings_text("extract_activations", regression={"slopes_by": {by: "lag"}})
     assert ("surprisal" in json.loads(text)["quantities"]) == (by == "entropy_before")
+
+
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+# The programs of stages. Others import modules that compute through the pipeline, if at all.
+PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "program.run(" in path.read_text())
+DRAWING = SCRIPTS / "draw_figures.py"
+# The stages that draw have no program of their own.
+DRAWN = [SCRIPTS / f"{stage}.py" for stage in sorted({f.drawn_by for f in catalogue.figures()})]
+STAGES = [*DRAWN, *(path for path in PROGRAMS if path != DRAWING)]
+
+
+# Imports each program, and lists the modules of the library that it reaches through imports. What
+# only the classes of settings import computes nothing of the stage.
+LISTING = """\
+import builtins, json, runpy, sys
+
+real, imports = builtins.__import__, {}
+
+def recorded(name, names=None, *others):
+    if name.startswith("attnlag"):
+        of_module = imports.setdefault((names or {}).get("__name__"), set())
+        of_module |= {name, *(f"{name}.{one}" for one in (others[1:2] or [()])[0] or ())}
+    return real(name, names, *others)
+
+builtins.__import__ = recorded
+found = {}
+for program in sys.argv[1:]:
+    imports.pop("imported", None)
+    runpy.run_path(program, run_name="imported")
+    reached, waiting = set(), ["imported"]
+    while waiting:
+        name = waiting.pop()
+        new = imports.get(name, set()) - reached if not name.endswith(".settings") else set()
+        reached |= new
+        waiting += new
+    found[program] = [name for name in reached & {*sys.modules} if not name.endswith(".settings")]
+readers = {"transformers", "huggingface_hub"}
+print(json.dumps([found, sorted(readers & set(sys.modules))]))
+"""
+
+
+@pytest.fixture(scope="module")
+def imported():
+    """Return the modules of the library that Python imports for each program, and some others."""
+    command = [sys.executable, "-c", LISTING, *sorted(SCRIPTS.glob("*.py"))]
+    clean = {"PYTHONPATH": str(SCRIPTS), "PATH": ""}
+    return json.loads(ran(command, cwd=SCRIPTS, env=clean).stdout)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_the_modules_of_a_digest_are_those_that_python_imports(program, imported):
+    """The oracle is sys.modules after the program and all its deferred imports are imported."""
+    computing = {
+        name.removeprefix("attnlag.")
+        for name in imported[0][str(program)]
+        if name.count(".") >= 2
+        and name.split(".")[1] in digests.COMPUTING
+        # A folder has no code of its own.
+        and not SCRIPTS.joinpath(*name.split(".")).is_dir()
+    }
+    stages = DRAWN if program == DRAWING else [program]
+    found = {
+        ".".join(path.relative_to(SCRIPTS / "attnlag").with_suffix("").parts)
+        for stage in stages
+        for path in digests.computing_modules(stage)
+        if path != program
+    }
+    assert "attnlag.pipeline.program" in imported[0][str(program)]
+    # What a function imports when it is called is found in the source only.
+    assert computing <= found
+
+
+def test_programs_set_the_environment_before_they_import_its_readers(imported):
+    assert imported[1] == []
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(SCRIPTS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "scripts"
+
+
+@pytest.fixture(scope="module")
+def unedited():
+    """Return the digest of each stage's code before any edit."""
+    return digests.code_digests(SCRIPTS)
+
+
+def changed_in(copy, unedited):
+    return {name for name, digest in digests.code_digests(copy).items() if digest != unedited[name]}
+
+
+def test_digests_are_remembered_until_code_changes_at_any_place_and_time(
+    copy, unedited, monkeypatch
+):
+    assert {path.stem for path in STAGES} <= unedited.keys()
+    monkeypatch.chdir(copy.parent)
+    Path(".snakemake").mkdir()
+    assert digests.code_digests(copy) == unedited
+    with monkeypatch.context() as patch:
+        patch.setattr(digests, "code_digest", None)
+        assert digests.code_digests(copy) == unedited
+    with (copy / "attnlag/report/explorer/page.css").open("a") as file:
+        file.write("p { color: red; }")
+    assert changed_in(copy, unedited) == {"build_explorer"}
+
+
+FIGURE = 'DRAWN_BY = "plot_sites"\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
+RENDERING = {"build_explorer", "plot_regression", "write_findings"}
+COMPUTING = {"extract_activations", "fit_regression", "build_design", "fit_effects"}
+RANDOM = "extract_random_weights.py"
+EDITS = [
+    # a file, what is replaced in it or, if nothing, all of it; stages that change, and that do not
+    (RANDOM, "len(settings.scales) - 1", "len(settings.scales) - 2", {Path(RANDOM).stem}, None),
+    (RANDOM, "{name}: {counted(sum", "{counted(sum", set(), None),
+    ("attnlag/figures/toy.py", "", FIGURE, {"plot_sites"}, None),
+    ("attnlag/claims/lags.py", "median layer{before}", "a layer{before}", RENDERING, COMPUTING),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "changing", "others"), EDITS)
+def test_code_changes_the_digests_of_the_stages_that_it_computes_or_words(
+    copy, unedited, file, old, new, changing, others
+):
+    """By default all other stages keep theirs."""
+    path = copy / file
+    text = path.read_text() if path.exists() else ""
+    assert old in text
+    path.write_text(text.replace(old, new) if old else new)
+    changed = changed_in(copy, unedited)
+    assert changing <= changed
+    assert not changed & (unedited.keys() - changing if others is None else others)
+
+
+def test_another_format_of_files_changes_every_digest(unedited, monkeypatch):
+    monkeypatch.setattr(digests, "FILE_FORMAT", digests.FILE_FORMAT + 1)
+    for name in ("prepare_corpus", "fit_regression"):
+        assert digests.code_digest(SCRIPTS / f"{name}.py") != unedited[name]

@@ -1,20 +1,27 @@
-"""The controls of a regression: random weights, and the table of all of them."""
+"""The controls of a regression: permuted tokens against permutations by hand, random weights."""
 
+import designs
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from designs import FACTS, changed, corpus_of, design_of
-from fits import fit_settings, fitted, moments_of, sums_of
+from designs import FACTS, changed, corpus_of, design_of, design_settings, pieces_of, sequences_of
+from fits import assert_alike, fit_settings, fitted, moments_of, orders_of, sums_of
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
+from scipy.spatial import distance
+from scipy.stats import false_discovery_control
 
+from attnlag.quantities.columns import KEYS
 from attnlag.regression.design.design import Formula
+from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation import crossproducts
-from attnlag.regression.inference import controls, fitting
-from attnlag.regression.settings import DesignSettings
+from attnlag.regression.inference import controls, fitting, permutation
+from attnlag.regression.settings import DesignSettings, Errors
 from attnlag.storage import tables
 
 FORMULA = Formula(DesignSettings(lags=[1, 2]), FACTS)
@@ -153,3 +160,203 @@ def test_the_table_lists_each_lag_beside_its_controls(norms, tmp_path):
         assert_allclose(table[column], table["estimate"])
     assert table.notna().all(axis=None)
     assert (table[["permutations", "permuted_within"]] == [19, "document"]).all(axis=None)
+
+
+TWO_LAGS = design_settings(lags=(1, 2))
+COVARIATES = ("position", "log_frequency", "surprisal", "previous_layer")
+TWO = {("a", 0): 30, ("b", 0): 25}
+
+
+def norms_table(lengths):
+    """Return norms of sequences without structure, given the length of each."""
+    random = np.random.default_rng(0)
+    tokens = sum(lengths.values())
+    values = np.exp(random.normal(size=(2, tokens)))
+    return designs.norms_table(lengths, values, random.integers(0, 4, tokens))
+
+
+def order_test(orders, **settings):
+    return permutation.order_test(orders, Errors(**settings))
+
+
+def by_hand(table, known, classes, draws):
+    """Yield the order of tokens as it is and in each draw, and the table, whose keys stay."""
+    document = np.array(table["document"].to_pylist())
+    for draw in range(-1, draws):
+        order = np.arange(table.num_rows)
+        for name in np.unique(document) if draw >= 0 else ():
+            keys = np.zeros(table.num_rows)
+            own = document == name
+            keys[own] = permutation.keys_of_draws(name, own.sum(), draws, 0)[draw]
+            for kind in np.unique(classes):
+                places = np.flatnonzero(own & known & (classes == kind))
+                order[places] = places[np.argsort(keys[places], kind="stable")]
+        yield order, changed(table.take(order), {key: table[key] for key in KEYS[:3]})
+
+
+@given(
+    documents=st.lists(
+        st.lists(st.integers(1, 12), min_size=1, max_size=2), min_size=1, max_size=4
+    ),
+    covariates=st.sets(st.sampled_from(COVARIATES)),
+    drop_first=st.integers(0, 2),
+    spoiled=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 1)), max_size=3),
+    silent_first=st.booleans(),
+    within=st.booleans(),
+    effects=st.booleans(),
+    grid=st.sampled_from([4, 2**24]),
+    rows=st.integers(1, 30),
+    cuts=st.lists(st.integers(0, 4), max_size=2),
+)
+@example([[2], [9, 6]], set(), 1, [], False, False, False, 4, 30, [1])
+@example([[9], [12], [5]], {"surprisal"}, 1, [], True, True, True, 4, 1, [])
+@settings(max_examples=40)
+def test_orders_are_those_of_tokens_permuted_by_hand(
+    documents, covariates, drop_first, spoiled, silent_first, within, effects, grid, rows, cuts
+):
+    """Batches and shards change nothing, and keys that are equal do not mix documents.
+
+    Covariates move with their token if the catalogue says so. A token without a norm in one of the
+    layers, or without a covariate, stays in its place, and no row has it.
+    """
+    lengths = sequences_of(documents)
+    table, tokens = norms_table(lengths), sum(lengths.values())
+    norms = np.stack([table[name].to_numpy() for name in ("layer_00", "layer_01")])
+    for place, layer in spoiled:
+        norms[layer, place % tokens] = 0
+    norms[0, : sum(documents[0]) * silent_first] = 0
+    table = changed(table, dict(zip(("layer_00", "layer_01"), norms, strict=True)))
+    starts = dict(zip(lengths, np.cumsum([0, *lengths.values()]), strict=False))
+    surprisal = np.random.default_rng(2).random(tokens)
+    surprisal[::5] = np.nan
+    classes = np.arange(tokens) % 3 * within
+    design = design_settings(
+        (1, 2), (), covariates, position_knots=(1, 3, 5), drop_first=drop_first
+    )
+
+    def facts_in(order):
+        return FACTS | {"surprisal": Property("surprisal", starts, surprisal[order])}
+
+    # A layer without any norm in a document is ignored there.
+    frame = pd.DataFrame({"document": table["document"].to_pylist(), 0: norms[0], 1: norms[1]})
+    dead = (frame.groupby("document").transform("max") == 0).to_numpy().T
+    known = ((norms > 0) | dead).all(axis=0) & (table["position"].to_numpy() >= drop_first)
+    known &= ~np.isnan(surprisal) | ("surprisal" not in covariates)
+    # A norm of zero is no outcome and no lag.
+    silent = changed(table, {f"layer_0{n}": np.where(known, own, 0) for n, own in enumerate(norms)})
+    with pytest.MonkeyPatch.context() as patch:
+        keys_of = permutation.keys_of_draws
+        patch.setattr(
+            permutation, "keys_of_draws", lambda *of: np.floor(grid * keys_of(*of)) / grid
+        )
+        kinds = Property("upos", starts, classes.astype(float)) if within else None
+        options = design, facts_in(slice(None)), rows, kinds
+        fixed_effects = "document" if effects else "none"
+        parts = filter(len, pieces_of(table, *cuts))
+        shards = [sums_of(part, *options, fixed_effects=fixed_effects) for part in parts]
+        orders = orders_of(*shards)
+        permuted = list(by_hand(silent, known, classes, 3))
+    assert {shard.within for shard in shards} == {"upos" if within else "document"}
+    if len(shards) > 1 and not shards[0].documents.any():
+        # A first shard without rows has no means, and costs no precision.
+        assert_alike(orders, orders_of(*shards[1:]), "s")
+    for number, (order, by_order) in enumerate(permuted):
+        built = design_of(by_order, design, facts_in(order)).to_pandas()
+        for layer, own in enumerate(orders):
+            names = [f"layer_0{layer}.{term}" for term in own.terms]
+            names = [name if name in built else name[9:] for name in names]
+            kept = built.dropna(subset=names)
+            w = kept[names] - own.centre[1:]
+            if effects:
+                w -= w.groupby(kept["document"].astype(str)).transform("mean")
+            w = np.insert(w.to_numpy(), 0, 1, axis=1)
+            assert_allclose(own.s[0, number], w.T @ w, atol=1e-8)
+            if number == 0:
+                assert own.documents == kept["document"].nunique()
+                # The size of terms is that before the means of documents are removed.
+                assert not effects or (own.squares >= np.diag(own.s[0, 0]) - 1e-8).all()
+                # They are about the means of the observed order over all shards.
+                assert_allclose(own.s[0, 0, 0, 1:], 0, atol=1e-8)
+
+
+def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
+    path, sums = tmp_path / "0000.parquet", sums_of(norms_table({("a", 0): 12}), TWO_LAGS)
+    sums.of_logs, sums.within = False, "upos"
+    sums.write(path, {})
+    again = permutation.PermutedMoments.read(path)
+    assert_alike([again], [sums])
+    assert not again.of_layer(1).of_logs
+
+
+def test_a_layer_without_norms_has_no_test():
+    table = changed(norms_table(TWO), {"layer_00": np.zeros(55)})
+    test = order_test(orders_of(sums_of(table, TWO_LAGS)))
+    for column in ("order_p_value", "permuted_low"):
+        assert test[column].isna().tolist() == [True] * 3 + [False] * 3
+
+
+def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
+    """In white noise around document means a lag predicts well in any order."""
+    table = corpus_of(level=1.0)
+    pooled, within = (
+        order_test(orders_of(sums_of(table, TWO_LAGS, draws=99, fixed_effects=effects)))
+        for effects in ("none", "document")
+    )
+    lag = pooled.query("term == 'lag_1'")
+    assert (lag["permuted_mean"] > 0.25).all()
+    assert (lag["permuted_low"] < lag["permuted_mean"]).all()
+    assert (lag["permuted_high"] > lag["permuted_mean"]).all()
+    for test in (pooled, within):
+        assert (test["order_p_value"] > 0.01).all()
+        assert (test["order_p_adjusted"] >= test["order_p_value"]).all()
+    # Demeaning tilts the lags of unordered tokens below 0, by about 1 / T.
+    lag = within.query("term == 'lag_1'")
+    assert_allclose(lag["permuted_mean"], -1 / 37, atol=0.01)
+
+
+def test_the_joint_test_of_two_lags_detects_an_effect_of_order():
+    for dynamics in ((0.3, 0.0), (0.0, 0.3)):
+        test = order_test(orders_of(sums_of(corpus_of(dynamics=dynamics), TWO_LAGS, draws=99)))
+        assert set(test["order_p_value"]) == set(test["order_p_adjusted"]) == {0.01}
+        assert set(test["permutations"]) == {99}
+
+
+def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
+    sums = orders_of(sums_of(corpus_of(documents=6), TWO_LAGS, draws=49))
+    names, found = permutation.estimates_of_orders(sums)
+    assert names == ["intercept", "lag_1", "lag_2"]
+    test = order_test(sums, alpha=0.1, adjust="benjamini-hochberg")
+    # Mean and range are those of the draws, without the order that the documents have.
+    draws = found[1:].reshape(49, -1)
+    bounds = test[["permuted_low", "permuted_mean", "permuted_high"]].to_numpy().T
+    expected = np.percentile(draws, 5, axis=0), draws.mean(axis=0), np.percentile(draws, 95, axis=0)
+    assert_allclose(bounds, expected)
+    for layer in range(2):
+        lags = found[:, layer, 1:]
+        inverse = np.linalg.inv(np.cov(lags.T))
+        distances = [distance.mahalanobis(one, lags.mean(axis=0), inverse) ** 2 for one in lags]
+        row = test[test["layer"] == layer].iloc[0]
+        assert_allclose(row["permutation_wald"], distances[0])
+        assert row["order_p_value"] == pytest.approx(np.mean(np.array(distances) >= distances[0]))
+    of_layers = test.drop_duplicates("layer")
+    adjusted = false_discovery_control(of_layers["order_p_value"])
+    assert_allclose(of_layers["order_p_adjusted"], adjusted)
+
+
+def test_products_of_merged_terms_equal_those_of_one_term():
+    """The terms are dummies of classes that are merged: the first and the third."""
+    codes, settings = np.arange(55.0) % 4, design_settings(lags=(1,), covariates=("upos",))
+
+    def merged(codes, *names):
+        facts = {"upos": Property("upos", {("a", 0): 0, ("b", 0): 30}, codes)}
+        sums = sums_of(norms_table(TWO), settings, facts, fixed_effects="document")
+        parts = {name: [name] for name in ("y", "lag_1", "upos_ADP", "upos_AUX")}
+        return permutation.orders_by_layer([sums], parts | {"upos_other": names})
+
+    found = merged(codes, "upos_ADJ", "upos_ADV")
+    of_one = merged(np.where(codes == 2, 0, codes), "upos_ADJ")
+    assert_alike(found, of_one, "terms", "s", "centre", rtol=1e-7, atol=1e-10)
+    for one, other in zip(found, of_one, strict=True):
+        # The size of a sum of disjoint dummies is about that of its parts together.
+        assert_allclose(one.squares[:5], other.squares[:5])
+        assert_allclose(one.squares[5], other.squares[5], rtol=1)
