@@ -49,14 +49,14 @@ def figure(inputs: Inputs) -> Sheet:
     claim = "; ".join(claim.clause for claim in made if claim)
     traced = inputs.heads.get("sink_tokens", pd.Series(dtype=float)).max()
     of_traced = f" Attention is a mean over {traced:,.0f} tokens at the beginnings of sequences."
+    of_lags = "Coefficients are of the norms of their vectors; colours"
     return Sheet(
         claim[:1].upper() + claim[1:],
         layers,
         panels,
-        f"Equal heads would have {100 / len(names):.0f}% of the squared norms each. Coefficients "
-        "are of the norms of their vectors; colours saturate for the most extreme 2% of the cells."
-        + of_traced
-        * bool(traced > 0),
+        f"Equal heads would have {100 / len(names):.0f}% of the squared norms each. "
+        f"{of_lags if of_heads['estimate'].notna().any() else 'Colours'} saturate for the most "
+        "extreme 2% of the cells." + of_traced * bool(traced > 0),
         across=len(panels),
         alpha=inputs.alpha,
     )

@@ -32,7 +32,7 @@ from attnlag.figures import (
 from attnlag.figures.inputs import read_effects
 from attnlag.figures.sampling import NormsSample, read_norms, shares_between
 from attnlag.figures.sizes import PAGE
-from attnlag.figures.templates import Sheet
+from attnlag.figures.templates import Sheet, legend_of
 from attnlag.quantities import traced_means
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.storage import tables
@@ -327,7 +327,8 @@ def of_classes(name, p_value, sizes, merged="", apart=0.1):
         median_high=size + apart,
     )
     tests = {"layer": LAYERS, "term": "lag_1", "p_adjusted": p_value, "merged": merged}
-    regression = {"alpha": 0.05, "adjust": "holm", "outcome": "norm"}
+    table["equivalence"] = np.where(table["layer"] == 2, "absent", "present")
+    regression = TESTED | {"outcome": "norm"}
     settings = {"regression": regression, "offset": 0, "property": name}
     inputs = SimpleNamespace(settings=settings, tests=pd.DataFrame(tests), slopes=table)
     return slopes_by_class.figure(inputs)
@@ -346,6 +347,7 @@ def test_classes_are_rows_and_the_extremes_are_named():
     untested = of_classes("upos", np.nan, sizes, apart=0.5)
     assert untested.claim == "It could not be tested whether lag 1 differs by part of speech"
     assert cells.rows == ["white space (500)", "punctuation (300)"]
+    assert "shown to be within ±0.05" in legend_of(sheet)
     np.testing.assert_allclose(cells.values[:, 0], [0.15, -0.14])
     assert cells.weak[0].tolist() == [True, False, True, True]
     np.testing.assert_allclose(shared.lines[0].y, 0.3)
@@ -383,7 +385,9 @@ def test_heads_are_maps_of_what_was_measured():
     for clause, start in zip(sheet.claim.split("; "), starts, strict=True):
         assert clause.startswith(start)
     assert len(heads_by_layer.figure(heads(sink=np.nan)).panels) == 2
-    assert heads_by_layer.figure(heads(lag=np.nan)).claim.startswith("One head has up to 50% of ")
+    without = heads_by_layer.figure(heads(lag=np.nan))
+    assert without.claim.startswith("One head has up to 50% of ")
+    assert ("Coefficients" in sheet.note, "Coefficients" in without.note) == (True, False)
     none = heads()
     none.heads = none.heads.iloc[:0]
     assert heads_by_layer.figure(none).claim == "No heads were found"
