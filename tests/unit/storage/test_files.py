@@ -1,16 +1,22 @@
-"""Files appear whole or not at all, and their digests are remembered."""
+"""Files appear whole or not at all, keep what made them, and have digests that are remembered."""
 
 import errno
 import hashlib
 import json
 import os
+import re
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from refusals import refused
 
 from attnlag.errors import UserError
-from attnlag.storage import contents, writing
+from attnlag.storage import contents, tables, writing
 
 
 def names(folder):
@@ -145,3 +151,109 @@ def test_nothing_is_remembered_where_no_run_was():
     Path(".snakemake").rmdir()
     assert contents.remembered([FILE]) == {"file.txt": digest(FILE)}
     assert os.listdir() == ["file.txt"]
+
+
+def test_a_table_keeps_the_provenance_of_earlier_stages(tmp_path):
+    first = tables.provenance({}, "corpus", {"text": "text"}, "pyarrow", corpus={"name": "é"})
+    second = tables.provenance(first, "tokens", {"max_length": None}, "numpy")
+    tables.write_table(pa.table({"x": [1]}), tmp_path / "t.parquet", second)
+    record = tables.read_provenance(tmp_path / "t.parquet")
+    assert record == second
+    assert record["stages"] == {"corpus": {"text": "text"}, "tokens": {"max_length": None}}
+    assert record["corpus"] == {"name": "é"}
+    assert set(record["versions"]) == {"pyarrow", "numpy"}
+    # Equal tables give equal bytes, in whatever order their record was made.
+    again = dict(reversed(second.items()))
+    tables.write_table(pa.table({"x": [1]}), tmp_path / "again.parquet", again)
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "t.parquet").read_bytes()
+
+
+def write_groups(path, sizes):
+    """Write documents a, b, … of so many rows, a row group each, and return the table."""
+    parts, done = [], 0
+    for name, size in zip("abcdefgh", sizes, strict=False):
+        names = pa.array([name] * size).dictionary_encode()
+        parts.append(pa.table({"document": names, "x": np.arange(done, done + size) / 2}))
+        done += size
+    tables.write_parts(parts, parts[0].schema, path, lambda: {"rows": done})
+    return pa.concat_tables(parts).unify_dictionaries()
+
+
+def test_each_part_becomes_a_row_group_of_a_file_with_their_totals(tmp_path):
+    path = tmp_path / "new" / "x.parquet"
+    table = write_groups(path, [3, 1, 4])
+    assert pq.read_metadata(path).num_row_groups == 3
+    assert tables.read_provenance(path) == {"rows": 8}
+    assert pq.read_table(path).to_pylist() == table.to_pylist()
+    assert [file.name for file in path.parent.iterdir()] == ["x.parquet"]
+    # Equal parts give equal bytes.
+    first = path.read_bytes()
+    write_groups(path, [3, 1, 4])
+    assert path.read_bytes() == first
+
+
+def test_a_failure_while_writing_parts_leaves_no_file(tmp_path):
+    def parts():
+        yield pa.table({"x": [1]})
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        tables.write_parts(parts(), pa.schema([("x", pa.int64())]), tmp_path / "x.parquet", dict)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(0, [3, 1, 4, 9, 2]), (5, [8, 9, 2]), (100, [19])])
+def test_whole_documents_are_combined_into_batches(rows, sizes, tmp_path):
+    path = tmp_path / "x.parquet"
+    table = write_groups(path, [3, 1, 4, 9, 2])
+    batches = list(tables.whole_documents(tables.batches(path, 5, "rows"), rows))
+    assert [len(batch) for batch in batches] == sizes
+    assert [row for batch in batches for row in batch.to_pylist()] == table.to_pylist()
+
+
+@pytest.mark.parametrize("rows", [[], [0], [2, 3], [7], [0, 4, 8, 9, 19]])
+def test_values_of_rows_are_found_across_row_groups_and_files(rows, tmp_path):
+    paths = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+    written = write_groups(paths[0], [3, 5]), write_groups(paths[1], [8, 4])
+    x = np.concatenate([table["x"].to_numpy() for table in written])
+    assert tables.row_count(paths) == 20
+    assert tables.values_at(paths, "x", np.array(rows, int)).tolist() == x[rows].tolist()
+
+
+def test_damaged_files_are_named(tmp_path):
+    intact, other, cut = (tmp_path / name for name in ("a.parquet", "b.parquet", "c.parquet"))
+    write_groups(intact, [3, 1])
+    pq.write_table(pa.table({"x": [1]}), other)
+    cut.write_bytes(intact.read_bytes()[:-10])
+    first, second = tables.damaged([intact, other, cut])
+    assert first.startswith(f"{other}: found no record of what made it; ")
+    assert second.startswith(f"{cut}: found a damaged file, expected Parquet (")
+    assert second.endswith("); delete it, and it is made anew")
+
+
+def test_shards_of_different_precision_are_refused(tmp_path):
+    """`dtype: auto` is float32 on a CPU and the weights' own precision on a GPU."""
+
+    def shard(number, dtype):
+        used = {"used": {"device": "cuda", "dtype": dtype}} if dtype else {}
+        record = {"model": {}, "corpus": {}, "versions": {}, "tokens": number}
+        path = tmp_path / f"{number:04d}.parquet"
+        record["stages"] = {"activations": used, "design": {}}
+        tables.write_table(pa.table({"a": [1]}), path, record)
+        return path
+
+    paths = [shard(0, None), shard(1, "float32"), shard(2, "float32")]
+    assert set(tables.of_all_shards(paths)) == {"model", "corpus", "stages", "versions"}
+    assert refused(tables.of_all_shards, [*paths, shard(3, "bfloat16")]) == [
+        f"{tmp_path}/0003.parquet: found numbers of a model in bfloat16, expected float32 as in "
+        f"{tmp_path}/0001.parquet; state extraction.dtype, and all shards are made in one precision"
+    ]
+
+
+def test_no_text_begins_a_row_of_a_csv_file_or_a_formula(tmp_path):
+    """A carriage return alone begins a row in a spreadsheet."""
+    texts = ["\r=1+1", "a\r\n=2", "=3", "+4", "-5", "\t@6", "7\x1b"]
+    tables.write_frame(pd.DataFrame({"id": texts}), tmp_path / "a.parquet", {})
+    assert pq.read_table(tmp_path / "a.parquet")["id"].to_pylist() == texts
+    rows = re.split("[\r\n]+", (tmp_path / "a.csv").read_text())
+    assert rows == ["id", r"\r=1+1", r"a\r\n=2", "'=3", "+4", "-5", r"\t@6", r"7\x1b", ""]
