@@ -101,12 +101,12 @@ def intervene(
     )
     assert config.causal is not None
     settings = stages.estimate_effects(config, IN_MEMORY)
-    given = prepared(model, tokenizer, texts, None, config.tokens, name)
-    sequences = sampling.beginnings_of(sequences_of(given.tokens), settings.document_tokens)
+    model, name, _, tokens = prepared(model, tokenizer, texts, None, config.tokens, name)
+    sequences = sampling.beginnings_of(sequences_of(tokens), settings.document_tokens)
     tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
-    with evaluated(given.model):
+    with evaluated(model):
         table = effects.measured(
-            decoder_of(given.model, modules, given.name),
+            decoder_of(model, modules, name),
             sequences,
             settings,
             tags,
@@ -115,4 +115,4 @@ def intervene(
             progress=progress,
         )
     of_elasticities = stages.from_sections(ElasticitiesSettings, config.inference, config.norms)
-    return Interventions(given.name, table.to_pandas(), of_elasticities)
+    return Interventions(name, table.to_pandas(), of_elasticities)

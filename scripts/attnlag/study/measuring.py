@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -323,35 +323,26 @@ def measure(
             "tokens": {"max_length": max_length, "prepend_bos": prepend_bos},
         }
     )
-    given = prepared(model, tokenizer, texts, groups, config.tokens, name)
-    tagger_in_use = tagger_of(tagger, given.groups)
-    weight = next(given.model.parameters())
-    of_model = copy.deepcopy(given.model.config), weight.device, weight.dtype
-    run = Run(given.name, sites, *of_model, modules, batch_tokens, prepend_bos)
-    measured = run.over(given.model, given.tokens, asked, progress)
+    model, name, documents, tokens = prepared(model, tokenizer, texts, groups, config.tokens, name)
+    group_of = {document.id: document.group for document in documents}
+    tagger_in_use = tagger_of(tagger, group_of)
+    weight = next(model.parameters())
+    of_model = copy.deepcopy(model.config), weight.device, weight.dtype
+    run = Run(name, sites, *of_model, modules, batch_tokens, prepend_bos)
+    measured = run.over(model, tokens, asked, progress)
     if "surprisal" in asked:
         predicted = measured["tables"]["surprisal", ""].select(PREDICTED).to_pandas()
-        given.tokens[list(PREDICTED)] = predicted.astype(np.float32)
+        tokens[list(PREDICTED)] = predicted.astype(np.float32)
     return Measurement(
-        model=given.name,
-        texts=given.texts,
-        groups=given.groups,
-        tokens=given.tokens,
+        model=name,
+        texts={document.id: document.text for document in documents},
+        groups=group_of,
+        tokens=tokens,
         tokenizer=tokenizer,
         run=run,
         tagger=tagger_in_use,
         **measured,
     )
-
-
-class Prepared(NamedTuple):
-    """A model and the tokens of some texts."""
-
-    model: Any  # without a wrapper around its adapters
-    name: str
-    texts: dict[str, str]  # by document id
-    groups: dict[str, str]  # of documents
-    tokens: pd.DataFrame  # as in a `Measurement`
 
 
 def prepared(
@@ -361,8 +352,11 @@ def prepared(
     groups: Sequence[str] | None,
     settings: Tokens,
     name: str | None,
-) -> Prepared:
-    """Return the model and the tokens of texts; parameters and errors are those of `measure`."""
+) -> tuple[Any, str, list[Document], pd.DataFrame]:
+    """Return a model without a wrapper of PEFT, its name, the documents, and their tokens.
+
+    Parameters and errors are those of `measure`.
+    """
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"tokenizer: found {type(tokenizer).__name__}, which gives no character offsets; "
@@ -370,7 +364,6 @@ def prepared(
         )
     documents = _documents(texts, groups)
     text_of = {document.id: document.text for document in documents}
-    group_of = {document.id: document.group for document in documents}
     model = _without_adapters_wrapper(model)
     path = str(getattr(model, "name_or_path", "")).rstrip("/")
     name = name or path.rpartition("/")[2] or "model"
@@ -389,7 +382,7 @@ def prepared(
     )
     embedded = vocabulary_of(base_model, name)
     (sequences_of_model,) = within_vocabulary(sequences, embedded, "tokenizer")
-    return Prepared(model, name, text_of, group_of, _tokens(sequences_of_model, text_of))
+    return model, name, documents, _tokens(sequences_of_model, text_of)
 
 
 def sequences_of(tokens: pd.DataFrame) -> list[TokenSequence]:
