@@ -160,41 +160,6 @@ def adjustments(gpt2, ids, put=()):
     return torch.stack(found).double(), logits.double().log_softmax(-1)
 
 
-UNGROUPED = {**LLAMA, "num_key_value_heads": 4}
-
-
-def longrope(original):
-    """Return settings of a model whose embeddings differ beyond its original length."""
-    generator = np.random.default_rng(1)
-    return {
-        **UNGROUPED,
-        "max_position_embeddings": 1024,
-        "original_max_position_embeddings": original,
-        "rope_parameters": {
-            "rope_type": "longrope",
-            "rope_theta": 10000.0,
-            "original_max_position_embeddings": original,
-            "short_factor": generator.uniform(1, 2, 6).tolist(),
-            "long_factor": generator.uniform(2, 8, 6).tolist(),
-            "short_mscale": 1.0,
-            "long_mscale": 1.2,
-        },
-    }
-
-
-def dynamic(original):
-    """Return settings of a model whose embeddings stretch with the sequence."""
-    parameters = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
-    return {**UNGROUPED, "max_position_embeddings": original, "rope_parameters": parameters}
-
-
-STRETCHED = {
-    "longrope": ("phi3", longrope(30)),
-    "longrope, with experts": ("phimoe", {**EXPERTS, **longrope(30)}),
-    "dynamic": ("llama", dynamic(30)),
-}
-
-
 def gpt2_of_large_weights():
     """Return a GPT-2 of four layers in float64, whose weights are larger than a fresh one's."""
     torch.manual_seed(3)

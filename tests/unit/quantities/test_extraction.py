@@ -14,13 +14,10 @@ from designs import tokens_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import (
+    EXPERTS,
     LLAMA,
-    STRETCHED,
-    UNGROUPED,
-    dynamic,
     extractor,
     hidden_states,
-    longrope,
     measured,
     outputs_of,
     ragged,
@@ -205,7 +202,7 @@ def test_a_model_that_keeps_state_runs_pass_by_pass():
     settings = dynamic(30)
     linear = {"rope_parameters": {**settings["rope_parameters"], "rope_type": "linear"}}
     for changed, parallel in ({}, 1), (linear, 2):
-        model = small_model("llama", settings | changed)
+        model = ungrouped("llama", settings | changed)
         assert extractor(model, threads=2).passes.parallel == parallel
     # RecurrentGemma writes the state of its recurrence to its modules.
     model = small_model("recurrent_gemma", {**LLAMA, "num_attention_heads": 2, "lru_width": 48})
@@ -325,7 +322,33 @@ def test_private_state_of_a_module_is_seen(kept):
 
 
 def ungrouped(model_type, settings):
-    return small_model(model_type, {**UNGROUPED, **settings})
+    return small_model(model_type, {**LLAMA, **settings, "num_key_value_heads": 4})
+
+
+def longrope(original):
+    """Return settings of a model whose embeddings differ beyond its original length."""
+    generator = np.random.default_rng(1)
+    parameters = {
+        **{"rope_type": "longrope", "rope_theta": 10000.0, "short_mscale": 1.0, "long_mscale": 1.2},
+        "original_max_position_embeddings": original,
+        "short_factor": generator.uniform(1, 2, 6).tolist(),
+        "long_factor": generator.uniform(2, 8, 6).tolist(),
+    }
+    lengths = {"max_position_embeddings": 1024, "original_max_position_embeddings": original}
+    return {**lengths, "rope_parameters": parameters}
+
+
+def dynamic(original):
+    """Return settings of a model whose embeddings stretch with the sequence."""
+    parameters = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
+    return {"max_position_embeddings": original, "rope_parameters": parameters}
+
+
+STRETCHED = {
+    "longrope": ("phi3", longrope(30)),
+    "longrope, with experts": ("phimoe", {**EXPERTS, **longrope(30)}),
+    "dynamic": ("llama", dynamic(30)),
+}
 
 
 # On both sides of the original length, at it, and twice of one length.
@@ -337,7 +360,7 @@ def all_alone(name):
     """Return what attention adds to the tokens of each sequence, by a model of its own."""
 
     def alone(sequence):
-        model = small_model(*STRETCHED[name])
+        model = ungrouped(*STRETCHED[name])
         return outputs_of(model, [layer.self_attn for layer in model.layers], sequence)
 
     return np.concatenate(list(map(alone, ragged(LENGTHS))), axis=1)
@@ -347,7 +370,7 @@ def all_alone(name):
 @pytest.mark.parametrize("name", STRETCHED)
 def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name, batch_tokens):
     adjustments = extractor(
-        small_model(*STRETCHED[name]), "vectors", batch_tokens=batch_tokens, threads=2
+        ungrouped(*STRETCHED[name]), "vectors", batch_tokens=batch_tokens, threads=2
     )
     expected = all_alone(name)
     # A second run must not find what the first one left.
@@ -360,7 +383,7 @@ def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name, batch_to
 @pytest.mark.parametrize("original", [100, 200, 256])
 @pytest.mark.parametrize(("model_type", "settings"), [("phi3", longrope), ("llama", dynamic)])
 def test_a_short_original_context_length_is_accepted(model_type, settings, original):
-    adjustments = extractor(small_model(model_type, settings(original)), batch_tokens=512)
+    adjustments = extractor(ungrouped(model_type, settings(original)), batch_tokens=512)
     adjustments.measure(ragged([300, 150]))
     assert adjustments.identity_error < 1e-5
 
@@ -391,7 +414,7 @@ def test_a_model_whose_numbers_depend_on_the_batch_is_refused():
 def test_a_stretch_that_outlives_its_pass_is_detected(monkeypatch, batch_tokens):
     """A later version of transformers may keep the state of its embeddings under other names."""
     monkeypatch.setattr(passes.Rotary, "reset", lambda self: None)
-    model = small_model(*STRETCHED["dynamic"])
+    model = ungrouped(*STRETCHED["dynamic"])
     adjustments = extractor(model, batch_tokens=batch_tokens, name="mine")
     with pytest.raises(UserError, match="gives a sequence other adjustments beside others"):
         adjustments.measure(ragged([60, 34, 40]))
