@@ -10,7 +10,6 @@ from attnlag.regression.terms import named, nearest_lag
 
 # Columns of the controls of a coefficient, with the names of baselines.
 CONTROLS = {"random_weights": "before training", "trained": "after it"}
-OF_CONTROLS = "(first scale of the weights; same documents, not corrected for bias)"
 
 
 def lag(coefficients: pd.DataFrame) -> Claim | None:
@@ -42,7 +41,8 @@ def lag(coefficients: pd.DataFrame) -> Claim | None:
 def of_controls(claim: Claim) -> str:
     """Return the controls of a claim about the lag of heads in words, "" without them."""
     sizes = ", ".join(f"{name} {number(size)}" for name, size in claim.baseline.items())
-    return f"{sizes} {OF_CONTROLS}" if sizes else ""
+    about = "(first scale of the weights; same documents, not corrected for bias)"
+    return f"{sizes} {about}" if sizes else ""
 
 
 def share(parts: pd.DataFrame) -> Claim | None:

@@ -76,20 +76,9 @@ def mark_no_attention(
     """Draw the mark of layers without attention at places on the x axis."""
     # A line without points would have no place in the layout.
     if len(places):
-        axes.plot(
-            places,
-            [0] * len(places),
-            transform=axes.get_xaxis_transform(),
-            marker="D",
-            markersize=4,
-            markerfacecolor="white",
-            markeredgecolor=color,
-            linestyle="none",
-            clip_on=False,
-            zorder=5,
-            scalex=False,
-            scaley=False,
-        )
+        diamond: dict[str, Any] = {"marker": "D", "ms": 4, "mfc": "white", "mec": color}
+        diamond |= {"transform": axes.get_xaxis_transform(), "clip_on": False, "zorder": 5}
+        axes.plot(places, [0] * len(places), ls="none", scalex=False, scaley=False, **diamond)
 
 
 def _places(axes: Axes, layer: int) -> list[float]:

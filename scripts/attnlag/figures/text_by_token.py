@@ -201,19 +201,10 @@ def draw(
                 kind: dict[str, Any] = {"family": FONT, "fontsize": SIZE}
                 kind["color"] = "w" if shade > 0.45 else "k"
                 axes.text(start, above + 0.135, text_for("figure", visible(text).strip()), **kind)
-    canvas.colorbar(
-        ScalarMappable(scale, SHADES),
-        ax=axes,
-        location="bottom",
-        label=f"{label} (log scale)",
-        boundaries=np.linspace(low, high, 91),
-        ticks=np.linspace(low, high, 5),
-        format=lambda log, _: significant(np.exp(log)),
-        extend="neither",
-        aspect=50,
-        fraction=0.02,
-        pad=0.005,
-    )
+    bar: dict[str, Any] = {"location": "bottom", "aspect": 50, "fraction": 0.02, "pad": 0.005}
+    bar |= {"boundaries": np.linspace(low, high, 91), "ticks": np.linspace(low, high, 5)}
+    bar |= {"format": lambda log, _: significant(np.exp(log)), "extend": "neither"}
+    canvas.colorbar(ScalarMappable(scale, SHADES), ax=axes, label=f"{label} (log scale)", **bar)
     return figure
 
 
