@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from designs import FACTS, changed, corpus_of, design_of, design_settings, pieces_of, sequences_of
 from fits import assert_alike, fit_settings, fitted, moments_of, orders_of, sums_of
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
@@ -210,7 +210,6 @@ def by_hand(table, known, classes, draws):
 )
 @example([[2], [9, 6]], set(), 1, [], False, False, False, 4, 30, [1])
 @example([[9], [12], [5]], {"surprisal"}, 1, [], True, True, True, 4, 1, [])
-@settings(max_examples=40)
 def test_orders_are_those_of_tokens_permuted_by_hand(
     documents, covariates, drop_first, spoiled, silent_first, within, effects, grid, rows, cuts
 ):
