@@ -65,7 +65,7 @@ def files(tmp_path_factory):
         table = computation.table(run, list(values), schema, "float32")
         pq.write_table(table, paths[kind][-1], row_group_size=50)
 
-    for chosen in (range(5), range(5, 9), range(9)):
+    for chosen in (range(5), range(5, 9), range(1, 9)):
         sequences = [(f"d{i}", LENGTHS[i]) for i in chosen]
         rows = [(name, place) for name, n in sequences for place in range(n)]
         keys = pd.DataFrame(rows, columns=["document", "position"])
@@ -103,9 +103,10 @@ def test_heads_are_regressed_like_layers(files):
     assert table["part"].tolist() == list(np.repeat(PARTS, 2)) * 2
     expected = like_layers(layers)
     pd.testing.assert_frame_equal(table[expected.columns], expected, rtol=1e-6)
-    # The control has all documents of the trained model, and no part above the floor.
-    alone = {"random_weights": like_layers(random)["estimate"], "trained": table["estimate"]}
-    controls = pd.DataFrame(alone).where(table["part"] != ABOVE)
+    # The control lacks a document, and has no part above the floor.
+    same = [layer[layer["document"] != "d0"] for layer in layers]
+    numbers = (like_layers(own)["estimate"] for own in (random, same))
+    controls = pd.DataFrame(dict(zip(CONTROLS, numbers, strict=True))).where(table["part"] != ABOVE)
     pd.testing.assert_frame_equal(table[CONTROLS], controls, rtol=1e-6)
     # The correction of bias is not that of the control.
     halves = HEADS.changed(halves=True)
