@@ -6,7 +6,6 @@ one adjustment at a time and run the model again.
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import attnlag.pipeline.program as program
 
@@ -43,17 +42,17 @@ def main(job):
             batch_tokens=job.options.batch_tokens,
         )
         try:
-            model: Any = load(head=bool(settings.interventions))
+            model = load(head=bool(settings.interventions))
         except UserError as error:
             if not settings.interventions:
                 raise
             program.log.info(f"{error}; going on without the prediction of the next token")
             model = load()
         decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
-        base_model, ids = decoder.model, torch.from_numpy(next(iter(sequences.values())))
+        ids = torch.from_numpy(next(iter(sequences.values())))
         # Packed weights and their transposes, and as much again for the graph.
-        free = sum(loading.free_bytes(model.device).values())
-        room = 4 * base_model.get_memory_footprint() <= free
+        needed = 4 * decoder.model.get_memory_footprint()
+        room = needed <= sum(loading.free_bytes(model.device).values())
         fast = settings.fast if room or settings.fast != "auto" else "off"
         used["fast"], way = onednn.accelerate(decoder, ids, fast, backward=True)
         table = effects.measured(

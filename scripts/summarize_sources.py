@@ -22,9 +22,7 @@ def main(job):
     record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
     if job.input.sources:
         rows = traced_means.read_shards(job.input.sources)
-        random = (
-            traced_means.read_shards(job.input.random_sources) if job.input.random_sources else None
-        )
+        random = traced_means.read_shards(job.input.random_sources)
         shares = traced_means.shares(rows, random, *bounds)
         lags = pd.DataFrame(columns=lags_of_parts.LAG_COLUMNS)
         if settings.design is not None and len(rows):
@@ -38,7 +36,7 @@ def main(job):
             draw = tables.read_provenance(job.input.random_sources[0])["draw"]
             tables.write_table(written, job.output.source_parts, record | {"draw": draw})
     for site, means in zip(sites, job.output.readout, strict=True):
-        random = traced_means.read_shards(untrained[site]) if untrained else None
+        random = traced_means.read_shards(untrained.get(site, []))
         table = traced_means.readout(traced_means.read_shards(sites[site]), random, *bounds)
         tables.write_results({means: table}, record | {"proof": proof_in(sites[site])}, site=site)
     program.log.info(f"{record.names}: {counted(len(sites), 'site')}")

@@ -3,6 +3,7 @@
 A sequence is a document, or a window of one that is longer than the model's context.
 """
 
+from functools import partial
 from pathlib import Path
 
 import attnlag.pipeline.program as program
@@ -25,28 +26,23 @@ def main(job):
     if problem := shards_problem(name, settings.shards, documents):
         raise UserError(problem)
     start, stop = tokens.documents_of_shard(job.input.corpus, int(job.names.shard), settings.shards)
+    batches = stored_batches(job.input.corpus, start, stop)
     limits = [settings.max_length, source["context_length"]]
     counts: dict[str, int] = {}
     sequences = tokens.tokenize(
-        (
-            (batch.column("document").to_pylist(), batch.column("text").to_pylist())
-            for batch in stored_batches(job.input.corpus, start, stop)
-        ),
+        ((batch["document"].to_pylist(), batch["text"].to_pylist()) for batch in batches),
         tokens.load_tokenizer(folder),
         counts,
         max_length=min((limit for limit in limits if limit), default=None),
         **settings.model_dump(include={"long_documents", "prepend_bos", "special_in_text"}),
     )
-    identity = ("name", "source", "revision", "digest", "bits", "of", "seed")
+    identity = ("name", "source", "revision", "digest", "bits")
     facts = {"model": {key: source[key] for key in identity if key in source}, "tokens": counts}
-    tables.write_parts(
-        tokens.within_vocabulary(sequences, source["vocabulary"], folder),
-        tokens.SCHEMA,
-        job.output.tokens,
-        lambda: tables.provenance(
-            record, "tokens", settings, "transformers", "tokenizers", **facts
-        ),
-    )
+    # The counts are complete once all sequences are written.
+    made_by = "transformers", "tokenizers"
+    made = partial(tables.provenance, record, "tokens", settings, *made_by, **facts)
+    sequences = tokens.within_vocabulary(sequences, source["vocabulary"], folder)
+    tables.write_parts(sequences, tokens.SCHEMA, job.output.tokens, made)
     special = ""
     if counts["special_in_text"]:
         places = counted(counts["special_in_text"], "place")

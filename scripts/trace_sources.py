@@ -44,12 +44,8 @@ def main(job):
         return draw.model.to(device, precision).eval()
 
     decoder, proofs = None, []
-    untrained = SimpleNamespace(
-        sources=job.output.random_sources,
-        readout=job.output.random_readout,
-        source_parts=[],
-        sinks=[],
-    )
+    random = {"sources": job.output.random_sources, "readout": job.output.random_readout}
+    untrained = SimpleNamespace(**random, source_parts=[], sinks=[])
     for seed, output in ((None, job.output), (settings.untrained, untrained)):
         files = catalogue.paths_of(vars(untrained), settings.sites, output)
         found, remarks = traced_tables.tables(settings.sites), {}

@@ -19,8 +19,10 @@ NEXT_LESS_OWN = "next_less_own"
 SOURCE_NAMES = [*SOURCE_CLASSES, "bias", "effective"]
 
 
-def read_shards(paths: Sequence[Path]) -> pd.DataFrame:
-    """Return the rows of all shards, with documents as categories."""
+def read_shards(paths: Sequence[Path]) -> pd.DataFrame | None:
+    """Return the rows of all shards, with documents as categories; None without shards."""
+    if not paths:
+        return None
     names = [n for n in pq.read_schema(paths[0]).names if n not in traced_tables.LISTS]
     tables = [pq.read_table(path, columns=names).replace_schema_metadata() for path in paths]
     return pa.concat_tables(tables).unify_dictionaries().to_pandas()
