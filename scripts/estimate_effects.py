@@ -6,6 +6,7 @@ one adjustment at a time and run the model again.
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attnlag.pipeline.program as program
 
@@ -42,7 +43,7 @@ def main(job):
             batch_tokens=job.options.batch_tokens,
         )
         try:
-            model = load(head=bool(settings.interventions))
+            model: Any = load(head=bool(settings.interventions))
         except UserError as error:
             if not settings.interventions:
                 raise

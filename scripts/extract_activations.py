@@ -7,6 +7,7 @@ Memory does not grow with the shard.
 """
 
 from pathlib import Path
+from typing import Any
 
 import attnlag.pipeline.program as program
 
@@ -33,7 +34,7 @@ def main(job):
     record = tables.read_provenance(job.input.tokens)
     total = record["tokens"]["tokens"]
     quantities = settings.measured()
-    model = loading.load_model(
+    model: Any = loading.load_model(
         folder,
         loading.choose_device(job.options.device),
         settings.dtype,

@@ -7,6 +7,7 @@ trained model, except surprisal; at the others, norms alone.
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import attnlag.pipeline.program as program
 
@@ -68,7 +69,8 @@ def main(job):
         name=source["name"],
     )
     total = sum(lengths) * len(settings.scales)
-    made_at, decoder, fast = [], None, run.fast
+    made_at, fast = [], run.fast
+    decoder: Any = None
     with (
         TemporaryDirectory() as place,
         tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar,

@@ -19,7 +19,7 @@ NEXT_LESS_OWN = "next_less_own"
 SOURCE_NAMES = [*SOURCE_CLASSES, "bias", "effective"]
 
 
-def read_shards(paths: Sequence[Path]) -> pd.DataFrame | None:
+def read_shards(paths: Sequence[Path]) -> Any:
     """Return the rows of all shards, with documents as categories; None without shards."""
     if not paths:
         return None
