@@ -55,12 +55,7 @@ def style() -> Iterator[None]:
 
 
 def draw_figure(
-    name: str,
-    inputs: Any,
-    folder: Path,
-    sizes: Sequence[str],
-    formats: Sequence[str],
-    titled: bool,
+    name: str, inputs: Any, folder: Path, sizes: list[str], formats: list[str], titled: bool
 ) -> None:
     """Draw a figure of the catalogue into a folder, from its inputs, in some sizes and formats.
 
