@@ -60,7 +60,8 @@ def readout_findings(table: pd.DataFrame, proof: str) -> list[str]:
         f"{words} by {number(by_target[target].max())} SD in layer {by_target[target].idxmax()}"
         for target, words in TARGETS_IN_WORDS.items()
     )
+    by_intervals = " (intervals of the difference)" * bool(table["conf_low"].notna().any())
     return [
-        f"{claims.next_token(table).clause} (intervals of the difference)",
+        f"{claims.next_token(table).clause}{by_intervals}",
         f"at most they raise {peaks}, beyond the effect on the same token of another place",
     ]
