@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -49,21 +50,17 @@ def methods_of(project):
 def check_latex(text):
     """Check that braces and environments close, and that rows have as many cells as columns."""
     bare = re.sub(r"\\[\\&%$#_{}]", "", text)
-    depth = 0
-    for sign in bare:
-        depth += (sign == "{") - (sign == "}")
-        assert depth >= 0
-    assert depth == 0
+    braces = re.sub("[^{}]", "", bare)
+    while "{}" in braces:
+        braces = braces.replace("{}", "")
+    assert not braces
     assert bare.count("$") % 2 == 0
     outside = re.sub(r"\$[^$]*\$|\\(label|cite|texttt)\{[^}]*\}", "", bare)
     assert not re.search(r"[_#^~]", outside)
-    opened = []
-    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
-        if kind == "begin":
-            opened.append(name)
-        else:
-            assert opened.pop() == name
-    assert not opened
+    # Environments close as elements do.
+    marks = re.findall(r"\\(begin|end)\{(\w+)\}", text)
+    elements = (f"<{'/' * (kind == 'end')}{name}>" for kind, name in marks)
+    ElementTree.fromstring(f"<text>{''.join(elements)}</text>")
     for columns, rows in re.findall(
         r"\\begin\{tabular\}\{(\w+)\}\n(.*?)\\end\{tabular\}", text, re.S
     ):

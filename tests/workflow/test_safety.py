@@ -1,11 +1,10 @@
 """A run must neither use the network nor run a name as a command."""
 
-import os
 import shutil
 import sys
 
 import pyarrow.parquet as pq
-from projects import TOGETHER, ran, without_figures
+from projects import TOGETHER, environment_of_a_user, ran, without_figures
 from warm_python import python
 
 # Every process of Python notes what it asks of the network, also where that fails in silence.
@@ -42,8 +41,7 @@ def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp
     (tmp_path / "sitecustomize.py").write_text(observer)
     with (finished.folder / "scripts/attnlag/__init__.py").open("a") as file:
         file.write(observer)
-    telling = ("HF_", "TRANSFORMERS_", "USE_HUB_KERNELS", "SNAKEMAKE")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(telling)}
+    clean = environment_of_a_user()
     observed = {**clean, "PYTHONPATH": str(tmp_path)}
     for interpreter, environment, targets in (
         (sys.executable, observed, ["results/tiny/small/attention/norms/0000.parquet"]),
