@@ -154,7 +154,7 @@ def fitted(layers: Sequence[Moments]) -> dict[str, np.ndarray]:
     place = layers[0].names.index("lag_1")
     found = {}
     for name, covariance in COVARIANCES.items():
-        fits = [LayerFit(solve(layer), covariance) for layer in layers]
+        fits = [LayerFit(layer, covariance) for layer in layers]
         numbers = [
             (f.estimate[place], f.covariance[place, place] ** 0.5, f.df[place]) for f in fits
         ]

@@ -38,7 +38,7 @@ def layers_of(table, rows=10**6, halves=False, **options):
 
 def fits_of(layers, covariance="cluster", folds=5, **options):
     """Return the fit of each layer."""
-    return [LayerFit(solve(layer), covariance, folds, **options) for layer in layers]
+    return [LayerFit(layer, covariance, folds, **options) for layer in layers]
 
 
 def fitted(table, covariance="cluster", folds=5, **options):
@@ -58,7 +58,7 @@ def lags_of_norms(document, norms, settings=HEADS):
 def drawn(layers, draws, seed):
     """Return the estimates in draws of the bootstrap, (draws, layers, K)."""
     weights = bootstrap.Draws(len(layers[0].clusters), draws, seed)
-    return np.stack([bootstrap.weighted(solve(layer), weights) for layer in layers], axis=1)
+    return np.stack([solve(layer).weighted(weights) for layer in layers], axis=1)
 
 
 def joined_of(shards):

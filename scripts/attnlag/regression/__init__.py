@@ -1,9 +1,9 @@
 """Least squares from moments: design, estimation, inference, and what comes after.
 
 To read it: ``terms`` and ``settings``; ``design`` makes the rows; ``estimation`` sums them to
-moments (``moments``, ``crossproducts``) and solves these (``least_squares``); ``inference`` makes
-the tables and controls of a regression (``fitting``); ``beyond`` has classes, heads, sources, and
-several models.
+moments (``moments``, ``crossproducts``) and fits each layer to these (``regress``): its estimates
+(``least_squares``), errors (``clustered``) and ``goodness``; ``inference`` makes the tables and
+controls of a regression (``fitting``); ``beyond`` has classes, heads, sources, and several models.
 
 A clustered standard error takes two modules of it: ``covariances``, the table of sandwiches, and
 ``estimation.clustered``, the sums over clusters that these are made of. The errors that need

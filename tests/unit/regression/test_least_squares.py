@@ -17,7 +17,7 @@ from scipy import stats
 
 from attnlag.regression.estimation import least_squares
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors
 
 LENGTHS = {
@@ -216,7 +216,7 @@ def test_the_half_panel_corrects_lags_and_solves_the_rest_given_these():
     assert_allclose(fit.covariance, 7 / 6 * (n - 1) / (n - 4) * psi.T @ psi, rtol=1e-5)
     # Draws weight documents alike.
     weights = np.random.default_rng(0).integers(1, 4, (2, 7)).astype(float)
-    drawn = bootstrap.weighted(solve(layers[0]), [weights])
+    drawn = solve(layers[0]).weighted([weights])
     for one, weight in zip(drawn, weights, strict=True):
         assert_allclose(one, corrected(frame, weight), rtol=1e-9)
     # A lag that a half does not tell is another matter.

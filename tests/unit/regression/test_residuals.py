@@ -55,13 +55,13 @@ def frame_of(table, layer, effects):
     return y, x, y - x @ ols(y, x), document * 100 + window, position, document
 
 
-def model_of(table, effects=False):
-    """Return what the pass over the residuals of a design needs."""
-    return residuals.ResidualModel(map(solve, regressed(moments_of(table), effects)))
+def lines_of(table, effects=False):
+    """Return the fitted lines of a design, whose residuals are summed."""
+    return [residuals.line_of(solve(layer)) for layer in regressed(moments_of(table), effects)]
 
 
-def sums_of(table, model, hac_lags=4, rows=10**6):
-    return residuals.sum_residuals(batches_of(table, rows), model, hac_lags)
+def sums_of(table, lines, hac_lags=4, rows=10**6):
+    return residuals.sum_residuals(batches_of(table, rows), lines, hac_lags)
 
 
 def lagged(values, sequence, position, lag):
@@ -80,12 +80,21 @@ def breusch_godfrey(x, e, sequence, position, lags):
 
 def fitted(table, effects=False, **options):
     """Return the fit of a design and the sums over its residuals."""
-    model = model_of(table, effects)
-    return model, sums_of(table, model, **options)
+    lines = lines_of(table, effects)
+    return lines, sums_of(table, lines, **options)
 
 
-def robust_covariance(sums, model):
-    return model.inverse @ residuals.robust_meat(sums, model) @ model.inverse
+def robust_covariance(table, sums, effects):
+    """Return the covariances of the coefficients of centred data; NaN for a layer without a fit."""
+    solutions = map(solve, regressed(moments_of(table), effects))
+    return np.array(
+        [
+            each.back @ each.back.T @ meat @ each.back @ each.back.T
+            if each.status == "ok"
+            else np.full_like(meat, np.nan)
+            for each, meat in zip(solutions, residuals.robust_meat(sums), strict=True)
+        ]
+    )
 
 
 @pytest.mark.parametrize("effects", [False, True])
@@ -94,7 +103,7 @@ def test_hac_errors_equal_those_of_statsmodels_with_rows_of_zeros_in_gaps(lags, 
     table = design(RAGGED, missing=0.2)
     # Besides rows that the layer drops, some that are not there at all.
     table = table.filter(np.random.default_rng(1).random(len(table)) > 0.1)
-    model, sums = fitted(table, effects, hac_lags=lags)
+    _, sums = fitted(table, effects, hac_lags=lags)
     y, x, _, sequence, position, document = frame_of(table, 1, effects)
     every = pd.MultiIndex.from_product([np.unique(sequence), range(90)])
     rows = pd.DataFrame(np.column_stack([y, x]), [sequence, position]).reindex(every, fill_value=0)
@@ -102,7 +111,7 @@ def test_hac_errors_equal_those_of_statsmodels_with_rows_of_zeros_in_gaps(lags, 
     fit = sm.OLS(rows[0], rows.drop(columns=0)).fit(cov_type="hac-panel", cov_kwds=options)
     k = x.shape[1] + (len(np.unique(document)) if effects else 0)
     expected = len(y) / (len(y) - k) * fit.cov_params().to_numpy()
-    assert_allclose(robust_covariance(sums, model)[1], expected, rtol=1e-9, atol=1e-13)
+    assert_allclose(robust_covariance(table, sums, effects)[1], expected, rtol=1e-9, atol=1e-13)
 
 
 def test_default_hac_lags_grow_with_rows_to_the_power_of_two_ninths():
@@ -117,8 +126,8 @@ def test_default_hac_lags_grow_with_rows_to_the_power_of_two_ninths():
 def test_diagnostics_do_not_cross_the_starts_of_sequences(documents, missing, effects):
     """Only lags that fit into a sequence are tested."""
     table = design(documents, missing=missing)
-    model, sums = fitted(table, effects)
-    found = diagnostics.table(sums, model)
+    lines, sums = fitted(table, effects)
+    found = diagnostics.table(sums, lines)
     autocorrelation = diagnostics.autocorrelation(sums).set_index(["layer", "lag"])
     assert found["layer"].tolist() == [0, 1]
     for layer in range(2):
@@ -174,30 +183,30 @@ def test_partial_autocorrelations_stop_at_the_first_lag_without_pairs():
 @pytest.mark.parametrize("documents", [[[1], [1], [5]], RAGGED, [[3000], [2500]]])
 def test_quantiles_equal_those_of_numpy(documents):
     table = design(documents, 1)
-    model, sums = fitted(table)
+    lines, sums = fitted(table)
     e = frame_of(table, 0, False)[2]
     grid = np.linspace(0, 1, 41)
-    inside = np.abs(np.quantile(e, grid)) < 10 * model.sigma[0]
-    found = diagnostics.quantiles(sums, model, grid)[0]
+    inside = np.abs(np.quantile(e, grid)) < 10 * lines[0].sigma
+    found = diagnostics.quantiles(sums, lines, grid)[0]
     error = np.abs(found - np.quantile(e, grid))
-    assert error[inside].max() < 0.005 * model.sigma[0]
+    assert error[inside].max() < 0.005 * lines[0].sigma
     assert_allclose(found[[0, -1]], [e.min(), e.max()], rtol=1e-9)
     if len(e) < 10:
         # Alone in its bin, a residual is put into the middle.
-        assert error.max() < 0.00251 * model.sigma[0]
-    table = diagnostics.table(sums, model).iloc[0]
-    assert table["residual_p05"] == diagnostics.quantiles(sums, model, np.array([0.05]))[0, 0]
+        assert error.max() < 0.00251 * lines[0].sigma
+    table = diagnostics.table(sums, lines).iloc[0]
+    assert table["residual_p05"] == diagnostics.quantiles(sums, lines, np.array([0.05]))[0, 0]
 
 
 def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
     table = design([[4000]], 1)
-    model = model_of(table)
-    model.sigma /= 40
-    sums = sums_of(table, model)
+    (line,) = lines_of(table)
+    lines = [line._replace(sigma=line.sigma / 40)]
+    sums = sums_of(table, lines)
     e = frame_of(table, 0, False)[2]
-    end = 10 * model.sigma[0]
+    end = 10 * lines[0].sigma
     assert sums.histogram[0, [0, -1]].tolist() == [(e < -end).sum(), (e >= end).sum()]
-    low, high = diagnostics.quantiles(sums, model, np.array([0.01, 0.99]))[0]
+    low, high = diagnostics.quantiles(sums, lines, np.array([0.01, 0.99]))[0]
     assert e.min() <= low < -end < end < high <= e.max()
 
 
@@ -237,10 +246,10 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
         documents = [[length + 1 for length in windows] for windows in documents]
     documents = [[40], [30, 8], *documents]
     table = design(documents, missing=0.0 if effects else 0.1)
-    model = model_of(table, effects)
-    whole = sums_of(table, model, hac_lags)
+    lines = lines_of(table, effects)
+    whole = sums_of(table, lines, hac_lags)
     close = {"rtol": 1e-9, "atol": 1e-9}
-    assert_alike([sums_of(table, model, hac_lags, rows)], [whole], **close)
+    assert_alike([sums_of(table, lines, hac_lags, rows)], [whole], **close)
     parts = pieces_of(table, *cuts)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(tables, "ROWS_AT_ONCE", rows)
@@ -248,7 +257,7 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
         for part, path in zip(parts, paths, strict=True):
             pq.write_table(part, path)
         found, again = (
-            residuals.sums_of_shards(paths, model, hac_lags, threads, ALONE) for threads in (1, 3)
+            residuals.sums_of_shards(paths, lines, hac_lags, threads, ALONE) for threads in (1, 3)
         )
     assert_alike([found], [whole], **close)
     assert_alike([again], [found])
@@ -256,11 +265,11 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
 
 def test_an_error_in_one_shard_stops_the_reading_of_the_others(tmp_path):
     table = design(RAGGED)
-    model = model_of(table)
+    lines = lines_of(table)
     pq.write_table(table, tmp_path / "good.parquet")
     paths = [tmp_path / "missing.parquet", *[tmp_path / "good.parquet"] * 20]
     with pytest.raises(FileNotFoundError):
-        residuals.sums_of_shards(paths, model, 4, 2, ALONE)
+        residuals.sums_of_shards(paths, lines, 4, 2, ALONE)
 
 
 def test_sums_are_read_back_as_they_were_written(tmp_path):
@@ -276,10 +285,10 @@ def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs(effects):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         flat = changed(table, {"layer_01.y": np.full(len(table), 2.5)})
-        model, sums = fitted(flat, effects)
-        numbers = diagnostics.table(sums, model).drop(columns="layer").to_numpy()
+        lines, sums = fitted(flat, effects)
+        numbers = diagnostics.table(sums, lines).drop(columns="layer").to_numpy()
         correlations = diagnostics.autocorrelation(sums)["autocorrelation"].to_numpy()
-        covariance = robust_covariance(sums, model)
+        covariance = robust_covariance(flat, sums, effects)
     assert sums.n.tolist() == [alone.n[0], 0, alone.n[2]]
     assert_array_equal(sums.powers[[0, 2]], alone.powers[[0, 2]])
     for of_layers in (numbers, correlations, covariance):
@@ -293,10 +302,11 @@ def test_a_perfect_fit_or_no_rows_give_no_warnings():
     exact = changed(table, {"layer_00.y": 2 * table["layer_00.lag_1"].to_numpy()})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = model_of(exact)
-        model.slopes[:], model.sigma[:], model.level[:] = [[2, 0, 0]], 0, 2 * model.means[:, 1]
-        sums = sums_of(exact, model)
-        assert diagnostics.table(sums, model)["residual_p50"][0] == pytest.approx(0, abs=1e-12)
-        empty = sums_of(exact.slice(0, 0), model)
-        assert diagnostics.table(empty, model).drop(columns="layer").isna().all(axis=None)
+        (line,) = lines_of(exact)
+        slopes, level = np.array([2.0, 0, 0]), 2 * line.means[1]
+        lines = [line._replace(slopes=slopes, sigma=0, level=level)]
+        sums = sums_of(exact, lines)
+        assert diagnostics.table(sums, lines)["residual_p50"][0] == pytest.approx(0, abs=1e-12)
+        empty = sums_of(exact.slice(0, 0), lines)
+        assert diagnostics.table(empty, lines).drop(columns="layer").isna().all(axis=None)
     assert empty.n.tolist() == [0]

@@ -8,15 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from designs import design_table
-from fits import columns_of, fit_settings, fits_of, layers_of
+from designs import changed, design_table
+from fits import columns_of, fit_settings, fits_of, fitted, layers_of
 from pictures import grid
 
 from attnlag.claims import training
 from attnlag.regression import labels
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
-from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import results as tables_of_fits
 from attnlag.regression.settings import Errors
 from attnlag.report import findings, summaries
@@ -34,7 +32,7 @@ def fitted_results():
     return (
         fits,
         tidy,
-        tables_of_fits.fits_table(fits, [0] * len(fits), numbers, {}, "holm"),
+        tables_of_fits.fits_table(fits, [0] * 3, numbers, {}, "holm"),
         table,
     )
 
@@ -74,13 +72,13 @@ def test_the_summary_says_what_was_corrected_and_what_is_unknown(results):
     assert "R-squared within docs:" in text
     # Estimates that do not maximise the likelihood have no criterion of it.
     assert not {"AIC", "likelihood", "nan"} & set(re.findall(r"\w+", text))
-    solution = Solution(layers_of(results[3])[0], "the outcome is constant", 12)
-    unfitted = [LayerFit(solution, "nonrobust")] * 3
+    flat = {f"layer_{layer:02d}.y": np.full(300, 2.5) for layer in range(3)}
+    unfitted = fitted(changed(results[3], flat), "nonrobust")
     goodness = tables_of_fits.fits_table(
-        unfitted, [0, 0, 0], pd.DataFrame(index=range(3)), {}, "holm"
+        unfitted, [0] * 3, pd.DataFrame(index=range(3)), {}, "holm"
     )
     text = summaries.layer_summary(fitted_of(results, goodness=goodness), 0, "a name")
-    assert "Not fitted: the outcome is constant (12 rows)." in text
+    assert "Not fitted: the outcome is constant (300 rows)." in text
 
 
 # A regression of three layers.

@@ -26,7 +26,6 @@ from attnlag.regression.design.properties import (
     read_property,
 )
 from attnlag.regression.estimation import crossproducts, merging
-from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, TermSums, map_of, product
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, results
@@ -164,8 +163,8 @@ def slopes_by_class(
         others = {term: [term] for term in each.terms[1:] if not is_lag(term)}
         shared = {"y": ["y"], **of_lags, **others}
         effects = regression.fixed_effects == "document"
-        own, common = (solve(each.prepared(terms, effects=effects)) for terms in (None, shared))
-        equal = [_contrasts(own.moments.names, lag) for lag in lags]
+        own, common = (each.prepared(terms, effects=effects) for terms in (None, shared))
+        equal = [_contrasts(own.names, lag) for lag in lags]
         kind = regression.covariance
         apart.append(LayerFit(own, kind, joint=equal, jackknifed=True))
         together.append(LayerFit(common, kind, jackknifed=True))

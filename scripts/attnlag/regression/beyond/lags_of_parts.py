@@ -22,7 +22,6 @@ from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_head
 from attnlag.quantities.traced_tables import WRITTEN
 from attnlag.regression.design.design import Counts, Formula, designs
 from attnlag.regression.estimation import crossproducts, merging, moments, samples
-from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, TermSums
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import controls, results
@@ -120,7 +119,7 @@ def _fitted(
 ) -> list[LayerFit]:
     effects = settings.fixed_effects == "document"
     prepared = (part.prepared(sums, effects=effects, group_of=group_of) for part in parts)
-    return [LayerFit(solve(each), settings.covariance) for each in prepared]
+    return [LayerFit(each, settings.covariance) for each in prepared]
 
 
 def _table_of(

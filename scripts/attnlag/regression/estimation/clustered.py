@@ -33,6 +33,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from attnlag.errors import counted
 from attnlag.regression.covariances import Covariance
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.moments import Moments
@@ -247,6 +248,22 @@ class Jackknife:
         self.without = self.thetas @ solution.back.T
         # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
         self.sse = sse
+
+
+def obstacle_of(solution: Solution, covariance: Covariance, left_out: Jackknife | None) -> str:
+    """Return ``"ok"``, or why a layer has no errors or no estimates."""
+    moments = solution.moments
+    if solution.status != "ok":
+        return solution.status
+    if covariance.clustered and moments.count < FEWEST_DOCUMENTS:
+        unit = "group" if moments.grouped else "document"
+        return f"{counted(moments.count, unit)}: too few to cluster by"
+    if covariance.jackknife and left_out is not None:
+        undefined = np.isnan(left_out.thetas).any(axis=1)
+        if undefined.any():
+            alone = left_out.names[undefined.argmax()]
+            return f"without {alone} the regressors are collinear: no jackknife"
+    return "ok"
 
 
 class Wald(NamedTuple):

@@ -137,6 +137,16 @@ class Solution:
         a, b, _ = self.equations(s)
         return self.coefficients(self.solved(a, b)[0])
 
+    def weighted(self, draws: Iterable[np.ndarray]) -> np.ndarray:
+        """Return `estimates` with weighted clusters, (draws, K), given blocks of (draws, clusters).
+
+        They come from the sums Σ ω_g S_g of moments.
+        """
+        s, p = self.moments.s, self.moments.p
+        flat = s.reshape(*s.shape[:2], p * p)
+        sums = ((weights @ flat).reshape(len(s), len(weights), p, p) for weights in draws)
+        return np.concatenate([np.empty((0, self.k)), *map(self.estimates, sums)])
+
     def equations(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return A (…, K, K), b (…, K) and c (…) of moments, (…, p, p)."""
         k, s = self.to.shape[1] - 1, product(s, self.to)

@@ -1,17 +1,20 @@
 """The regression of one layer: its estimates, their errors, and how well they fit."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from attnlag.errors import counted
-from attnlag.regression.covariances import CATALOGUE, Covariance
-from attnlag.regression.estimation.clustered import NO_TEST, ClusterSums, Jackknife
-from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.moments import Moments, product
-from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.terms import is_lag
+from attnlag.regression.covariances import CATALOGUE
+from attnlag.regression.estimation.clustered import (
+    NO_TEST,
+    ClusterSums,
+    Jackknife,
+    equal_halves,
+    obstacle_of,
+)
+from attnlag.regression.estimation.goodness import goodness
+from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.moments import Moments
 
 
 class LayerFit:
@@ -22,21 +25,24 @@ class LayerFit:
     estimates without each cluster are given only if ``jackknifed`` asks for them.
 
     ``robust_meat`` is a layer's `residuals.robust_meat`, for a covariance that needs residuals, and
-    ``joint`` has combinations of coefficients, (q, K), that are tested to be zero together.
+    ``joint`` has combinations of coefficients, (q, K), that are tested to be zero together. With
+    ``draws``, blocks of weights of the clusters, the regression is solved again in each draw, and
+    it is tested whether the halves of documents are alike.
     """
 
     def __init__(
         self,
-        solution: Solution,
+        moments: Moments,
         covariance: str,
         folds: int | Moments | None = None,
         *,
         robust_meat: np.ndarray | None = None,
         joint: Sequence[np.ndarray] = (),
         jackknifed: bool = False,
+        draws: Iterable[np.ndarray] = (),
     ) -> None:
-        moments, kind = solution.moments, CATALOGUE[covariance]
-        k, left_out = len(moments.names), None
+        solution, kind = solve(moments), CATALOGUE[covariance]
+        k, left_out = solution.k, None
         slopes = np.eye(k)[0 if moments.within else 1 :]
         tested = [*joint, slopes] if folds is not None else joint
         if solution.status == "ok" and (folds is not None or kind.jackknife or jackknifed):
@@ -54,8 +60,10 @@ class LayerFit:
         # joint tests that were asked for, then that all slopes are zero.
         self.covariance, self.df = np.full((k, k), np.nan), np.full(k, np.nan)
         self.joint = [NO_TEST._replace(df=len(contrasts)) for contrasts in tested]
-        # Test that the halves of documents have equal lags and leads (`clustered.equal_halves`).
-        self.halves = NO_TEST
+        # (draws, K) array: the estimates in each draw; NaN where there is none.
+        self.drawn = solution.weighted(draws)
+        # Test that the halves of documents have equal lags and leads.
+        self.halves = equal_halves(solution) if draws else NO_TEST
         # Columns of the table of fits: R² and the like.
         self.goodness: dict[str, float] = {}
         if self.status == "ok":
@@ -64,88 +72,6 @@ class LayerFit:
             self.uncorrected = solution.coefficients(solution.pieces[0].theta)
             sums = ClusterSums(solution, tested, left_out, robust_meat)
             self.covariance, self.df, self.joint = sums.errors(kind)
-            self.goodness = {"effective_documents": sums.effective, **goodness(solution)}
-            if folds is not None and left_out is not None:
-                self.goodness |= {
-                    "cv_r_squared": 1 - cross_validated_sse(solution, folds) / solution.tss,
-                    "loo_r_squared": 1 - left_out.sse / solution.tss,
-                    "condition_number": condition_number(moments),
-                }
+            self.goodness = goodness(solution, left_out, folds)
+            self.goodness["effective_documents"] = sums.effective
         self.wald = self.joint.pop() if folds is not None else NO_TEST
-
-
-def obstacle_of(solution: Solution, covariance: Covariance, left_out: Jackknife | None) -> str:
-    """Return ``"ok"``, or why a layer has no errors or no estimates."""
-    moments = solution.moments
-    if solution.status != "ok":
-        return solution.status
-    if covariance.clustered and moments.count < FEWEST_DOCUMENTS:
-        unit = "group" if moments.grouped else "document"
-        return f"{counted(moments.count, unit)}: too few to cluster by"
-    if covariance.jackknife and left_out is not None:
-        undefined = np.isnan(left_out.thetas).any(axis=1)
-        if undefined.any():
-            alone = left_out.names[undefined.argmax()]
-            return f"without {alone} the regressors are collinear: no jackknife"
-    return "ok"
-
-
-def goodness(solution: Solution) -> dict[str, float]:
-    """Return how well the estimates of one layer fit all rows, by the column of the table of fits.
-
-    With document effects, all R² refer to the variance within documents.
-    """
-    ssr, n_obs = solution.ssr, solution.n_obs
-    r_squared = 1 - ssr / solution.tss
-    of_lags, of_others = (residual_squares(solution.moments, lags=lags) for lags in (True, False))
-    total_df = n_obs - (solution.absorbed or 1)
-    # Corrected estimates do not maximise the likelihood.
-    likelihood = -n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)
-    return {
-        "r_squared": r_squared,
-        "adj_r_squared": 1 - (1 - r_squared) * total_df / solution.df_resid,
-        "partial_r_squared": 1 - ssr / of_others,
-        "r_squared_lags": 1 - of_lags / solution.tss,
-        "r_squared_others": 1 - of_others / solution.tss,
-        "sigma": float(np.sqrt(ssr / solution.df_resid)),
-        "log_likelihood": np.nan if len(solution.moments.s) > 1 else float(likelihood),
-    }
-
-
-def cross_validated_sse(solution: Solution, folds: int | Moments) -> float:
-    """Return the squared error of out-of-sample predictions for clusters.
-
-    Cluster g, counted among those with rows, is in fold g mod ``folds``, unless moments of folds
-    are given. With the sums over a fold f, θ = (A - A_f)⁻¹(b - b_f) and SSE_f = c_f - 2 θ'b_f +
-    θ'A_f θ. The result is NaN with fewer than two clusters, or if the rest of a fold is collinear.
-    """
-    clusters = folds if isinstance(folds, Moments) else solution.moments
-    s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
-    count = s.shape[1] if isinstance(folds, Moments) else min(folds, s.shape[1])
-    if count < 2:
-        return np.nan
-    sums = np.stack([s[:, fold::count].sum(axis=1) for fold in range(count)], axis=1)
-    return Jackknife(solution, replace(clusters, s=sums)).sse
-
-
-def residual_squares(moments: Moments, *, lags: bool) -> float:
-    """Return the residual sum of squares of the regression on lags and leads alone, or without."""
-    matrix = moments.total[0]
-    # The terms have no means, which the intercept would remove.
-    pairs = zip(moments.columns, moments.names, strict=True)
-    columns = [place for place, name in pairs if is_lag(name) == lags]
-    # They differ in size, and the regression has found them not to be collinear.
-    size = np.sqrt(np.diag(matrix)[columns])
-    a, b = matrix[np.ix_(columns, columns)] / np.outer(size, size), matrix[columns, 1] / size
-    return float(matrix[1, 1] - b @ np.linalg.solve(a, b))
-
-
-def condition_number(moments: Moments) -> float:
-    """Return that of the uncentred X or, with document effects, of X without their means."""
-    x = moments.total[0]
-    if not moments.within:
-        shift = np.eye(moments.p)
-        shift[0, 2:] = moments.centre[2:]
-        x = product(x, shift)
-    eigenvalues = np.linalg.eigvalsh(x[np.ix_(moments.columns, moments.columns)])
-    return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))

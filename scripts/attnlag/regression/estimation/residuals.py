@@ -21,7 +21,7 @@ from math import floor
 from operator import add
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -40,45 +40,42 @@ RESIDUAL_EDGES = np.linspace(-10, 10, 4001)
 COARSE_EDGES = np.linspace(-5, 5, 101)
 
 
-class ResidualModel:
-    """What the pass needs of the solutions of all layers. k is K + 1, or K under document effects.
+class Line(NamedTuple):
+    """The fitted line of a layer; its slopes, sigma and spread are NaN if it is not fitted."""
 
-    Arrays have a row per layer, with NaN for one that is not fitted.
-    """
+    layer: int
+    terms: list[str]  # the regressors, without the intercept
+    document_effects: bool
+    rows: int
+    slopes: np.ndarray  # (K,)
+    level: float  # fitted value at the overall means, 0 under document effects
+    means: np.ndarray  # (1 + K,): overall means of y and the regressors
+    # sigma, spread: standard deviations of the residuals and of the fitted values, the units of
+    # their histograms.
+    sigma: float
+    spread: float
 
-    def __init__(self, solutions: Iterable[Solution]) -> None:
-        self.layers: list[int] = []
-        rows = []
-        for solution in solutions:
-            moments, k = solution.moments, len(solution.moments.names)
-            slopes, inverse = np.full(len(moments.terms) - 1, np.nan), np.full((k, k), np.nan)
-            level, sigma, spread = 0.0, np.nan, np.nan
-            if solution.status == "ok":
-                beta, inverse = solution.back @ solution.theta, solution.back @ solution.back.T
-                slopes = beta[-len(slopes) :]
-                level = 0.0 if moments.within else beta[0] + moments.centre[1]
-                sigma = np.sqrt(solution.ssr / solution.df_resid)
-                spread = np.sqrt(slopes @ moments.total[0, 2:, 2:] @ slopes / solution.n_obs)
-            self.layers.append(moments.layer)
-            rows.append((solution.n_obs, slopes, level, moments.centre[1:], inverse, sigma, spread))
-        # The K regressors, without the intercept.
-        self.terms, self.document_effects = moments.terms[1:], moments.within
-        numbers = [np.array(column) for column in zip(*rows, strict=True)]
-        # Number of rows; (K,) slopes; fitted value at the overall means, 0 under document effects;
-        # (1 + K,) overall means of y and the regressors.
-        self.rows, self.slopes, self.level, self.means = numbers[:4]
-        # (k, k): (X'X)⁻¹ for X = [1, regressors - means], or, under document effects, for the
-        # regressors without their document means; standard deviations of the residuals and of the
-        # fitted values, the units of their histograms.
-        self.inverse, self.sigma, self.fitted_sd = numbers[4:]
+
+def line_of(solution: Solution) -> Line:
+    """Return what the pass needs of the solution of a layer."""
+    moments, slopes = solution.moments, np.full(len(solution.moments.terms) - 1, np.nan)
+    level, sigma, spread = 0.0, np.nan, np.nan
+    if solution.status == "ok":
+        beta = solution.back @ solution.theta
+        slopes = beta[-len(slopes) :]
+        level = 0.0 if moments.within else beta[0] + moments.centre[1]
+        sigma = np.sqrt(solution.ssr / solution.df_resid)
+        spread = np.sqrt(slopes @ moments.total[0, 2:, 2:] @ slopes / solution.n_obs)
+    of_layer = moments.layer, moments.terms[1:], moments.within, solution.n_obs
+    return Line(*of_layer, slopes, level, moments.centre[1:], sigma, spread)
 
 
 @dataclass
 class ResidualSums(Sums):
     """Sums over the rows of each layer. All sums are 0 for a layer that is not fitted.
 
-    x is [1, regressors], centred as in ``ResidualModel`` or, under document effects, by the means
-    of documents, and q its length K + 1. z is [x, e₋₁, …, e₋ₚ] with the residuals of the previous
+    x is [1, regressors], less their overall means or, under document effects, those of their
+    document, and q its length K + 1. z is [x, e₋₁, …, e₋ₚ] with the residuals of the previous
     P = ``BREUSCH_GODFREY_LAGS`` tokens. A = ``AUTOCORRELATION_LAGS``.
     """
 
@@ -135,7 +132,7 @@ def default_hac_lags(rows: float) -> int:
 
 def sum_residuals(
     batches: Iterable[pa.RecordBatch],
-    model: ResidualModel,
+    lines: Sequence[Line],
     hac_lags: int,
     kept: TermSums = MappingProxyType({}),
 ) -> ResidualSums:
@@ -143,12 +140,10 @@ def sum_residuals(
 
     With 0 lags, Newey-West errors allow for heteroskedasticity alone.
     """
-    reach, q = max(AUTOCORRELATION_LAGS, hac_lags), 1 + len(model.terms)
-    fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()
-    nothing = np.zeros((q, 0)), np.zeros(0, np.intp), reach
-    places = range(len(model.layers))
-    of_no_rows = [_of_layer(model, place, hac_lags, *nothing) for place in places]
-    total = _of_layers(model, hac_lags, of_no_rows)
+    reach, terms = max(AUTOCORRELATION_LAGS, hac_lags), ["y", *lines[0].terms]
+    nothing = np.zeros((len(terms), 0)), np.zeros(0, np.intp), reach
+    of_no_rows = [_of_layer(line, hac_lags, *nothing) for line in lines]
+    total = _of_layers(lines, hac_lags, of_no_rows)
     begun = 0  # number of documents begun
     for batch in filter(len, batches):
         names, starts = tables.runs(batch)
@@ -157,28 +152,33 @@ def sum_residuals(
         begun += len(names)
         slots = _slots(batch, reach)
         sums = [*of_no_rows]
-        for place in fitted:
-            parts = [kept.get(term, (term,)) for term in ("y", *model.terms)]
-            values = [values_of(batch, model.layers[place], each) for each in parts]
+        for place, line in enumerate(lines):
+            if not np.isfinite(line.slopes).all():
+                continue
+            parts = [kept.get(term, (term,)) for term in terms]
+            values = [values_of(batch, line.layer, each) for each in parts]
             x = np.stack([each.sum(axis=0) for each in values])
             usable = np.flatnonzero(~np.isnan(x[0]))
             x = x.take(usable, axis=1)
             effects = 0
-            if model.document_effects:
+            if line.document_effects:
                 starts = np.flatnonzero(np.diff(document[usable], prepend=-1))
                 sizes, effects = np.diff(starts, append=len(usable)), len(starts)
                 x -= np.repeat(np.add.reduceat(x, starts, axis=1) / sizes, sizes, axis=1)
             else:
-                x[1:] -= model.means[place, 1:, None]
-            own = _of_layer(model, place, hac_lags, x, slots[usable], 1 + slots[-1])
+                x[1:] -= line.means[1:, None]
+            own = _of_layer(line, hac_lags, x, slots[usable], 1 + slots[-1])
             sums[place] = own | {"effects": effects}
-        total += _of_layers(model, hac_lags, sums)
+        total += _of_layers(lines, hac_lags, sums)
     return total
 
 
-def _of_layers(model: ResidualModel, hac_lags: int, layers: list[dict[str, Any]]) -> ResidualSums:
-    arrays = {name: np.stack([sums[name] for sums in layers]) for name in layers[0]}
-    return ResidualSums(terms=model.terms, layers=model.layers, hac_lags=hac_lags, **arrays)
+def _of_layers(
+    lines: Sequence[Line], hac_lags: int, sums_of_layers: list[dict[str, Any]]
+) -> ResidualSums:
+    arrays = {key: np.stack([sums[key] for sums in sums_of_layers]) for key in sums_of_layers[0]}
+    layers = [line.layer for line in lines]
+    return ResidualSums(terms=lines[0].terms, layers=layers, hac_lags=hac_lags, **arrays)
 
 
 def _slots(batch: pa.RecordBatch, reach: int) -> np.ndarray:
@@ -191,24 +191,19 @@ def _slots(batch: pa.RecordBatch, reach: int) -> np.ndarray:
 
 
 def _of_layer(
-    model: ResidualModel,
-    place: int,
-    hac_lags: int,
-    x: np.ndarray,
-    slots: np.ndarray,
-    end: int,
+    line: Line, hac_lags: int, x: np.ndarray, slots: np.ndarray, end: int
 ) -> dict[str, Any]:
     """Return the sums over the rows of a batch that one layer keeps, in slots before an end.
 
     ``x`` has y, then the centred regressors.
     """
-    fitted = model.slopes[place] @ x[1:]
-    e = x[0] - (fitted + model.level[place])
+    fitted = line.slopes @ x[1:]
+    e = x[0] - (fitted + line.level)
     x[0] = 1
     e2 = e * e
     s = x * e
     # The numbers of a perfect fit have no unit.
-    sigma, unit = (each[place] if each[place] > 0 else 1 for each in (model.sigma, model.fitted_sd))
+    sigma, unit = (each if each > 0 else 1 for each in (line.sigma, line.spread))
     bins = _bins(e / sigma, RESIDUAL_EDGES)
     size = len(COARSE_EDGES) + 1
     cells = _bins(fitted / unit, COARSE_EDGES) * size + _bins(e / sigma, COARSE_EDGES)
@@ -216,16 +211,16 @@ def _of_layer(
     # With rows in slots, a shift never crosses the start of a sequence. A slot without a row holds
     # zeros; the others hold 1, e, and the scores x e.
     reach = max(AUTOCORRELATION_LAGS, hac_lags)
-    line = np.zeros((2 + len(s), end))
-    line[:, slots] = np.stack([x[0], e, *s])
-    present, is_row = line[:, reach:], line[0] != 0
-    past = [line[:, reach - lag : -lag] for lag in range(1, reach + 1)]
+    placed = np.zeros((2 + len(s), end))
+    placed[:, slots] = np.stack([x[0], e, *s])
+    present, is_row = placed[:, reach:], placed[0] != 0
+    past = [placed[:, reach - lag : -lag] for lag in range(1, reach + 1)]
     step = (present[1] - past[0][1]) * present[0] * past[0][0]
     meat = s @ s.T
     for lag in range(1, hac_lags + 1):
         cross = present[2:] @ past[lag - 1][2:].T
         meat += (1 - lag / (hac_lags + 1)) * (cross + cross.T)
-    z = np.stack([*x, *(line[1][slots - lag] for lag in range(1, BREUSCH_GODFREY_LAGS + 1))])
+    z = np.stack([*x, *(placed[1][slots - lag] for lag in range(1, BREUSCH_GODFREY_LAGS + 1))])
     lags = range(1, AUTOCORRELATION_LAGS + 1)
     return {
         "n": len(e),
@@ -252,7 +247,7 @@ def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def sums_of_shards(
-    designs: Sequence[Path], model: ResidualModel, hac_lags: int, threads: int, kept: TermSums
+    designs: Sequence[Path], lines: Sequence[Line], hac_lags: int, threads: int, kept: TermSums
 ) -> ResidualSums:
     """Return the sums over the designs of all shards, reading several shards concurrently.
 
@@ -260,20 +255,21 @@ def sums_of_shards(
     """
 
     def sums_of(design: Path) -> ResidualSums:
-        return sum_residuals(tables.documents(design, "residuals"), model, hac_lags, kept)
+        return sum_residuals(tables.documents(design, "residuals"), lines, hac_lags, kept)
 
     with ThreadPoolExecutor(threads) as pool:
         return reduce(add, pool.map(sums_of, designs))
 
 
-def robust_meat(sums: ResidualSums, model: ResidualModel) -> np.ndarray:
+def robust_meat(sums: ResidualSums) -> np.ndarray:
     """Return the middle of the covariance that allows for autocorrelation, (layers, k, k).
 
     With N rows and k columns, including document effects, the covariance of the coefficients is
     N/(N - k) A⁻¹ M A⁻¹, with the M of Newey and West (1987) summed over sequences, as
-    ``hac-panel`` of statsmodels with its default correction. The middle is N/(N - k) M, in the
-    order of ``model.inverse``, which is A⁻¹; 0 for a layer that is not fitted.
+    ``hac-panel`` of statsmodels with its default correction. The middle is N/(N - k) M; 0 for a
+    layer that is not fitted.
     """
-    meat = sums.meat[:, 1:, 1:] if model.document_effects else sums.meat
-    freedom = sums.n - sums.effects - model.inverse.shape[-1]
+    # Document effects absorb the constant.
+    meat = sums.meat[:, 1:, 1:] if sums.effects.any() else sums.meat
+    freedom = sums.n - sums.effects - meat.shape[-1]
     return meat * (sums.n / freedom)[:, None, None]

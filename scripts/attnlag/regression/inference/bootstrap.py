@@ -4,13 +4,12 @@ It draws as many documents as there are, with replacement. Each draw holds the s
 all layers, which depend on each other, and so gives the distribution of medians over layers.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import BootstrapSettings
@@ -47,17 +46,6 @@ class Draws:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return iter(weights_of_draws(*self.of) if self.kept is None else self.kept)
-
-
-def weighted(solution: Solution, draws: Iterable[np.ndarray]) -> np.ndarray:
-    """Return regressions with weighted clusters, (draws, K), given blocks of (draws, clusters).
-
-    They come from the sums Σ ω_g S_g of moments, and are NaN if a draw cannot be fitted.
-    """
-    s, p = solution.moments.s, solution.moments.p
-    flat = s.reshape(*s.shape[:2], p * p)
-    sums = ((weights @ flat).reshape(len(s), len(weights), p, p) for weights in draws)
-    return np.concatenate([np.empty((0, solution.k)), *map(solution.estimates, sums)])
 
 
 def median_interval(

@@ -25,7 +25,6 @@ from attnlag.regression.design.design import Counts, Formula, designs
 from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.estimation.moments import Moments
-from attnlag.regression.inference import bootstrap
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import HeadsSettings, RegressionSettings
 from attnlag.regression.terms import is_lag, is_lead
@@ -71,7 +70,7 @@ class _Fitted:
         self.clusters = solutions[0].moments.clusters
         # The coefficients without each cluster, (clusters, coefficients).
         left_out = [1 - np.eye(len(self.clusters))]
-        without = [bootstrap.weighted(each, left_out) for each in solutions]
+        without = [each.weighted(left_out) for each in solutions]
         self.without_each = np.concatenate(without, axis=1)
 
 

@@ -1,5 +1,7 @@
 """Tests, quantiles and autocorrelation of residuals, from the sums of the pass over them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import special
@@ -10,14 +12,14 @@ from attnlag.regression.estimation.residuals import (
     AUTOCORRELATION_LAGS,
     BREUSCH_GODFREY_LAGS,
     RESIDUAL_EDGES,
-    ResidualModel,
+    Line,
     ResidualSums,
 )
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
-def table(sums: ResidualSums, model: ResidualModel) -> pd.DataFrame:
+def table(sums: ResidualSums, lines: Sequence[Line]) -> pd.DataFrame:
     """Return tests and quantiles of the residuals, one row per layer.
 
     Columns, NaN for a layer that is not fitted:
@@ -74,7 +76,7 @@ def table(sums: ResidualSums, model: ResidualModel) -> pd.DataFrame:
         "breusch_godfrey_p_value": special.chdtrc(lags, breusch_godfrey),
         "durbin_watson": sums.differences / np.where(raw2 > 0, raw2 * n, np.nan),
     }
-    values = quantiles(sums, model, np.array(PERCENTILES) / 100)
+    values = quantiles(sums, lines, np.array(PERCENTILES) / 100)
     columns |= {f"residual_p{p:02d}": values[:, i] for i, p in enumerate(PERCENTILES)}
     return pd.DataFrame(columns)
 
@@ -96,7 +98,7 @@ def _n_r_squared(products: np.ndarray, scores: np.ndarray, total: float) -> floa
     return float(n * (outer @ np.linalg.solve(inner, outer)) / variation)
 
 
-def quantiles(sums: ResidualSums, model: ResidualModel, probabilities: np.ndarray) -> np.ndarray:
+def quantiles(sums: ResidualSums, lines: Sequence[Line], probabilities: np.ndarray) -> np.ndarray:
     """Return quantiles of the residuals, in the unit of the residuals.
 
     They are those of ``numpy.quantile`` after each residual is moved within its bin of the
@@ -104,8 +106,8 @@ def quantiles(sums: ResidualSums, model: ResidualModel, probabilities: np.ndarra
     the extreme residuals. The result is (layers, Q), NaN for a layer that is not fitted.
     """
     result = np.full((len(sums.layers), len(probabilities)), np.nan)
-    for place in np.flatnonzero(sums.n):
-        unit = model.sigma[place] if model.sigma[place] > 0 else 1.0
+    for place in np.flatnonzero(sums.n).tolist():
+        unit = lines[place].sigma if lines[place].sigma > 0 else 1.0
         low, high = sums.smallest[place] / unit, sums.largest[place] / unit
         counts = sums.histogram[place]
         edges = np.concatenate([[low], RESIDUAL_EDGES, [high]])

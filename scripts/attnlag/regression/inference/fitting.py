@@ -17,7 +17,7 @@ from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.design.design import read_counts
-from attnlag.regression.estimation import clustered, merging, residuals
+from attnlag.regression.estimation import merging, residuals
 from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, TermSums
@@ -86,8 +86,8 @@ def fit_regression(
     """
     record = tables.read_provenance(products[0])
     counts = [read_counts(path) for path in designs]
-    sequences = _usable_sequences(counts, record.names)
     stored = Stored(products, settings.stack_mb * 1e6, keep=True)
+    sequences = _usable_sequences(counts, record.names)
     settings, clusters = _possible(settings, stored, group_of)
     kept = merging.kept_terms(stored.terms, stored)
 
@@ -99,34 +99,31 @@ def fit_regression(
             yield halves.prepared(kept, effects=effects, group_of=group_of)
 
     clustered_by = group_of if settings.cluster == "group" else None
-    model = residuals.ResidualModel(map(solve, layers(clustered_by)))
+    # The estimates alone give the residuals, which some errors need; the fits have the rest.
+    lines = [residuals.line_of(solve(moments)) for moments in layers(clustered_by)]
     hac_lags = settings.hac_lags
     if hac_lags is None:
-        hac_lags = residuals.default_hac_lags(model.rows.max() / sequences)
-    sums = residuals.sums_of_shards(designs, model, hac_lags, threads, kept)
+        hac_lags = residuals.default_hac_lags(max(line.rows for line in lines) / sequences)
+    sums = residuals.sums_of_shards(designs, lines, hac_lags, threads, kept)
     robust: Iterable[np.ndarray | None] = repeat(None)
     if CATALOGUE[settings.covariance].residuals:
-        robust = residuals.robust_meat(sums, model)
+        robust = residuals.robust_meat(sums)
     folds: Iterable[int | Moments]
     folds = layers(group_of) if settings.folds == "groups" else repeat(settings.folds)
-
-    fits: list[LayerFit] = []
-    estimates: list[np.ndarray] = []
     draws: bootstrap.Draws | None = None
+    fits: list[LayerFit] = []
     for moments, own_folds, meat in zip(layers(clustered_by), folds, robust, strict=False):
-        bins, solution = moments.bins, solve(moments)
-        fits.append(LayerFit(solution, settings.covariance, own_folds, robust_meat=meat))
-        fits[-1].halves = clustered.equal_halves(solution)
         if draws is None:
             count = settings.bootstrap if clusters >= FEWEST_DOCUMENTS else 0
             draws = bootstrap.Draws(len(moments.clusters), count, settings.seed)
-        estimates.append(bootstrap.weighted(solution, draws))
+        fit = LayerFit(moments, settings.covariance, own_folds, robust_meat=meat, draws=draws)
+        fits.append(fit)
     dropped = [
         sum(count["dropped_rows"].get(layer_name(layer), 0) for count in counts)
         for layer in stored.layers
     ]
-    draws_of_layers = np.stack(estimates, axis=1)
-    tests = diagnostics.table(sums, model).drop(columns="layer")
+    drawn = np.stack([fit.drawn for fit in fits], axis=1)
+    tests = diagnostics.table(sums, lines).drop(columns="layer")
     mixers = record["model"].get("mixers") or {}
     coefficients = results.coefficients_table(fits, settings)
     goodness = results.fits_table(fits, dropped, tests, mixers, settings.adjust)
@@ -145,9 +142,9 @@ def fit_regression(
         layers=stored.layers,
         coefficients=coefficients,
         goodness=goodness,
-        medians=bootstrap.medians_over_layers(fits, draws_of_layers, settings.alpha),
+        medians=bootstrap.medians_over_layers(fits, drawn, settings.alpha),
         residual_sums=sums,
-        bins=bins,
+        bins=moments.bins,
         influence=results.influence_table(fits),
         kept_terms=kept,
         groups=groups.coefficients_by_group(stored, group_of, settings),

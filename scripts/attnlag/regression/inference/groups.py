@@ -7,7 +7,6 @@ import pandas as pd
 
 from attnlag.corpus.documents import largest_groups
 from attnlag.regression.estimation import merging
-from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, results
@@ -36,8 +35,8 @@ def coefficients_by_group(
         terms = merging.kept_terms(own[0].terms, own)
         terms = {term: parts for term, parts in terms.items() if not term.startswith("group_")}
         effects = settings.fixed_effects == "document"
-        solutions = (solve(moments.prepared(terms, effects=effects)) for moments in own)
-        fits = [LayerFit(solution, settings.covariance, 2) for solution in solutions]
+        prepared = (moments.prepared(terms, effects=effects) for moments in own)
+        fits = [LayerFit(moments, settings.covariance, 2) for moments in prepared]
         table = results.coefficients_table(fits, settings)
         for name in ("n_obs", "n_documents", "status"):
             table[name] = np.repeat([getattr(fit, name) for fit in fits], len(fits[0].names))
