@@ -22,7 +22,8 @@ def main(job):
     file = pq.ParquetFile(job.input.activations, pre_buffer=False)
     means = centred.VectorSums.read(job.input.sums).means()
     comparison = centred.CentredCosines(file, means, job.settings.drop_first)
-    with tables.parquet_writer(job.output.cosines, centred.schema(len(means)), record) as writer:
+    schema = centred.schema(len(means))
+    with tables.parquet_writer(job.output.cosines, schema, record) as writer:
         groups = comparison.previous()
         for table in tqdm(groups, "directions", file.num_row_groups, unit="row group", delay=2):
             writer.write_table(table)

@@ -19,7 +19,8 @@ def main(job):
     layers = columns.layers_in(file.schema_arrow)
     width = file.schema_arrow.field(layers[0]).type.list_size
     sums = centred.VectorSums.empty(len(layers), width)
-    with tables.parquet_writer(job.output.norms, columns.schema(len(layers)), record) as writer:
+    schema = columns.schema(len(layers))
+    with tables.parquet_writer(job.output.norms, schema, record) as writer:
         for rows in norms.norms_in(file, sums.add):
             writer.write_table(rows)
     sums.write(job.output.sums, record)

@@ -34,13 +34,14 @@ def main(job):
     record = tables.read_provenance(job.input.tokens)
     total = record["tokens"]["tokens"]
     quantities = settings.measured()
+    lengths = (len(sequence.ids) for sequence in stored_sequences(job.input.tokens))
     model: Any = loading.load_model(
         folder,
         loading.choose_device(job.options.device),
         settings.dtype,
         attention=settings.attention_implementation,
         batch_tokens=job.options.batch_tokens,
-        longest=max((len(each.ids) for each in stored_sequences(job.input.tokens)), default=0),
+        longest=max(lengths, default=0),
         head="surprisal" in settings.quantities,
     )
     with tqdm(total=total, unit="token", unit_scale=True, desc=f"{record.names}: tokens") as bar:

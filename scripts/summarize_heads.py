@@ -21,8 +21,8 @@ def main(job):
     table, lags, sample = lags_of_parts.shares_and_lags(*files, job.settings, group_of)
     shared = tables.of_all_shards(job.input.heads)
     proof = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
-    facts = {"sample_end": sample.end, "sampled": len(sample.documents) if sample.end else 0}
-    facts |= {"proof": proof, "traced": None}
+    facts = {"proof": proof, "traced": None, "sample_end": sample.end}
+    facts["sampled"] = len(sample.documents) if sample.end else 0
     if job.input.sinks:
         facts["traced"] = tables.read_provenance(job.input.sinks[0]).get("proof", "")
     record = tables.provenance(shared, "heads_table", job.settings, "numpy", "scipy", **facts)
