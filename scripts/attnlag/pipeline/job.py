@@ -1,8 +1,7 @@
 """A job of the workflow as one JSON text, which its rule writes and its program reads.
 
 The text holds the stage, the named inputs and outputs, the names that identify the job (Snakemake's
-wildcards), the settings that change its output, and options that do not. Inputs without a name are
-files that the program finds beside others.
+wildcards), the settings that change its output, and options that do not.
 """
 
 import hashlib
