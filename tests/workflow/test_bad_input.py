@@ -261,7 +261,7 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("mistake", RUNS)
+@pytest.mark.parametrize("mistake", {**RUNS, **STATED["runs"]})
 def test_a_mistake_prints_its_lines_and_leaves_nothing(mistake, request):
     spoil, arguments, environment, mount, of = RUNS[mistake]
     project = request.getfixturevalue(of)

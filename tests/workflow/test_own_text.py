@@ -41,7 +41,7 @@ def test_a_name_may_end_as_a_file_does(fresh):
     ("file", "status", "words"),
     [
         ("config/models.yaml", 0, " --configfile config/models.yaml"),
-        ("nofile.yaml", 2, "found no file 'nofile.yaml', expected that of a configuration.  Stop."),
+        ("no.yaml", 2, "CONFIG: found no file 'no.yaml', expected that of a configuration.  Stop."),
     ],
 )
 def test_make_takes_the_configuration_that_is_asked_for_or_says_why_not(

@@ -78,6 +78,7 @@ def test_each_step_is_the_regression_with_dummies(shards, entered):
     formula = " + ".join(["y ~ lead_1 + lead_3", *(f"C({name})" for name in told)])
     plain = smf.ols(formula, data).fit()
     found = by_step(data)
+    assert found["step"].unique().tolist() == [POOLED, *EFFECTS]
     rows = found[found["step"] == (names[-1] if names else POOLED)].set_index("term")
     assert_allclose(rows.loc[LEADS, "estimate"], plain.params[LEADS], atol=1e-8)
     assert_allclose(rows["r_squared"], plain.rsquared, atol=1e-9)
