@@ -140,12 +140,17 @@ class Solution:
     def weighted(self, draws: Iterable[np.ndarray]) -> np.ndarray:
         """Return `estimates` with weighted clusters, (draws, K), given blocks of (draws, clusters).
 
-        They come from the sums Σ ω_g S_g of moments.
+        They come from the sums Σ ω_g A_mg and Σ ω_g b_mg, and are NaN if a draw cannot be fitted.
         """
-        s, p = self.moments.s, self.moments.p
-        flat = s.reshape(*s.shape[:2], p * p)
-        sums = ((weights @ flat).reshape(len(s), len(weights), p, p) for weights in draws)
-        return np.concatenate([np.empty((0, self.k)), *map(self.estimates, sums)])
+        k, s, found = self.k, self.moments.s, [np.empty((0, self.k))]
+        if self.status != "ok":
+            return np.concatenate([*found, *(np.full((len(each), k), np.nan) for each in draws)])
+        flat = product(s, self.to).reshape(*s.shape[:2], (k + 1) ** 2)
+        for weights in draws:
+            sums = (weights @ flat).reshape(len(s), len(weights), k + 1, k + 1)
+            theta, _ = self.solved(sums[..., :k, :k], sums[..., :k, k])
+            found.append(self.coefficients(theta))
+        return np.concatenate(found)
 
     def equations(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return A (…, K, K), b (…, K) and c (…) of moments, (…, p, p)."""
