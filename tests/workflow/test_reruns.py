@@ -149,6 +149,7 @@ ROWS = {
     ],
     "`extraction.storage_dtype`": [change(extraction={"storage_dtype": "bfloat16"})],
     "`extraction.fast`": [change(extraction={"fast": "off"})],
+    "`extraction.keep`": [change(extraction={"keep": "norms"})],
     "`extraction`: device, batch size; threads": [
         change(extraction={"batch_tokens": 99, "device": "cpu"})
     ],
@@ -160,6 +161,7 @@ ROWS = {
     ],
     "`causal.batch_tokens`": [change(causal={"batch_tokens": 50})],
     "`causal: null`": [change(causal=None)],
+    "`sources: null`": [change(sources=None)],
     "`sources`: documents, tokens": [change(sources={"documents": 2, "document_tokens": 9})],
     "stated `layers` and `width` of a model": [of_model(layers=2, width=32)],
     "a document added to a corpus": [another_document],
