@@ -1,12 +1,12 @@
 """Each token gets its bytes, its word and its part of speech, for any text and tokenizer."""
 
+import hashlib
 import json
 from importlib import metadata
 
 import numpy as np
 import pandas as pd
 import pytest
-from hub_server import sha256
 from hypothesis import example, given
 from hypothesis import strategies as st
 from refusals import refused
@@ -225,7 +225,7 @@ def test_the_digest_of_a_pipeline_is_over_names_sizes_and_contents(tmp_path):
     (tmp_path / "tagger").mkdir()
     (tmp_path / "tagger" / "model").write_bytes(b"weights")
     (tmp_path / "config.cfg").touch()
-    expected = sha256(b"config.cfg 0\ntagger/model 7\nweights")
+    expected = hashlib.sha256(b"config.cfg 0\ntagger/model 7\nweights").hexdigest()
     assert tagging.pipeline_digest(tmp_path) == expected
 
 

@@ -5,6 +5,9 @@ import json
 import os
 import re
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -12,7 +15,6 @@ import torch
 import transformers
 from gguf import GGMLQuantizationType
 from gguf_files import as_gguf
-from hub_server import Repository, serving, sha256
 from local_models import from_package, from_path, problem_of
 from models import extractor
 from programs import command_of
@@ -25,6 +27,106 @@ from attnlag.model import loading
 from attnlag.model.folder import verify_folder
 
 LATEST, EARLIER = "b" * 40, "a" * 40
+# The branch and the tag of all repositories.
+REFERENCES = {"main": LATEST, "v1": EARLIER}
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+class Hub(ThreadingHTTPServer):
+    """A small hub on a loopback port, with the endpoints that the hub's client uses.
+
+    It serves a repository's facts and the tree of a commit (``/api/models/…``) and its files
+    (``/…/resolve/…``). Large files answer with a redirect to their content, as the real hub does.
+    """
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self.server_port}"
+        # Files by repository and commit, the repository whose terms must be accepted, and the
+        # files of which content was asked.
+        self.repositories, self.gated, self.fetched = {}, "small/gated", set()
+        # What is sent in place of the content of a file; nothing: it is listed, but absent.
+        self.faults = {}
+        # Status of every answer.
+        self.status = None
+
+
+def entry(file, body):
+    """Return how a file is listed, in the facts of a repository and in the tree of a commit."""
+    # The hash by which git, and so the hub, identifies a file.
+    oid = hashlib.sha1(f"blob {len(body)}\0".encode() + body).hexdigest()
+    listed = {"type": "file", "path": file, "rfilename": file, "size": len(body), "oid": oid}
+    if not file.endswith((".safetensors", ".bin")):
+        return listed
+    digest = sha256(body)
+    lfs = {"oid": digest, "sha256": digest, "size": len(body), "pointerSize": 130}
+    return {**listed, "lfs": lfs}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        """Keep the test's output clean."""
+
+    def send(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_GET(self):
+        path = unquote(urlsplit(self.path).path)
+        if self.server.status:
+            self.send(self.server.status)
+        elif asked := re.fullmatch(r"/api/models/(.+?)(?:/(tree|revision)/(.+))?", path):
+            self.describe(*asked.groups())
+        elif asked := re.fullmatch(r"/(content/)?(.+)/resolve/([^/]+)/(.+)", path):
+            self.file(*asked.groups())
+        else:
+            self.send(404)
+
+    do_HEAD = do_GET
+
+    def describe(self, name, kind, revision):
+        commits = self.server.repositories.get(name)
+        commit = REFERENCES.get(revision or "main", revision)
+        if commits is None:
+            self.send(404, X_Error_Code="RepoNotFound")
+        elif commit not in commits:
+            self.send(404, X_Error_Code="RevisionNotFound")
+        else:
+            listed = [entry(*file) for file in sorted(commits[commit].items())]
+            facts = {"id": name, "sha": commit, "siblings": listed, "cardData": {"license": "mit"}}
+            body = json.dumps(listed if kind == "tree" else facts).encode()
+            self.send(200, body, Content_Type="application/json")
+
+    def file(self, content, name, revision, file):
+        if self.command == "GET":
+            self.server.fetched.add(file)
+        commit = REFERENCES.get(revision, revision)
+        files = self.server.repositories[name].get(commit, {})
+        body = files.get(file, b"")
+        sent = self.server.faults.get(file, bytes)(body)
+        if name == self.server.gated:
+            self.send(403, X_Error_Code="GatedRepo")
+        elif not files:
+            self.send(404, X_Error_Code="RevisionNotFound")
+        elif not sent:
+            self.send(404, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
+        elif content:
+            self.send(200, sent)
+        elif "lfs" not in (listed := entry(file, body)):
+            self.send(200, sent, X_Repo_Commit=commit, ETag=f'"{listed["oid"]}"')
+        else:
+            # The real hub keeps large files on another host.
+            elsewhere = self.server.endpoint.replace("127.0.0.1", "localhost")
+            location = f"{elsewhere}/content/{name}/resolve/{commit}/{file}"
+            told = {"X_Linked_Etag": f'"{sha256(body)}"', "X_Linked_Size": str(len(body))}
+            self.send(302, Location=location, X_Repo_Commit=commit, **told)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +153,12 @@ def hub(gpt2):
         "README.md": b"# a model",
         "onnx/config.json": b"{}",
     }
-    commits = {LATEST: files, EARLIER: {**files, "README.md": b"# earlier"}}
-    with serving() as hub:
-        hub.repositories["small/gpt2"] = Repository(commits, {"main": LATEST, "v1": EARLIER})
+    with Hub() as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        earlier = {**files, "README.md": b"# earlier"}
+        hub.repositories["small/gpt2"] = {LATEST: files, EARLIER: earlier}
         yield hub
+        hub.shutdown()
 
 
 def fetch(hub, folder, revision="main", repository="small/gpt2", status=0, **facts):
@@ -75,11 +179,6 @@ def fetch(hub, folder, revision="main", repository="small/gpt2", status=0, **fac
     return told
 
 
-def folder_of(hub, folder, *stated, **options):
-    """Return the folder of a model that is fetched, and what is said."""
-    return folder / "models" / "small", fetch(hub, folder, *stated, **options)
-
-
 def errors_of(*arguments, **options):
     """Return the error lines of a failed run, of which there is no traceback."""
     told = fetch(*arguments, **options, status=1)
@@ -90,9 +189,9 @@ def errors_of(*arguments, **options):
 
 
 def test_a_model_is_downloaded_from_the_hub_and_recorded(hub, gpt2, tmp_path):
-    folder, told = folder_of(hub, tmp_path, layers=2, width=32)
+    told, folder = fetch(hub, tmp_path, layers=2, width=32), tmp_path / "models" / "small"
     found = contents(folder)
-    assert {"pytorch_model.bin", "modeling_gpt2.py", "README.md"}.isdisjoint(hub.fetched())
+    assert hub.fetched == set(contents(gpt2))
     made = {name: found.pop(name) for name in ("source.json", "architecture.txt")}
     assert found == contents(gpt2)
 
@@ -129,21 +228,22 @@ def test_a_model_is_downloaded_from_the_hub_and_recorded(hub, gpt2, tmp_path):
 
 
 def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub, tmp_path):
-    folder, _ = folder_of(hub, tmp_path, "v1")
+    fetch(hub, tmp_path, "v1")
+    folder = tmp_path / "models" / "small"
     first = contents(folder)
     assert json.loads(first["source.json"])["revision"] == EARLIER
-    assert "model.safetensors" in hub.fetched()
+    assert "model.safetensors" in hub.fetched
 
-    hub.requests.clear()
+    hub.fetched.clear()
     (folder / "stale.txt").write_text("from an older model")
-    folder_of(hub, tmp_path, "v1")
-    assert hub.fetched() == set()
+    fetch(hub, tmp_path, "v1")
+    assert hub.fetched == set()
     assert contents(folder) == first
 
     # A commit in the cache needs no hub; a tag may have moved, so it does. (The client would try
     # again after 503, for 20 s.)
     hub.status = 501
-    assert "looking for this commit in the local cache" in folder_of(hub, tmp_path, EARLIER)[1]
+    assert "looking for this commit in the local cache" in fetch(hub, tmp_path, EARLIER)
     message = errors_of(hub, tmp_path, "v1")
     assert "501" in message
     assert "give the path of a local copy" in message
@@ -154,8 +254,8 @@ def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub, tmp_path):
         (cached,) = (tmp_path / "cache").rglob(f"snapshots/{EARLIER}/{file}")
         blob = cached.resolve()
         blob.write_bytes(b"damaged" + blob.read_bytes()[7:])
-    folder_of(hub, tmp_path, "v1")
-    assert {"model.safetensors", "tokenizer.json"} <= hub.fetched()
+    fetch(hub, tmp_path, "v1")
+    assert {"model.safetensors", "tokenizer.json"} <= hub.fetched
     assert contents(folder) == first
 
     # A copy of a commit that is not whole says so.
@@ -169,22 +269,20 @@ def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub, tmp_path):
 
 def test_all_shards_of_a_model_are_downloaded_from_the_hub(hub, sharded, tmp_path):
     files = contents(sharded)
-    hub.repositories["small/sharded"] = Repository({LATEST: files}, {"main": LATEST})
-    record = verify_folder(folder_of(hub, tmp_path, repository="small/sharded")[0])
+    hub.repositories["small/sharded"] = {LATEST: files}
+    fetch(hub, tmp_path, repository="small/sharded")
+    record = verify_folder(tmp_path / "models" / "small")
     assert set(files) <= set(record["files"])
     assert len([name for name in files if name.endswith(".safetensors")]) > 1
 
 
 def test_a_model_that_the_hub_does_not_give_is_one_problem(hub, tmp_path):
-    files = hub.repositories["small/gpt2"].commits[LATEST]
+    files = hub.repositories["small/gpt2"][LATEST]
     without_weights = {name: files[name] for name in files if name != "model.safetensors"}
     hub.faults = {"added_tokens.json": lambda body: b""}
-    for name, others in {
-        "pickle": {"commits": {LATEST: without_weights}},
-        "absent": {"commits": {LATEST: {**files, "added_tokens.json": b"{}"}}},
-        "gated": {"commits": {LATEST: files}, "gated": True},
-    }.items():
-        hub.repositories[f"small/{name}"] = Repository(**others, references={"main": LATEST})
+    hub.repositories["small/pickle"] = {LATEST: without_weights}
+    hub.repositories["small/absent"] = {LATEST: {**files, "added_tokens.json": b"{}"}}
+    hub.repositories["small/gated"] = {LATEST: files}
     for name, revision, said in (
         ("gpt2", "v2", f"small/gpt2 has no revision 'v2' at {hub.endpoint}"),
         ("gpt3", "main", f"there is no repository 'small/gpt3' at {hub.endpoint}"),
@@ -193,7 +291,7 @@ def test_a_model_that_the_hub_does_not_give_is_one_problem(hub, tmp_path):
         ("gated", "main", "small/gated is gated: accept its terms"),
     ):
         assert said in errors_of(hub, tmp_path, revision, f"small/{name}")
-    assert "pytorch_model.bin" not in hub.fetched()
+    assert "pytorch_model.bin" not in hub.fetched
     assert not (tmp_path / "models" / "small").exists()
 
 
@@ -214,7 +312,7 @@ def test_a_damaged_download_leaves_the_older_folder_as_it_was(hub, tmp_path):
     assert "width is stated to be 768, but the model has 32" in message
     assert contents(folder) == {"older.txt": b"an older model"}
 
-    folder_of(hub, tmp_path)
+    fetch(hub, tmp_path)
     assert "older.txt" not in contents(folder)
     assert verify_folder(folder)["revision"] == LATEST
 
