@@ -198,17 +198,17 @@ def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_doub
     assert np.all(found["mlp", "attention", 2].effects[2] == 0)
 
 
-def effects_in(model, sequences, tokens, free=10**10):
-    options = {"batch_tokens": tokens, "threads": 2, "free": free}
-    return derivative.effects(decoder_of(model), sequences, settings(), **options)
+def effects_in(decoder, sequences, tokens=512, chosen=None, free=10**10, **options):
+    options |= {"batch_tokens": tokens, "threads": 2, "free": free}
+    return derivative.effects(decoder, sequences, chosen or settings(), **options)
 
 
 def test_batches_and_shards_change_nothing(gpt2_in_double):
-    rng = np.random.default_rng(1)
+    rng, decoder = np.random.default_rng(1), decoder_of(gpt2_in_double)
     sequences = {(f"d{i}", 0): rng.integers(0, 100, n) for i, n in enumerate((9, 12, 3, 12))}
-    together = effects_in(gpt2_in_double, sequences, 8 * 24)
+    together = effects_in(decoder, sequences, 8 * 24)
     for part in (sequences, {("d2", 0): sequences["d2", 0]}):
-        for key, effects in effects_in(gpt2_in_double, part, 8).items():
+        for key, effects in effects_in(decoder, part, 8).items():
             for a, b in zip(together[key], effects, strict=True):
                 np.testing.assert_allclose(a.effects, b.effects, atol=1e-13)
                 np.testing.assert_array_equal(a.positions, b.positions)
@@ -218,14 +218,13 @@ def test_batches_and_shards_change_nothing(gpt2_in_double):
 
 def test_a_graph_that_does_not_fit_in_memory_is_refused_in_one_line(gpt2_in_double):
     with pytest.raises(MemoryError, match=r"graph for a backward pass over 40 tokens needs about"):
-        effects_in(gpt2_in_double, {("d", 0): np.arange(40)}, 512, free=10_000)
+        effects_in(decoder_of(gpt2_in_double), {("d", 0): np.arange(40)}, free=10_000)
 
 
 def test_a_model_that_adds_more_than_its_sublayers_give_is_refused(gpt2_in_double):
     decoder = decoder_of(gpt2_in_double)
     del decoder.blocks[1].sublayers["mlp"]
-    sequences, options = {("d", 0): np.arange(9)}, {"batch_tokens": 512, "threads": 2}
-    (line,) = refused(derivative.effects, decoder, sequences, settings(), free=10**10, **options)
+    (line,) = refused(effects_in, decoder, {("d", 0): np.arange(9)})
     assert "fails the proof of its sites" in line
     assert "(layer 1: " in line
 
@@ -325,9 +324,7 @@ def collecting(sequences):
 def replacements(model, sequences):
     """Return what replaces adjustments of a layer, collected in the pass of the derivative."""
     decoder, vectors = decoder_of(model), collecting(sequences)
-    options = {"batch_tokens": 192, "threads": 1, "free": 10**10}
-    options["receive"] = vectors.receive
-    derivative.effects(decoder, sequences, CHOSEN, **options)
+    effects_in(decoder, sequences, 192, CHOSEN, receive=vectors.receive)
     return decoder, vectors
 
 
