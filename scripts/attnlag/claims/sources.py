@@ -44,12 +44,12 @@ def next_token(effects: pd.DataFrame) -> Claim:
     """
     label = SITES[effects["site"].iloc[0]].label
     rows = effects[effects["target"] == NEXT_LESS_OWN].dropna(subset="difference")
-    raised = f"the {label} raises the next token more than the token itself"
+    raised = f"{label} raises the next token more than the token itself"
     if rows["conf_low"].isna().all():
-        return Claim(f"Too few documents to tell whether {raised}")
+        return Claim(f"Too few documents to tell whether the {raised}")
     ahead, behind = int((rows["conf_low"] > 0).sum()), int((rows["conf_high"] < 0).sum())
     layers = counted(len(rows), "layer")
-    return Claim(f"{raised.capitalize()} in {ahead} of {layers}, less in {behind}")
+    return Claim(f"The {raised} in {ahead} of {layers}, less in {behind}")
 
 
 def previous_token(table: pd.DataFrame) -> Claim:

@@ -598,20 +598,11 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
 
 def test_intervals_decide_which_token_is_raised():
     table = grid(target=("own", "next", traced_means.NEXT_LESS_OWN), layer=LAYERS)
-    table = table.assign(site="attention", difference=0.5)
+    table = table.assign(site="mlp", difference=0.5)
+    raised = "he MLP adjustment raises the next token more than the token itself"
     for low, high, said in (
-        (
-            [0.1, 0.1, -0.1, -0.2],
-            [1, 1, 1, -0.1],
-            "The attention adjustment raises the next token "
-            "more than the token itself in 2 of 4 layers, less in 1",
-        ),
-        (
-            np.nan,
-            np.nan,
-            "Too few documents to tell whether the attention adjustment raises the "
-            "next token more than the token itself",
-        ),
+        ([0.1, 0.1, -0.1, -0.2], [1, 1, 1, -0.1], f"T{raised} in 2 of 4 layers, less in 1"),
+        (np.nan, np.nan, f"Too few documents to tell whether t{raised}"),
     ):
         ends = pd.DataFrame({"layer": LAYERS, "conf_low": low, "conf_high": high})
         assert next_token(table.merge(ends)).sentence == said
