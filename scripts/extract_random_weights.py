@@ -31,7 +31,7 @@ def main(job):
     settings, run, output = job.settings, job.settings.extraction, job.output
     sites, folder = run.sites, Path(job.options.folder)
     torch.set_num_threads(job.threads)
-    source = verify_folder(folder)
+    source = verify_folder(folder, "initial_weights")
     record = tables.of_all_shards(job.input.tokens)
     documents = set(first_of_groups(job.input.corpus, settings.documents))
     sequences = [

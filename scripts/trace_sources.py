@@ -25,7 +25,8 @@ def main(job):
     from attnlag.quantities import passes, tracing
 
     settings, folder = job.settings, Path(job.options.folder)
-    source = verify_folder(folder)
+    needed = ["initial_weights"] * bool(job.output.random_readout)
+    source = verify_folder(folder, *needed)
     record = tables.read_provenance(job.input.tokens)
     sequences = sampling.beginnings(
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens

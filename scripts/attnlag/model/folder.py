@@ -35,10 +35,11 @@ OFFLINE_ADVICE = (
 )
 
 
-def verify_folder(folder: str | Path) -> dict[str, Any]:
+def verify_folder(folder: str | Path, *needed: str) -> dict[str, Any]:
     """Return the record of a folder that ``fetch_model`` created, after checking all its files.
 
-    The content of every file is compared; one that has been read before is not read again.
+    The content of every file is compared; one that has been read before is not read again. An older
+    version of attnlag may have written a record without the entries that are ``needed``.
     """
     folder = Path(folder)
     advice = "run 'snakemake --forcerun fetch_model' to make the folder anew"
@@ -47,7 +48,11 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file; {advice}")
     record = json.loads(path.read_text(encoding="utf-8"))
     digests = remembered(folder / file for file in record["files"])
-    problems = []
+    problems = [
+        f"{path}: found no '{key}', expected a record of this version; {advice}"
+        for key in needed
+        if key not in record
+    ]
     for file, entry in record["files"].items():
         digest = digests.get(str(folder / file))
         if digest != entry["sha256"]:

@@ -36,7 +36,7 @@ def provenance_of(
     It has the device and the precision, which may be "auto" in settings, and the layers without
     attention.
     """
-    model = upstream["model"]
+    model = dict(upstream["model"])
     if decoder:
         run = decoder.model
         used |= {"device": run.device.type, "dtype": str(run.dtype).removeprefix("torch.")}

@@ -373,7 +373,10 @@ def test_files_changed_after_they_were_fetched_are_found(mine, target):
     # The same bytes, copied later, are the same file.
     weights[-1] ^= 1
     (target / "model.safetensors").write_bytes(weights)
-    verify_folder(target)
+    verify_folder(target, "layers")
+    # A record of an older version has fewer entries.
+    (said,) = refused(verify_folder, target, "layers", "colour")
+    assert f"source.json: found no 'colour', expected a record of this version; {advice}" in said
     (target / "merges.txt").unlink(missing_ok=True)
     (target / "tokenizer.json").unlink()
     (target / "config.json").write_text("{}")
