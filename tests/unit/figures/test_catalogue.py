@@ -3,6 +3,7 @@
 import draw_figures
 from attnlag.figures import catalogue
 from attnlag.pipeline.outputs import TABLE
+from attnlag.quantities.catalogue import OPTIONAL
 from attnlag.regression.labels import weights_in_words
 
 
@@ -12,6 +13,8 @@ def test_the_catalogue_of_figures_matches_the_modules():
     drawing = {path.stem for path in modules if "\ndef figure(" in path.read_text()}
     assert {figure.name for figure in found} == drawing
     needs = {figure.needs for figure in found}
+    # Any other need would never be met.
+    assert needs <= {"", "groups", "tags", "regressions", "sources", *OPTIONAL}
     assert set(draw_figures.INPUTS) <= {figure.drawn_by for figure in found} | needs
     for figure in found:
         assert figure.drawn_by in draw_figures.INPUTS
