@@ -59,15 +59,13 @@ def processes_in(folder: Path) -> Iterator[psutil.Process]:
                 yield process
 
 
-def jobs_of(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Return the programs of a run's jobs."""
-    jobs = []
+def jobs_of(run: subprocess.Popen[bytes]) -> Iterator[psutil.Process]:
+    """Yield the programs of a run's jobs."""
     with suppress(psutil.Error):
         for process in psutil.Process(run.pid).children(recursive=True):
             with suppress(psutil.Error):
                 if program_of(process):
-                    jobs.append(process)
-    return jobs
+                    yield process
 
 
 def program_of(process: psutil.Process) -> str:
