@@ -16,8 +16,7 @@ import pytest
 import scipy.stats
 from declared_files import files_in
 from playwright.sync_api import Page, expect
-from programs import command_of
-from projects import SEVERAL, Project, new_project
+from projects import SEVERAL, Project, command_of, new_project
 
 from attnlag.quantities.columns import KEYS
 from attnlag.report.explorer import contents

@@ -1,6 +1,7 @@
 """Models on this machine and in packages, fetched as a run does."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +36,20 @@ def problem_of(path: Path, target: Path, **stated: Any) -> str:
 def rewrite(file: Path, **changes: Any) -> None:
     """Change entries of a JSON file."""
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def make_wheel(folder: Path, files: dict[str, bytes], name: str = "tiny_model") -> None:
+    """Write a wheel ``tiny_model`` 1.0, or of another name, that holds ``files``."""
+    information = f"{name}-1.0.dist-info"
+    everything = {
+        **files,
+        f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\n"
+        "Version: 1.0\nLicense: Apache-2.0\n".encode(),
+        f"{information}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
+        b"Tag: py3-none-any\n",
+    }
+    everything[f"{information}/RECORD"] = "".join(f"{name},,\n" for name in everything).encode()
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as archive:
+        for name, content in everything.items():
+            archive.writestr(name, content)

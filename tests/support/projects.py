@@ -1,4 +1,4 @@
-"""Copies of the project with small models, and the real command line."""
+"""Copies of the project with small models, its programs, and the real command line."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from warm_python import python
 
 from attnlag.config.schema import Config
 from attnlag.figures import catalogue
+from attnlag.pipeline.job import text_of
 
 ROOT = Path(__file__).parents[2]
 PARTS = (
@@ -50,6 +51,24 @@ def ran(
 
 # Options of `ran` for one text of all that is printed.
 TOGETHER = {"stderr": subprocess.STDOUT}
+
+
+def job_of(
+    stage: str,
+    input: Mapping[str, Any],
+    output: Mapping[str, Any],
+    settings: str | None = None,
+    names: Mapping[str, str] | None = None,
+    **options: Any,
+) -> list[str]:
+    """Return the arguments of a program for a job, called as its rule calls it."""
+    return ["--job", text_of(stage, input, output, names or {}, settings, options)]
+
+
+def command_of(stage: str, *job: Any, program: str = "", **more: Any) -> list[str]:
+    """Return the command line of a job in a process of its own."""
+    path = str(ROOT / "scripts" / f"{program or stage}.py")
+    return [python(), path, *job_of(stage, *job, **more)]
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:

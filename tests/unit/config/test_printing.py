@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from programs import command_of
-from projects import ran
+from projects import command_of, ran
 from stage_settings import settings_text
 
 from attnlag.config.problems import check

@@ -15,13 +15,11 @@ import torch
 import transformers
 from gguf import GGMLQuantizationType
 from gguf_files import as_gguf
-from local_models import from_package, from_path, problem_of
+from local_models import from_package, from_path, make_wheel, problem_of
 from models import extractor
-from programs import command_of
-from projects import environment_of_a_user, ran
+from projects import command_of, environment_of_a_user, ran
 from refusals import refused
 from safetensors.torch import load_file, save_file
-from wheels import make_wheel
 
 from attnlag.model import loading
 from attnlag.model.folder import verify_folder

@@ -16,10 +16,9 @@ import zipfile
 
 import pytest
 import torch
-from local_models import from_package, from_path, problem_of, rewrite
+from local_models import from_package, from_path, make_wheel, problem_of, rewrite
 from refusals import refused
 from safetensors.torch import load_file, save_file
-from wheels import make_wheel
 
 from attnlag.corpus import tokens
 from attnlag.model import loading, wheel

@@ -2,8 +2,7 @@
 
 import sys
 
-from programs import job_of
-from projects import ROOT, environment_of_a_user, ran
+from projects import ROOT, environment_of_a_user, job_of, ran
 
 SAYS = """
 from huggingface_hub import is_offline_mode

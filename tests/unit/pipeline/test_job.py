@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from programs import command_of, job_of
-from projects import ROOT, environment_of_a_user, ran
+from projects import ROOT, command_of, environment_of_a_user, job_of, ran
 from refusals import refused
 from warm_python import python
 
