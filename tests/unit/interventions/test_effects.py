@@ -17,15 +17,27 @@ import torch
 from designs import tokens_table
 from models import EXPERTS, MODELS, adjustments, gpt2_of_large_weights, outputs_of, small_model
 from refusals import refused
-from stage_settings import effects_settings as settings
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnlag.interventions import derivative, edits, finite, sampling
+from attnlag.interventions.settings import EffectsSettings
 from attnlag.model.detect_modules import decoder_of
 from attnlag.quantities import catalogue
 from attnlag.quantities.passes import batch_of
 
 TOKENS = 11
+# On everything, unless changed.
+settings = EffectsSettings(
+    source_sites=["attention"],
+    target_sites=["attention"],
+    targets="all",
+    lags=3,
+    sign_draws=1,
+    documents="all",
+    document_tokens=512,
+    interventions=(),
+    scales=(),
+).changed
 
 
 def test_documents_are_taken_from_the_groups_in_turn(tmp_path):

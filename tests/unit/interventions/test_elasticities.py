@@ -9,14 +9,17 @@ import statsmodels.api as sm
 from designs import effects_table, norms_table
 from oracles import cr2, mean_of, multipletests, ols
 from scipy import stats
-from stage_settings import ELASTICITIES as SETTINGS
 
 from attnlag.interventions import cross_layer, effect_tables, elasticities, prediction_vs_effect
 from attnlag.interventions.edits import Effect
 from attnlag.interventions.effects import EFFECTS_SCHEMA, table
+from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 from attnlag.storage import tables
 
+SETTINGS = ElasticitiesSettings(
+    alpha=0.05, bootstrap=500, seed=0, drop_first=1, equivalence_bound=0.05
+)
 NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTION)
 NO_TRIALS = pd.DataFrame(columns=[*prediction_vs_effect.TRIAL_KEYS, *prediction_vs_effect.COUNTS])
 
