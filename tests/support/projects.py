@@ -17,6 +17,7 @@ from warm_python import python
 
 from attnlag.config.schema import Config
 from attnlag.figures import catalogue
+from attnlag.pipeline import stages
 from attnlag.pipeline.job import text_of
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,26 @@ def ran(
 
 # Options of `ran` for one text of all that is printed.
 TOGETHER = {"stderr": subprocess.STDOUT}
+
+
+def settings_text(
+    stage: str,
+    regression: Mapping[str, Any] | None = None,
+    corpus: Mapping[str, Any] | None = None,
+    **sections: Any,
+) -> str:
+    """Return the settings of a stage as JSON, given parts of the configuration beside the least."""
+    notebook = {"lags": [1, 2], "slopes_by": {"upos": "outcome"}, **(regression or {})}
+    raw: dict[str, Any] = {
+        "models": {"gpt2": {"source": "path", "path": "gpt2"}},
+        "corpora": {"prompts": {"files": ["prompts.jsonl"], **(corpus or {})}},
+        "regressions": {"notebook": notebook},
+        "extraction": {"quantities": []},
+    }
+    for section, values in sections.items():
+        raw[section] = {**raw.get(section, {}), **values}
+    names = stages.Names("gpt2", "prompts", "attention", "notebook", "attention")
+    return stages.settings_of(stage, Config.model_validate(raw))(names)
 
 
 def job_of(

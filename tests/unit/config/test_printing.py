@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from projects import command_of, ran
-from stage_settings import settings_text
+from projects import command_of, ran, settings_text
 
 from attnlag.config.problems import check
 from attnlag.escaping import text_for

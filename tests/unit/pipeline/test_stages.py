@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
-from projects import ran
+from projects import ran, settings_text
 from pydantic import TypeAdapter
-from stage_settings import settings_text
 
 from attnlag.figures import catalogue
 from attnlag.pipeline import digests, stages
