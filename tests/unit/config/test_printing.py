@@ -1,12 +1,9 @@
 """The contents of users' files cannot send commands to a terminal or add lines to messages."""
 
 import json
-from pathlib import Path
 
-import pytest
 from projects import command_of, ran, settings_text
 
-from attnlag.config.problems import check
 from attnlag.escaping import text_for
 
 # Clears the screen, begins a line of its own and rings; turns the text around; half a character.
@@ -40,26 +37,3 @@ def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path):
         for number, line in enumerate(lines):
             assert line.startswith(rf"error: a\x1b[2J\n.jsonl:{min(number, 1) + 2}: ")
             assert text_for("line", line) == line
-
-
-NO_TEXT = b"\xff.txt".decode(errors="surrogateescape")
-NAMES = {
-    **dict.fromkeys(["a\x1b[2J.txt", "a\n.txt", NO_TEXT], "cannot be printed"),
-    **dict.fromkeys(["{corpus}.txt", "<results>.txt"], "brackets"),
-}
-
-
-@pytest.mark.parametrize(("name", "reason"), NAMES.items())
-def test_names_that_no_job_can_be_given_are_refused(tmp_path, monkeypatch, name, reason):
-    """The problem is found even if a glob matches the name."""
-    monkeypatch.chdir(tmp_path)
-    Path("texts", name).parent.mkdir()
-    Path("texts", name).write_text("words")
-    Path("models", name).mkdir(parents=True)
-    Path("models", name, "config.json").write_text("{}")
-    # YAML cannot hold what is no text, so that the path of the model is missing.
-    path = {} if name == NO_TEXT else {"path": f"models/{name}"}
-    raw = {"models": {"mine": {"source": "path", **path}}, "corpora": {"a": {"files": "texts/*"}}}
-    _, problems = check(raw)
-    assert len(problems) == 2
-    assert sum(reason in problem for problem in problems) == 2 - (name == NO_TEXT)

@@ -437,6 +437,28 @@ def test_a_path_that_is_not_a_file_is_refused():
     assert reading_problems("word.txt") == ["word.txt: no such file; did you mean 'words.txt'?"]
 
 
+NO_TEXT = b"\xff.txt".decode(errors="surrogateescape")
+NAMES = {
+    **dict.fromkeys(["a\x1b[2J.txt", "a\n.txt", NO_TEXT], "cannot be printed"),
+    **dict.fromkeys(["{corpus}.txt", "<results>.txt"], "brackets"),
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), NAMES.items())
+def test_names_that_no_job_can_be_given_are_refused(name, reason):
+    """The problem is found even if a glob matches the name."""
+    Path("odd").mkdir()
+    Path("odd", name).write_text("words")
+    Path("models", name).mkdir(parents=True)
+    Path("models", name, "config.json").write_text("{}")
+    # YAML cannot hold what is no text, so that the path of the model is missing.
+    path = {} if name == NO_TEXT else {"path": f"models/{name}"}
+    raw = {"models": {"mine": {"source": "path", **path}}, "corpora": {"a": {"files": "odd/*"}}}
+    _, problems = check(raw)
+    assert len(problems) == 2
+    assert sum(reason in problem for problem in problems) == 2 - (name == NO_TEXT)
+
+
 # --- the command line, several files ---------------------------------------------------------
 
 

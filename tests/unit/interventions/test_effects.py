@@ -90,11 +90,10 @@ def test_a_number_of_targets_have_a_layer_before_them_and_sources_one_after_them
 
 
 def test_parts_of_speech_are_those_of_the_first_tokens_of_each_window(tmp_path):
-    keys = {"document": list("aaabb"), "window": [0, 0, 1, 0, 0], "position": [0, 1, 0, 0, 1]}
+    keys = {"document": pa.array(list("aaabb")).dictionary_encode(), "window": [0, 0, 1, 0, 0]}
+    keys |= {"position": [0, 1, 0, 0, 1], "upos": ["NOUN", "VERB", "DET", "ADJ", "PUNCT"]}
     path = tmp_path / "token_properties.parquet"
-    table = pa.table(keys | {"upos": ["NOUN", "VERB", "DET", "ADJ", "PUNCT"]})
-    documents = table["document"].dictionary_encode()
-    pq.write_table(table.set_column(0, "document", documents), path)
+    pq.write_table(pa.table(keys), path)
     sequences = {("a", 1): np.array([5]), ("b", 0): np.array([7])}
     assert sampling.tags_of(path, sequences) == {("a", 1): ["DET"], ("b", 0): ["ADJ"]}
 
@@ -150,17 +149,14 @@ def forward_mode(gpt2_in_double, ids):
 def effects_of(model, ids, chosen):
     """Return the effects of one sequence, (source layers, lags + 1), and positions, by target."""
     decoder, batch = decoder_of(model), batch_of(*ids.numpy())
-    layers, keys = range(len(decoder.blocks)), [("doc", 0)]
-    by_target = {}
+    layers, keys, found = range(len(decoder.blocks)), [("doc", 0)], {}
     for _, each in derivative.effects_in_batch(decoder, batch, keys, chosen, layers):
         key = each.source_site, each.target_site, each.target_layer
-        by_target.setdefault(key, []).append(each)
-    return {
-        key: SimpleNamespace(
-            effects=np.stack([each.effects for each in sources]), positions=sources[0].positions
-        )
-        for key, sources in by_target.items()
-    }
+        sources = found.setdefault(key, SimpleNamespace(effects=[], positions=each.positions))
+        sources.effects.append(each.effects)
+    for sources in found.values():
+        sources.effects = np.stack(sources.effects)
+    return found
 
 
 @pytest.mark.parametrize("sign_draws", [1, 3, TOKENS])

@@ -19,10 +19,8 @@ from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE, SITES, STREAM_GROW
 from attnlag.quantities.means import RatioSums
 from attnlag.storage.sequences import TokenSequence
 
-
-def sequences():
-    """Return sequences of which the first two share a batch."""
-    return models.ragged((20, 19, 9, 1))
+# The first two share a batch.
+SEQUENCES = models.ragged((20, 19, 9, 1))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "granite"])
@@ -30,12 +28,12 @@ def sequences():
 def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
     _, path, scale = models.WRITTEN_BY[name]
     model = models.small_model(*models.MODELS[name])
-    measured = models.extractor(model, keep, "geometry", batch_tokens=512).measure(sequences())
-    ends = np.cumsum(list(map(len, sequences())))[:-1]
+    measured = models.extractor(model, keep, "geometry", batch_tokens=512).measure(SEQUENCES)
+    ends = np.cumsum(list(map(len, SEQUENCES)))[:-1]
     each = np.split(np.stack(measured["geometry", "attention"]), ends, axis=1)
     blocks = model.h if name == "gpt2" else model.layers
     outputs = [block.get_submodule(path) for block in blocks]
-    for sequence, mine in zip(sequences(), each, strict=True):
+    for sequence, mine in zip(SEQUENCES, each, strict=True):
         x = models.hidden_states(model, sequence).astype(float)
         a = scale * models.outputs_of(model, outputs, sequence).astype(float)
         size, of_x, of_y = (np.linalg.norm(each, axis=-1) for each in (a, x, x + a))
@@ -56,7 +54,7 @@ def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
 
 def test_what_a_model_adds_in_half_precision_is_added_and_multiplied_in_float32():
     model = models.small_model("llama", LLAMA).to(torch.bfloat16)
-    found = models.extractor(model, "vectors", "geometry", sites=[*SITES]).measure(sequences())
+    found = models.extractor(model, "vectors", "geometry", sites=[*SITES]).measure(SEQUENCES)
     vectors = {site: np.stack(found["vectors", site]) for site in SITES}
     np.testing.assert_array_equal(vectors["block"], vectors["attention"] + vectors["mlp"])
     parallel, orthogonal, *_ = np.moveaxis(found["geometry", "block"], -1, 0)
@@ -83,7 +81,7 @@ def test_random_pairs_come_from_two_documents():
     directions = adjustments.computations["geometry", "attention"]
     directions.expect(8)
     sample = directions.sample
-    runs = [sequences(), sequences()[::-1]]
+    runs = [SEQUENCES, SEQUENCES[::-1]]
     for documents, run in zip(("aabc", "deff"), runs, strict=True):
         sample.begin(list(map(TokenSequence, documents, [0, 1, 0, 0], run)))
         adjustments.measure(run)

@@ -47,10 +47,10 @@ def outright(name, model, sequence):
     return np.stack(norms)
 
 
-def measured(model, texts=None):
+def measured(model):
     """Return the remark on the heads of a model and their norms, (layers, tokens, heads)."""
     adjustments = models.extractor(model, "norms", "heads", batch_tokens=256)
-    layers = adjustments.measure(texts or sequences())
+    layers = adjustments.measure(sequences())
     remark = adjustments.computations["heads", "attention"].remark
     return remark, np.stack(layers["heads", "attention"] or [[]])
 

@@ -13,17 +13,14 @@ from attnlag.quantities.passes import batch_of
 from attnlag.storage.sequences import TokenSequence
 
 LENGTHS = (30, 1, 17, 29)
+ENDS = np.cumsum(LENGTHS)
+SEQUENCES = np.split(np.random.default_rng(0).integers(0, 20_011, ENDS[-1]), ENDS[:-1])
 
 
 def tiny(kind, **stated):
     """Return a model whose vocabulary is computed in several parts."""
     sizes = LLAMA | {"vocab_size": 20_011, "pad_token_id": 0}
     return small_model(kind, sizes | stated, AutoModelForCausalLM)
-
-
-def sequences():
-    generator = np.random.default_rng(0)
-    return [generator.integers(0, 20_011, n) for n in LENGTHS]
 
 
 BOTH = ["norms", "surprisal"]
@@ -53,10 +50,9 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_predictions_equal_those_of_the_models_own_logits(kind):
-    model, of = tiny(kind, **KINDS[kind]), sequences()
-    found = predicted(model, of)
-    ends = np.cumsum(LENGTHS)
-    for sequence, start, end in zip(of, ends - LENGTHS, ends, strict=True):
+    model = tiny(kind, **KINDS[kind])
+    found = predicted(model, SEQUENCES)
+    for sequence, start, end in zip(SEQUENCES, ENDS - LENGTHS, ENDS, strict=True):
         ids = torch.from_numpy(sequence)
         with torch.inference_mode():
             logits = model(ids[None]).logits[0].double()
@@ -127,8 +123,8 @@ def test_a_model_that_runs_its_head_twice_is_refused():
 
 def test_measuring_predictions_does_not_change_the_norms():
     model = tiny("llama")
-    alone = extractor(model.base_model).measure(sequences())
-    beside = extractor(model, *BOTH).measure(sequences())
+    alone = extractor(model.base_model).measure(SEQUENCES)
+    beside = extractor(model, *BOTH).measure(SEQUENCES)
     for site, layers in alone.items():
         np.testing.assert_array_equal(beside[site], layers)
 
