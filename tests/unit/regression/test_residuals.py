@@ -9,7 +9,15 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
-from designs import batches_of, changed, design_table, norms_table, pieces_of, sequences_of
+from designs import (
+    batches_of,
+    changed,
+    design_table,
+    norms_table,
+    one_alive,
+    pieces_of,
+    sequences_of,
+)
 from fits import assert_alike, columns_of, moments_of, regressed
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -261,6 +269,16 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
         )
     assert_alike([found], [whole], **close)
     assert_alike([again], [found])
+
+
+def test_a_batch_is_let_go_before_the_next_is_read(monkeypatch, tmp_path):
+    table, path = design(RAGGED), tmp_path / "design.parquet"
+    lines = lines_of(table)
+    pq.write_table(table, path)
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 40)
+    made = one_alive(monkeypatch, tables, "_as_one")
+    residuals.sums_of_shards([path], lines, 4, 1, ALONE)
+    assert len(made) > 3
 
 
 def test_an_error_in_one_shard_stops_the_reading_of_the_others(tmp_path):

@@ -143,13 +143,10 @@ def sum_residuals(
     reach, terms = max(AUTOCORRELATION_LAGS, hac_lags), ["y", *lines[0].terms]
     nothing = np.zeros((len(terms), 0)), np.zeros(0, np.intp), reach
     of_no_rows = [_of_layer(line, hac_lags, *nothing) for line in lines]
-    total = _of_layers(lines, hac_lags, of_no_rows)
-    begun = 0  # number of documents begun
-    for batch in filter(len, batches):
-        names, starts = tables.runs(batch)
-        sizes = np.diff(starts, append=len(batch))
-        document = begun + np.repeat(np.arange(len(names)), sizes)
-        begun += len(names)
+
+    def of_batch(batch: pa.RecordBatch) -> ResidualSums:
+        documents, first_rows = tables.runs(batch)
+        document = np.repeat(np.arange(len(documents)), np.diff(first_rows, append=len(batch)))
         slots = _slots(batch, reach)
         sums = [*of_no_rows]
         for place, line in enumerate(lines):
@@ -169,8 +166,11 @@ def sum_residuals(
                 x[1:] -= line.means[1:, None]
             own = _of_layer(line, hac_lags, x, slots[usable], 1 + slots[-1])
             sums[place] = own | {"effects": effects}
-        total += _of_layers(lines, hac_lags, sums)
-    return total
+        return _of_layers(lines, hac_lags, sums)
+
+    # A loop would hold a batch while the next is read.
+    of_batches = map(of_batch, filter(len, batches))
+    return reduce(add, of_batches, _of_layers(lines, hac_lags, of_no_rows))
 
 
 def _of_layers(
