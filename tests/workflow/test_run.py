@@ -234,9 +234,8 @@ def test_a_run_leaves_a_record_of_every_file_and_the_check_names_those_that_diff
 
 def test_several_sites_come_from_one_extraction(finished_once, fresh):
     """Each site has its own tables and figures. Those of attention equal those of a run alone."""
-    fresh.write_config(
-        extraction={"sites": ["block", "attention", "mlp"], "keep": "vectors"},
-    )
+    sites = ["block", "attention", "mlp"]
+    fresh.write_config(extraction={"sites": sites, "keep": "vectors", "quantities": ["surprisal"]})
     printed = fresh.run(*without_figures("plot_adjustments", "plot_sites"))
     assert len(list(fresh.folder.glob("logs/tiny/small/activations/*.log"))) == 1
     assert "2 layers (attention, mlp, block)" in printed
@@ -253,6 +252,7 @@ def test_several_sites_come_from_one_extraction(finished_once, fresh):
         assert set(table["site"]) == {site}
         assert f"tiny, small, {site}, notebook: fitted 2 layers" in printed
         assert f"tiny, small, {site}: drew norms_by_" in printed
-    assert "tiny/small/figures/notebook/sites_by_layer.png" in several
+    drawn = {f"tiny/small/{site}/figures/norms_by_surprisal.png" for site in sites}
+    assert drawn | {"tiny/small/figures/notebook/sites_by_layer.png"} <= several.keys()
     record = read_provenance(fresh.folder / "results/tiny/small/mlp/norms/0000.parquet")
     assert record["stages"]["activations"]["site"] == "mlp"
