@@ -1,6 +1,6 @@
 # The contents of the report, and the folders of figures.
 
-from attnlag.figures.sizes import SIZES, suffix_of
+from attnlag.figures.sizes import best_of, suffix_of
 
 # Categories of the report in the order of the flow; the report sorts them by name.
 CATEGORIES = "explorer norms coefficients diagnostics interventions comparison directions".split()
@@ -17,17 +17,19 @@ def figures_of(stage, folder, condition=True, **labels):
     best size and format.
     """
     figures = {figure.name: figure for figure in CONFIG.figures_drawn(stage)}
+    # All of them may be on request.
+    condition = figures and condition
     of_run, of_paper = partly(folder, paper=["", "paper/"])
     OF_PAPER.update(dict.fromkeys(of_study(of_paper, condition), list(figures)))
     # In the explorer, other regressions have the same.
-    if all(figure.first_regression for figure in figures.values()):
+    if condition and all(figure.first_regression for figure in figures.values()):
         condition = lambda regression: regression == next(iter(CONFIG.regressions))
     wanted(of_run, condition)
-    size = next(size for size in SIZES if size in CONFIG.figures.sizes)
+    ending = f"{suffix_of(best_of(CONFIG.figures.sizes))}.{max(CONFIG.figures.formats)}"
     named = {name: f"{{{name}}}" for name in LABELS if f"{{{name}}}" in folder}
     return report(
         directory(folder),
-        patterns=[f"{{figure,{any_of(figures)}}}{suffix_of(size)}.{max(CONFIG.figures.formats)}"],
+        patterns=[f"{{figure,{any_of(figures)}}}{ending}"],
         caption="../report/figure.rst",
         category=lambda wildcards: IN_ORDER[figures[wildcards.figure].category],
         subcategory=lambda wildcards: figures[wildcards.figure].subcategory,

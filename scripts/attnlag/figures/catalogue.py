@@ -29,7 +29,8 @@ class Figure:
     subcategory: str
     method: str = ""  # a sentence for the methods of a paper
     on_request: bool = False  # whether only runs draw it that name it in ``figures.also``
-    first_regression: bool = False  # whether it is drawn for the first regression alone
+    # Whether runs draw a folder of such figures alone for the first regression only.
+    first_regression: bool = False
     # What a run must have: "groups" or "tags" of documents, several "regressions", "sources" of
     # attention, or a quantity.
     needs: str = ""

@@ -4,6 +4,7 @@ Both are drawn with text of 9 points on canvases of different widths, and are th
 whole. They differ in the layout and the number of panels.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -34,6 +35,11 @@ PAGE = Size("page", 10.0, 1.0, 150)
 COLUMN = Size("column", 3.5, 7 / 9, 300)
 
 SIZES = {size.name: size for size in (PAGE, COLUMN)}
+
+
+def best_of(names: Collection[str]) -> str:
+    """Return the size that is shown where one is enough."""
+    return next(name for name in SIZES if name in names)
 
 
 def suffix_of(name: str) -> str:

@@ -46,7 +46,8 @@ def verify_folder(folder: str | Path, *needed: str) -> dict[str, Any]:
     path = folder / SOURCE_RECORD
     if not path.exists():
         raise UserError(f"{path}: no such file; {advice}")
-    record = json.loads(path.read_text(encoding="utf-8"))
+    with as_user_error(f"{path}: found a damaged file; {advice}", (ValueError,)):
+        record = json.loads(path.read_text(encoding="utf-8"))
     digests = remembered(folder / file for file in record["files"])
     problems = [
         f"{path}: found no '{key}', expected a record of this version; {advice}"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnlag.config.schema import Config
+from attnlag.figures.sizes import best_of, suffix_of
 from attnlag.pipeline import records
 
 
@@ -25,10 +26,11 @@ def words(config: Config, targets: Sequence[str], storage: str | None = None) ->
         return "\n".join([*(f"findings: {path}" for path in findings), *left])
     of_comparison = [path for path in findings if path.parts[1] == "comparison"]
     advice = f"Open {explorer} · everything else: findings.txt and figures/ in each folder"
+    ending = suffix_of(best_of(config.figures.sizes))
     asked = [
         str(path)
         for folder, name in itertools.product(targets, config.figures.also)
-        for path in sorted(Path(folder).glob(f"{name}.*"))
+        for path in sorted(Path(folder).glob(f"{name}{ending}.*"))
     ]
     texts = [path.read_text("utf-8") for path in (Path(answers), *of_comparison)]
     return "\n".join([*texts, *asked, *left, advice])

@@ -17,6 +17,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def changed_models(config: Config) -> list[str]:
     lines: list[str] = []
     for name, source in config.models.items():
         path = Path("data/models", name, SOURCE_RECORD)
-        if path.exists():
+        # Jobs refuse what is no record.
+        with suppress(FileNotFoundError, ValueError):
             made, stated = json.loads(path.read_text(encoding="utf-8")), source.origin()
             weights, key = made.get("initial_weights", {}), "initializer_range"
             if weights.get("from") == "stated" or stated[key] is not None:

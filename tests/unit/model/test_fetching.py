@@ -381,6 +381,9 @@ def test_files_changed_after_they_were_fetched_are_found(mine, target):
     said = "\n".join(refused(verify_folder, target))
     assert "tokenizer.json: no such file" in said
     assert "config.json: was changed after it was fetched" in said
+    (target / "source.json").write_text('{"source": ')
+    (said,) = refused(verify_folder, target)
+    assert f"source.json: found a damaged file; {advice}" in said
 
 
 def test_each_problem_of_a_package_has_its_message(index, target):

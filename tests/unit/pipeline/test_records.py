@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: the record of every result, and locks."""
+"""What a run leaves: the record of every result, its last words, and locks."""
 
 import fcntl
 import hashlib
@@ -13,7 +13,7 @@ from gguf_files import as_gguf
 from local_models import from_path
 
 from attnlag.config.schema import Config
-from attnlag.pipeline import records, run_lock
+from attnlag.pipeline import closing, records, run_lock
 from attnlag.storage import tables
 
 MODELS = {"m": {"source": "path", "path": "m"}}
@@ -121,6 +121,23 @@ def test_a_folder_of_a_model_that_was_made_from_another_entry_is_named(folder):
     # What is assumed where an entry states nothing is none of it.
     from_path(file, folder / record.rpartition("/")[0])
     assert named() == []
+    # A copy may have been interrupted. Making it anew must stay possible.
+    (folder / record).write_text('{"source": ')
+    assert named() == []
+
+
+def test_a_run_ends_with_the_figures_besides_those_of_every_run_in_their_first_size(folder):
+    (folder / "results/answers.txt").write_text("answers")
+    drawn = folder / "results/figures"
+    drawn.mkdir()
+    for name in ("diagnostics", "diagnostics_column", "norms_by_layer", "norms_by_layer_column"):
+        (drawn / f"{name}.png").touch()
+    for sizes, named in (["page", "column"], ""), (["column"], "_column"):
+        figures = {"also": ["diagnostics"], "sizes": sizes}
+        config = Config.model_validate({"corpora": {"c": {"files": "x"}}, "figures": figures})
+        said = closing.words(config, ["results/figures", "results/a.txt"]).splitlines()
+        asked = f"results/figures/diagnostics{named}.png"
+        assert [line for line in said if ".png" in line] == [asked]
 
 
 @pytest.fixture

@@ -44,7 +44,10 @@ ROWS = 4096
 
 @dataclass
 class PermutedMoments(Sums):
-    """Moments of a shard in the observed order and in each draw."""
+    """Moments of a shard in the observed order and in each draw.
+
+    Shards have centres of their own: add up the `Moments` of their layers, not these.
+    """
 
     terms: list[str]  # ``y``, then the regressors
     centre: np.ndarray  # (layers, p) array
