@@ -407,14 +407,20 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
 
 
 HEADS = ("heads", "head_norms", "head_coefficients")
+PROPERTIES, SOURCES = ("token_properties", "surprisal"), ("shares", "sources")
 
 
 @pytest.mark.parametrize(
     ("lacking", "tabs"),
     [
         (HEADS, ["Coefficients", "Text", "Kinds of token", "Causes", "Sources and readout"]),
+        # Of other sites than attention, there are no sources.
         (
-            (*HEADS, "token_properties", "surprisal", "total_effects", "shares", "sources"),
+            (*HEADS, *PROPERTIES, *SOURCES),
+            ["Coefficients", "Text", "Causes", "Sources and readout"],
+        ),
+        (
+            (*HEADS, *PROPERTIES, *SOURCES, "total_effects", "readout"),
             ["Coefficients", "Text"],
         ),
     ],
@@ -433,6 +439,12 @@ def test_a_study_without_what_a_tab_shows_has_no_such_tab(
     tab(page, "text")
     assert page.locator("#shade option[value^=head]").count() == 0
     assert page.locator("#text .end").count() == ("sources" not in lacking)
+    if "readout" not in lacking:
+        tab(page, "sources")
+        start = "The token before" if "shares" not in lacking else "The attention adjustment raises"
+        expect(page.locator("#sources-claim")).to_have_text(re.compile(f"^({start}|Too few)"))
+        expect(page.locator("#readout [role=slider]")).to_be_visible()
+        expect(page.locator("#shares")).to_be_visible(visible="shares" not in lacking)
     page.close()
 
 

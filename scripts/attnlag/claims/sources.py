@@ -31,7 +31,7 @@ def shares(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     by_writer = {}
     for sources, label in WRITERS.items():
         rows = table[table["source"].isin(sources)].groupby("layer")
-        by_writer[label] = rows[["mean", "conf_low", "conf_high"]].sum()
+        by_writer[label] = rows[["mean", "conf_low", "conf_high"]].sum(min_count=1)
         if len(sources) > 1:
             by_writer[label][["conf_low", "conf_high"]] = np.nan
     return by_writer

@@ -104,12 +104,12 @@ def tap(
 
         return hook
 
-    def after(layer: int, point: str, modules: int) -> Callable[..., Any]:
+    def after(layer: int, point: str, parts: int) -> Callable[..., Any]:
         earlier: list[torch.Tensor] = []
 
         def hook(_: object, __: object, output: Any) -> Any:
             last = vectors_in(first_tensor(output))
-            if len(earlier) + 1 < modules:
+            if len(earlier) + 1 < parts:
                 earlier.append(last.clone())
                 return None
             total = reduce(operator.add, [*earlier, last])

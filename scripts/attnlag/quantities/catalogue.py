@@ -100,7 +100,7 @@ class Quantity:
     columns: Mapping[str, str] = field(default_factory=dict)
     outcomes: tuple[Outcome, ...] = ()
     # "forward": the pass over all tokens; "single": passes over single sequences of some documents;
-    # or another quantity, from which it is computed.
+    # or another quantity, from which it is computed. Norms are too where vectors are stored.
     measured_in: str = "forward"
     optional: bool = False  # whether `extraction.quantities` asks for it
     folder: str = ""  # of its files; empty: its name

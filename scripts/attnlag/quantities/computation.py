@@ -140,7 +140,7 @@ class Computation:
 def norms_of(vectors: Any) -> Any:
     """Return the L2 norms of the rows of a tensor, accumulated in float64, as float32."""
     if vectors.device.type == "cpu":
-        # Computed like the norms of stored vectors, with equal bits.
+        # Computed like the norms of stored vectors; the bits are equal if float32 is stored.
         return torch.from_numpy(l2_norms(vectors.float().numpy()))
     return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64).float()
 

@@ -28,8 +28,8 @@ from attnlag.storage.sequences import TokenSequence
 BUFFER_BYTES = 512 * 2**20
 BUFFER_BATCHES = 32
 
-# Rows per row group. Larger groups of vectors are not read faster; more groups take more memory.
-ROWS_OF_VECTORS, ROWS_OF_NUMBERS = 4096, 16_384
+# Rows per row group of vectors. Larger groups are not read faster; more groups take more memory.
+ROWS_OF_VECTORS = 4096
 
 # Bound on the bytes of vectors in transfer from a GPU.
 TRANSFER_BYTES = 256 * 2**20
@@ -324,7 +324,7 @@ def record(
         def write(run: list[TokenSequence], values: Values) -> None:
             for key, each in computed.items():
                 if len(each.layers):
-                    rows = ROWS_OF_VECTORS if each.of_width else ROWS_OF_NUMBERS
+                    rows = ROWS_OF_VECTORS if each.of_width else tables.ROWS_AT_ONCE
                     writer_of(key).write_table(each.rows(run, values[key]), row_group_size=rows)
 
         measure_runs(sequences, extractor, write)

@@ -55,7 +55,8 @@ def norms_in(
 ) -> Iterator[pa.Table]:
     """Yield the norms of an activations file, as `norms_of_row_group` returns them.
 
-    Row groups of vectors are smaller than those of norms, of which as many take memory to open.
+    The tables have the rows of several row groups of vectors, which are small: to open a file of as
+    many small row groups of norms would take memory.
     """
     held: list[pa.Table] = []
     for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):

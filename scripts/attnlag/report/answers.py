@@ -59,7 +59,7 @@ def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
     weights = f" ({model['bits']}-bit)" if "bits" in model else ""
     tokens = tables.row_count(main.files.all_of("norms", main.of_site))
     copies = corpus["documents"] - corpus["texts"]
-    of_copies = f", {copies} with the text of an earlier one" * bool(copies)
+    of_copies = f", {copies:,} with the text of an earlier one" * bool(copies)
     title = (
         f"{model['name']}{weights} · {corpus['name']}: "
         f"{counted(corpus['documents'], 'document')}{of_copies}, {counted(tokens, 'token')} · "

@@ -568,6 +568,10 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
     )
     # A mark is a test, of which a share has none.
     assert all(line.weak is None for line in panel.lines)
+    # One document gives no intervals.
+    inputs.shares[["conf_low", "conf_high"]] = np.nan
+    (panel,) = sources_by_layer.figure(inputs).panels
+    assert not any(line.has_interval for line in panel.lines)
 
 
 def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():

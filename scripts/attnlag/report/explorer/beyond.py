@@ -118,35 +118,34 @@ def traced_documents(regressions: Sequence[RegressionTables]) -> list[str]:
 
 
 def traced(regression: RegressionTables) -> dict[str, Any] | None:
-    """Return who writes adjustments and what they say, by layer, of a site."""
+    """Return who writes adjustments and what they say, by layer, of a site; either may be unknown.
+
+    Only of attention is it known who writes, and a model may have no readout, or that alone.
+    """
     files, site = regression.files, regression.of_site
-    path, means = files.one_of("shares", site), files.one_of("readout", site)
-    if path is None:
-        return None
-    table = pd.read_parquet(path)
-    if table.empty:
-        return None
-    shares = [
-        {"name": label, **columns_of(rows.reset_index(), "layer", "mean", *INTERVAL[1:])}
-        for label, rows in claims.shares(table).items()
-    ]
-    entry: dict[str, Any] = {
-        "tables": tables_beside(path, "shares"),
-        "claim": claims.previous_token(table).sentence,
-        "tokens": int(table["tokens"].max()),
-        "documents": int(table["documents"].max()),
-        "shares": shares,
-    }
-    if means is not None:
-        logits = pd.read_parquet(means)
+    of_sources, logits = (files.table(name, site) for name in ("shares", "readout"))
+    entry: dict[str, Any] = {"tables": [], "claims": []}
+    if len(of_sources):
+        path = files.all_of("shares", site)[0]
+        entry["tables"] += tables_beside(path, "shares")
+        entry["claims"].append(claims.previous_token(of_sources).sentence)
+        entry["shares"] = [
+            {"name": label, **columns_of(rows.reset_index(), "layer", "mean", *INTERVAL[1:])}
+            for label, rows in claims.shares(of_sources).items()
+        ]
+    if len(logits) and logits["difference"].notna().any():
+        path = files.all_of("readout", site)[0]
         names = ("layer", "difference", *INTERVAL[1:], "random_weights")
-        entry["tables"] += tables_beside(means, "means")
-        entry["claim"] += f". {claims.next_token(logits).sentence}"
+        entry["tables"] += tables_beside(path, "means")
+        entry["claims"].append(claims.next_token(logits).sentence)
         entry["readout"] = [
             {"name": label, **columns_of(logits[logits["target"] == target], *names)}
             for target, label in claims.TARGETS.items()
         ]
-    return entry
+    if not entry["claims"]:
+        return None
+    known = of_sources if len(of_sources) else logits
+    return entry | {name: int(known[name].max()) for name in ("tokens", "documents")}
 
 
 def sources(

@@ -152,22 +152,22 @@ function showCauses() {
 const KINDS = [["dot", "--orange"], ["dot", "--blue"], ["diamond", "--green"], ["ring", "--blue"], ["square", "--soft"]];
 
 function showTraced() {
-  const {claim, tokens: count, documents, shares: written, readout: effects, tables} = beyond().traced, {layers} = study;
+  const {claims, tokens: count, documents, shares: written, readout: effects, tables} = beyond().traced, {layers} = study;
   const series = (list, value, scale = 1) => list.map(({name, ...columns}, at) => {
     const by = column => over(layers, rowsOf(columns), "layer", column).map(y => Number.isFinite(y) ? scale * y : null);
     const [kind, colour] = KINDS[at];
     return {name, kind, colour, line: true, y: by(value), low: by("conf_low"), high: by("conf_high")};
   });
-  say("sources-claim", `${claim}.`);
-  const panel = {label: "% of the adjustment, mean over tokens", height: 260, series: series(written, "mean", 100)};
-  shares.draw({label: "who writes adjustments, by layer", x: layers, xLabel: "layer", panels: [panel], onPick: at => setLayer(layers[at])});
-  find("readout").hidden = !effects;
-  if (effects) {
-    readout.draw({label: "effects on logits by layer", x: layers, xLabel: "layer", onPick: at => setLayer(layers[at]), panels: [
-      {label: "effect on the logit, SD over the vocabulary", height: 260, series: series(effects, "difference")}]});
-  }
-  say("sources-note", `${counted(count, "token")} of ${counted(documents, "document")} were traced; they come first in the list of ` +
-    "documents, and the card of a token there names its writers." +
+  const show = (chart, name, aria, label, list, ...of) => {
+    find(name).hidden = !list;
+    if (!list) return;
+    chart.draw({label: aria, x: layers, xLabel: "layer", panels: [{label, height: 260, series: series(list, ...of)}], onPick: at => setLayer(layers[at])});
+  };
+  say("sources-claim", `${claims.join(". ")}.`);
+  show(shares, "shares", "who writes adjustments, by layer", "% of the adjustment, mean over tokens", written, "mean", 100);
+  show(readout, "readout", "effects on logits by layer", "effect on the logit, SD over the vocabulary", effects, "difference");
+  say("sources-note", `${counted(count, "token")} of ${counted(documents, "document")} were traced` +
+    (written ? "; they come first in the list of documents, and the card of a token there names its writers." : ".") +
     (effects ? " Effects on logits are those beyond the effect on the same token of another place." : ""));
   showTables("sources-tables", tables);
 }
