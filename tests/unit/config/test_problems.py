@@ -325,13 +325,10 @@ figures:
   - 1
   - 2  #> figures.layers[1]: found layer 2, but model tiny has layers 0 to 1
 
-models: {mine: {source: path, path: older}}
+models: {older: {source: path, path: older}, images: {source: path, path: images}}
 figures: {layers: [3, 4]}
-#> figures.layers[1]: found layer 4, but model mine has layers 0 to 3
-
-models: {mine: {source: path, path: images}}
-figures: {layers: [3, 4]}
-#> figures.layers[1]: found layer 4, but model mine has layers 0 to 3
+#> figures.layers[1]: found layer 4, but model older has layers 0 to 3
+#> figures.layers[1]: found layer 4, but model images has layers 0 to 3
 
 # A stated size must be that of the model that was fetched, whose commit a branch does not tell.
 models: {fetched: {source: hub, repository: a/b, revision: $COMMIT, layers: 8, width: 9}}
