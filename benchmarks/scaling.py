@@ -162,7 +162,7 @@ def jobs_of(project: Project) -> pd.DataFrame:
             {
                 "rule": json.loads(text)["stage"],
                 "seconds": float(seconds),
-                "start": seconds_to_start(Path(given["python"]).name),
+                "start": seconds_to_start(words[words.index("--job") - 1]),
                 "peak": float(amount.replace(",", "")) * {"MB": 1, "GB": 1000}[unit],
                 "asked": int(given["--memory"]),
             }
@@ -173,7 +173,7 @@ def jobs_of(project: Project) -> pd.DataFrame:
 @functools.cache
 def seconds_to_start(program: str) -> float:
     """Return the seconds that a program takes to say what it needs, after all its imports."""
-    command, taken = [sys.executable, ROOT / "scripts" / program], []
+    command, taken = [sys.executable, ROOT / "scripts/run.py", program], []
     for _ in range(3):
         begun = time.monotonic()
         subprocess.run(command, capture_output=True, check=False)

@@ -5,23 +5,18 @@ For a number, such as surprisal, the classes are thirds of all tokens of the cor
 
 import json
 
-import attnlag.pipeline.program as program
-
 from attnlag.errors import counted
+from attnlag.pipeline.program import log
 from attnlag.regression.beyond import classes
 from attnlag.regression.settings import ClassProductsSettings
 from attnlag.storage import tables
 
 
-def main(job):
+def main(job, settings: ClassProductsSettings):
     cuts = None
     if job.input.thirds:
         cuts = json.loads(job.input.thirds.read_text(encoding="utf-8"))["cuts"]
     design, tokens, path = job.input.design, job.input.token_properties, job.output.crossproducts
-    documents = counted(classes.sum_design(design, tokens, cuts, path, job.settings), "document")
+    documents = counted(classes.sum_design(design, tokens, cuts, path, settings), "document")
     names = tables.read_provenance(design).names
-    program.log.info(f"{names}: cross-products of {documents} by {job.settings.property}")
-
-
-if __name__ == "__main__":
-    program.run(main, ClassProductsSettings)
+    log.info(f"{names}: cross-products of {documents} by {settings.property}")

@@ -1,7 +1,6 @@
 """Build the explorer, a page that shows all studies of a run, and its answers as text."""
 
-import attnlag.pipeline.program as program
-
+from attnlag.pipeline.program import log
 from attnlag.report import answers
 from attnlag.report.explorer import page
 from attnlag.report.regression_tables import declared
@@ -14,8 +13,4 @@ def main(job):
     writing.write_text(answers.of_run(regressions), job.output.answers)
     writing.write_text(text, job.output.page)
     size = len(text.encode()) / 1e6
-    program.log.info(f"{job.output.page}: open it in a browser; {size:.1f} MB")
-
-
-if __name__ == "__main__":
-    program.run(main)
+    log.info(f"{job.output.page}: open it in a browser; {size:.1f} MB")

@@ -3,11 +3,10 @@
 This is the last program of a run: its exit status is that of the run.
 """
 
-import attnlag.pipeline.program as program
-
 import pandas as pd
 
 from attnlag.errors import UserError, counted
+from attnlag.pipeline.program import log
 from attnlag.report.findings import fitted_layers, unfitted_layers
 from attnlag.storage import writing
 
@@ -21,8 +20,4 @@ def main(job):
     if problems:
         raise UserError(problems)
     writing.write_text("\n".join(lines) + "\n", job.output.text)
-    program.log.info(f"all layers are fitted in {counted(len(lines), 'regression')}")
-
-
-if __name__ == "__main__":
-    program.run(main)
+    log.info(f"all layers are fitted in {counted(len(lines), 'regression')}")

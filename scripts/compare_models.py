@@ -1,9 +1,8 @@
 """Compare models over relative depth: one table of all coefficients, and one row per pair."""
 
-import attnlag.pipeline.program as program
-
 import pandas as pd
 
+from attnlag.pipeline.program import log
 from attnlag.regression.beyond import comparison, replication
 from attnlag.regression.settings import Errors
 from attnlag.storage import tables
@@ -44,8 +43,4 @@ def main(job):
     tables.write_frame(coefficients, job.output.coefficients, record)
     tables.write_frame(pairs, job.output.pairs, record)
     tables.write_frame(held, job.output.claims, record)
-    program.log.info(f"compared {len(studies)} studies in {len(pairs)} pairs and lags")
-
-
-if __name__ == "__main__":
-    program.run(main)
+    log.info(f"compared {len(studies)} studies in {len(pairs)} pairs and lags")

@@ -4,24 +4,23 @@ The mean vector is that of all shards. The output has the cosine of each token w
 token and, for each layer, the mean cosine at distances up to 16 tokens and of random pairs.
 """
 
-import attnlag.pipeline.program as program
-
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag.errors import counted
+from attnlag.pipeline.program import log
 from attnlag.quantities import centred
 from attnlag.quantities.settings import Norms
 from attnlag.storage import tables
 
 
-def main(job):
+def main(job, settings: Norms):
     record = tables.provenance(
-        tables.read_provenance(job.input.activations), "directions", job.settings, "numpy"
+        tables.read_provenance(job.input.activations), "directions", settings, "numpy"
     )
     file = pq.ParquetFile(job.input.activations, pre_buffer=False)
     means = centred.VectorSums.read(job.input.sums).means()
-    comparison = centred.CentredCosines(file, means, job.settings.drop_first)
+    comparison = centred.CentredCosines(file, means, settings.drop_first)
     schema = centred.schema(len(means))
     with tables.parquet_writer(job.output.cosines, schema, record) as writer:
         groups = comparison.previous()
@@ -29,8 +28,4 @@ def main(job):
             writer.write_table(table)
     tables.write_table(comparison.by_distance(), job.output.distances, record)
     tokens = counted(file.metadata.num_rows, "token")
-    program.log.info(f"{record.names}: directions of {tokens}")
-
-
-if __name__ == "__main__":
-    program.run(main, Norms)
+    log.info(f"{record.names}: directions of {tokens}")

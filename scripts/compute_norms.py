@@ -3,11 +3,10 @@
 The norm itself is stored, not its logarithm. The design counts norms of zero and leaves them out.
 """
 
-import attnlag.pipeline.program as program
-
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
+from attnlag.pipeline.program import log
 from attnlag.quantities import centred, columns, norms
 from attnlag.storage import tables
 
@@ -25,8 +24,4 @@ def main(job):
             writer.write_table(rows)
     sums.write(job.output.sums, record)
     tokens = counted(file.metadata.num_rows, "token")
-    program.log.info(f"{record.names}: norms of {tokens}")
-
-
-if __name__ == "__main__":
-    program.run(main)
+    log.info(f"{record.names}: norms of {tokens}")

@@ -2,18 +2,13 @@
 
 import json
 
-import attnlag.pipeline.program as program
-
+from attnlag.pipeline.program import log
 from attnlag.regression.design.properties import read_property
 from attnlag.storage import writing
 
 
-def main(job):
-    name = job.settings["number"]
+def main(job, settings: dict):
+    name = settings["number"]
     cuts = read_property(name, job.input.tokens).cuts()
     writing.write_text(json.dumps({"cuts": cuts}) + "\n", job.output.thirds)
-    program.log.info(f"{name}: thirds end at {cuts[0]:.3g} and {cuts[1]:.3g}")
-
-
-if __name__ == "__main__":
-    program.run(main, dict)
+    log.info(f"{name}: thirds end at {cuts[0]:.3g} and {cuts[1]:.3g}")

@@ -6,8 +6,6 @@ Tokens of a document in a language without a tagger have no part of speech.
 from collections import Counter
 from pathlib import Path
 
-import attnlag.pipeline.program as program
-
 import pyarrow.parquet as pq
 
 from attnlag.corpus import catalogue, properties, sequences, tokens
@@ -15,11 +13,12 @@ from attnlag.corpus.alignment import Speller
 from attnlag.corpus.settings import Tagger
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
+from attnlag.pipeline.program import log
 from attnlag.storage import tables
 
 
-def main(job):
-    settings, folder = job.settings, Path(job.options.folder)
+def main(job, settings: Tagger):
+    folder = Path(job.options.folder)
     record = tables.read_provenance(job.input.tokens)
     counts: Counter[str] = Counter()
     verify_folder(folder)
@@ -39,11 +38,7 @@ def main(job):
             log_frequencies=catalogue.log_frequencies(job.input.counts),
         ):
             writer.write_table(rows)
-    program.log.info(
+    log.info(
         f"{record.names}: {counted(counts['tokens'], 'token')} described, "
         f"{counts['tagged']:,} of {counted(counts['documents'], 'document')} with parts of speech"
     )
-
-
-if __name__ == "__main__":
-    program.run(main, Tagger)

@@ -1,8 +1,7 @@
 """Draw all figures of one stage, such as plot_adjustments."""
 
-import attnlag.pipeline.program as program
-
 from attnlag.figures import files, inputs, sampling
+from attnlag.pipeline.program import log
 
 # What reads the inputs of the figures of each stage, or of those that need more than its others.
 INPUTS = {
@@ -20,18 +19,14 @@ INPUTS = {
 }
 
 
-def main(job):
+def main(job, settings: dict):
     del job.names.paper  # Titles state the other names.
-    drawing = job.settings.pop("drawing")
+    drawing = settings.pop("drawing")
     read_by: dict = {}
     for name, needs in drawing.pop("figures").items():
         read_by.setdefault(INPUTS.get(needs) or INPUTS[job.stage], []).append(name)
     for read, figures in read_by.items():
-        tables = read(job.input, job.names, job.settings)
+        tables = read(job.input, job.names, settings)
         for name in figures:
             files.draw_figure(name, tables, job.output.figures, **drawing)
-        program.log.info(f"{tables.name}: drew {', '.join(figures)}")
-
-
-if __name__ == "__main__":
-    program.run(main, dict)
+        log.info(f"{tables.name}: drew {', '.join(figures)}")

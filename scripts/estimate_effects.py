@@ -8,24 +8,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attnlag.pipeline.program as program
+import torch
 
 from attnlag.errors import UserError, counted
-from attnlag.interventions import sampling
+from attnlag.interventions import effects, sampling
 from attnlag.interventions.settings import EffectsSettings
+from attnlag.model import detect_modules, loading, onednn
 from attnlag.model.folder import verify_folder
+from attnlag.pipeline.program import log
+from attnlag.quantities import passes
 from attnlag.storage import tables
 
 
-def main(job):
-    # These import transformers, which reads the settings of the network on import.
-    import torch
-
-    from attnlag.interventions import effects
-    from attnlag.model import detect_modules, loading, onednn
-    from attnlag.quantities import passes
-
-    settings, folder = job.settings, Path(job.options.folder)
+def main(job, settings: EffectsSettings):
+    folder = Path(job.options.folder)
     source = verify_folder(folder)
     record = tables.read_provenance(job.input.tokens)
     sequences = sampling.beginnings(
@@ -47,7 +43,7 @@ def main(job):
         except UserError as error:
             if not settings.interventions:
                 raise
-            program.log.info(f"{error}; going on without the prediction of the next token")
+            log.info(f"{error}; going on without the prediction of the next token")
             model = load()
         decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
         ids = torch.from_numpy(next(iter(sequences.values())))
@@ -68,8 +64,4 @@ def main(job):
     tables.write_table(table, job.output.effects, made)
     documents = counted(len({document for document, _ in sequences}), "document")
     by = f", by {way}" if sequences else ""
-    program.log.info(f"{record.names}: effects in {documents} of {counted(tokens, 'token')}{by}")
-
-
-if __name__ == "__main__":
-    program.run(main, EffectsSettings)
+    log.info(f"{record.names}: effects in {documents} of {counted(tokens, 'token')}{by}")

@@ -9,26 +9,22 @@ Memory does not grow with the shard.
 from pathlib import Path
 from typing import Any
 
-import attnlag.pipeline.program as program
-
 import torch
 from tqdm import tqdm
 
 from attnlag.errors import counted
+from attnlag.model import detect_modules, loading
 from attnlag.model.folder import verify_folder
-from attnlag.quantities import catalogue
+from attnlag.pipeline.program import log
+from attnlag.quantities import catalogue, extraction, passes
 from attnlag.quantities.settings import ExtractionSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import stored_sequences
 from attnlag.storage.writing import room_for_shards
 
 
-def main(job):
-    # These import transformers, which reads the settings of the network on import.
-    from attnlag.model import detect_modules, loading
-    from attnlag.quantities import extraction, passes
-
-    settings, sites, folder = job.settings, job.settings.sites, Path(job.options.folder)
+def main(job, settings: ExtractionSettings):
+    sites, folder = settings.sites, Path(job.options.folder)
     torch.set_num_threads(job.threads)
     source = verify_folder(folder)
     record = tables.read_provenance(job.input.tokens)
@@ -56,7 +52,7 @@ def main(job):
             progress=bar.update,
         )
         if decoder.remark:
-            program.log.info(f"{source['name']}: {decoder.remark}")
+            log.info(f"{source['name']}: {decoder.remark}")
         layers = len(decoder.blocks)
         files = catalogue.paths_of(quantities, sites, job.output)
         sizes = {}
@@ -65,7 +61,7 @@ def main(job):
             computed.expect(tables.row_count([job.input.tokens]))
             sizes[path] = total * computed.bytes_per_token(settings.storage_dtype)
         room = room_for_shards(sizes, record.settings("tokens")["shards"])
-        program.log.info(f"{next(iter(files.values())).parent}: {room}")
+        log.info(f"{next(iter(files.values())).parent}: {room}")
         # A file's bytes do not depend on the quantities and sites beside it.
         recorded = settings.model_dump(exclude={"sites", "quantities"})
 
@@ -83,12 +79,8 @@ def main(job):
     padding = 100 * (1 - extractor.tokens / extractor.cells)
     findings = [f"block input + adjustments = block output within {extractor.identity_error:.1e}"]
     findings += [each.remark for each in extractor.computations.values() if each.remark]
-    program.log.info(
+    log.info(
         f"{record.names}: {counted(total, 'token')} x {layers} layers ({', '.join(sites)}) on "
         f"{model.device} (fast: {extractor.fast}, {extractor.computed_by}), {padding:.1f}% "
         f"padding; {'; '.join(findings)}"
     )
-
-
-if __name__ == "__main__":
-    program.run(main, ExtractionSettings)

@@ -9,27 +9,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import attnlag.pipeline.program as program
-
 import torch
 from tqdm import tqdm
 
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
+from attnlag.model import detect_modules, loading, random_weights
 from attnlag.model.folder import verify_folder
-from attnlag.quantities import catalogue, centred, columns
+from attnlag.pipeline.program import log
+from attnlag.quantities import catalogue, centred, columns, extraction, passes
 from attnlag.quantities.settings import RandomWeightsSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import stored_sequences
 
 
-def main(job):
-    # These import transformers, which reads the settings of the network on import.
-    from attnlag.model import detect_modules, loading, random_weights
-    from attnlag.quantities import extraction, passes
-
-    settings, run, output = job.settings, job.settings.extraction, job.output
-    sites, folder = run.sites, Path(job.options.folder)
+def main(job, settings: RandomWeightsSettings):
+    run, output, folder = settings.extraction, job.output, Path(job.options.folder)
+    sites = run.sites
     torch.set_num_threads(job.threads)
     source = verify_folder(folder, "initial_weights")
     record = tables.of_all_shards(job.input.tokens)
@@ -69,7 +65,8 @@ def main(job):
         name=source["name"],
     )
     total = sum(lengths) * len(settings.scales)
-    made_at, fast = [], run.fast
+    made_at: list[str] = []
+    fast: str = run.fast
     decoder: Any = None
     with (
         TemporaryDirectory() as place,
@@ -80,7 +77,7 @@ def main(job):
             files_of_draws[0]["vectors", site] = Path(place, f"{site}.parquet")
         for draw, files in zip(draws, files_of_draws, strict=True):
             if draw.left_out:
-                program.log.info(f"{name}: scale {draw.scale} is left out: {draw.left_out}")
+                log.info(f"{name}: scale {draw.scale} is left out: {draw.left_out}")
                 empty = columns.schema(len(decoder.blocks)).empty_table()
                 for key, path in files.items():
                     tables.write_table(empty, path, record_of(draw, decoder, *key))
@@ -106,12 +103,8 @@ def main(job):
                 of_site = of_draw("centred_cosines", site)
                 tables.write_table(cosines, output.centred_cosines[number], of_site)
                 tables.write_table(distances, output.distances[number], of_site)
-    program.log.info(
+    log.info(
         f"{name}: {counted(sum(lengths), 'token')} of {counted(len(documents), 'document')} x "
         f"{counted(len(decoder.blocks), 'layer')}, at the {'scales' if made_at[1:] else 'scale'} "
         f"{', '.join(made_at)}"
     )
-
-
-if __name__ == "__main__":
-    program.run(main, RandomWeightsSettings)

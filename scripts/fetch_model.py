@@ -8,21 +8,15 @@ folder, so only this program needs the network.
 import shutil
 from pathlib import Path
 
-import attnlag.pipeline.program as program
-
 from attnlag.model import fetching
 
 
-def main(job):
+def main(job, settings: dict):
     folder = Path(job.options.folder)
     # The stated layers and width only assert something.
     layers, width = job.options.layers, job.options.width
-    fetching.fetch_model(job.names.model, job.settings, folder, layers=layers, width=width)
+    fetching.fetch_model(job.names.model, settings, folder, layers=layers, width=width)
     # A storage provider takes its own copies of these two.
     for copy in vars(job.output).values():
         if not copy.exists():
             shutil.copy(folder / copy.name, copy)
-
-
-if __name__ == "__main__":
-    program.run(main, dict)

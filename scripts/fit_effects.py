@@ -1,19 +1,17 @@
 """Turn the effects of all shards into elasticities with intervals and predictive counterparts."""
 
-import attnlag.pipeline.program as program
-
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
 from attnlag.interventions import effect_tables
+from attnlag.pipeline.program import log
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.storage import tables
 
 
-def main(job):
-    settings = job.settings
+def main(job, settings: ElasticitiesSettings):
     shared, norms = tables.of_all_shards(job.input.effects), tables.by_site(job.input.norms)
     shards = pa.concat_tables(map(pq.read_table, job.input.effects))
     effects = shards.unify_dictionaries().to_pandas()
@@ -27,8 +25,4 @@ def main(job):
     by_path = {getattr(job.output, name): frame for name, frame in frames.items()}
     name = tables.write_results(by_path, record)
     documents = counted(effects["document"].nunique(), "document")
-    program.log.info(f"{name}: {counted(len(frames['elasticities']), 'effect')} from {documents}")
-
-
-if __name__ == "__main__":
-    program.run(main, ElasticitiesSettings)
+    log.info(f"{name}: {counted(len(frames['elasticities']), 'effect')} from {documents}")

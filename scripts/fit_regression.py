@@ -4,10 +4,9 @@ The cross-products of all shards are read first, and then the designs, for what 
 Where errors are computed: `attnlag.regression.covariances`.
 """
 
-import attnlag.pipeline.program as program
-
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
+from attnlag.pipeline.program import log
 from attnlag.regression.design.design import Formula
 from attnlag.regression.inference import controls, fitting, groups, permutation
 from attnlag.regression.settings import RegressionSettings
@@ -16,19 +15,20 @@ from attnlag.storage import tables
 PACKAGES = ("numpy", "scipy", "statsmodels")
 
 
-def main(job):
+def main(job, settings: RegressionSettings):
     group_of = group_by_document(job.input.corpus)
     untrained = []
-    if norms := job.input.random_weights:
+    if design := settings.control_design:
+        norms = job.input.random_weights
         # A few documents of all shards.
         documents = tables.document_names(norms[0])
-        formula = Formula.read(job.settings.control_design, vars(job.input), documents)
+        formula = Formula.read(design, vars(job.input), documents)
         untrained = controls.untrained(formula, norms, job.input.random_weights_stream)
     fitted = fitting.fit_regression(
         job.input.crossproducts,
         job.input.design,
         group_of,
-        job.settings,
+        settings,
         orders=list(map(permutation.PermutedMoments.read, job.input.permutations)),
         untrained=untrained,
         threads=job.threads,
@@ -54,8 +54,4 @@ def main(job):
     fitted.residual_sums.write(job.output.residuals, record)
     layers = counted(len(fitted.layers), "layer")
     fitted_groups = fitted.groups.dropna(subset="estimate")["subset"].nunique()
-    program.log.info(f"{name}: fitted {layers}, and {counted(fitted_groups, 'group')}")
-
-
-if __name__ == "__main__":
-    program.run(main, RegressionSettings)
+    log.info(f"{name}: fitted {layers}, and {counted(fitted_groups, 'group')}")

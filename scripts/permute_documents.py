@@ -3,30 +3,25 @@
 These sums show what the coefficients would be if order meant nothing.
 """
 
-import attnlag.pipeline.program as program
-
 from attnlag.errors import counted
+from attnlag.pipeline.program import log
 from attnlag.regression.design.design import Formula
 from attnlag.regression.inference import permutation
 from attnlag.regression.settings import PermutationsSettings
 from attnlag.storage import tables
 
 
-def main(job):
+def main(job, settings: PermutationsSettings):
     sums = permutation.of_norms(
         job.input.outcome,
         job.input.stream or None,
         job.input.token_properties or None,
-        job.settings,
-        Formula.read(job.settings.design, vars(job.input)),
+        settings,
+        Formula.read(settings.design, vars(job.input)),
     )
     record = tables.read_provenance(job.input.outcome)
-    record = tables.provenance(record, "permutations", job.settings, "numpy")
+    record = tables.provenance(record, "permutations", settings, "numpy")
     sums.write(job.output.products, record)
     documents = counted(int(sums.documents.max(initial=0)), "document")
-    draws = counted(job.settings.draws, "permutation")
-    program.log.info(f"{record.names}: {draws} of {documents}")
-
-
-if __name__ == "__main__":
-    program.run(main, PermutationsSettings)
+    draws = counted(settings.draws, "permutation")
+    log.info(f"{record.names}: {draws} of {documents}")

@@ -2,17 +2,16 @@
 
 from functools import partial
 
-import attnlag.pipeline.program as program
-
+from attnlag.pipeline.program import log
 from attnlag.quantities import geometry_means
 from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE
 from attnlag.regression.settings import GeometrySettings
 from attnlag.storage import tables
 
 
-def main(job):
+def main(job, settings: GeometrySettings):
     untrained = trained = None
-    sums_of = partial(geometry_means.sums_of_shards, drop_first=job.settings.drop_first)
+    sums_of = partial(geometry_means.sums_of_shards, drop_first=settings.drop_first)
     if job.input.random_weights:
         documents = tables.document_names(job.input.random_weights[0])
         # By distance, a shard has only the sums over all of its documents.
@@ -29,13 +28,9 @@ def main(job):
         geometry_means.random_pairs(job.input.geometry, (*OF_A_PASS, *RELATIVE)),
         untrained,
         trained,
-        job.settings.alpha,
+        settings.alpha,
     )
     shared = tables.of_all_shards(job.input.geometry)
-    record = tables.provenance(shared, "geometry_means", job.settings, "numpy", "scipy")
+    record = tables.provenance(shared, "geometry_means", settings, "numpy", "scipy")
     name = tables.write_results({job.output.means: table}, record, site=job.names.site)
-    program.log.info(f"{name}: {len(table)} means")
-
-
-if __name__ == "__main__":
-    program.run(main, GeometrySettings)
+    log.info(f"{name}: {len(table)} means")

@@ -3,35 +3,30 @@
 In a large corpus, all but the attention to first tokens is that of a sample of documents.
 """
 
-import attnlag.pipeline.program as program
-
 import pyarrow.parquet as pq
 
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
+from attnlag.pipeline.program import log
 from attnlag.quantities.columns import HEADS_KEY, layers_in
 from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
 
 
-def main(job):
-    group_of = group_by_document(job.input.corpus) if job.settings.cluster == "group" else None
+def main(job, settings: HeadsSettings):
+    group_of = group_by_document(job.input.corpus) if settings.cluster == "group" else None
     files = job.input.heads, job.input.norms, job.input.sinks, vars(job.input)
-    table, lags, sample = lags_of_parts.shares_and_lags(*files, job.settings, group_of)
+    table, lags, sample = lags_of_parts.shares_and_lags(*files, settings, group_of)
     shared = tables.of_all_shards(job.input.heads)
     proof = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
     facts = {"proof": proof, "traced": None, "sample_end": sample.end}
     facts["sampled"] = len(sample.documents) if sample.end else 0
     if job.input.sinks:
         facts["traced"] = tables.read_provenance(job.input.sinks[0]).get("proof", "")
-    record = tables.provenance(shared, "heads_table", job.settings, "numpy", "scipy", **facts)
-    names = {"site": "attention", "regression": job.settings.regression}
+    record = tables.provenance(shared, "heads_table", settings, "numpy", "scipy", **facts)
+    names = {"site": "attention", "regression": settings.regression}
     tables.write_results({job.output.head_coefficients: lags}, record, **names)
     name = tables.write_results({job.output.heads: table}, record, site="attention")
     layers = len(layers_in(pq.read_schema(job.input.heads[0])))
-    program.log.info(f"{name}: heads of {counted(layers, 'layer')}")
-
-
-if __name__ == "__main__":
-    program.run(main, HeadsSettings)
+    log.info(f"{name}: heads of {counted(layers, 'layer')}")

@@ -1,20 +1,18 @@
 """Summarise by layer which tokens write adjustments, and what these say."""
 
-import attnlag.pipeline.program as program
-
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
+from attnlag.pipeline.program import log
 from attnlag.quantities import traced_means, traced_tables
 from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
 
 
-def main(job):
-    settings = job.settings
+def main(job, settings: HeadsSettings):
     bounds = settings.drop_first, settings.alpha
     sites = tables.by_site(job.input.readout)
     untrained = tables.by_site(job.input.random_readout, above=2)
@@ -39,14 +37,10 @@ def main(job):
         random = traced_means.read_shards(untrained.get(site, []))
         table = traced_means.readout(traced_means.read_shards(sites[site]), random, *bounds)
         tables.write_results({means: table}, record | {"proof": proof_in(sites[site])}, site=site)
-    program.log.info(f"{record.names}: {counted(len(sites), 'site')}")
+    log.info(f"{record.names}: {counted(len(sites), 'site')}")
 
 
 def proof_in(paths):
     """Return the result of the proof in the first of some files that has a document."""
     proofs = (tables.read_provenance(path).get("proof") for path in paths)
     return next(filter(None, proofs), "no documents")
-
-
-if __name__ == "__main__":
-    program.run(main, HeadsSettings)

@@ -1,11 +1,10 @@
 """Count characters and tokens of a corpus, and how often each token occurs."""
 
-import attnlag.pipeline.program as program
-
 import pyarrow.parquet as pq
 
 from attnlag.corpus import tokens
 from attnlag.errors import counted
+from attnlag.pipeline.program import log
 from attnlag.storage import tables
 
 
@@ -26,11 +25,7 @@ def main(job):
     record_of_counts = tables.provenance(record, "token_counts", {}, "numpy")
     tables.write_table(counts, job.output.counts, record_of_counts)
     total = summary.iloc[0]
-    program.log.info(
+    log.info(
         f"{record.names}: {total.characters:,} characters, {counted(int(total.tokens), 'token')}, "
         f"{total.characters_per_token:.2f} characters per token, {counts.num_rows:,} different"
     )
-
-
-if __name__ == "__main__":
-    program.run(main)

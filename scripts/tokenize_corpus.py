@@ -6,21 +6,20 @@ A sequence is a document, or a window of one that is longer than the model's con
 from functools import partial
 from pathlib import Path
 
-import attnlag.pipeline.program as program
-
 from attnlag.corpus import tokens
 from attnlag.corpus.documents import shards_problem, stored_batches
 from attnlag.corpus.settings import TokensSettings
 from attnlag.errors import UserError, counted
 from attnlag.model.folder import verify_folder
+from attnlag.pipeline.program import log
 from attnlag.storage import tables
 
 # How text that looks like a control token is read.
 LIKE_SPECIAL = {"text": "like control tokens, read as text", "token": "read as control tokens"}
 
 
-def main(job):
-    settings, folder = job.settings, Path(job.options.folder)
+def main(job, settings: TokensSettings):
+    folder = Path(job.options.folder)
     source, record = verify_folder(folder), tables.read_provenance(job.input.corpus)
     name, documents = record["corpus"]["name"], record["corpus"]["documents"]
     if problem := shards_problem(name, settings.shards, documents):
@@ -47,12 +46,8 @@ def main(job):
     if counts["special_in_text"]:
         places = counted(counts["special_in_text"], "place")
         special = f"; {places} {LIKE_SPECIAL[settings.special_in_text]}"
-    program.log.info(
+    log.info(
         f"{source['name']}, {name}: {counted(counts['documents'], 'document')}, "
         f"{counted(counts['tokens'], 'token')} in {counted(counts['sequences'], 'sequence')} "
         f"({counted(counts['split'], 'document')} split, {counts['truncated']} truncated){special}"
     )
-
-
-if __name__ == "__main__":
-    program.run(main, TokensSettings)

@@ -7,24 +7,20 @@ weights. The model before any training runs over the same documents.
 from pathlib import Path
 from types import SimpleNamespace
 
-import attnlag.pipeline.program as program
-
 import torch
 
 from attnlag.errors import counted
 from attnlag.interventions import sampling
+from attnlag.model import detect_modules, loading, random_weights
 from attnlag.model.folder import verify_folder
-from attnlag.quantities import catalogue, traced_tables
+from attnlag.pipeline.program import log
+from attnlag.quantities import catalogue, passes, traced_tables, tracing
 from attnlag.quantities.settings import TracingSettings
 from attnlag.storage import tables
 
 
-def main(job):
-    # These import transformers, which reads the settings of the network on import.
-    from attnlag.model import detect_modules, loading, random_weights
-    from attnlag.quantities import passes, tracing
-
-    settings, folder = job.settings, Path(job.options.folder)
+def main(job, settings: TracingSettings):
+    folder = Path(job.options.folder)
     needed = ["initial_weights"] * bool(job.output.random_readout)
     source = verify_folder(folder, *needed)
     record = tables.read_provenance(job.input.tokens)
@@ -67,8 +63,4 @@ def main(job):
             remark = {"proof": remarks[quantity]} if quantity in remarks else {}
             tables.write_table(found[quantity, site], path, made | remark)
     findings = "; ".join([counted(sum(map(len, sequences.values())), "token"), *proofs])
-    program.log.info(f"{record.names}: {findings}")
-
-
-if __name__ == "__main__":
-    program.run(main, TracingSettings)
+    log.info(f"{record.names}: {findings}")

@@ -1,9 +1,8 @@
 """Write the findings of a comparison of models in words, from its tables."""
 
-import attnlag.pipeline.program as program
-
 import pandas as pd
 
+from attnlag.pipeline.program import log
 from attnlag.report.comparison import comparison_findings, replication_findings
 from attnlag.storage import tables, writing
 
@@ -17,8 +16,4 @@ def main(job):
     differences = comparison_findings(pairs, settings["equivalence_bound"])
     text = differences + replication_findings(claims, models)
     writing.write_text(text, job.output.findings)
-    program.log.info(f"{job.output.findings}: written")
-
-
-if __name__ == "__main__":
-    program.run(main)
+    log.info(f"{job.output.findings}: written")

@@ -1,8 +1,7 @@
 """Write the findings of one model and corpus in words, from the tables of its results."""
 
-import attnlag.pipeline.program as program
-
 from attnlag.errors import counted
+from attnlag.pipeline.program import log
 from attnlag.quantities.columns import layer_name
 from attnlag.report import analyses, findings
 from attnlag.report.regression_tables import declared
@@ -34,8 +33,4 @@ def main(job):
         for path in paths if name in analyses.TABLES else ():
             writing.write_text(analyses.findings_of(name, files, path.parent), path)
     study = regressions[0].of_corpus
-    program.log.info(f"{', '.join(study.parts[-2:])}: {counted(len(regressions), 'regression')}")
-
-
-if __name__ == "__main__":
-    program.run(main)
+    log.info(f"{', '.join(study.parts[-2:])}: {counted(len(regressions), 'regression')}")

@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-import attnlag.pipeline.program as program
-
 import yaml
 
+from attnlag.pipeline.program import log
 from attnlag.report import latex, paper
 from attnlag.report.regression_tables import declared
 from attnlag.storage.writing import write_text
@@ -14,7 +13,7 @@ from attnlag.storage.writing import write_text
 CITATION = Path(__file__).parents[1] / "CITATION.cff"
 
 
-def main(job):
+def main(job, settings: dict):
     regressions = declared(**vars(job.input))
     models = [json.loads(path.read_text(encoding="utf-8")) for path in job.input.models]
     names = {model["name"]: model for model in models}
@@ -26,11 +25,7 @@ def main(job):
         (job.output.methods, methods),
         (job.output.methods_tex, latex.in_latex(methods)),
         (job.output.references, paper.references(paper.cited(methods), citation)),
-        (job.output.config, yaml.safe_dump(job.settings, sort_keys=False, allow_unicode=True)),
+        (job.output.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)),
     ):
         write_text(text, path)
-    program.log.info(f"{job.output.methods.parent}: wrote tables, methods and references")
-
-
-if __name__ == "__main__":
-    program.run(main, dict)
+    log.info(f"{job.output.methods.parent}: wrote tables, methods and references")

@@ -72,6 +72,6 @@ def test_the_next_run_mends_what_a_kill_left(prepared, kind, number, tmp_path):
         run.wait()
     if kind == "job":
         assert run.returncode == 1
-        assert f"scripts/{killed}.py" in project.printed.read_text()
+        assert f"scripts/run.py {killed} " in project.printed.read_text()
     assert_mended(project, prepared)
     shutil.rmtree(folder)

@@ -1,6 +1,6 @@
 """Runs that are killed, and what the next plain run makes of what they left."""
 
-import re
+import itertools
 import subprocess
 import time
 from collections.abc import Iterator
@@ -71,8 +71,8 @@ def jobs_of(run: subprocess.Popen[bytes]) -> Iterator[psutil.Process]:
 def program_of(process: psutil.Process) -> str:
     """Return the name of the program of a job that a process runs, if it is one."""
     # A shell has the whole command in one argument.
-    names = [re.search(r"scripts/(\w+)\.py$", word) for word in process.cmdline()[1:]]
-    return next((name[1] for name in names if name), "")
+    words = itertools.pairwise(process.cmdline())
+    return next((name for run, name in words if run.endswith("scripts/run.py")), "")
 
 
 def wait_for_jobs(folder: Path) -> None:

@@ -88,8 +88,15 @@ def job_of(
 
 def command_of(stage: str, *job: Any, program: str = "", **more: Any) -> list[str]:
     """Return the command line of a job in a process of its own."""
-    path = str(ROOT / "scripts" / f"{program or stage}.py")
-    return [python(), path, *job_of(stage, *job, **more)]
+    run = [python(), str(ROOT / "scripts/run.py"), program or stage]
+    return [*run, *job_of(stage, *job, **more)]
+
+
+def command_of_code(code: str, folder: Path) -> list[str]:
+    """Return the command line of a program with some code, written to a folder, with a job."""
+    runner = shutil.copy(ROOT / "scripts/run.py", folder)
+    (folder / "coded.py").write_text(code)
+    return [sys.executable, str(runner), "coded", *job_of("coded", {}, {})]
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:

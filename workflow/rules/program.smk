@@ -4,7 +4,7 @@
 # threads of torch themselves.
 COMMAND = (
     "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
-    ' python "$ATTNLAG"/scripts/{params.program:q}.py --job {params.job:q}'
+    ' python "$ATTNLAG"/scripts/run.py {params.program:q} --job {params.job:q}'
     " --threads {threads} --memory {resources.mem_mb} --log {log:q}"
 )
 

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import importlib
 import inspect
 import itertools
 import logging
@@ -11,7 +12,6 @@ import resource
 import shlex
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from attnlag.errors import UserError, amount
 from attnlag.escaping import text_for
-from attnlag.pipeline.job import Job, JobPart, read
+from attnlag.pipeline.job import JobPart, read
 from attnlag.storage.writing import is_disk_full
 
 log = logging.getLogger("attnlag")
@@ -69,41 +69,47 @@ def _usable_threads(asked: int | None) -> int:
     return min(asked or cores, cores)
 
 
-def run(main: Callable[[Job], None], settings: Any = None) -> None:
-    """Call ``main`` with the job on the command line; a UserError becomes its lines and status 1.
+def run() -> None:
+    """Run the program of ``scripts/`` that the command line names, with its job.
 
-    Without a job, the program says what it does and what it needs. Messages go to standard error,
-    where the user of Snakemake sees them, and to ``--log``. Other exceptions keep their traceback
-    in both places. The log of a program that fails ends with the command, to be run again.
+    Its ``main`` gets the job, and its settings if it has any, of the class of their annotation.
+    Without a job, its needs are printed. A UserError becomes its lines and status 1; other
+    exceptions, those of its imports too, keep their traceback. Messages go to standard error, where
+    the user of Snakemake sees them, and to ``--log``, which ends with the command if it failed.
     """
+    folder = Path(sys.argv[0]).parent
+    names = sorted(path.stem for path in folder.glob("*.py") if path.name != Path(sys.argv[0]).name)
     parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("program", choices=names, metavar="PROGRAM")
     parser.add_argument("--job")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--memory", type=int)
     parser.add_argument("--log", type=Path)
     arguments, others = parser.parse_known_args()
-    if arguments.job is None or others:
-        sys.exit(_needs(main, settings))
-    # This runs before main imports anything that could use the network. The module is imported
-    # here, so that it is not part of the code that a stage's results depend on.
+    # This runs before the program is imported, which may import what could use the network. The
+    # module is imported here, so that it is not part of the code that a stage's results depend on.
     from attnlag.model import offline
 
     offline.forbid_network()
+    if arguments.job is None or others:
+        sys.exit(_needs(importlib.import_module(arguments.program)))
     # If the disk has no room for the log, one line about it is enough.
     logging.raiseExceptions = False
     log.setLevel(logging.INFO)
     _add_handler(_Terminal())
     signal.signal(signal.SIGTERM, _stop)
-    stage, inputs = Path(sys.argv[0]).stem, JobPart()
+    stage, inputs = arguments.program, JobPart()
     try:
+        main = importlib.import_module(arguments.program).main
         if arguments.log:
             arguments.log.parent.mkdir(parents=True, exist_ok=True)
             # A message may quote text that is not valid Unicode.
             file = logging.FileHandler(arguments.log, "w", "utf-8", errors="backslashreplace")
             _add_handler(file)
+        settings = main.__annotations__.get("settings")
         job = read(arguments.job, settings)
         job.threads, stage, inputs = _usable_threads(arguments.threads), job.stage, job.input
-        main(job)
+        main(job, job.settings) if settings else main(job)
         return
     except UserError as error:
         problems = error.problems
@@ -112,7 +118,7 @@ def run(main: Callable[[Job], None], settings: Any = None) -> None:
     except Exception as error:
         problems = _problem_of_the_machine(error, stage) or _damaged_inputs(inputs)
         if not problems:
-            log.exception("%s failed", Path(sys.argv[0]).name)
+            log.exception("%s.py failed", arguments.program)
     for problem in problems:
         log.error("error: %s", problem)
     if arguments.log:
@@ -121,11 +127,11 @@ def run(main: Callable[[Job], None], settings: Any = None) -> None:
     sys.exit(1)
 
 
-def _needs(main: Callable[[Job], None], settings: Any) -> str:
-    """Return what a program does and what its job has to hold."""
-    module = sys.modules[main.__module__]
-    source = inspect.getsource(module)
-    lines = [inspect.getdoc(module) or "", "", f"usage: {sys.argv[0]} --job JSON|FILE", ""]
+def _needs(program: Any) -> str:
+    """Return what a program does, given its module, and what its job has to hold."""
+    source, settings = inspect.getsource(program), program.main.__annotations__.get("settings")
+    usage = f"usage: {sys.argv[0]} {program.__name__} --job JSON|FILE"
+    lines = [inspect.getdoc(program) or "", "", usage, ""]
     for kind in ("input", "output", "names", "options"):
         used = dict.fromkeys(re.findall(rf"\bjob\.{kind}\.(\w+)", source))
         lines.append(f"{kind}: {', '.join(used) or 'none'}")
@@ -156,23 +162,6 @@ def _stop(*_: object) -> None:
     # The signal may arrive twice, from the scheduler and from the shell of the job.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(143)
-
-
-def _outside_main(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Print a problem of the machine as its line, nothing for Ctrl-C, another exception as ever.
-
-    Under a limit of memory, the imports of a program may fail before it can call `run`.
-    """
-    if issubclass(kind, KeyboardInterrupt):
-        return
-    problems = _problem_of_the_machine(error, Path(sys.argv[0]).stem)
-    for problem in problems:
-        print(f"error: {text_for('line', problem)}", file=sys.stderr)
-    if not problems:
-        sys.__excepthook__(kind, error, trace)
-
-
-sys.excepthook = _outside_main
 
 
 def _problem_of_the_machine(error: BaseException, program: str) -> list[str]:

@@ -2,20 +2,12 @@
 
 import sys
 
-from projects import ROOT, environment_of_a_user, job_of, ran
+from projects import ROOT, command_of_code, environment_of_a_user, ran
 
 SAYS = """
 from huggingface_hub import is_offline_mode
 from transformers.integrations import hub_kernels
 print(is_offline_mode(), hub_kernels._TRANSFORMERS_USE_HUB_KERNELS)
-"""
-PROGRAM = f"""
-import sys
-from attnlag.pipeline import program
-def main(job):
-    exec({SAYS!r})
-sys.argv = ["program", *{job_of("none", {}, {})!r}]
-program.run(main)
 """
 LIFTED = """
 from huggingface_hub import is_offline_mode
@@ -29,13 +21,15 @@ FORBIDDEN = f"from attnlag.model import offline\noffline.forbid_network()\n{LIFT
 
 
 def printed(code, **environment):
-    """Run code as a program of ``scripts/`` in an environment that asks for nothing."""
+    """Run code with the library in an environment that asks for nothing."""
     command, environment = [sys.executable, "-c", code], environment_of_a_user() | environment
     return ran(command, cwd=ROOT / "scripts", env=environment).stdout.strip()
 
 
-def test_programs_are_offline_even_if_a_setting_allows_the_network():
-    assert printed(PROGRAM, HF_HUB_OFFLINE="0") == "True 0"
+def test_programs_are_offline_even_if_a_setting_allows_the_network(tmp_path):
+    command = command_of_code(f"{SAYS}\ndef main(job): pass", tmp_path)
+    environment = environment_of_a_user() | {"HF_HUB_OFFLINE": "0"}
+    assert ran(command, env=environment).stdout.strip() == "True 0"
 
 
 def test_the_library_changes_no_environment():

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from projects import ROOT, command_of, environment_of_a_user, job_of, ran
+from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran
 from refusals import refused
 from warm_python import python
 
@@ -61,7 +61,7 @@ def test_what_is_no_job_is_refused_in_a_line(given, message):
 
 
 def test_a_program_without_a_job_says_what_it_needs():
-    command = [python(), ROOT / "scripts/fit_regression.py"]
+    command = [python(), ROOT / "scripts/run.py", "fit_regression"]
     lines = ran(command, status=1).stderr.splitlines()
     assert lines[0].startswith("Fit one regression in every layer")
     needed = dict(line.split(": ", 1) for line in lines if line.partition(": ")[1])
@@ -95,8 +95,8 @@ def test_imports_that_lack_memory_end_in_a_line(megabytes):
         resource.setrlimit(resource.RLIMIT_AS, (megabytes * 10**6,) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 
-    program = ROOT / "scripts" / "extract_activations.py"
-    command = [sys.executable, program, "--job", "{}", "--memory", "2500"]
+    program = [sys.executable, ROOT / "scripts/run.py", "extract_activations"]
+    command = [*program, "--job", "{}", "--memory", "2500"]
     result = ran(command, status=1, preexec_fn=limit)
     (line,) = [line for line in result.stderr.splitlines() if not line.startswith("OpenBLAS")]
     assert line.startswith("error: extract_activations ran out of memory with ")
@@ -115,15 +115,12 @@ def test_no_compiled_module_is_cut_off(tmp_path):
         marshal.loads(path.read_bytes()[16:])
 
 
-def test_a_traceback_keeps_its_lines():
+@pytest.mark.parametrize("code", ["def main(job): {}", "{}"], ids=["of main", "of an import"])
+def test_a_traceback_keeps_its_lines(code, tmp_path):
     """Control characters in it are escaped."""
-    code = (
-        "from attnlag.pipeline import program\n"
-        "def main(job): raise RuntimeError('\\x1b[2J')\n"
-        "program.run(main)\n"
-    )
-    command = [sys.executable, "-c", code, *job_of("none", {}, {})]
-    lines = ran(command, status=1, cwd=ROOT / "scripts").stderr.splitlines()
+    command = command_of_code(code.format(r"raise RuntimeError('\x1b[2J')"), tmp_path)
+    lines = ran(command, status=1).stderr.splitlines()
+    assert lines[0] == "coded.py failed"
     assert lines[1] == "Traceback (most recent call last):"
     assert lines[-1] == r"RuntimeError: \x1b[2J"
 

