@@ -1,7 +1,7 @@
 """Fit one regression in every layer, to all documents and to each group of them.
 
-The cross-products of all shards are read first, and then the designs, for what needs residuals.
-Where errors are computed: `attnlag.regression.covariances`.
+The estimates come from the cross-products of all shards, layer by layer; a pass over the designs
+gives what needs residuals. Where errors are computed: `attnlag.regression.covariances`.
 """
 
 from attnlag.corpus.documents import group_by_document

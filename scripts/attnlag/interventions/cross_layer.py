@@ -214,5 +214,5 @@ def together(
     if not values[-1] <= WORST_CONDITION * values[0]:
         return np.nan, np.nan, np.nan
     estimate = np.linalg.solve(total, b_g.sum(axis=0))
-    covariance, df = clustered.cr2(a_g, b_g - a_g @ estimate)
+    covariance, df = clustered.cr2_of_rows(a_g, b_g - a_g @ estimate)
     return float(estimate[0]), float(np.sqrt(covariance[0, 0])), float(df[0])

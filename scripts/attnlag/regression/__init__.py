@@ -5,7 +5,6 @@ moments (``moments``, ``crossproducts``) and fits each layer to these (``regress
 (``least_squares``), errors (``clustered``) and ``goodness``; ``inference`` makes the tables and
 controls of a regression (``fitting``); ``beyond`` has classes, heads, sources, and several models.
 
-A clustered standard error takes two modules of it: ``covariances``, the table of sandwiches, and
-``estimation.clustered``, the sums over clusters that these are made of. The errors that need
-residuals come from ``estimation.residuals``.
+The docstring of ``estimation.clustered`` follows a clustered standard error from the solved layer
+to the table. The errors that need residuals come from ``estimation.residuals``.
 """

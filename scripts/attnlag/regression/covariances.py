@@ -5,9 +5,8 @@ of a fit, its degrees of freedom, and the words for them in figures, summaries a
 paper derive from it.
 
 `attnlag.regression.estimation.clustered` has the sums over clusters that they are made of (scores,
-their adjustment, degrees of freedom), and puts them on the scale of the data. It and this module
-are the whole computation of a clustered error. The workflow imports this module whenever it starts,
-so it imports no numpy.
+their adjustment, degrees of freedom), and the way from a solved layer to a clustered error. The
+workflow imports this module whenever it starts, so it imports no numpy.
 """
 
 from collections.abc import Callable

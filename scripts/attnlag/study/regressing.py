@@ -211,7 +211,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     design, made = folder / "design.parquet", folder / "crossproducts.parquet"
     crossproducts.of_norms(norms, relative, design, made, formula, halves=build.halves)
     orders: list[permutation.PermutedMoments] = []
-    untrained: list[controls.Drawn] = []
+    untrained: list[controls.Untrained] = []
     if config.controls.permutation:
         exchange = stages.permute_documents(config, IN_MEMORY)
         tags = files.get("token_properties")

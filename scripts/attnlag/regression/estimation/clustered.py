@@ -10,8 +10,12 @@ s_g = X_g'(y_g - X_g θ). Three covariances of θ are built from these:
   estimates has the approximate Hotelling distribution (AHT) of Pustejovsky and Tipton (2018);
 - CRV3, which leaves out each cluster in turn (`Jackknife`), with G - 1.
 
-`ClusterSums.errors` makes one of them from sums over the clusters, by the function that it has in
-`attnlag.regression.covariances`, and puts it on the scale of the data.
+The way of a clustered error: `least_squares.solve` gives θ, the pieces R b_m that it is the sum of
+(`Piece`: R is its gain, m its part, the rows or a half of them), and the map ``back`` from θ to the
+coefficients. `cluster_scores` adds up the scores of the pieces, ψ_g = Σ R s_mg; without halves ψ_g
+is s_g. `covariances` makes a covariance of θ of these, `ClusterSums.errors` one of the coefficients
+(by ``to_terms``: ``back``, and the shift of the intercept from centred data), and
+`results.coefficients_table` takes the root.
 
 Γ has a row and a column per cluster, but its trace and norm need only K x K sums over the clusters:
 with Z_g = A_g (I - A_g)^(-1/2) and M_g = w'A_g w, Γ_gg = M_g and Γ_gh = -(Z_g w)'(Z_h w). A joint
@@ -84,7 +88,7 @@ class ClusterSums:
         first_slope = solution.back[0 if moments.within else 1]
         numbers = []
         for a, b, _ in solution.by_cluster(moments.by_document()):
-            of_rows = AdjustedScores(a[0], b[0] - a[0] @ solution.pieces[0].theta)
+            of_rows = Adjustment(a[0])
             gamma = (a[0] @ first_slope) @ first_slope
             numbers.append((*cluster_scores(solution, a, b, of_rows), gamma))
             for test in (*self.tests, *self.joint):
@@ -94,9 +98,10 @@ class ClusterSums:
         self.plain, self.adjusted, self.gamma = map(np.concatenate, zip(*numbers, strict=True))
 
     def errors(self, kind: Covariance) -> tuple[np.ndarray, np.ndarray, list["Wald"]]:
-        """Return the covariance of the coefficients, (K, K), and their degrees of freedom, (K,).
+        """Return errors on the scale of the data, by the function of ``kind``.
 
-        They are on the scale of the data. Further results are the joint tests.
+        They are the covariance of the coefficients, (K, K), the degrees of freedom of their t
+        statistics, (K,), and the joint tests.
         """
         to_terms, estimate = self.solution.to_terms, self.solution.estimate
         v, of_t = to_terms @ kind.of(self) @ to_terms.T, kind.df(self)
@@ -126,7 +131,7 @@ class ClusterSums:
 
 
 def cluster_scores(
-    solution: Solution, a: np.ndarray, b: np.ndarray, of_rows: "AdjustedScores"
+    solution: Solution, a: np.ndarray, b: np.ndarray, of_rows: "Adjustment"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores ψ_g of clusters, (clusters, K), for CRV1 and for CR2.
 
@@ -174,17 +179,19 @@ def cr2_adjustment(a: np.ndarray) -> np.ndarray:
     return result
 
 
-class AdjustedScores:
-    """Scores of clusters as CR2 adjusts them, with what their degrees of freedom need."""
+class Adjustment:
+    """How CR2 adjusts the scores of clusters, and what their degrees of freedom need."""
 
-    def __init__(self, a: np.ndarray, scores: np.ndarray) -> None:
-        """Adjust the scores X_g'e_g, (clusters, K), of A_g that are summands of I."""
+    def __init__(self, a: np.ndarray) -> None:
+        """Take the A_g of clusters, (clusters, K, K), which are summands of I."""
         # root, z, m, (clusters, K, K) arrays: (I - A_g)^(-1/2), Z_g, and M_g in all coordinates.
         self.root = cr2_adjustment(a)
         self.z = a @ self.root
         self.m = self.z @ self.root - self.z @ self.z
-        # (clusters, K) array: s̃_g.
-        self.scores = (self.root @ scores[..., None])[..., 0]
+
+    def of(self, scores: np.ndarray) -> np.ndarray:
+        """Return s̃_g of scores s_g, (clusters, K)."""
+        return (self.root @ scores[..., None])[..., 0]
 
 
 class SatterthwaiteSums:
@@ -200,7 +207,7 @@ class SatterthwaiteSums:
         few = q == 1 or clusters * (k * q) ** 2 <= MOST_PRODUCTS
         self.products = np.zeros((k * q, k * q)) if few else None
 
-    def add(self, clusters: AdjustedScores) -> None:
+    def add(self, clusters: Adjustment) -> None:
         """Add clusters."""
         moved = clusters.z @ self.w.T
         flat = moved.reshape(len(moved), -1)
@@ -220,7 +227,8 @@ class SatterthwaiteSums:
             # Σ_gh tr (U_g'U_h)² exchanges the two estimates of the products.
             products = self.products.reshape(k, q, k, q)
             total = total + (products * (np.swapaxes(products, 1, 3) + products)).sum()
-        # An estimate that a single cluster determines has no error to be seen.
+        # For a single estimate, of rows of any length, the total is 2 ‖Γ‖². For orthonormal rows
+        # the trace is q. An estimate that a single cluster determines has no error to be seen.
         seen = self.trace > LEAST_REST * (self.w**2).sum()
         return float((q + 1) / q * self.trace**2 / total) if seen else np.nan
 
@@ -330,27 +338,27 @@ def equal_halves(solution: Solution) -> Wald:
             both[:, start:end, start:end] = own.T @ a[piece.part] @ own
             scores.append((b[piece.part] - a[piece.part] @ piece.theta) @ own)
             start = end
-        adjusted = AdjustedScores(both, np.concatenate(scores, axis=1))
-        apart = adjusted.scores @ w.T
+        adjustment = Adjustment(both)
+        apart = adjustment.of(np.concatenate(scores, axis=1)) @ w.T
         covariance += apart.T @ apart
-        test.add(adjusted)
+        test.add(adjustment)
     estimate = back @ (pieces[0].theta - pieces[1].theta)
     return wald(estimate, covariance, test.df(), aht=True)
 
 
-def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return CR2 of a regression, and the degrees of freedom of each coefficient.
+def cr2_of_rows(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return CR2 of a regression beside those of layers, and the df of each coefficient.
 
     ``a`` has X_g'X_g, (clusters, K, K), and ``scores`` X_g'e_g, (clusters, K).
     """
     # Coordinates in which the sum of a is I.
     to = np.linalg.inv(np.linalg.cholesky(a.sum(axis=0)))
-    adjusted = AdjustedScores(to @ a @ to.T, scores @ to.T)
+    adjustment = Adjustment(to @ a @ to.T)
+    adjusted = adjustment.of(scores @ to.T) @ to
     tests = [SatterthwaiteSums(w[None], len(a)) for w in to.T]
     for test in tests:
-        test.add(adjusted)
-    df = np.array([test.df() for test in tests])
-    return to.T @ adjusted.scores.T @ adjusted.scores @ to, df
+        test.add(adjustment)
+    return adjusted.T @ adjusted, np.array([test.df() for test in tests])
 
 
 class RowFit(NamedTuple):
@@ -367,5 +375,4 @@ def regression(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> RowFit:
     a = np.array([[np.bincount(cluster, column * other) for other in x] for column in x]).T
     b = np.stack([np.bincount(cluster, column * y) for column in x], axis=-1)
     estimate = np.linalg.solve(a.sum(axis=0), b.sum(axis=0))
-    covariance, df = cr2(a, b - a @ estimate)
-    return RowFit(estimate, covariance, df, y - estimate @ x)
+    return RowFit(estimate, *cr2_of_rows(a, b - a @ estimate), y - estimate @ x)

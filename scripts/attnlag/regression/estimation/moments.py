@@ -152,7 +152,7 @@ class Moments:
         return replace(self, clusters=groups, s=s, grouped=True, blocks=None)
 
     def only(self, documents: Collection[str]) -> "Moments":
-        """Return the moments of some documents, in their order; few of them share no bins."""
+        """Return the moments of some documents, in their order; if few, they share no bins."""
         blocks, bins = self.blocks, self.bins
         if blocks is not None and bins is not None:
             if len(documents) <= bins:

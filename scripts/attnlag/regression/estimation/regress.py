@@ -22,12 +22,12 @@ class LayerFit:
 
     The cross-validated R² is by a number of folds of clusters, or by those of moments of the same
     documents. Without ``folds`` there is nothing out of sample and no test of all slopes, and the
-    estimates without each cluster are given only if ``jackknifed`` asks for them.
+    estimates without each cluster are given only if ``jackknifed`` or the covariance asks for them.
 
     ``robust_meat`` is a layer's `residuals.robust_meat`, for a covariance that needs residuals, and
     ``joint`` has combinations of coefficients, (q, K), that are tested to be zero together. With
-    ``draws``, blocks of weights of the clusters, the regression is solved again in each draw, and
-    it is tested whether the halves of documents are alike.
+    ``draws``, blocks of weights of the clusters or none, the regression is solved again in each
+    draw, and it is tested whether the halves of documents are alike.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class LayerFit:
         robust_meat: np.ndarray | None = None,
         joint: Sequence[np.ndarray] = (),
         jackknifed: bool = False,
-        draws: Iterable[np.ndarray] = (),
+        draws: Iterable[np.ndarray] | None = None,
     ) -> None:
         solution, kind = solve(moments), CATALOGUE[covariance]
         k, left_out = solution.k, None
@@ -61,9 +61,9 @@ class LayerFit:
         self.covariance, self.df = np.full((k, k), np.nan), np.full(k, np.nan)
         self.joint = [NO_TEST._replace(df=len(contrasts)) for contrasts in tested]
         # (draws, K) array: the estimates in each draw; NaN where there is none.
-        self.drawn = solution.weighted(draws)
+        self.drawn = solution.weighted(draws or ())
         # Test that the halves of documents have equal lags and leads.
-        self.halves = equal_halves(solution) if draws else NO_TEST
+        self.halves = NO_TEST if draws is None else equal_halves(solution)
         # Columns of the table of fits: R² and the like.
         self.goodness: dict[str, float] = {}
         if self.status == "ok":

@@ -31,7 +31,7 @@ from attnlag.regression.terms import is_lag, is_lead
 from attnlag.storage import tables
 
 # How weights were drawn at one scale, and the moments of each layer with these.
-Drawn = tuple[Mapping[str, Any], list[Moments]]
+Untrained = tuple[Mapping[str, Any], list[Moments]]
 
 # Columns of the comparison with the trained model.
 COMPARED = [
@@ -80,7 +80,9 @@ def _summed(coefficients: pd.Series) -> np.ndarray:
     return np.array([is_lag(term) and not is_lead(term) for term in terms], dtype=bool)
 
 
-def untrained(formula: Formula, norms: Sequence[Path], streams: Sequence[Path] = ()) -> list[Drawn]:
+def untrained(
+    formula: Formula, norms: Sequence[Path], streams: Sequence[Path] = ()
+) -> list[Untrained]:
     """Return what is regressed before training, from norms at each scale of the initial weights.
 
     All scales have the same documents. Relative norms need the streams at the same tokens.
@@ -100,7 +102,7 @@ def untrained(formula: Formula, norms: Sequence[Path], streams: Sequence[Path] =
 
 
 def random_weights(
-    untrained: Sequence[Drawn], settings: RegressionSettings, trained: Sequence[Moments]
+    untrained: Sequence[Untrained], settings: RegressionSettings, trained: Sequence[Moments]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit the same regression to an untrained model, and to the trained one on the same documents.
 

@@ -31,7 +31,7 @@ from attnlag.regression.inference import (
     permutation,
     results,
 )
-from attnlag.regression.inference.controls import Drawn
+from attnlag.regression.inference.controls import Untrained
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
@@ -49,7 +49,7 @@ class FittedRegression:
     goodness: pd.DataFrame
     medians: pd.DataFrame  # of each coefficient over the layers
     residual_sums: ResidualSums
-    # Number of bins that documents share if their cross-products do not fit the memory budget.
+    # Number of bins that documents share, as clusters, if their moments exceed the memory budget.
     bins: int | None
     # What findings, read from tables, do without.
     influence: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -71,7 +71,7 @@ def fit_regression(
     settings: RegressionSettings,
     *,
     orders: Sequence[PermutedMoments] = (),
-    untrained: Sequence[Drawn] = (),
+    untrained: Sequence[Untrained] = (),
     threads: int = 1,
 ) -> FittedRegression:
     """Fit a regression in every layer, and its controls: the tables of a run, and of a notebook.
@@ -86,8 +86,8 @@ def fit_regression(
     """
     record = tables.read_provenance(products[0])
     counts = [read_counts(path) for path in designs]
-    stored = Stored(products, settings.stack_mb * 1e6, keep=True)
     sequences = _usable_sequences(counts, record.names)
+    stored = Stored(products, settings.stack_mb * 1e6, keep=True)
     settings, clusters = _possible(settings, stored, group_of)
     kept = merging.kept_terms(stored.terms, stored)
 
@@ -144,7 +144,7 @@ def fit_regression(
         goodness=goodness,
         medians=bootstrap.medians_over_layers(fits, drawn, settings.alpha),
         residual_sums=sums,
-        bins=moments.bins,
+        bins=stored.bins if clustered_by is None else None,
         influence=results.influence_table(fits),
         kept_terms=kept,
         groups=groups.coefficients_by_group(stored, group_of, settings),

@@ -36,7 +36,7 @@ def coefficients_by_group(
         terms = {term: parts for term, parts in terms.items() if not term.startswith("group_")}
         effects = settings.fixed_effects == "document"
         prepared = (moments.prepared(terms, effects=effects) for moments in own)
-        fits = [LayerFit(moments, settings.covariance, 2) for moments in prepared]
+        fits = [LayerFit(moments, settings.covariance, jackknifed=True) for moments in prepared]
         table = results.coefficients_table(fits, settings)
         for name in ("n_obs", "n_documents", "status"):
             table[name] = np.repeat([getattr(fit, name) for fit in fits], len(fits[0].names))

@@ -160,10 +160,11 @@ def fits_table(
 
 
 def influence_table(fits: Sequence[LayerFit]) -> pd.DataFrame:
-    """Return the documents whose omission changes the coefficients of lags and leads most.
+    """Return the clusters whose omission changes the coefficients of lags and leads most.
 
-    There are at most ``INFLUENTIAL`` per layer and term, largest change first. ``change`` is the
-    estimate minus the estimate without the document, ``change_in_se`` the same in standard errors.
+    They are documents, groups or bins of them, in the column ``document``. There are at most
+    ``INFLUENTIAL`` per layer and term, largest change first. ``change`` is the estimate minus the
+    estimate without the cluster, ``change_in_se`` the same in standard errors.
     """
     columns = ["layer", "term", "document", "n_obs", "change", "change_in_se"]
     rows = []
