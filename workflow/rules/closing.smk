@@ -1,4 +1,4 @@
-# What a run leaves at its end. A workflow that uses attnlag as a module calls these itself.
+# What a run leaves at its end. The entry point calls these, or a workflow that has attnlag as a module.
 
 import time
 

@@ -3,7 +3,7 @@
 # take less time than their submission to a cluster.
 
 
-# What others wait for comes first.
+# Figures come last, because nothing waits for them.
 use rule program as draw with:
     priority: 0
     resources:

@@ -14,7 +14,7 @@ def figures_of(stage, folder, condition=True, **labels):
     """Return the folder of the figures of a stage as an output, with their labels in the report.
 
     A run draws them where a condition holds, as that of `of_study`. The report has them once, in the
-    best size and format.
+    first of the sizes and the format that is the last in the alphabet.
     """
     figures = {figure.name: figure for figure in CONFIG.figures_drawn(stage)}
     # All of them may be on request.

@@ -51,6 +51,7 @@ use rule program as write_paper with:
         controls=every(f"{RESULTS}/controls.parquet"),
         corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
         tokens=every(f"{STUDY}/tokens/{{shard}}.parquet"),
+        # The record of one shard says how the tokens were permuted.
         permutations=optional(PERMUTED, every(f"{RESULTS}/permutations/0000.parquet")),
         before_training=optional(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
         medians=every(f"{RESULTS}/medians.parquet"),
