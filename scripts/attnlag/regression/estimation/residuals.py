@@ -258,7 +258,10 @@ def sums_of_shards(
         return sum_residuals(tables.documents(design, "residuals"), lines, hac_lags, kept)
 
     with ThreadPoolExecutor(threads) as pool:
-        return reduce(add, pool.map(sums_of, designs))
+        sums = reduce(add, pool.map(sums_of, designs))
+    # Arrow would otherwise keep the memory of the rows while layers are fitted.
+    pa.default_memory_pool().release_unused()
+    return sums
 
 
 def robust_meat(sums: ResidualSums) -> np.ndarray:
