@@ -75,14 +75,14 @@ def pytest_configure(config: pytest.Config) -> None:
 # two make projects that others read.
 LONGEST = (
     *("test_run", "test_regressions", "test_crashes", "test_reruns", "test_several_models"),
-    *("test_safety", "test_hostile_text", "test_slopes_by_class", "test_directions", "test_paper"),
+    *("test_safety", "test_hostile_text", "test_directions", "test_paper"),
     *("test_contributing", "test_fetching", "test_architectures", "test_errors", "test_module"),
 )
 
 
 # Coverage doubles the time of what runs in the process of a test. In these it is mostly code of
 # Snakemake's or of transformers'.
-UNMEASURED = ("test_reruns", "test_several_models", "test_shards", "test_architectures")
+UNMEASURED = ("test_reruns", "test_several_models", "test_graph", "test_architectures")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

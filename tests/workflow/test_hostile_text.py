@@ -1,6 +1,7 @@
 """Ids, groups and texts of a corpus act nowhere: not in figures, tables, pages or the terminal."""
 
 import csv
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -8,23 +9,25 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from hostile import GROUPS, SCRIPT, write_hostile_corpus
-from projects import Project, new_project
+from projects import Project, command_of, new_project, ran, settings_text
 
 from attnlag.escaping import text_for
 
 STUDY = "results/tiny/small/attention"
+# Clears the screen, begins a line of its own and rings; turns the text around; half a character.
+HOSTILE = "\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028\u200e\u200f\u061c\uffff \udc80"
 
 
 @pytest.fixture(scope="module")
-def ran(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+def hostile_run(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """Return a project after a whole run over the hostile corpus, and what it printed."""
     project = new_project(tmp_path_factory.mktemp("hostile") / "project", gpt2)
     write_hostile_corpus(project)
     return project, project.run()
 
 
-def test_no_control_character_reaches_the_terminal_or_a_text_file(ran):
-    project, printed = ran
+def test_no_control_character_reaches_the_terminal_or_a_text_file(hostile_run):
+    project, printed = hostile_run
     files = [*project.folder.glob("results/**/*.txt"), *project.folder.glob("logs/**/*.log")]
     assert len(files) > 10
     for text in (printed, *(path.read_text(encoding="utf-8") for path in files)):
@@ -33,8 +36,8 @@ def test_no_control_character_reaches_the_terminal_or_a_text_file(ran):
             assert not line.lstrip().startswith("error:")
 
 
-def test_figures_are_whole_and_show_the_names(ran):
-    project, _ = ran
+def test_figures_are_whole_and_show_the_names(hostile_run):
+    project, _ = hostile_run
     figures = list(project.folder.glob("results/**/*.svg"))
     assert len(figures) > 10
     shown = ""
@@ -49,9 +52,9 @@ def test_figures_are_whole_and_show_the_names(ran):
         assert start in shown
 
 
-def test_every_group_is_fitted_and_its_dummies_are_taken_out(ran):
+def test_every_group_is_fitted_and_its_dummies_are_taken_out(hostile_run):
     """A line end in the name of a group is part of the name of its term."""
-    project, _ = ran
+    project, _ = hostile_run
     for regression in ("notebook", "grouped"):
         groups = pd.read_parquet(project.folder / STUDY / regression / "groups.parquet")
         assert set(groups["subset"]) == set(GROUPS)
@@ -61,8 +64,8 @@ def test_every_group_is_fitted_and_its_dummies_are_taken_out(ran):
     assert terms.str.startswith("group_").sum() == (len(GROUPS) - 1) * 2
 
 
-def test_no_cell_of_a_table_is_a_formula(ran):
-    project, _ = ran
+def test_no_cell_of_a_table_is_a_formula(hostile_run):
+    project, _ = hostile_run
     tables = list(project.folder.glob("results/**/*.csv"))
     quoted = 0
     for path in tables:
@@ -75,7 +78,36 @@ def test_no_cell_of_a_table_is_a_formula(ran):
     assert subsets.str.startswith("=").any()
 
 
-def test_no_page_holds_the_script_of_a_text(ran):
-    project, _ = ran
+def test_no_page_holds_the_script_of_a_text(hostile_run):
+    project, _ = hostile_run
     page = project.folder / "results/explorer.html"
     assert SCRIPT[:20] not in page.read_text(encoding="utf-8")
+
+
+def test_control_characters_are_escaped_and_other_text_is_kept():
+    # The same, escaped.
+    assert text_for("line", HOSTILE) == (
+        r"\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028\u200e\u200f\u061c\uffff \udc80"
+    )
+    for text in ("Grüße, 世界 👩‍🔬", "a\\nb", ""):
+        assert text_for("line", text) == text
+
+
+def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path):
+    """The message quotes a repeated id, a key and the name of the file."""
+    row = json.dumps({"id": HOSTILE[:-1], "text": "words"}, ensure_ascii=False)
+    file = tmp_path / "a\x1b[2J\n.jsonl"
+    file.write_text(f"{row}\n{row}\n" + '{"k\x9b": 1}\n', encoding="utf-8")
+    settings = settings_text("prepare_corpus", corpus={"id": "id"})
+    files, made, names = {"files": [file.name]}, {"corpus": "out.parquet"}, {"corpus": "hostile"}
+    command = command_of("prepare_corpus", files, made, settings, names, clusters_needed=0)
+    result = ran([*command, "--log", "log.txt"], status=1, cwd=tmp_path)
+    logged, _, again = (tmp_path / "log.txt").read_text("utf-8").rpartition("to run it again: ")
+    assert text_for("line", again.strip()) == again.strip()
+    for printed in (result.stderr, logged):
+        lines = printed.split("\n")
+        assert len(lines) == 4
+        assert lines.pop() == ""
+        for number, line in enumerate(lines):
+            assert line.startswith(rf"error: a\x1b[2J\n.jsonl:{min(number, 1) + 2}: ")
+            assert text_for("line", line) == line

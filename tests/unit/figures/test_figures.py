@@ -9,8 +9,10 @@ import pytest
 import statsmodels.formula.api as smf
 from pictures import TITLE, grid, synthetic_controls, synthetic_tables, texts_of, with_interval
 
+import draw_figures
 from attnlag.claims.sources import next_token
 from attnlag.figures import (
+    catalogue,
     coefficients_by_depth,
     coefficients_by_layer,
     cosines_by_distance,
@@ -33,8 +35,11 @@ from attnlag.figures.inputs import read_effects
 from attnlag.figures.sampling import NormsSample, read_norms, shares_between
 from attnlag.figures.sizes import PAGE
 from attnlag.figures.templates import Sheet, legend_of
+from attnlag.pipeline.outputs import TABLE
 from attnlag.quantities import traced_means
+from attnlag.quantities.catalogue import OPTIONAL
 from attnlag.quantities.head_shares import ABOVE, WHOLE
+from attnlag.regression.labels import weights_in_words
 from attnlag.storage import tables
 
 LAYERS = range(4)
@@ -610,3 +615,28 @@ def test_intervals_decide_which_token_is_raised():
     ):
         ends = pd.DataFrame({"layer": LAYERS, "conf_low": low, "conf_high": high})
         assert next_token(table.merge(ends)).sentence == said
+
+
+def test_the_catalogue_of_figures_matches_the_modules():
+    found = catalogue.figures()
+    modules = catalogue.FOLDER.glob("*.py")
+    drawing = {path.stem for path in modules if "\ndef figure(" in path.read_text()}
+    assert {figure.name for figure in found} == drawing
+    needs = {figure.needs for figure in found}
+    # Any other need would never be met.
+    assert needs <= {"", "groups", "tags", "regressions", "sources", *OPTIONAL}
+    assert set(draw_figures.INPUTS) <= {figure.drawn_by for figure in found} | needs
+    for figure in found:
+        assert figure.drawn_by in draw_figures.INPUTS
+        # What a paper says of it is one sentence.
+        assert figure.method.endswith(".")
+
+
+def test_each_stage_that_draws_has_a_folder_of_figures_of_its_own():
+    folders = TABLE["figures"].values()
+    assert len(set(folders)) == len(folders)
+    assert set(TABLE["figures"]) == {figure.drawn_by for figure in catalogue.figures()}
+
+
+def test_the_subtitle_of_several_models_names_those_with_quantised_weights():
+    assert weights_in_words([{"name": "a", "bits": 4}, {"name": "b"}]) == "a: 4-bit weights"

@@ -1,10 +1,77 @@
-"""Claims about lags and effects: value, interval, baseline, verdict and sentence."""
+"""Claims, in words that titles, findings and the page share: value, interval, verdict, sentence."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from attnlag.claims import causes, lags
+from attnlag.claims import causes, directions, heads, lags, numbers
+from attnlag.quantities.head_shares import ABOVE, WHOLE
+
+
+def test_numbers_are_written_with_a_minus_sign_and_two_decimals():
+    assert [numbers.number(value) for value in (0.234, -0.5, 0.0312, 0.0, -0.0001)] == [
+        "0.23", "−0.50", "0.03", "0.00", "0.00",
+    ]  # fmt: skip
+    assert [numbers.significant(value) for value in (2.71, 193.4, 0.0968)] == [
+        "2.7", "193", "0.097",
+    ]  # fmt: skip
+    assert [numbers.percent(share) for share in (0.123, -0.001, -0.04)] == ["12%", "0%", "−4%"]
+    assert numbers.percent(0.1234, 1) == "12.3%"
+    assert numbers.interval(-0.1, 0.25) == "−0.10 to 0.25"
+    assert numbers.span([0.2, -0.1, 0.1]) == "−0.10 to 0.20"
+    assert numbers.span([0.201, float("nan"), 0.204]) == "0.20"
+    assert numbers.with_minus_signs("a-1 is -0.2 (x-3)") == "a-1 is −0.2 (x-3)"
+    # A name may begin with a hyphen and a digit.
+    assert numbers.with_minus_signs("-2nd: -8.8°, -3% to -1,000.") == "-2nd: −8.8°, −3% to −1,000."
+
+
+def coefficients(**controls):
+    parts = ["0", "1", WHOLE, ABOVE]
+    table = pd.DataFrame({"layer": 3, "part": parts, "term": "lag_1"})
+    return table.assign(estimate=[0.2, 0.4, 0.25, 0.9], **controls)
+
+
+def test_the_lag_of_heads_stands_beside_that_of_their_sum_and_before_training():
+    claim = heads.lag(coefficients(random_weights=np.nan))
+    assert claim.sentence == "Lag 1 of single heads is 0.30, that of their sum 0.25 (medians)"
+    assert (claim.low, claim.high, claim.baseline) == (0.2, 0.4, {})
+    # Medians beside each other are of the same heads.
+    claim = heads.lag(coefficients(random_weights=[0.5, np.nan, 0.6, 0.7], trained=0.1))
+    assert claim.baseline == {"before training": 0.5, "after it": 0.1}
+    assert claim.clause.startswith("lag 1 of single heads is 0.20")
+    assert heads.lag(coefficients().assign(estimate=np.nan)) is None
+
+
+def test_shares_and_sinks_of_heads_stand_beside_those_of_equal_ones():
+    parts = pd.DataFrame({"layer": [4, 4, 4], "part": ["0", "1", WHOLE], "sink_uniform": 0.06})
+    parts = parts.assign(share=[0.38, 0.62, np.nan], sink=[0.4, 0.6, 0.5])
+    assert heads.share(parts).sentence == (
+        "One head has up to 62% of its layer's squared norms (50% if equal)"
+    )
+    assert heads.sink(parts).sentence == (
+        "The median head gives 50% of its attention to the first token (6% if equal)"
+    )
+    unknown = parts.assign(share=np.nan, sink=np.nan)
+    assert heads.share(unknown) is None
+    assert heads.sink(unknown) is None
+
+
+def test_the_likeness_of_neighbours_falls_with_distance():
+    rows = [(directions.CENTRED, distance, 0, 0.6 / distance) for distance in (1, 2, 3)]
+    table = pd.DataFrame(
+        [*rows, (directions.PLAIN, 1, 0, 0.9)], columns=["quantity", "distance", "layer", "mean"]
+    )
+    assert directions.neighbours(table).sentence == (
+        "Neighbours are pushed the same way (centred cosine 0.60, median layer); the likeness "
+        "halves within 2 tokens"
+    )
+    slow = table.assign(mean=[0.6, 0.55, 0.5, 0.9])
+    assert directions.neighbours(slow).sentence.endswith("; at 3 tokens it is still 0.50")
+    near = table[table["distance"] == 1]
+    assert directions.neighbours(near).sentence.endswith("(centred cosine 0.60, median layer)")
+    plain = directions.neighbours(table[3:].assign(mean=-0.2)).sentence
+    assert plain == "Neighbours are hardly pushed the same way (cosine −0.20, median layer)"
+    assert directions.neighbours(table.assign(mean=np.nan)).sentence.startswith("No two")
 
 
 def table(**terms):
