@@ -87,7 +87,7 @@ def test_means_of_directions_are_those_of_the_files_with_both_controls(project, 
     assert list(undescribed(project.folder)) == []
     # Nothing in the record of the merged sums is of one shard.
     record = read_provenance(project.folder / SITE / "sums/all.parquet")
-    assert set(record) == {"model", "corpus", "stages", "versions"}
+    assert set(record) == {"model", "corpus", "stages", "sums", "versions"}
 
 
 def test_the_sum_of_the_heads_is_regressed_like_the_layer(read):
