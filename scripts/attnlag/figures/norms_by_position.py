@@ -39,13 +39,14 @@ def position_edges(longest: int) -> np.ndarray:
 def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each position, the first one on top."""
     sample, drop_first = inputs.sample, inputs.settings.drop_first
-    edges = position_edges(int(sample.position.max(initial=0)))
+    longest = int(sample.position.max(initial=0))
+    edges = position_edges(longest)
     row = np.searchsorted(edges, sample.position, side="right") - 1
     logs = sample.log_norms - sample.log_norms[sample.position >= drop_first].mean()
     names = pd.Series(tables.values_at(inputs.norms, "document", sample.rows))
     documents = names.groupby(row).nunique()
     fewest = min(FEW_DOCUMENTS, -(-documents.max() // 2))
-    rare = f"; positions of fewer than {fewest} documents are left out" if fewest > 1 else ""
+    rare = f"; last rows of fewer than {fewest} documents are left out" if fewest > 1 else ""
     enough = documents[documents >= fewest]
     values = logs.groupby(row).mean().reindex(range(enough.index[-1] + 1)).to_numpy(dtype=float)
     edges = edges[: len(values) + 1]
@@ -62,7 +63,7 @@ def figure(inputs: Inputs) -> Sheet:
         axes.axhline(dropped, color="k", linewidth=1.2)
 
     return Sheet(
-        claim_of(values[dropped:], edges[dropped:-1], sample.layers),
+        claim_of(values[dropped:], np.minimum(edges[dropped:], longest + 1), sample.layers),
         sample.layers,
         [
             Map(
@@ -81,12 +82,13 @@ def figure(inputs: Inputs) -> Sheet:
     )
 
 
-def claim_of(values: np.ndarray, positions: np.ndarray, layers: list[int]) -> str:
+def claim_of(values: np.ndarray, edges: np.ndarray, layers: list[int]) -> str:
     """Return how far the norms of layers drift from the first row of positions to the last."""
     if len(values) < 2 or not np.isfinite(values[-1] - values[0]).any():
         return "Norms along the text"
     drift = pd.Series(np.expm1(values[-1] - values[0]), layers).dropna()
     extremes = drift.sort_values(kind="stable").iloc[[0, -1]].items()
     ends = dict.fromkeys(f"{change:+.0%} (layer {layer})" for layer, change in extremes)
-    span = f"From position {positions[0]} to {positions[-1]}"
+    rows = (edges[0], edges[1] - 1), (edges[-2], edges[-1] - 1)
+    span = f"From position {' to '.join('–'.join(map(str, dict.fromkeys(row))) for row in rows)}"
     return with_minus_signs(f"{span}, the mean norm of a layer changes by {' to '.join(ends)}")

@@ -239,16 +239,17 @@ def test_norms_by_position_are_means_of_the_rows(norms):
         np.testing.assert_allclose(cells.values[position], mean, atol=1e-6)
     # The first tokens, which are dropped, do not stretch the scale.
     assert cells.limits[1] < np.abs(cells.values[0]).max()
-    # The last row begins at position 27; the title is about what is not hatched.
+    # The last row is of positions 27 to 31, but no document is longer than 30 tokens; the title is
+    # about what is not hatched.
     drift = np.expm1(
         centred[frame["position"] >= 27].mean() - centred[frame["position"] == 1].mean()
     )
     low, high = drift.idxmin(), drift.idxmax()
     assert sheet.claim == (
-        f"From position 1 to 27, the mean norm of a layer changes by {drift[low]:+.0%} (layer "
+        f"From position 1 to 27–29, the mean norm of a layer changes by {drift[low]:+.0%} (layer "
         f"{low}) to {drift[high]:+.0%} (layer {high})"
     ).replace("-", "−")
-    assert "; positions of fewer than 20 documents are left out. Hatched" in sheet.note
+    assert "; last rows of fewer than 20 documents are left out. Hatched" in sheet.note
     alone = frame["document"] == "d00"
     one = SimpleNamespace(**vars(inputs))
     one.norms, one.sample = [inputs.norms[0]], sampled(inputs.sample, alone)
