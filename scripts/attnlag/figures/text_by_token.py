@@ -119,6 +119,7 @@ def claim_of(documents: Sequence[tuple[str, pd.DataFrame]], layer: int) -> str:
     claim = "Norms hardly depend on the previous token's"
     if abs(correlation) > WEAK:
         claim = "Large norms come in runs" if correlation > 0 else "Large and small norms alternate"
+    claim += f" in {counted(len(documents), 'document')}"
     return f"{claim} (correlation of neighbours {number(correlation)} in layer {layer})"
 
 

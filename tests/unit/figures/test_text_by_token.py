@@ -77,7 +77,8 @@ def test_the_claim_says_how_neighbours_correlate_within_documents():
         level + np.convolve(random.normal(size=201), [1, 1], "valid") for level in (0.0, 50.0)
     ]
     each = [np.corrcoef(logs[1:-1], logs[2:])[0, 1] for logs in smooth]
-    start, end = "Large norms come in runs (correlation of neighbours ", " in layer 6)"
+    start = "Large norms come in runs in 2 documents (correlation of neighbours "
+    end = " in layer 6)"
     found = claim_of(*smooth)
     assert found == f"{start}{found[len(start) : -len(end)]}{end}"
     assert float(found[len(start) : -len(end)]) == pytest.approx(np.mean(each), abs=0.03)
