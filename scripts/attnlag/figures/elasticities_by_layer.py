@@ -38,9 +38,10 @@ def figure(inputs: Inputs) -> Sheet:
         rows = pairs[pairs["target_layer"] == target].rename(columns={"source_layer": "layer"})
         names = ["predictive", *(f"predictive_{end}" for end in BOUNDS)]
         predicted, low, high = rows.set_index("layer").reindex(layers)[names].to_numpy(float).T
+        lone = len(rows) == 1
         lines = [
-            Line(predicted, "predicted by one earlier layer", PREDICTED, low, high),
-            profile(rows, layers, CAUSED, label="caused by it"),
+            Line(predicted, "predicted by one earlier layer", PREDICTED, low, high, bars=lone),
+            profile(rows, layers, CAUSED, label="caused by it", bars=lone),
         ]
         title = f"on layer {target}"
         panels.append(Lines(lines, unit, title, xlabel="source layer", share="effects"))
@@ -53,7 +54,8 @@ def figure(inputs: Inputs) -> Sheet:
         ("estimate", "", "caused by all earlier layers together", CAUSED, 0.25),
     ):
         low, high = (sums[f"{ends}{end}"] for end in BOUNDS)
-        lines.append(Line(sums[name], label, colour, low, high, bars=True, x=places + shift))
+        if sums[name].notna().any():
+            lines.append(Line(sums[name], label, colour, low, high, bars=True, x=places + shift))
     panels.append(Lines(lines, unit, "all earlier layers", xlabel="target layer"))
     return Sheet(
         of_single_layers(pairs).sentence,

@@ -466,6 +466,14 @@ def test_predictions_and_effects_are_lines_for_each_target_layer():
         "Layers predict the next token's adjustment in others by up to 0.30 and change it by at "
         "most 0.03"
     )
+    # A single source layer has marks, because no line is drawn of one value.
+    inputs = effects()
+    inputs.elasticities = inputs.elasticities.query("source_layer == 0")
+    inputs.total_effects = inputs.total_effects.assign(predicted=np.nan)
+    alone = elasticities_by_layer.figure(inputs)
+    assert all(line.bars for panel in alone.panels for line in panel.lines)
+    assert "predicted by all earlier layers together" in legend_of(sheet)
+    assert "predicted by all earlier layers together" not in legend_of(alone)
     nothing = effects()
     nothing.elasticities = nothing.elasticities.iloc[:0]
     assert not elasticities_by_layer.figure(nothing).panels
