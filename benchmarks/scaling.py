@@ -270,7 +270,7 @@ def default_run(folder: Path) -> None:
     project.run(f"data/models/{name}/source.json")
     cores = str(os.cpu_count())
     print_run("default run", observed(project, "--cores", cores))
-    project.write_config(inference={"alpha": 0.01, "covariance": "cluster-jackknife"})
+    project.write_config(inference={"alpha": 0.1, "covariance": "cluster-jackknife"})
     again = observed(project, "--cores", cores)
     print_run("after a change of inference", again)
 

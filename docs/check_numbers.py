@@ -113,7 +113,7 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
     order = f"{permuted.min():.2f} to {permuted.max():.2f}"
     yield "docs/controls.md", f"`notebook` gives {order} with the tokens of each document in random"
     yield "docs/tutorial.md", f"lag 1 of `notebook` is {order}. Within documents it is about zero"
-    rejected = (results.control("within")["order_p_adjusted"] < 0.05).sum()
+    rejected = (results.control("within")["order_p_adjusted"] <= 0.05).sum()
     yield "docs/tutorial.md", f"is rejected in all {rejected} layers"
     yield "docs/tutorial.md", f"training](controls.md#random-weights) has a lag of {scales}, by"
     largest = within["estimate"].idxmax()

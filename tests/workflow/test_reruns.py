@@ -113,7 +113,7 @@ ROWS = {
         inference(stack_mb=1),
     ],
     "`inference.equivalence_bound`": [inference(equivalence_bound=0.1)],
-    "`inference.alpha`": [inference(alpha=0.01)],
+    "`inference.alpha`": [inference(alpha=0.1)],
     "`inference`: draws, seed": [inference(bootstrap=100), inference(seed=1)],
     "`inference`: folds, `hac_lags`": [inference(folds=5), inference(hac_lags=3)],
     "`controls.permutation`": [change(controls={"permutation": {"draws": 29}})],
@@ -239,10 +239,10 @@ def test_the_command_line_plans_the_same_jobs_and_names_the_settings_that_change
     """The other Snakefile, which a module names, and a number of threads change nothing."""
     others = ("--snakefile", "workflow/Snakefile", "--set-threads", "extract_activations=1")
     assert "Nothing to be done" in to_plan.run("-n", *others)
-    to_plan.write_config(inference={"alpha": 0.01})
+    to_plan.write_config(inference={"alpha": 0.1})
     # What comes first is the name of the profile.
     _, changed, counted, *jobs = to_plan.run("-n").splitlines()
-    assert changed == "inference.alpha: 0.05 → 0.01"
+    assert changed == "inference.alpha: 0.05 → 0.1"
     assert counted.endswith(" jobs to run:")
     counts = (re.fullmatch(r" +(\d+)  (\w+)", line) for line in jobs)
     expected = {**to_plan.would_run(), "default": 1}

@@ -50,8 +50,15 @@ def value_problems(
     yield from _length_problems(config)
     for name, regression in config.regressions.items():
         yield from _regression_problems(name, regression, config)
-    if config.controls.permutation and config.controls.permutation.within == "upos":
+    control, alpha = config.controls.permutation, config.inference.alpha
+    if control and control.within == "upos":
         yield from _tagger_problems(("controls", "permutation", "within"), "upos", config)
+    fewest = math.ceil(min(1 / alpha, 1e15)) - 1  # 1 / alpha may be infinite
+    if control and control.draws < fewest:
+        yield (
+            ("controls", "permutation", "draws"),
+            f"found {control.draws}, expected at least {fewest} for inference.alpha {alpha}",
+        )
     for key in ("source_sites", "target_sites"):
         sites = changeable(config.extraction.sites)
         for index, site in enumerate(getattr(config.causal, key, None) or ()):

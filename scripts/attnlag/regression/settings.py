@@ -165,7 +165,8 @@ class Permutation(Section):
     """Tokens are exchanged within documents, to give the coefficients if order means nothing."""
 
     draws: Annotated[int, Field(ge=19), NotBool] = Field(
-        default=200, description="Number of permutations; the smallest p-value is 1 / (1 + draws)"
+        default=200,
+        description="Number of permutations; 1 / (1 + draws), the least p-value, is at most alpha",
     )
     within: Literal["document", "upos"] = Field(
         default="document",

@@ -176,7 +176,7 @@ def order_findings(controls: pd.DataFrame, settings: RegressionSettings) -> list
     by_layer = controls.drop_duplicates("layer").dropna(subset="order_p_adjusted")
     if by_layer.empty:
         return []
-    rejected = (by_layer["order_p_adjusted"] < settings.alpha).sum()
+    rejected = (by_layer["order_p_adjusted"] <= settings.alpha * (1 + 1e-9)).sum()
     drawn = by_layer.iloc[0]
     holm = settings.adjust == "holm"
     over = "max over the layers" if holm else correction(settings.adjust)
@@ -189,7 +189,7 @@ def order_findings(controls: pd.DataFrame, settings: RegressionSettings) -> list
         f"{lags} depend{'s' * (len(terms) == 1)} on the order of tokens in {rejected} of "
         f"{counted(len(by_layer), 'layer')} (tokens permuted within "
         f"{PERMUTED_WITHIN[drawn['permuted_within']]} {int(drawn['permutations']):,} times, one "
-        f"joint test per layer, p < {settings.alpha:g}, {over})",
+        f"joint test per layer, p ≤ {settings.alpha:g}, {over})",
         f"if order meant nothing, {named(terms[0])} would be {span(permuted)}",
     ]
 

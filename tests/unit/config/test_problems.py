@@ -181,7 +181,8 @@ regressions:
 controls: {permutation: {within: upos}}
 #> controls.permutation.within: found upos, but corpora.words has no tagger; expected one, for
 #  the part of speech of tokens
-inference: {covariance: hac}
+#> controls.permutation.draws: found 200, expected at least 999 for inference.alpha 0.001
+inference: {covariance: hac, alpha: 0.001}
 #> inference.covariance: found hac, expected cluster, cluster-crv1 or cluster-jackknife:
 #  regression m has bias_correction: half-panel, which supports no other errors; or
 #  bias_correction: none

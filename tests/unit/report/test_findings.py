@@ -228,6 +228,15 @@ def test_what_is_otherwise_changes_its_own_lines(text_of, change, stated):
     assert "\n".join([f"{change}, lines gone: {gone}", *come]) == stated
 
 
+@pytest.mark.parametrize(("p", "layers"), [(1 / 20, 3), (2 / 20, 0)])
+def test_order_matters_in_a_layer_whose_p_is_alpha_which_is_the_least_of_19_draws(
+    text_of, p, layers
+):
+    text = text_of(controls=CONTROLS.assign(order_p_adjusted=p, permutations=19))
+    assert f"on the order of tokens in {layers} of 3 layers (" in text
+    assert "19 times, one joint test per layer, p ≤ 0.05, max over the layers)" in text
+
+
 def test_only_what_holds_at_every_scale_is_said_of_training():
     directions = {name: training.range_of(BEFORE, name).direction for name in ("lag_1", "lag_2")}
     assert directions == {"lag_1": "more", "lag_2": ""}

@@ -190,6 +190,10 @@ MISTAKES_IN_FITS = [
     (dict(slopes_by={"upos": "outcome"}), "slopes_by: found upos, but the measurement has no tag"),
     (dict(covariates=["surprisal"]), "expected measure(…, quantities=['surprisal'])"),
     (dict(controls={"permute": {}}), "controls.permute: unknown key"),
+    (
+        dict(controls={"permutation": {"draws": 50}}, inference={"alpha": 0.01}),
+        "controls.permutation.draws: found 50, expected at least 99 for inference.alpha 0.01",
+    ),
     (dict(controls={"permutation": {"within": "upos"}}), "controls.permutation.within: found upos"),
     (dict(bias_correction="half-panel"), "bias_correction: found bias_correction: half-panel with"),
 ]
