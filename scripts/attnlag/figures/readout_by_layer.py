@@ -59,7 +59,7 @@ def figure(inputs: Inputs) -> Sheet:
 
 
 def panel_of(lines: list[Line], title: str, layers: list[int]) -> Lines:
-    """Return the panel of some lines; a single layer far below the others is cut off and named."""
+    """Return the panel of some lines, cut off at a single layer far below, whose point is named."""
     lows = np.fmin.reduce([line.low for line in lines if line.low is not None])
     lowest = np.argsort(lows)[:2]
     place, floor = int(lowest[0]), FAR * min(float(lows[lowest[-1]]), -0.1)
@@ -74,5 +74,5 @@ def panel_of(lines: list[Line], title: str, layers: list[int]) -> Lines:
             kind: dict[str, Any] = {"fontsize": 8, "color": GREY, "ha": "left" if left else "right"}
             axes.text(place + (1.8 if left else -0.8), 0.95 * floor, text, va="bottom", **kind)
 
-        cut = {"ylim": (floor, None), "extra": name_value_below}
+        cut = {"ylim": (floor, None), "extra": name_value_below if least < floor else None}
     return Lines(lines, "effect (SD over the vocabulary)", title, height=3.0, **cut)

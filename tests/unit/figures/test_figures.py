@@ -605,6 +605,9 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     labels = [line.label for line in panel.lines if line.label]
     assert labels.count("before training, first scale") == 1
     assert panel_of(table.assign(conf_low=-0.3)).ylim == (None, None)
+    # A point whose band alone is cut off is seen.
+    panel = panel_of(table.assign(difference=table["difference"].clip(lower=-0.15)))
+    assert (panel.ylim, panel.extra) == ((-0.2, None), None)
     # Beside the last layer, there is room on the left.
     panel = panel_of(table.assign(layer=3 - table["layer"]))
     figure = Sheet("c", LAYERS, [panel]).draw("", PAGE)
