@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.stats
-from declared_files import files_in
+from described import files_in
 from playwright.sync_api import Page, expect
 from projects import SEVERAL, Project, command_of, new_project
 

@@ -1,4 +1,4 @@
-"""The files of a run, compared with the catalogue of outputs."""
+"""The files of a run: those that the catalogue of outputs describes, and by names of rules."""
 
 import json
 import re
@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.pipeline.outputs import OUTPUTS, PATTERNS, Output
+from attnlag.report.regression_tables import RegressionTables, declared
 
 
 def matches(described: str, name: str) -> bool:
@@ -53,3 +54,28 @@ def undescribed(project: Path) -> Iterator[str]:
         for column in columns_of(file) if found else []:
             if not any(matches(name, column) for name in found[0].column_names()):
                 yield f"{path}: {column}"
+
+
+NAMED = {"heads": "head_norms", "readout": "readout_rows"}
+
+
+def files_in(results: Path) -> dict[str, list[Path]]:
+    """Return the files below a folder of results by the names that the rules give them."""
+    files: dict[str, list[Path]] = {}
+    for path in sorted(results.rglob("*")):
+        name = path.stem
+        if path.stem.isdigit():
+            name = NAMED.get(path.parent.name, path.parent.name)
+        elif path.parent.name == "corpora":
+            name = "corpora"
+        elif path.stem == "means":
+            name = {"geometry": "directions"}.get(path.parent.name, path.parent.name)
+        if path.suffix in (".parquet", ".json"):
+            files.setdefault(name, []).append(path)
+    return files
+
+
+def regressions_in(results: Path, *names: str) -> list[RegressionTables]:
+    """Return the regressions of a folder of results, perhaps some by name and in this order."""
+    found = {regression.name: regression for regression in declared(**files_in(results))}
+    return [found[name] for name in names or found]

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 import yaml
-from declared_files import regressions_in
+from described import regressions_in
 from projects import ran
 
 from attnlag.regression import covariances
@@ -36,6 +36,15 @@ def written(several_once, tmp_path_factory):
     project = several_once[0].copy(tmp_path_factory.mktemp("paper") / "project")
     project.run(TABLE, FIGURES)
     return project
+
+
+def test_another_citation_of_attnlag_is_written_anew(written, tmp_path):
+    project = written.copy(tmp_path / "project")
+    assert project.would_run(TABLE) == {}
+    text = (project.folder / "CITATION.cff").read_text()
+    (project.folder / "CITATION.cff").unlink()
+    (project.folder / "CITATION.cff").write_text(text.replace("title: ", "title: A "))
+    assert project.would_run(TABLE) == {"write_paper": 1}
 
 
 def methods_of(project):

@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from declared_files import regressions_in
-from described import undescribed
+from described import regressions_in, undescribed
 from planning import plan
 from projects import ROOT, TOGETHER, assert_drawn, environment_of_a_user, ran, without_figures
 from warm_python import python

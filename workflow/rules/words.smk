@@ -67,7 +67,12 @@ use rule program as write_paper with:
     log:
         "logs/paper.log",
     params:
-        **job_params("write_paper", figures=sorted({*itertools.chain(*OF_PAPER.values())})),
+        **job_params(
+            "write_paper",
+            figures=sorted({*itertools.chain(*OF_PAPER.values())}),
+            # A part of attnlag, like its code.
+            given=lambda wildcards: [str(SCRIPTS.parent / "CITATION.cff")],
+        ),
 
 
 rule paper:

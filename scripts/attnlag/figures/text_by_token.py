@@ -18,8 +18,8 @@ from matplotlib.patches import Rectangle
 
 from attnlag.claims.numbers import number, significant
 from attnlag.corpus.alignment import token_texts
-from attnlag.corpus.documents import group_by_document
-from attnlag.errors import UserError, counted, nearest
+from attnlag.corpus.documents import group_by_document, unknown_documents
+from attnlag.errors import UserError
 from attnlag.escaping import text_for
 from attnlag.figures.drawing import SHADES, TAIL, chosen_layers, framed
 from attnlag.figures.files import style
@@ -64,12 +64,8 @@ def chosen_documents(
     """Return the requested documents, or the first of each group; unknown ones are a UserError."""
     if requested is None:
         return list(pd.Series(group_of).drop_duplicates().index[:MOST_DOCUMENTS])
-    if absent := [name for name in requested if name not in group_of]:
-        raise UserError(
-            f"figures.documents.{corpus}: found '{name}', expected one of its "
-            f"{counted(len(group_of), 'document')}{nearest(name, group_of)}"
-            for name in absent
-        )
+    if problems := unknown_documents(corpus, requested, group_of):
+        raise UserError(problems)
     return list(requested)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from declared_files import regressions_in
+from described import regressions_in
 from pictures import with_interval
 
 from attnlag.report import answers
