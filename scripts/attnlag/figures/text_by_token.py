@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from attnlag.claims.numbers import number, significant
 from attnlag.corpus.alignment import token_texts
 from attnlag.corpus.documents import group_by_document, unknown_documents
-from attnlag.errors import UserError
+from attnlag.errors import UserError, counted
 from attnlag.escaping import text_for
 from attnlag.figures.drawing import SHADES, TAIL, chosen_layers, framed
 from attnlag.figures.files import style
