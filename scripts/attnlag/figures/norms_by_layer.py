@@ -65,7 +65,7 @@ def norms_panel(
         ends = np.exp(sample.log_norms[first].quantile(QUANTILES).to_numpy())
         kind: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 2.0, "interval": False}
         lines.append(Line(ends[2], "first tokens", PALETTE[3], ends[0], ends[-1], **kind))
-    lines.append(Line(middle, "median of the other tokens", NORMS))
+    lines.append(Line(middle, f"median of the {'other ' if first.any() else ''}tokens", NORMS))
     return Lines(lines, ylabel, title, zero=False, log_scale=True, height=3.4, share=share)
 
 

@@ -191,6 +191,10 @@ def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
         np.testing.assert_allclose(shown, np.exp(logs), rtol=1e-6)
     np.testing.assert_allclose(relative.lines[-1].y, np.full(4, np.exp(-1)), rtol=1e-6)
     assert absolute.log_scale
+    assert absolute.lines[-1].label == "median of the other tokens"
+    # Where no first tokens are drawn, there are no others.
+    alone = norms_by_layer.norms_panel(inputs.sample, 0, "", "")
+    assert alone.lines[-1].label == "median of the tokens"
 
 
 @pytest.mark.parametrize(
