@@ -46,17 +46,17 @@ def figure(inputs: Inputs) -> Sheet:
         lines.append(Line(share, label, low=low, high=high, **STYLES[label]))
     title = "who writes an adjustment (mean over tokens)"
     panels = [Lines(lines, "share of the adjustment (%)", title, height=3.0)]
-    lags, note = inputs.lags, ""
-    settings = inputs.settings
-    if len(lags):
-        term = nearest_lag(lags["term"])
-        of_term = lags[lags["term"] == term]
-        fitted = set(of_term.dropna(subset="estimate")["layer"])
+    lags, settings, note = inputs.lags, inputs.settings, ""
+    known = lags.dropna(subset="estimate") if len(lags) else lags
+    if len(known):
+        term = nearest_lag(known["term"])
+        of_term = known[known["term"] == term]
         profiles = [
-            profile(of_term[of_term["part"] == part], layers, colour, end=label, shade=0.15)
+            profile(rows, layers, colour, end=label, shade=0.15)
             for part, (label, colour) in LAGS_OF_PARTS.items()
+            if len(rows := of_term[of_term["part"] == part])
         ]
-        missing = [layer for layer in layers if layer not in fitted]
+        missing = [layer for layer in layers if layer not in set(of_term["layer"])]
         title = f"{named(term)} of the log norm of what is written"
         panels.append(Lines(profiles, "coefficient", title, missing=missing, height=2.6))
         note = f" Coefficients have the terms of the regression '{settings['regression']}'."

@@ -586,6 +586,19 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
     )
     # A mark is a test, of which a share has none.
     assert all(line.weak is None for line in panel.lines)
+    # Only parts with a lag have a name in the panel below, which is left out if none has one.
+    lags = grid(part=sources_by_layer.LAGS_OF_PARTS, layer=range(3)).assign(term="lag_1")
+    for unknown, ends in (
+        ([], ["by all tokens", "by the\ntoken itself", "by all earlier\ntokens"]),
+        (["from_itself"], ["by all tokens", "by all earlier\ntokens"]),
+    ):
+        lags["estimate"] = np.where(lags["part"].isin(unknown) | (lags["layer"] == 1), np.nan, 0.2)
+        inputs.lags = with_interval(lags)
+        _, below = sources_by_layer.figure(inputs).panels
+        assert ([line.end for line in below.lines], below.missing) == (ends, [1])
+    inputs.lags = with_interval(lags.assign(estimate=np.nan))
+    alone = sources_by_layer.figure(inputs)
+    assert (len(alone.panels), "Coefficients" in alone.note) == (1, False)
     # One document gives no intervals.
     inputs.shares[["conf_low", "conf_high"]] = np.nan
     (panel,) = sources_by_layer.figure(inputs).panels
