@@ -1,10 +1,11 @@
-"""Models from the hub, from this machine and from packages, through the real clients."""
+"""Models from the hub, this machine and packages, through the real clients; no other network."""
 
 import hashlib
 import json
 import os
 import re
 import shutil
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -17,7 +18,7 @@ from gguf import GGMLQuantizationType
 from gguf_files import as_gguf
 from local_models import from_package, from_path, make_wheel, problem_of
 from models import extractor
-from projects import command_of, environment_of_a_user, ran
+from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran
 from refusals import refused
 from safetensors.torch import load_file, save_file
 
@@ -497,3 +498,50 @@ def test_the_architecture_shows_the_paths_of_modules(gpt2, target):
     assert [depth[name] for name in path] == [2, 4, 6, 8]
     assert depth["(mlp)"] == 8
     assert transformers.AutoModel.from_pretrained(target).get_submodule("h")
+
+
+SAYS = """
+from huggingface_hub import is_offline_mode
+from transformers.integrations import hub_kernels
+print(is_offline_mode(), hub_kernels._TRANSFORMERS_USE_HUB_KERNELS)
+"""
+LIFTED = """
+from huggingface_hub import is_offline_mode
+from attnlag.model import offline
+before = is_offline_mode()
+with offline.lifted():
+    within = is_offline_mode()
+print(before, within, is_offline_mode())
+"""
+FORBIDDEN = f"from attnlag.model import offline\noffline.forbid_network()\n{LIFTED}"
+
+
+def printed(code, **environment):
+    """Run code with the library in an environment that asks for nothing."""
+    command, environment = [sys.executable, "-c", code], environment_of_a_user() | environment
+    return ran(command, cwd=ROOT / "scripts", env=environment).stdout.strip()
+
+
+def test_programs_are_offline_even_if_a_setting_allows_the_network(tmp_path):
+    command = command_of_code(f"{SAYS}\ndef main(job): pass", tmp_path)
+    environment = environment_of_a_user() | {"HF_HUB_OFFLINE": "0"}
+    assert ran(command, env=environment).stdout.strip() == "True 0"
+
+
+def test_the_library_changes_no_environment():
+    code = """
+import os
+import attnlag.quantities.extraction, attnlag.corpus.tokens, attnlag.model.fetching
+from attnlag.model import offline
+print(offline.SETTINGS.keys() & os.environ.keys())
+"""
+    assert printed(code) == "set()"
+
+
+def test_the_network_is_allowed_only_during_a_download():
+    assert printed(FORBIDDEN) == "True False True"
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        assert printed(FORBIDDEN, **{name: "1"}) == "True True True"
+    # As a user of the library has it.
+    assert printed(LIFTED) == "False False False"
+    assert printed(LIFTED, HF_HUB_OFFLINE="1") == "True True True"

@@ -1,4 +1,4 @@
-"""The library in a notebook: against plain transformers, statsmodels, R and the programs of a run.
+"""The library in a notebook, that of the docs too: against transformers, statsmodels, R and a run.
 
 The models of its quantities exist in memory alone.
 """
@@ -6,10 +6,13 @@ The models of its quantities exist in memory alone.
 import copy
 import doctest
 import importlib
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import clubsandwich
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -18,7 +21,7 @@ import statsmodels.formula.api as smf
 import torch
 from matplotlib.text import Text
 from models import adjustments, extractor, outputs_of
-from projects import WORDS
+from projects import ROOT, WORDS, save_gpt2
 from refusals import refused
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -453,3 +456,98 @@ def values_of(everything, outcome):
 def test_what_was_not_measured_is_named(everything):
     (line,) = refused(everything.table, "heads")
     assert line.startswith("quantity: found 'heads', expected norms or ")
+
+
+PLACE = "m/c/attention"
+FILES = {
+    **{f"{PLACE}/{name}/coefficients": [name, 1.0] for name in ("notebook", "within")},
+    **{f"{PLACE}/{name}/means": [name, 2.0] for name in ("geometry", "readout")},
+    "m/c/causal/elasticities": ["causal", 3.0],
+    "m/c/stream/random_weights_default": ["stream", 4.0],
+    f"{PLACE}/random_weights": ["site", 5.0],
+    f"{PLACE}/within/design/0000": ["shard", 6.0],
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    for name, (label, value) in FILES.items():
+        path = tmp_path / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame({"label": [label], "value": [value]}).to_parquet(path)
+    return attnlag.read(tmp_path)
+
+
+def test_a_table_has_the_files_of_its_name_and_whose_they_are(study):
+    table = study.table("coefficients")
+    assert table["regression"].tolist() == table["label"].tolist() == ["notebook", "within"]
+    assert set(table["model"] + table["corpus"] + table["site"]) == {"mcattention"}
+    assert study.table("coefficients", regression="within")["label"].tolist() == ["within"]
+    assert study.table("elasticities", columns=["value"])["value"].tolist() == [3]
+    assert study.table("readout/means")["label"].tolist() == ["readout"]
+    # The folder of the stream is no site.
+    assert study.table("random_weights")["label"].tolist() == ["site"]
+    assert study.table("stream/random_weights")["scale"].tolist() == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "words"),
+    [
+        ("means", {}, "found several tables 'means', expected geometry/means or readout/means"),
+        ("coeficients", {}, "no table 'coeficients', .*; did you mean 'coefficients'"),
+        # The name may be the end of a path. The names of all tables would fill a screen.
+        ("mean", {}, "did you mean 'means'"),
+        ("sizes", {}, r"'sizes', expected one of the 7 in study.files.table \(docs/outputs.md\)$"),
+        ("coefficients", {"regression": "whithin"}, "regression: found 'whithin', expected noteb"),
+        ("elasticities", {"model": "n"}, "model: found 'n', expected m"),
+        ("design", {"shard": 1}, "shard: found 1, expected 0000"),
+        ("design", {"modle": "m"}, "found 'modle', expected model, .*; did you mean 'model'"),
+    ],
+)
+def test_a_name_that_is_none_or_several_is_refused(study, name, of, words):
+    with pytest.raises(UserError, match=words):
+        study.table(name, **of)
+
+
+@pytest.fixture
+def printed_by(gpt2_tokenizer, tmp_path, monkeypatch, capsys):
+    """Run the cells of a notebook where the package of the model has been unpacked already."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "data").mkdir()
+    shutil.copytree(gpt2_tokenizer, tmp_path / "docs/smollm2")
+    save_gpt2(tmp_path / "docs/smollm2", positions=128)
+    # The beginnings of the texts, so that each is one window of the tiny model.
+    lines = (ROOT / "data/prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    short = [json.dumps(row | {"text": row["text"][:200]}) for row in rows]
+    (tmp_path / "data/prompts.jsonl").write_text("\n".join(short), encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "docs")
+    monkeypatch.setattr(plt, "show", lambda: None)
+
+    def run(name):
+        names = {}
+        for cell in json.loads((ROOT / "docs" / name).read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+        plt.close("all")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_solutions_give_the_numbers_of_the_library(printed_by):
+    printed = printed_by("notebook.ipynb")
+    assert "open" not in printed
+    numbers = [line.partition(":")[2].split() for line in printed.splitlines() if "[" in line]
+    assert numbers[0] == numbers[1]
+    assert numbers[2] == numbers[3]
+    ours, theirs = printed.rpartition("yours: ")[2].split(", attnlag: ")
+    assert float(ours) == pytest.approx(float(theirs), abs=0.03)
+
+
+def test_the_exercises_run_with_their_gaps(printed_by):
+    assert printed_by("exercises.ipynb").splitlines() == [
+        "exercise 1 is open",
+        "exercise 1 is open",
+        "exercise 3 is open, or exercise 1",
+    ]
