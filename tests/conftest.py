@@ -76,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
 LONGEST = (
     *("test_run", "test_regressions", "test_crashes", "test_reruns", "test_several_models"),
     *("test_safety", "test_hostile_text", "test_directions", "test_paper"),
-    *("test_contributing", "test_fetching", "test_architectures", "test_errors", "test_module"),
+    *("test_contributing", "test_fetching", "test_architectures", "test_bad_input", "test_module"),
 )
 
 

@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from refusals import refused
+from projects import refused
 
 from attnlag.model import fetching
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from warm_python import python
 
 from attnlag.config.schema import Config
+from attnlag.errors import UserError
 from attnlag.figures import catalogue
 from attnlag.pipeline import stages
 from attnlag.pipeline.job import text_of
@@ -97,6 +99,13 @@ def command_of_code(code: str, folder: Path) -> list[str]:
     runner = shutil.copy(ROOT / "scripts/run.py", folder)
     (folder / "coded.py").write_text(code)
     return [sys.executable, str(runner), "coded", *job_of("coded", {}, {})]
+
+
+def refused(call: Callable[..., object], *arguments: Any, **options: Any) -> list[str]:
+    """Return the problems for which a call refuses what it is given."""
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **options)
+    return caught.value.problems
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:

@@ -41,16 +41,14 @@ class Sums:
     @classmethod
     def read(cls, *paths: str | Path) -> Self:
         """Return what `write` has written, added up over files."""
-
         # One file at a time is in memory beside their sum.
         return reduce(add, (cls(**_fields(path)) for path in paths))
 
 
 def _fields(path: str | Path) -> dict[str, Any]:
     table, fields = pq.read_table(path), read_provenance(path)["sums"]
-    for name in table.column_names[1:]:
-        fields[name] = _array(table[name].combine_chunks())
-    return fields
+    arrays = {name: table[name].combine_chunks() for name in table.column_names[1:]}
+    return fields | {name: _array(array) for name, array in arrays.items()}
 
 
 def _column(array: np.ndarray) -> pa.Array:

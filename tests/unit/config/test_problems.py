@@ -457,9 +457,6 @@ def test_names_that_no_job_can_be_given_are_refused(name, reason):
     assert sum(reason in problem for problem in problems) == 2 - (name == NO_TEXT)
 
 
-# --- the command line, several files ---------------------------------------------------------
-
-
 def test_values_from_the_command_line_have_no_line():
     text = f"{LEAST}inference:\n  alpha: 0.05\n"
     models = {**yaml.safe_load(TINY)["models"], "more": {"source": "hub", "repository": "a/b"}}
@@ -534,9 +531,6 @@ def test_a_problem_has_the_line_of_its_name_even_if_yaml_reads_a_number(name, li
     assert {int(problem.split(":")[1]) for problem in problems} == {line}
 
 
-# --- well-formed configurations ------------------------------------------------------------
-
-
 OPTIONAL = [
     name
     for name, field in Config.model_fields.items()
@@ -598,9 +592,6 @@ def test_files_of_expands_globs_in_order_and_once(folder):
     assert config.files_of("words") == [*(f"texts/{name}" for name in names), "odd[1].txt"]
     config = checked(corpora={"words": {"files": f"{folder}/texts/*.txt"}})
     assert config.files_of("words") == [f"{folder}/texts/a.txt", f"{folder}/texts/b.txt"]
-
-
-# --- the files of the project --------------------------------------------------------------
 
 
 def load(name):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
-from refusals import refused
+from projects import refused
 
 from attnlag.corpus import documents, formats
 from attnlag.corpus.documents import Document, Tally, read_documents, write_corpus

@@ -21,7 +21,7 @@ from pictures import (
     texts_of,
     with_interval,
 )
-from refusals import refused
+from projects import refused
 
 from attnlag.figures import drawing, files, legends, sampling
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES, suffix_of

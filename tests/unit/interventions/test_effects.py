@@ -16,7 +16,7 @@ import pytest
 import torch
 from designs import tokens_table
 from models import EXPERTS, MODELS, adjustments, gpt2_of_large_weights, outputs_of, small_model
-from refusals import refused
+from projects import refused
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnlag.interventions import derivative, edits, finite, sampling

@@ -21,8 +21,7 @@ from models import (
     ragged,
     small_model,
 )
-from projects import ROOT
-from refusals import refused
+from projects import ROOT, refused
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from attnlag.errors import UserError

@@ -18,8 +18,7 @@ from gguf import GGMLQuantizationType
 from gguf_files import as_gguf
 from local_models import from_package, from_path, make_wheel, problem_of
 from models import extractor
-from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran
-from refusals import refused
+from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran, refused
 from safetensors.torch import load_file, save_file
 
 from attnlag.model import loading

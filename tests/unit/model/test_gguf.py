@@ -12,7 +12,7 @@ from gguf import GGMLQuantizationType, GGUFValueType
 from gguf_files import PIECES, WIDTH, as_gguf, small_model
 from local_models import problem_of
 from models import measured
-from refusals import refused
+from projects import refused
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from attnlag.errors import UserError

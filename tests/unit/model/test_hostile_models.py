@@ -17,7 +17,7 @@ import zipfile
 import pytest
 import torch
 from local_models import from_package, from_path, make_wheel, problem_of, rewrite
-from refusals import refused
+from projects import refused
 from safetensors.torch import load_file, save_file
 
 from attnlag.corpus import tokens

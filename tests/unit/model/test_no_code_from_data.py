@@ -20,9 +20,6 @@ TRUSTING = {"shell": "a shell", "allow_pickle": "pickles", "trust_remote_code": 
 PICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
-# --- the commands of rules -----------------------------------------------------------------
-
-
 def commands(rules):
     """Yield the text of each shell block; COMMAND is what most rules share."""
     program = (ROOT / "workflow/rules/program.smk").read_text(encoding="utf-8")
@@ -45,9 +42,6 @@ def test_every_field_of_a_command_is_quoted(path):
             assert command.endswith(" -- {input:q}")
         # Nor does the shell split, or match with files, what is in a variable.
         assert not re.search(r'(?<!")\$\w', command)
-
-
-# --- the programs --------------------------------------------------------------------------
 
 
 def dangers(source):

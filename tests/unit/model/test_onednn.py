@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from models import MODELS, measured, ragged, small_model
-from refusals import refused
+from projects import refused
 
 from attnlag.model import onednn
 from attnlag.model.detect_modules import decoder_of

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran
-from refusals import refused
+from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran, refused
 from warm_python import python
 
 from attnlag.errors import UserError

@@ -22,7 +22,7 @@ from models import (
     ragged,
     small_model,
 )
-from refusals import refused
+from projects import refused
 
 from attnlag.errors import UserError
 from attnlag.model import loading

@@ -11,7 +11,7 @@ from designs import changed, design_table, pieces_of, profile_of_documents
 from fits import assert_alike, columns_of, fit_settings, fits_of, regressed, stored_of
 from numpy.testing import assert_allclose
 from oracles import multipletests, ols
-from refusals import refused
+from projects import refused
 from scipy import stats
 
 from attnlag.regression.beyond import comparison, replication

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from refusals import refused
+from projects import refused
 
 from attnlag.errors import UserError
 from attnlag.storage import contents, tables, writing

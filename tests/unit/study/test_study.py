@@ -21,8 +21,7 @@ import statsmodels.formula.api as smf
 import torch
 from matplotlib.text import Text
 from models import adjustments, extractor, outputs_of
-from projects import ROOT, WORDS, save_gpt2
-from refusals import refused
+from projects import ROOT, WORDS, refused, save_gpt2
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnlag
