@@ -1,7 +1,8 @@
 """Fit one regression in every layer, to all documents and to each group of them.
 
 The estimates come from the cross-products of all shards, layer by layer; a pass over the designs
-gives what needs residuals. Where errors are computed: `attnlag.regression.covariances`.
+gives what needs residuals. A clustered error is computed in
+`attnlag.regression.estimation.clustered`, from the formula of its entry in `covariances`.
 """
 
 from attnlag.corpus.documents import group_by_document

@@ -10,12 +10,12 @@ s_g = X_g'(y_g - X_g θ). Three covariances of θ are built from these:
   estimates has the approximate Hotelling distribution (AHT) of Pustejovsky and Tipton (2018);
 - CRV3, which leaves out each cluster in turn (`Jackknife`), with G - 1.
 
-The way of a clustered error: `least_squares.solve` gives θ, the pieces R b_m that it is the sum of
-(`Piece`: R is its gain, m its part, the rows or a half of them), and the map ``back`` from θ to the
-coefficients. `cluster_scores` adds up the scores of the pieces, ψ_g = Σ R s_mg; without halves ψ_g
-is s_g. `covariances` makes a covariance of θ of these, `ClusterSums.errors` one of the coefficients
-(by ``to_terms``: ``back``, and the shift of the intercept from centred data), and
-`results.coefficients_table` takes the root.
+The way of a clustered error: `least_squares.solve` gives θ as a sum of pieces R b_m (`Piece`; a
+piece has a part m, all rows or a half of them, and a gain R), and the map ``back`` from θ to the
+coefficients. `cluster_scores` adds up the scores of the pieces, ψ_g = Σ R s_mg, or Σ R s̃_mg for
+CR2; without halves these are s_g and s̃_g. An entry of `covariances.CATALOGUE` makes a covariance
+of θ of these, and `ClusterSums.errors` makes that of the coefficients (by ``to_terms``: ``back``,
+and the shift of the intercept from centred data); `results.coefficients_table` takes its roots.
 
 Γ has a row and a column per cluster, but its trace and norm need only K x K sums over the clusters:
 with Z_g = A_g (I - A_g)^(-1/2) and M_g = w'A_g w, Γ_gg = M_g and Γ_gh = -(Z_g w)'(Z_h w). A joint
@@ -184,7 +184,8 @@ class Adjustment:
 
     def __init__(self, a: np.ndarray) -> None:
         """Take the A_g of clusters, (clusters, K, K), which are summands of I."""
-        # root, z, m, (clusters, K, K) arrays: (I - A_g)^(-1/2), Z_g, and M_g in all coordinates.
+        # root, z, m, (clusters, K, K) arrays: (I - A_g)^(-1/2), Z_g, and M_g for w = I, which is
+        # A_g but for the directions that a cluster alone determines.
         self.root = cr2_adjustment(a)
         self.z = a @ self.root
         self.m = self.z @ self.root - self.z @ self.z
