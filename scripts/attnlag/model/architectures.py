@@ -1,4 +1,4 @@
-"""The modules that add to a model's residual stream, and their proof.
+"""The layouts of decoders: paths of the modules that add to the residual stream.
 
 A decoder block adds the outputs of its attention and MLP sublayers to the residual stream, one
 after the other or both at once. The module whose output is added depends on the architecture. The

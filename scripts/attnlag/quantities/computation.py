@@ -49,10 +49,10 @@ def observed(
     modules: hooks.Modules | None = None,
     then: Callable[[Seen, str], object] = lambda seen, point: None,
 ) -> Iterator[dict[int, Seen]]:
-    """Yield what the pass over a batch within the context gives of each layer, see `hooks.tap`.
+    """Yield what the pass over a batch within the context gives of each layer, see `hooks.watched`.
 
-    What blocks receive and add is at least in float32. ``then(seen, point)`` is called with each
-    addition, and may end the pass by ``hooks.AllSeen``.
+    What blocks receive and add is at least in float32. ``then(seen, point)`` is called after each
+    point is stored, and may end the pass by ``hooks.AllSeen``.
     """
     layers: dict[int, Seen] = {}
 

@@ -131,8 +131,8 @@ class Extractor:
         """Run one batch and store the values of its tokens at their rows of ``values[key][.]``.
 
         A quantity of a layer is computed as soon as the pass has given what it needs, and the pass
-        stops when all are. Padding is on the right, where no token can attend to it. The model gets
-        no mask, which permits faster implementations of attention.
+        stops when all are. Padding is on the right, where no token can attend to it. The mask of
+        the model hides nothing, which permits faster implementations of attention.
         """
         copies = AsyncCopies(batch.rows)
         waiting: dict[int, list[tuple[np.ndarray, Computation]]] = {}
