@@ -50,7 +50,7 @@ def project(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
             **{"within": SEVERAL["within"] | by, "rich": RICH},
             "turned": {"outcome": "angle", "lags": [1]},
         },
-        causal={"documents": 4, "document_tokens": 12, "interventions": []},
+        causal={"targets": "all", "documents": 4, "document_tokens": 12, "interventions": []},
         sources={"documents": 2, "document_tokens": 12},
     )
     project.run("results/explorer.html")
