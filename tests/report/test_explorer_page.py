@@ -414,7 +414,7 @@ PROPERTIES, SOURCES = ("token_properties", "surprisal"), ("shares", "sources")
     ("lacking", "tabs"),
     [
         (HEADS, ["Coefficients", "Text", "Kinds of token", "Causes", "Sources and readout"]),
-        # Of other sites than attention, there are no sources.
+        # Only attention has sources.
         (
             (*HEADS, *PROPERTIES, *SOURCES),
             ["Coefficients", "Text", "Causes", "Sources and readout"],

@@ -32,8 +32,8 @@ NEO |= {"attention_types": [[["global", "local"], 1]], "window_size": 8}
 NEO |= {"max_position_embeddings": 64}
 
 
-# Of some types the output projection of attention, the module whose output is added, and what that
-# is multiplied by: Conv1D with a bias, grouped queries, a bias, heads before a norm, a scale, and a
+# The output projection of attention in some types, the module whose output is added, and the factor
+# of that output: Conv1D with a bias, grouped queries, a bias, heads before a norm, a scale, and a
 # projection that is the site itself.
 PROJECTION = "self_attn.o_proj"
 WRITTEN_BY = {

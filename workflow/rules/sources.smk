@@ -4,7 +4,7 @@ SOURCES = f"{STUDY}/attention/sources"
 
 TOLD["readout"] = of_study(f"{SITE}/readout/means.parquet")
 FINDINGS["readout"] = of_study(f"{SITE}/readout/findings.txt")
-# Of other sites than attention, there are no sources.
+# Only attention has sources.
 if TRACED:
     TOLD["shares"] = [f"{SOURCES}/shares.parquet"]
     TOLD["lags"] = [f"{SOURCES}/lags.parquet"]

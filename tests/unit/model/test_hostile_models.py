@@ -55,7 +55,7 @@ def test_pickles_are_never_read(mine, target, ran):
     from_path(mine, target)
     assert not set(names) & {path.name for path in target.iterdir()}
     load(target)
-    # Neither where they stand for the weights.
+    # They are not loaded in place of the weights either.
     (mine / WEIGHTS).unlink()
     assert "has no model.safetensors" in problem_of(mine, target)
     assert not ran.exists()
