@@ -28,7 +28,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from attnlag.errors import UserError
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model.decoder import decoder_of
 from attnlag.quantities import extraction
 
 # Every type with a causal language model, and every multimodal type that generates text.
@@ -258,8 +258,7 @@ def row_of(model_type):
     worst = differs_from_plain_hooks(model, adjustments, layers, sequences)
     if not worst < 1e-4:
         return model_type, "WRONG", f"off by {worst:.1e} from plain hooks"
-    hybrid = any(block.kind != "attention" for block in decoder.blocks)
-    return model_type, "proved", "hybrids" if hybrid else ""
+    return model_type, "proved", "hybrids" if decoder.mixers else ""
 
 
 def reason_of(error):

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModel
 
 from attnlag.interventions import derivative
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model.decoder import decoder_of
 
 ROOT = Path(__file__).parents[1]
 MODEL = "smollm2-135m-instruct"

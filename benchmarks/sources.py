@@ -16,7 +16,7 @@ import torch
 
 from attnlag.interventions import sampling
 from attnlag.model import hooks, loading
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model.decoder import decoder_of
 from attnlag.quantities import tracing
 from attnlag.quantities.settings import Sources
 

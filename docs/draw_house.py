@@ -17,7 +17,7 @@ PACKAGES = {
     "regression": "design · estimation · inference · beyond",
     "quantities": "catalogue · passes · norms · heads · sources …",
     "corpus": "documents · formats · tokens · properties",
-    "model": "fetching · architectures · hooks · loading",
+    "model": "fetching · decoder · hooks · loading",
     "storage": "tables · writing · memory",
 }
 PLAIN, COMPUTES = "#f1f1f1", set(list(PACKAGES)[3:11])

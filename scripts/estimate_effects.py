@@ -13,7 +13,8 @@ import torch
 from attnlag.errors import UserError, counted
 from attnlag.interventions import effects, sampling
 from attnlag.interventions.settings import EffectsSettings
-from attnlag.model import detect_modules, loading, onednn
+from attnlag.model import loading, onednn
+from attnlag.model.decoder import decoder_of
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline.program import log
 from attnlag.quantities import passes
@@ -45,7 +46,7 @@ def main(job, settings: EffectsSettings):
                 raise
             log.info(f"{error}; going on without the prediction of the next token")
             model = load()
-        decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
+        decoder = decoder_of(model, settings.modules, source["name"])
         ids = torch.from_numpy(next(iter(sequences.values())))
         # Packed weights and their transposes, and as much again for the graph.
         needed = 4 * decoder.model.get_memory_footprint()

@@ -13,7 +13,8 @@ import torch
 from tqdm import tqdm
 
 from attnlag.errors import counted
-from attnlag.model import detect_modules, loading
+from attnlag.model import loading
+from attnlag.model.decoder import decoder_of
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline.program import log
 from attnlag.quantities import catalogue, extraction, passes
@@ -41,7 +42,7 @@ def main(job, settings: ExtractionSettings):
         head="surprisal" in settings.quantities,
     )
     with tqdm(total=total, unit="token", unit_scale=True, desc=f"{record.names}: tokens") as bar:
-        decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
+        decoder = decoder_of(model, settings.modules, source["name"])
         extractor = extraction.Extractor(
             decoder,
             quantities=quantities,

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
-from attnlag.model import detect_modules, loading, random_weights
+from attnlag.model import loading, random_weights
+from attnlag.model.decoder import decoder_of
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline.program import log
 from attnlag.quantities import catalogue, centred, columns, extraction, passes
@@ -84,7 +85,7 @@ def main(job, settings: RandomWeightsSettings):
                 continue
             model = draw.model.base_model.to(device, precision).eval()
             made_at.append(draw.scale)
-            decoder = detect_modules.decoder_of(model, run.modules, source["name"])
+            decoder = decoder_of(model, run.modules, source["name"])
             extractor = extraction.Extractor(
                 decoder,
                 quantities=list(dict.fromkeys(quantity for quantity, _ in files)),

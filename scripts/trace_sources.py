@@ -11,7 +11,8 @@ import torch
 
 from attnlag.errors import counted
 from attnlag.interventions import sampling
-from attnlag.model import detect_modules, loading, random_weights
+from attnlag.model import loading, random_weights
+from attnlag.model.decoder import decoder_of
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline.program import log
 from attnlag.quantities import catalogue, passes, traced_tables, tracing
@@ -48,7 +49,7 @@ def main(job, settings: TracingSettings):
         found, remarks = traced_tables.tables(settings.sites), {}
         if files and sequences:
             model = model_of(seed)
-            decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
+            decoder = decoder_of(model, settings.modules, source["name"])
             tracer = tracing.Tracer(decoder, settings.sites)
             tracer.trace(sequences)
             found, remarks = tracer.tables(), tracer.remarks()

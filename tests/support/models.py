@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModel, GPT2Config, GPT2LMHeadModel
 
 from attnlag.model import hooks
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model.decoder import decoder_of
 from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.extraction import Extractor
 

@@ -179,7 +179,7 @@ ROWS = {
     "the program of a stage": [edit("scripts/fit_regression.py")],
     "the version; a message, a comment, a docstring; a line that reads, writes or checks": [
         replace("scripts/attnlag/__init__.py", '__version__ = "', '__version__ = "9.'),
-        replace("scripts/attnlag/model/detect_modules.py", "fails the proof", "is unproven"),
+        replace("scripts/attnlag/model/decoder.py", "fails the proof", "is unproven"),
         code("regression/design/design.py", '"""One."""  # 1\n'),
         replace("scripts/attnlag/errors.py", "did you mean", "perhaps"),
         replace("scripts/fit_regression.py", "{name}: fitted", "{name}: did"),

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from attnlag.model.architectures import BlockModules
-from attnlag.model.hooks import OUTPUT, STREAM, tap
+from attnlag.model.hooks import OUTPUT, STREAM, BlockModules, tap
 from attnlag.quantities.catalogue import SITES
 
 # A document and a window of it.

@@ -13,7 +13,7 @@ from attnlag.interventions.derivative import DERIVATIVE
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import loading
-from attnlag.model.detect_modules import Decoder
+from attnlag.model.decoder import Decoder
 
 EFFECT_SUMS = ["positions", "effect_sum"]
 

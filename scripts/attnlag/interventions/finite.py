@@ -20,7 +20,7 @@ from attnlag.interventions import edits, sampling
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
-from attnlag.model.detect_modules import Decoder
+from attnlag.model.decoder import Decoder
 from attnlag.quantities.passes import Passes
 
 Edit = Callable[[torch.Tensor], torch.Tensor]

@@ -4,17 +4,18 @@ import operator
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
 import torch
 
-from attnlag.model.architectures import SUBLAYERS, BlockModules
-
 REGISTERING = threading.Lock()
 
-# Points of a block that `tap` gives besides its sublayers: what it receives and returns.
+# Points of a block that `tap` gives: what it receives and returns, and what its sublayers add to
+# the stream, in the order of most blocks.
 STREAM, OUTPUT = "stream", "output"
+SUBLAYERS = ("attention", "mlp")
 # Points of other modules: what enters and leaves the output projection of an attention, and what
 # enters the head of the model, which is given as if of one more layer.
 HEADS, PROJECTED, HEAD = "heads", "projected", "head"
@@ -27,6 +28,17 @@ FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeErro
 
 # A method of a module that registers a hook, the hook, and options of the method.
 Hook = tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class BlockModules:
+    """One layer: the block, and the modules whose outputs are its adjustments."""
+
+    block: torch.nn.Module
+    # By name, in the order of ``SUBLAYERS``: the modules whose outputs add up to the adjustment.
+    sublayers: dict[str, tuple[torch.nn.Module, ...]]
+    # Factor by which the block multiplies these outputs before it adds them.
+    scale: float | None = None
 
 
 class NotGiven(Exception):

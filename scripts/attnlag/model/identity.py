@@ -13,8 +13,8 @@ import torch
 from torch.utils import _pytree
 
 from attnlag.errors import UserError
-from attnlag.model.architectures import SUBLAYERS, BlockModules
-from attnlag.model.hooks import FAILURES, OUTPUT, STREAM, NotGiven, attached, watched
+from attnlag.model import hooks
+from attnlag.model.hooks import OUTPUT, STREAM, SUBLAYERS, BlockModules, NotGiven
 
 # Bound of the proof on |input + attention + MLP - output| / |output| per token in float32. Rounding
 # leaves a few units in the last place.
@@ -78,7 +78,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         arguments[:] = [_pytree.tree_map(_in_float32, inputs)]
 
     before = [(b.block.register_forward_pre_hook, keep, {"with_kwargs": True}) for b in blocks]
-    with attached(before), watched(blocks, mask, receive, (STREAM, *SUBLAYERS, OUTPUT)):
+    with hooks.attached(before), hooks.watched(blocks, mask, receive, (STREAM, *SUBLAYERS, OUTPUT)):
         yield evidence
     for layer, (args, kwargs) in doubtful.items():
         twin = copy.deepcopy(blocks[layer])
@@ -86,7 +86,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         try:
             with residual_identity([twin], mask) as in_float32, torch.inference_mode():
                 twin.block(*args, **kwargs)
-        except FAILURES:
+        except hooks.FAILURES:
             in_float32 = []
         evidence[layer : layer + 1] = in_float32 or [evidence[layer]]
         if not evidence[layer].error <= BOUND and evidence[layer].scale is None:

@@ -22,7 +22,7 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from attnlag.errors import UserError
-from attnlag.model.detect_modules import Decoder
+from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import Hook, attached, forward, watched
 
 # Smaller matrices are not packed, because the call costs more than the product.

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 
 from attnlag.errors import UserError, as_user_error
-from attnlag.model import detect_modules
-from attnlag.model.architectures import BlockModules
+from attnlag.model.decoder import decoder_of
+from attnlag.model.hooks import BlockModules
 from attnlag.model.language_models import RANGES, config_of, initial_range, new_model
 
 log = logging.getLogger("attnlag")
@@ -91,7 +91,7 @@ def draws(
                 model = new_model(config, torch.float32, attn_implementation=implementation).eval()
         if scale == "by-depth":
             try:
-                divided = divide_outputs(detect_modules.decoder_of(model, modules, name).blocks)
+                divided = divide_outputs(decoder_of(model, modules, name).blocks)
             except UserError as error:
                 if not drawn:
                     raise

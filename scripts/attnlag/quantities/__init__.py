@@ -1,7 +1,7 @@
 """What is measured of each token, from the norms of adjustments to what these say.
 
 Vectors come out of a model in five steps. The program ``extract_activations`` loads the model and
-names the files; ``model.detect_modules`` tries the layouts of ``model.architectures`` and takes the
+names the files; ``model.decoder`` tries layouts and takes the
 modules whose outputs are proved to be adjustments; ``model.hooks`` taps them in a pass;
 ``computation`` has what a pass gives of a layer (`Seen`), the classes that reduce it (`Norms` and
 others) and the rows of files; ``extraction`` runs the passes. By default a pass stores vectors, and

@@ -12,8 +12,8 @@ import torch
 
 from attnlag.errors import UserError
 from attnlag.model import hooks
-from attnlag.model.architectures import BlockModules
-from attnlag.model.detect_modules import Decoder
+from attnlag.model.decoder import Decoder
+from attnlag.model.hooks import BlockModules
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import SITES, Key, Quantity
 from attnlag.quantities.norms import l2_norms

@@ -15,7 +15,7 @@ import torch
 
 from attnlag.errors import UserError
 from attnlag.model import hooks, onednn
-from attnlag.model.detect_modules import Decoder
+from attnlag.model.decoder import Decoder
 from attnlag.quantities import proofs
 from attnlag.quantities.catalogue import QUANTITIES, SITES, Key
 from attnlag.quantities.computation import Computation, Seen, Values, encoding, observed

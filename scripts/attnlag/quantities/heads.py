@@ -18,9 +18,8 @@ from transformers.pytorch_utils import Conv1D
 
 from attnlag.errors import counted
 from attnlag.model import identity
-from attnlag.model.architectures import BlockModules
-from attnlag.model.detect_modules import Decoder
-from attnlag.model.hooks import HEADS, PROJECTED, NotGiven
+from attnlag.model.decoder import Decoder, mixer_of
+from attnlag.model.hooks import HEADS, PROJECTED, BlockModules, NotGiven
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import Quantity
 from attnlag.quantities.computation import Computation, Seen
@@ -126,8 +125,8 @@ def of_block(layer: int, block: BlockModules, config: Any) -> LayerHeads:
         raise NotGiven("the configuration states no number of heads")
     # A differential head subtracts the attention of one of these from that of another.
     count //= 2 if config.model_type in DIFFERENTIAL else 1
-    if block.kind != "attention":
-        raise NotGiven(f"layer {layer} has {block.kind} in place of attention")
+    if (mixer := mixer_of(block)) != "attention":
+        raise NotGiven(f"layer {layer} has {mixer} in place of attention")
     attention, *summands = block.sublayers["attention"]
     projection, gain = _projection(attention), None
     if projection is None:

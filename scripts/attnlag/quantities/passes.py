@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from attnlag.model.detect_modules import Decoder
+from attnlag.model.decoder import Decoder
 from attnlag.storage.sequences import TokenSequence
 from attnlag.storage.tables import Record, provenance
 

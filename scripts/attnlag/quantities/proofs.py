@@ -18,8 +18,8 @@ import torch
 
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, identity
-from attnlag.model.architectures import SUBLAYERS
-from attnlag.model.detect_modules import Decoder
+from attnlag.model.decoder import Decoder
+from attnlag.model.hooks import SUBLAYERS
 from attnlag.quantities.computation import Seen, Values, observed
 from attnlag.quantities.passes import Batch, batch_of
 
@@ -70,7 +70,7 @@ def short_pass(
         raise UserError(
             f"{decoder.called}, fails the proof of its sites: found {found}; expected one vector "
             "a token, of the width of the stream, into each block, out of it, and from its "
-            f"sublayers; tried {decoder.blocks[0].paths}; nothing was stored"
+            f"sublayers; tried {decoder.paths}; nothing was stored"
         ) from None
     return ShortPass(batch, evidence, seen, output)
 

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 
 from attnlag.model import hooks
-from attnlag.model.architectures import SUBLAYERS
-from attnlag.model.detect_modules import Decoder
-from attnlag.model.hooks import HEAD, PROJECTED, NotGiven
+from attnlag.model.decoder import Decoder
+from attnlag.model.hooks import HEAD, PROJECTED, SUBLAYERS, NotGiven
 from attnlag.quantities.computation import observed
 from attnlag.quantities.passes import batch_of
 from attnlag.quantities.surprisal import PART, outputs_in_parts

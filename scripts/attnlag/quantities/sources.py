@@ -20,7 +20,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from attnlag.model import hooks, identity
-from attnlag.model.detect_modules import Decoder
+from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import NotGiven
 from attnlag.model.language_models import quiet_transformers
 from attnlag.quantities.heads import LayerHeads

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from attnlag.corpus.catalogue import of_file
 from attnlag.errors import UserError
-from attnlag.model.detect_modules import Decoder
+from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import HEAD
 from attnlag.quantities.catalogue import Quantity
 from attnlag.quantities.computation import Computation, Seen

@@ -14,9 +14,8 @@ import torch
 
 from attnlag.errors import counted
 from attnlag.model import hooks, identity
-from attnlag.model.architectures import SUBLAYERS
-from attnlag.model.detect_modules import Decoder
-from attnlag.model.hooks import HEAD, NotGiven
+from attnlag.model.decoder import Decoder
+from attnlag.model.hooks import HEAD, SUBLAYERS, NotGiven
 from attnlag.quantities import columns, computation, heads, sources, traced_tables
 from attnlag.quantities.catalogue import SITES, Key
 from attnlag.quantities.computation import Seen, observed

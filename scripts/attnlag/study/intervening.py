@@ -10,7 +10,7 @@ import torch
 
 from attnlag.errors import counted
 from attnlag.interventions import effects, elasticities, sampling
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model.decoder import decoder_of
 from attnlag.pipeline import stages
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.study.checking import IN_MEMORY, checked

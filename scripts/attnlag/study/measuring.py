@@ -33,7 +33,7 @@ from attnlag.errors import UserError, counted, nearest
 from attnlag.escaping import text_for
 from attnlag.model import language_models, random_weights
 from attnlag.model.checks import context_length
-from attnlag.model.detect_modules import decoder_of, vocabulary_of
+from attnlag.model.decoder import decoder_of, vocabulary_of
 from attnlag.quantities.catalogue import QUANTITIES, Key
 from attnlag.quantities.columns import array_of, layer_number, layers_in
 from attnlag.quantities.computation import Values

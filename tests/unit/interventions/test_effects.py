@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnlag.interventions import derivative, edits, finite, sampling
 from attnlag.interventions.settings import EffectsSettings
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model.decoder import decoder_of
 from attnlag.quantities import catalogue
 from attnlag.quantities.passes import batch_of
 

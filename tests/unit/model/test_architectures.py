@@ -25,9 +25,9 @@ from projects import ROOT, refused
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from attnlag.errors import UserError
-from attnlag.model import architectures, hooks, identity, loading
-from attnlag.model.architectures import SUBLAYERS
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model import decoder, hooks, identity, loading
+from attnlag.model.decoder import decoder_of, paths_of
+from attnlag.model.hooks import SUBLAYERS
 from attnlag.quantities.catalogue import SITES
 
 PATHS = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
@@ -323,7 +323,7 @@ def test_a_model_without_a_list_of_blocks_is_refused_unless_its_modules_are_decl
     model = small_model("gpt2", GPT)
     model.h = torch.nn.Sequential(*model.h)
     (line,) = refused(adjustments_of, model)
-    tried = f"tried {len(architectures.LAYOUTS)} layouts, whose modules it lacks"
+    tried = f"tried {len(decoder.LAYOUTS)} layouts, whose modules it lacks"
     assert line.startswith(f"model mine: found the type 'gpt2' (GPT2Model); {tried}; its paths can")
     assert "modules: {blocks: PATH, attention: PATH, mlp: PATH}" in line
     adjustments_of(model, {"blocks": "h", "attention": "attn", "mlp": "mlp"})
@@ -363,7 +363,7 @@ def test_the_layout_of_a_model_is_detected(model_type, settings, paths, said):
     model = small_model(model_type, settings)
     adjustments, added = adjustments_of(model)
     blocks, remark = adjustments.decoder.blocks, adjustments.decoder.remark
-    assert [block.paths for block in blocks] == paths
+    assert list(map(paths_of, blocks)) == paths
     assert said in remark if said else remark == ""
     for place, site in enumerate(("attention", "mlp")):
         names = zip(*(path.split(" and ")[place].split("+") for path in paths), strict=True)
@@ -404,7 +404,7 @@ def test_the_modules_of_transformerlens_bridge_are_found():
     adjustments, added = adjustments_of(model)
     for site in SITES:
         np.testing.assert_array_equal(added[site], expected[site])
-    assert adjustments.decoder.blocks[0].paths == OF_GEMMA
+    assert adjustments.decoder.paths == OF_GEMMA
 
 
 def test_a_block_with_one_mixer_has_one_part():

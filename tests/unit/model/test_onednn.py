@@ -9,7 +9,7 @@ from models import MODELS, measured, ragged, small_model
 from projects import refused
 
 from attnlag.model import onednn
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model.decoder import decoder_of
 from attnlag.quantities.catalogue import SITES
 
 # Each has something of its own: Conv1D and a spelled-out GELU, a gated MLP, an activation that

@@ -9,7 +9,7 @@ import torch
 from models import EXPERTS, LLAMA, MODELS, WRITTEN_BY
 from models import ragged as sequences
 
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model.decoder import decoder_of
 from attnlag.model.hooks import NotGiven
 from attnlag.quantities import heads
 

@@ -8,7 +8,7 @@ import torch
 from models import BLOOM, GPT, LLAMA
 from transformers import AutoModelForCausalLM
 
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model.decoder import decoder_of
 from attnlag.quantities import readout, tracing
 from attnlag.quantities.traced_tables import LISTS, READOUT_EFFECTS, SOURCE_CLASSES, written
 

@@ -9,7 +9,7 @@ from fits import fitted
 from models import LLAMA
 from transformers import AutoConfig, AutoModel
 
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model.decoder import decoder_of
 from attnlag.quantities import extraction
 
 LENGTHS = [90, 60, 70, 80, 50, 75, 66, 84]

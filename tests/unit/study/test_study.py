@@ -28,7 +28,7 @@ import attnlag
 from attnlag.corpus.tokens import load_tokenizer
 from attnlag.errors import UserError
 from attnlag.interventions import sampling
-from attnlag.model.detect_modules import decoder_of
+from attnlag.model.decoder import decoder_of
 from attnlag.quantities import catalogue, extraction, traced_tables, tracing
 from attnlag.storage.sequences import TokenSequence
 
