@@ -16,7 +16,7 @@ def main(job, settings: ClassProductsSettings):
     cuts = None
     if job.input.thirds:
         cuts = json.loads(job.input.thirds.read_text(encoding="utf-8"))["cuts"]
-    design, tokens, path = job.input.design, job.input.token_properties, job.output.crossproducts
-    documents = counted(classes.sum_design(design, tokens, cuts, path, settings), "document")
+    design, path = job.input.design, job.output.crossproducts
+    documents = classes.sum_design(design, job.input.properties, cuts, path, settings)
     names = tables.read_provenance(design).names
-    log.info(f"{names}: cross-products of {documents} by {settings.property}")
+    log.info(f"{names}: cross-products of {counted(documents, 'document')} by {settings.property}")

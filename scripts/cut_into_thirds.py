@@ -9,6 +9,6 @@ from attnlag.storage import writing
 
 def main(job, settings: dict):
     name = settings["number"]
-    cuts = read_property(name, job.input.tokens).cuts()
+    cuts = read_property(name, job.input.properties).cuts()
     writing.write_text(json.dumps({"cuts": cuts}) + "\n", job.output.thirds)
     log.info(f"{name}: thirds end at {cuts[0]:.3g} and {cuts[1]:.3g}")

@@ -53,7 +53,7 @@ def main(job, settings: EffectsSettings):
         room = needed <= sum(loading.free_bytes(model.device).values())
         fast = settings.fast if room or settings.fast != "auto" else "off"
         used["fast"], way = onednn.accelerate(decoder, ids, fast, backward=True)
-        table = effects.measured(
+        table = effects.estimate(
             decoder,
             sequences,
             settings,

@@ -30,7 +30,7 @@ def main(job, settings: ExtractionSettings):
     source = verify_folder(folder)
     record = tables.read_provenance(job.input.tokens)
     total = record["tokens"]["tokens"]
-    quantities = settings.measured()
+    quantities = settings.all_quantities()
     lengths = (len(sequence.ids) for sequence in stored_sequences(job.input.tokens))
     model: Any = loading.load_model(
         folder,

@@ -49,7 +49,7 @@ def main(job, settings: RandomWeightsSettings):
         made = passes.provenance_of(record, "random_weights", recorded, decoder)
         return made | {"draw": draw.facts(source["initial_weights"])}
 
-    measured = dict.fromkeys(["norms", *run.measured()])
+    measured = dict.fromkeys(["norms", *run.all_quantities()])
     measured.pop("vectors", None)
     norms = [*(("norms", site) for site in sites), ("stream", "")]
     further = len(settings.scales) - 1

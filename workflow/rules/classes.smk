@@ -1,8 +1,8 @@
 # Slopes by class of tokens, for regressions with `slopes_by`.
 
 BY_CLASS = lambda regression: CONFIG.regressions[regression].slopes_by
-# The file of a shard that has the classes, or numbers, whose thirds are classes.
-CLASSES = lambda wildcards: OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]
+# The file of a shard that has the property: classes, or a number, whose thirds are classes.
+PROPERTY = lambda wildcards: OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]
 
 for table in ("classes", "equal_slopes", "nested_models"):
     TOLD[table] = of_study(f"{RESULTS}/{table}.parquet", BY_CLASS)
@@ -10,7 +10,7 @@ for table in ("classes", "equal_slopes", "nested_models"):
 
 use rule program as cut_into_thirds with:
     input:
-        tokens=shards_of(CLASSES),
+        properties=shards_of(PROPERTY),
     output:
         thirds=f"{RESULTS}/thirds.json",
     log:
@@ -22,7 +22,7 @@ use rule program as cut_into_thirds with:
 use rule program as accumulate_classes with:
     input:
         design=f"{RESULTS}/design/{{shard}}.parquet",
-        token_properties=CLASSES,
+        properties=PROPERTY,
         thirds=lambda wildcards: optional(
             CONFIG.regressions[wildcards.regression].by_number, f"{RESULTS}/thirds.json"
         ),

@@ -64,10 +64,10 @@ def wanted(files, condition=True):
     return files
 
 
-def measured(file, but=()):
+def files_of_quantities(file, but=()):
     """Return the files of the quantities that a pass measures, by name."""
-    patterns = {name: OPTIONAL[name].pattern(file) for name in CONFIG.measured() if name not in but}
-    return {name: of_study(path) for name, path in patterns.items()}
+    names = [name for name in CONFIG.quantities_measured() if name not in but]
+    return {name: of_study(OPTIONAL[name].pattern(file)) for name in names}
 
 
 # What a run knows of every token beside its norms; covariates may need it.

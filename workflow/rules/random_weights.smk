@@ -8,7 +8,7 @@ use rule program as extract_random_weights with:
         corpus="results/corpora/{corpus}.parquet",
     output:
         # Predictions before training say nothing.
-        **measured("random_weights.parquet", but=["surprisal"]),
+        **files_of_quantities("random_weights.parquet", but=["surprisal"]),
         norms=of_study(f"{SITE}/random_weights.parquet"),
         stream=f"{STUDY}/stream/random_weights.parquet",
         # Norms alone, at further scales of the weights.

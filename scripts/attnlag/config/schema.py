@@ -105,7 +105,7 @@ class Config(Section):
         """Return whether the rows of a regression depend on norms of the stream."""
         return self.regressions[name].outcome == "relative"
 
-    def measured(self) -> list[str]:
+    def quantities_measured(self) -> list[str]:
         """Return the quantities that a pass measures: requested, or used by a regression."""
         asked = set(self.extraction.quantities)
         for name, regression in self.regressions.items():
@@ -119,7 +119,7 @@ class Config(Section):
 
     def measures(self, quantity: str) -> bool:
         """Return whether a pass measures a quantity."""
-        return quantity in self.measured()
+        return quantity in self.quantities_measured()
 
     def files_of_tokens(self, regression: str) -> set[str]:
         """Return the files that a regression's covariates need."""

@@ -163,7 +163,7 @@ def per_token(decoder: Decoder, batch: Batch, settings: EffectsSettings) -> int:
     with the length of the sequence.
     """
 
-    def measured(tokens: int) -> float:
+    def bytes_with(tokens: int) -> float:
         ids = batch.ids[:1, :tokens]
         opened = opened_gates(decoder, settings.source_sites, ids.shape)
         forward = partial(log_norms, decoder, ids, settings.sites, opened)
@@ -171,10 +171,10 @@ def per_token(decoder: Decoder, batch: Batch, settings: EffectsSettings) -> int:
 
     length = batch.ids.shape[1]
     short = min(PROBE_TOKENS, length)
-    size = measured(short)
+    size = bytes_with(short)
     if length > short:
         longer = min(2 * PROBE_TOKENS, length)
-        size += (measured(longer) - size) / (longer - short) * (length - short)
+        size += (bytes_with(longer) - size) / (longer - short) * (length - short)
     # An eighth is added for the backward pass.
     return round(size * 9 / 8)
 

@@ -36,7 +36,7 @@ EFFECTS_SCHEMA = pa.schema(
 )
 
 
-def measured(
+def estimate(
     decoder: Decoder,
     sequences: Mapping[SequenceKey, np.ndarray],
     settings: EffectsSettings,
@@ -46,7 +46,7 @@ def measured(
     threads: int,
     progress: bool = True,
 ) -> pa.Table:
-    """Return the table of effects in some sequences, given the parts of speech of their tokens.
+    """Estimate the effects in some sequences, given the parts of speech of their tokens.
 
     The model has a head if effects on predictions are wanted; its parameters lose their gradients.
     The other arguments are those of `derivative.effects`; ``progress`` is whether a bar is shown,

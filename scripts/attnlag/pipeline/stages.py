@@ -91,7 +91,7 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
         ExtractionSettings,
         config.extraction,
         modules=config.modules_of(names.model),
-        quantities=config.measured(),
+        quantities=config.quantities_measured(),
     )
     return settings if settings.keep == "vectors" else settings.default("storage_dtype")
 

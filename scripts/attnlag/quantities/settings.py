@@ -53,7 +53,7 @@ class Measured(Running):
         )
     )
 
-    def measured(self) -> list[str]:
+    def all_quantities(self) -> list[str]:
         """Return the names of the quantities that a pass measures."""
         return [self.keep, "stream", *self.quantities]
 

@@ -105,7 +105,7 @@ def intervene(
     sequences = sampling.beginnings_of(sequences_of(tokens), settings.document_tokens)
     tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
     with evaluated(model):
-        table = effects.measured(
+        table = effects.estimate(
             decoder_of(model, modules, name),
             sequences,
             settings,
