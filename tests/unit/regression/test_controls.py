@@ -212,14 +212,14 @@ def by_hand(table, known, classes, draws):
 @example([[2], [9, 6]], set(), ((1, 2), ()), 1, [], False, False, False, 4, 30, [1])
 @example([[9], [12], [5]], {"surprisal"}, ((1, 2), ()), 1, [], True, True, True, 4, 1, [])
 @example([[9], [6]], {"upos_previous"}, ((), (1,)), 0, [], False, False, False, 4, 30, [])
+@example([[3]], {"upos_previous"}, ((), (1,)), 1, [], False, False, False, 4, 30, [])
 def test_orders_are_those_of_tokens_permuted_by_hand(
     documents, covariates, lags, drop_first, zeros, silent_first, within, effects, grid, rows, cuts
 ):
     """Batches and shards change nothing, and keys that are equal do not mix documents.
 
     Covariates move with their token if the catalogue says so. A token without a norm in one of the
-    layers, or without a covariate, stays in its place, and no row has it. Nor has a row a covariate
-    of the token before a sequence.
+    layers, or without a covariate, stays in its place, and is no outcome, lag or lead of a row.
     """
     lengths = sequences_of(documents)
     table, tokens = norms_table(lengths), sum(lengths.values())

@@ -135,19 +135,18 @@ class Formula:
         """Return the terms that all layers share of outcomes, (terms, outcomes)."""
         return np.take_along_axis(values, rows + self.offsets, axis=1)
 
-    def complete(self, keys: pa.Table) -> tuple[np.ndarray, np.ndarray, int]:
+    def complete(self, position: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return which tokens of consecutive whole sequences give a row of the design, as indices.
 
-        Further results are their `shared_terms`, and the number of outcomes that are left out
-        because they lack a covariate.
+        ``values`` are `shared_values`. Further results are the `shared_terms` of the rows, and the
+        outcomes that are left out because they lack a covariate.
         """
-        position = keys["position"].to_numpy()
         rows = self.outcomes(position)
-        shared = self.shared_terms(self.shared_values(keys), rows)
+        shared = self.shared_terms(values, rows)
         # The first token of a sequence has no previous token.
         shared[position[rows] + self.offsets < 0] = np.nan
         complete = ~np.isnan(shared).any(axis=0)
-        return rows[complete], shared[:, complete], int(np.count_nonzero(~complete))
+        return rows[complete], shared[:, complete], rows[~complete]
 
 
 def sequence_lengths(position: np.ndarray) -> np.ndarray:
@@ -255,15 +254,16 @@ def _design_of(formula: Formula, counts: Counts, batch: pa.RecordBatch) -> pa.Re
         norms = batch[layer].to_numpy(zero_copy_only=False)
         values[index] = outcome_values(formula.outcome, norms)
         counts.add_norms(layer, norms, values[index], keys, formula.outcome)
-    rows, shared, incomplete = formula.complete(keys)
+    position = keys["position"].to_numpy()
+    rows, shared, incomplete = formula.complete(position, formula.shared_values(keys))
     terms = formula.layer_terms(values, rows)
 
-    lengths = sequence_lengths(keys["position"].to_numpy())
+    lengths = sequence_lengths(position)
     counts.sequences += len(lengths)
     counts.fewest_tokens = formula.before + 1 + formula.after
     counts.short_sequences += int((lengths < counts.fewest_tokens).sum())
     counts.longest_sequence = max(counts.longest_sequence, int(lengths.max()))
-    counts.incomplete_rows += incomplete
+    counts.incomplete_rows += len(incomplete)
     dropped = np.isnan(terms[0]).sum(axis=1)
     for place in range(formula.above, len(layers)):
         _add(counts.dropped_rows, layers[place], dropped[place])

@@ -12,7 +12,8 @@ The permutation tests one hypothesis: the order within documents means nothing, 
 lags and leads of a layer. It is not a null for one lag given another.
 
 A token without a norm in one of the layers, or without a covariate, stays in place, and the rows
-that use it are left out in all layers. A layer without any norm in a document is ignored here.
+whose outcome, lag or lead it is are left out in all layers. A layer without any norm in a document
+is ignored here.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -155,9 +156,7 @@ def permuted(
         # No row has these tokens; a layer without any norm in a document keeps NaN.
         values[:, ~moves] = 0
         offsets = {place.offset for place in formula.places.values()}
-        offsets |= set(formula.offsets.ravel().tolist())
-        rows = formula.outcomes(position)
-        rows = rows[position[rows] + min(offsets) >= 0]
+        rows, *_ = formula.complete(position, shared)
         rows = rows[np.all([moves[rows + offset] for offset in offsets], axis=0)]
         if not len(rows):
             continue
