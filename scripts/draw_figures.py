@@ -6,7 +6,6 @@ from attnlag.pipeline.program import log
 # What reads the inputs of the figures of each stage, or of those that need more than its others.
 INPUTS = {
     "plot_adjustments": sampling.read_norms,
-    "surprisal": sampling.read_surprisal,
     "geometry": inputs.read_geometry,
     "regressions": inputs.read_regressions,
     "plot_regression": inputs.read_regression,
@@ -20,13 +19,12 @@ INPUTS = {
 
 
 def main(job, settings: dict):
-    del job.names.paper  # Titles state the other names.
-    drawing = settings.pop("drawing")
+    drawing = settings["drawing"]
     read_by: dict = {}
-    for name, needs in drawing.pop("figures").items():
+    for name, needs in drawing["figures"].items():
         read_by.setdefault(INPUTS.get(needs) or INPUTS[job.stage], []).append(name)
     for read, figures in read_by.items():
         tables = read(job.input, job.names, settings)
         for name in figures:
-            files.draw_figure(name, tables, job.output.figures, **drawing)
+            files.draw_figure(name, tables, job.output.figures, drawing)
         log.info(f"{tables.name}: drew {', '.join(figures)}")

@@ -10,21 +10,25 @@ DRAWN = "results/{paper}{model}/{corpus}"
 LABELS = dict.fromkeys(("model", "corpus", "site", "regression", "layer"), "all")
 
 
+def is_first(regression):
+    """Return whether a regression is the first one of the configuration."""
+    return regression == next(iter(CONFIG.regressions))
+
+
 def figures_of(stage, folder, condition=True, **labels):
     """Return the folder of the figures of a stage as an output, with their labels in the report.
 
-    A run draws them where a condition holds, as that of `of_study`. The report has them once, in the
-    first of the sizes and the format that is the last in the alphabet.
+    A paper and a run have them where a condition holds, as that of `of_study`. The report has them
+    once, in the first of the sizes and the format that is the last in the alphabet.
     """
     figures = {figure.name: figure for figure in CONFIG.figures_drawn(stage)}
-    # All of them may be on request.
-    condition = figures and condition
     of_run, of_paper = partly(folder, paper=["", "paper/"])
-    OF_PAPER.update(dict.fromkeys(of_study(of_paper, condition), list(figures)))
+    # All of them may be on request.
+    drawn = figures and condition
+    OF_PAPER.update(dict.fromkeys(of_study(of_paper, drawn), list(figures)))
     # In the explorer, other regressions have the same.
-    if condition and all(figure.first_regression for figure in figures.values()):
-        condition = lambda regression: regression == next(iter(CONFIG.regressions))
-    wanted(of_run, condition)
+    first_alone = drawn and all(figure.first_regression for figure in figures.values())
+    wanted(of_run, is_first if first_alone else drawn)
     ending = f"{suffix_of(best_of(CONFIG.figures.sizes))}.{max(CONFIG.figures.formats)}"
     named = {name: f"{{{name}}}" for name in LABELS if f"{{{name}}}" in folder}
     return report(

@@ -5,28 +5,23 @@ few layers with bins by the rule of Freedman and Diaconis, and the coefficients 
 with crosses where p >= alpha.
 """
 
-import functools
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import seaborn as sns
 from matplotlib.figure import Figure, SubFigure
 
 from attnlag.errors import counted
 from attnlag.figures.drawing import evenly_chosen, framed, label_layers
-from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import lag_colours
-from attnlag.figures.sampling import sampled_rows
+from attnlag.figures.sampling import DesignSample
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import PREDICTIVE, sample_shown
-from attnlag.regression.design.design import columns_of, layers_and_terms
 from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import lags_among, named
-from attnlag.storage import tables
 
 DRAWN_BY = "plot_regression"
 ON_REQUEST = True
@@ -43,14 +38,10 @@ JITTER = 0.6
 
 def figure(inputs: Inputs) -> CustomFigure:
     """Return the pictures of the rows of a regression, or of a sample of them."""
-    schema = pq.read_schema(inputs.design[0])
-    count = tables.row_count(inputs.design)
-    rows = sampled_rows(count)
-    columns = {n: columns_of(schema.names, n, ["y"])[0] for n in layers_and_terms(schema)[0]}
-    outcomes = {n: tables.values_at(inputs.design, column, rows) for n, column in columns.items()}
-    table, alpha = inputs.coefficients, inputs.alpha
-    drawn = functools.partial(draw, pd.DataFrame(outcomes), table, alpha, inputs.outcome, count)
-    return CustomFigure(claim_of(table, alpha), drawn)
+    sample, table, alpha = DesignSample(inputs.design), inputs.coefficients, inputs.alpha
+    outcomes = pd.DataFrame({n: sample.of_layer(n, "y")["y"].to_numpy() for n in sample.layers})
+    parts = outcomes, table, alpha, inputs.outcome, sample.count
+    return CustomFigure(claim_of(table, alpha), draw, parts)
 
 
 def claim_of(coefficients: pd.DataFrame, alpha: float) -> str:
@@ -62,7 +53,6 @@ def claim_of(coefficients: pd.DataFrame, alpha: float) -> str:
     return f"Of {of}, p < {alpha:g} for {found} (not corrected over the layers)"
 
 
-@style()
 def draw(
     outcomes: pd.DataFrame,
     coefficients: pd.DataFrame,

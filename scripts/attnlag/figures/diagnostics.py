@@ -1,7 +1,5 @@
 """Residuals of a regression, and the documents that influence its coefficients most."""
 
-import functools
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,6 @@ import statsmodels.api as sm
 from matplotlib.figure import Figure
 
 from attnlag.figures import drawing
-from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
@@ -53,10 +50,9 @@ def figure(inputs: Inputs) -> CustomFigure:
         tails = "heavy" if kurtosis > 3 else "light"
         claim = f"Residuals have {tails} tails (kurtosis {kurtosis:.1f}, median layer; 3 if normal)"
     of_layers = pd.DataFrame(strip, index=sums.layers), fits["status"], influence, inputs.layers
-    return CustomFigure(claim, functools.partial(draw, sums, *of_layers))
+    return CustomFigure(claim, draw, (sums, *of_layers))
 
 
-@style()
 def draw(sums, strip, status, influence, layers, title: str, size: Size = PAGE) -> Figure:
     """Draw a strip of all layers, and a row for those requested, or for a few over the depth."""
     shown = drawing.chosen_layers(layers, sums.layers)
@@ -85,13 +81,10 @@ def draw(sums, strip, status, influence, layers, title: str, size: Size = PAGE) 
         drawing.label_layers(axes, sums.layers)
     order = diagnostics.autocorrelation(sums).set_index("layer")
     for row, layer, place in zip(grid[1:], shown, places, strict=True):
-        row[0].set_title(f"layer {layer}", loc="left", weight="bold")
+        drawing.name_layer(row[0], layer, status[layer])
         if status[layer] == "ok":
             of_documents = influence[influence["layer"] == layer]
             _draw_layer(row, sums, place, darkest, order.loc[layer], of_documents)
-        else:
-            reason = textwrap.fill(f"not fitted: {status[layer]}", 24)
-            row[0].text(0.5, 0.5, reason, transform=row[0].transAxes, ha="center", va="center")
     sns.despine(figure)
     return figure
 
@@ -113,9 +106,8 @@ def _draw_layer(panels, sums, place: int, darkest: int, order, influence) -> Non
     means = joint @ np.concatenate([edges[:1], middles, edges[-1:]]) / np.maximum(rows, 1)
     fitted.plot(middles, np.where(rows >= FEWEST_IN_MEAN, means, np.nan), color=drawing.LINE)
     fitted.set(xlabel="fitted value (SD)", ylabel="residual (SD)")
-    limit = 1.96 / np.sqrt(order["pairs"].where(order["pairs"] > 0))
-    for side in (limit, -limit):
-        lagged.plot(order["lag"], side, **DASHED)
+    limits = np.outer(1.96 / np.sqrt(order["pairs"].where(order["pairs"] > 0)), [1, -1])
+    lagged.plot(order["lag"], limits, **DASHED)
     lagged.stem(order["lag"], order["autocorrelation"], basefmt=" ", markerfmt=".")
     lagged.set(xlabel="lag (tokens)", ylabel="autocorrelation")
     most = influence.loc[influence["change_in_se"].abs().nlargest(MOST_INFLUENTIAL).index]

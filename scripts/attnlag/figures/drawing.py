@@ -60,6 +60,14 @@ def panel_width(axes: Axes) -> float:
     return float(width) * len(cell.colspan) / cell.get_gridspec().ncols
 
 
+def name_layer(axes: Axes, layer: int, status: str) -> None:
+    """Write the layer over a panel, and within it why it is not fitted, if it is not."""
+    axes.set_title(f"layer {layer}", loc="left", weight="bold")
+    if status != "ok":
+        reason = textwrap.fill(f"not fitted: {status}", 24)
+        axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center")
+
+
 def mark_layers(figure: Figure, layers: Collection[int]) -> None:
     """Mark layers that have no attention, on every x axis of layers and in the titles of panels."""
     for axes in figure.axes if layers else ():

@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,20 +54,18 @@ def style() -> Iterator[None]:
             np.random.set_state(state)
 
 
-def draw_figure(
-    name: str, inputs: Any, folder: Path, sizes: list[str], formats: list[str], titled: bool
-) -> None:
-    """Draw a figure of the catalogue into a folder, from its inputs, in some sizes and formats.
+def draw_figure(name: str, inputs: Any, folder: Path, drawing: Mapping[str, Any]) -> None:
+    """Draw a figure of the catalogue into a folder, in the sizes and formats of ``drawing``.
 
     A title states the claim and the data, as the caption of a paper would where figures are not
     ``titled``.
     """
     figure = importlib.import_module(f"attnlag.figures.{name}").figure(inputs)
-    title = f"{figure.claim}\n{inputs.subtitle}" if titled else ""
-    for size in sizes:
+    title = f"{figure.claim}\n{inputs.subtitle}" if drawing["titled"] else ""
+    for size in drawing["sizes"]:
         drawn = figure.draw(title, SIZES[size])
         mark_layers(drawn, list(map(int, inputs.mixers)))
-        files = [folder / f"{name}{suffix_of(size)}.{suffix}" for suffix in formats]
+        files = [folder / f"{name}{suffix_of(size)}.{ending}" for ending in drawing["formats"]]
         save(drawn, files, SIZES[size])
 
 

@@ -50,8 +50,11 @@ class Inputs(SimpleNamespace):
 
 
 def joined(names: Any, **others: str) -> str:
-    """Return the names that identify a job, or others in their place, for titles."""
-    return ", ".join({**vars(names), **others}.values())
+    """Return the names that identify a job, or others in their place, for titles.
+
+    Those of a paper are the same.
+    """
+    return ", ".join(filter(None, {**vars(names), **others, "paper": ""}.values()))
 
 
 def rows_of(

@@ -31,7 +31,7 @@ STEADY = 0.1
 
 def figure(inputs: Inputs) -> Sheet:
     """Return the norms, and the norms relative to the stream, as medians with bands."""
-    sample, drop_first = inputs.sample, inputs.settings.drop_first
+    sample, drop_first = inputs.sample, inputs.drop_first
     label = SITES[inputs.site].label
     norms = norms_panel(sample, drop_first, f"norm of the {label}, |a|", "norm (log scale)")
     relative = norms_panel(

@@ -30,7 +30,7 @@ CONTINUATIONS = "continuation of a word"
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each part of speech, largest norms first."""
-    sample = inputs.sample.from_position(inputs.settings.drop_first)
+    sample = inputs.sample.from_position(inputs.drop_first)
     label, logs = SITES[inputs.site].label, sample.log_norms
     upos, word, initial = (
         tables.values_at(inputs.properties, name, sample.rows)

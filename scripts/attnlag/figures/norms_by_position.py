@@ -38,7 +38,7 @@ def position_edges(longest: int) -> np.ndarray:
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each position, the first one on top."""
-    sample, drop_first = inputs.sample, inputs.settings.drop_first
+    sample, drop_first = inputs.sample, inputs.drop_first
     longest = int(sample.position.max(initial=0))
     edges = position_edges(longest)
     row = np.searchsorted(edges, sample.position, side="right") - 1

@@ -9,7 +9,6 @@ from attnlag.errors import counted
 from attnlag.figures.drawing import NORMS, evenly_chosen
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE, layer_colours
-from attnlag.figures.sampling import sample_norms
 from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet, permuted
 from attnlag.figures.wording import tokens_shown
 from attnlag.quantities.catalogue import SITES
@@ -47,7 +46,7 @@ def exchanged(x: np.ndarray, cluster: np.ndarray, draws: int, seed: int = 0) -> 
 
 def figure(inputs: Inputs) -> Sheet:
     """Return mean log norms against surprisal for some layers, and the slope in every layer."""
-    sample = sample_norms(inputs.norms).from_position(inputs.drop_first)
+    sample = inputs.sample.from_position(inputs.drop_first)
     tokens = pd.DataFrame(
         {
             "surprisal": tables.values_at(inputs.surprisal, "surprisal", sample.rows).astype(float),

@@ -54,7 +54,7 @@ def figure(inputs: Inputs) -> Sheet:
         panels,
         "Direct effects on the logits through the last norm and the head, less the effects on the "
         "tokens of another place in the same document.",
-        alpha=inputs.settings["alpha"],
+        alpha=inputs.alpha,
     )
 
 

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs, joined
-from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.norms import outcome_values, relative_norms
+from attnlag.regression.design.design import columns_of, layers_and_terms
 from attnlag.storage import tables
 
 # Largest number of rows that a figure is made from.
@@ -33,6 +33,23 @@ def sampled_rows(count: int) -> np.ndarray:
     edges = np.arange(MOST_SAMPLED + 1) * count // MOST_SAMPLED
     inside = np.random.default_rng(0).random(MOST_SAMPLED) * np.diff(edges)
     return edges[:-1] + inside.astype(np.int64)
+
+
+class DesignSample:
+    """Rows of the design of a regression, by document: all, or a sample of ``MOST_SAMPLED``."""
+
+    def __init__(self, paths: Sequence[Path]):
+        self.paths, self.names = paths, pq.read_schema(paths[0]).names
+        self.layers, self.terms = layers_and_terms(pq.read_schema(paths[0]))
+        self.count = tables.row_count(paths)
+        self.rows = sampled_rows(self.count)
+        self.documents = pd.factorize(tables.values_at(paths, "document", self.rows))[0]
+
+    def of_layer(self, layer: int, *terms: str) -> pd.DataFrame:
+        """Return some terms of a layer, with a column for each."""
+        names = columns_of(self.names, layer, terms)
+        values = [tables.values_at(self.paths, name, self.rows) for name in names]
+        return pd.DataFrame(dict(zip(terms, values, strict=True)), self.documents)
 
 
 @dataclass
@@ -83,27 +100,18 @@ def shares_between(log_norms: pd.DataFrame, classes: np.ndarray) -> pd.Series:
 
 
 def read_norms(files: Any, names: Any, settings: Any) -> Inputs:
-    """Return the norms of one site, with the files of their texts.
+    """Return the norms of one site, with the files of the same tokens by name.
 
     ``sample`` has the tokens that the figures are made from, first tokens of sequences included;
     ``relative`` has the same tokens, their norms relative to the stream.
     """
-    return _read(
-        files,
-        names,
+    return Inputs(
+        files.norms[0],
+        joined(names),
+        counted(tables.row_count(files.norms), "token"),
         sample=sample_norms(files.norms),
         relative=sample_norms(files.norms, stream=files.stream),
-        settings=NormsFiguresSettings(**settings),
+        site=names.site,
+        **{name: settings[name] for name in ("drop_first", "documents", "text_layer")},
+        **vars(files),
     )
-
-
-def read_surprisal(files: Any, names: Any, settings: Any) -> Inputs:
-    """Return the files of norms of one site, and of the model's predictions at each token."""
-    return _read(files, names, drop_first=settings["drop_first"])
-
-
-def _read(files: Any, names: Any, **parts: Any) -> Inputs:
-    """Return files by name with what is read from them."""
-    extent = counted(tables.row_count(files.norms), "token")
-    parts |= {**vars(files), "site": names.site}
-    return Inputs(files.norms[0], joined(names), extent, **parts)

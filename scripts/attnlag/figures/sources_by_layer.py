@@ -46,7 +46,7 @@ def figure(inputs: Inputs) -> Sheet:
         lines.append(Line(share, label, low=low, high=high, **STYLES[label]))
     title = "who writes an adjustment (mean over tokens)"
     panels = [Lines(lines, "share of the adjustment (%)", title, height=3.0)]
-    lags, settings, note = inputs.lags, inputs.settings, ""
+    lags, note = inputs.lags, ""
     known = lags.dropna(subset="estimate") if len(lags) else lags
     if len(known):
         term = nearest_lag(known["term"])
@@ -59,12 +59,12 @@ def figure(inputs: Inputs) -> Sheet:
         missing = [layer for layer in layers if layer not in set(of_term["layer"])]
         title = f"{named(term)} of the log norm of what is written"
         panels.append(Lines(profiles, "coefficient", title, missing=missing, height=2.6))
-        note = f" Coefficients have the terms of the regression '{settings['regression']}'."
+        note = f" Coefficients have the terms of the regression '{inputs.settings['regression']}'."
     return Sheet(
         sources.previous_token(table).sentence,
         layers,
         panels,
         "A share is the projection of what a token writes on the whole adjustment: shares add up "
         f"to 100%, and one against the adjustment is negative. Shares are means over tokens.{note}",
-        alpha=settings["alpha"],
+        alpha=inputs.alpha,
     )

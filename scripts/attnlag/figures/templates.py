@@ -173,10 +173,16 @@ class Sheet:
 
 @dataclass
 class CustomFigure:
-    """A figure of neither template."""
+    """A figure of neither template, with what draws its parts under a title, in a size."""
 
     claim: str
-    draw: Callable[[str, Size], Figure]
+    drawn: Callable[..., Figure]
+    parts: tuple[Any, ...]
+
+    @style()
+    def draw(self, title: str, size: Size) -> Figure:
+        """Draw it in the style of the project."""
+        return self.drawn(*self.parts, title, size)
 
 
 def profile(

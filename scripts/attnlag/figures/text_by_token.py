@@ -22,7 +22,6 @@ from attnlag.corpus.documents import group_by_document, unknown_documents
 from attnlag.errors import UserError, counted
 from attnlag.escaping import text_for
 from attnlag.figures.drawing import SHADES, TAIL, chosen_layers, framed
-from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import CustomFigure
@@ -77,12 +76,12 @@ def limits_of(log_norms: pd.Series) -> tuple[float, float]:
 
 def figure(inputs: Inputs) -> CustomFigure:
     """Return the beginnings of the chosen documents, shaded on the scale of all documents."""
-    settings, sample = inputs.settings, inputs.sample
+    sample, drop_first = inputs.sample, inputs.drop_first
     group_of = group_by_document(inputs.corpus)
-    names = chosen_documents(settings.documents, group_of, inputs.record["corpus"]["name"])
+    names = chosen_documents(inputs.documents, group_of, inputs.record["corpus"]["name"])
     layer = sample.layers[len(sample.layers) // 2]
-    if settings.text_layer is not None:
-        (layer,) = chosen_layers([settings.text_layer], sample.layers, "layer of the shaded text")
+    if inputs.text_layer is not None:
+        (layer,) = chosen_layers([inputs.text_layer], sample.layers, "layer of the shaded text")
     corpus, sequences, norms = (
         tables.rows_of_documents(paths, names).groupby("document")
         for paths in ([inputs.corpus], inputs.tokens, inputs.norms)
@@ -94,13 +93,12 @@ def figure(inputs: Inputs) -> CustomFigure:
         tokens = [token for ends in places for token in token_texts(text, *ends)]
         rows = norms.get_group(name).iloc[:MOST_TOKENS]
         shown = pd.DataFrame({"token": tokens[: len(rows)]})
-        shown["dropped"] = rows["position"].to_numpy() < settings.drop_first
+        shown["dropped"] = rows["position"].to_numpy() < drop_first
         shown["log"] = log_norms(rows[columns.layer_name(layer)].to_numpy())
         documents.append((group_of[name], shown))
-    limits = limits_of(sample.from_position(settings.drop_first).log_norms[layer])
+    limits = limits_of(sample.from_position(drop_first).log_norms[layer])
     label = f"norm of the {SITES[inputs.site].label} in layer {layer}"
-    drawn = functools.partial(draw, documents, limits, label)
-    return CustomFigure(claim_of(documents, layer), drawn)
+    return CustomFigure(claim_of(documents, layer), draw, (documents, limits, label))
 
 
 def claim_of(documents: Sequence[tuple[str, pd.DataFrame]], layer: int) -> str:
@@ -142,7 +140,6 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, in
     return parts
 
 
-@style()
 def draw(
     documents: Sequence[tuple[str, pd.DataFrame]],
     limits: tuple[float, float],

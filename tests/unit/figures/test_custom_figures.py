@@ -12,6 +12,7 @@ from projects import refused
 from attnlag.figures import outcome_by_lag, text_by_token, wording
 from attnlag.figures.outcome_by_lag import EDGES
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES
+from attnlag.figures.templates import CustomFigure
 from attnlag.quantities.norms import log_norms
 
 GROUP_OF = {"news-1": "news", "poem-1": "poetry", "news-2": "news"}
@@ -21,6 +22,11 @@ def document(tokens, logs=None):
     logs = np.arange(len(tokens), dtype=float) / 10 if logs is None else np.asarray(logs, float)
     dropped = np.arange(len(tokens)) < 1
     return "g", pd.DataFrame({"token": tokens, "dropped": dropped, "log": logs})
+
+
+def shaded(documents, size=PAGE) -> Figure:
+    parts = documents, (0.0, 1.0), "norm in layer 6"
+    return CustomFigure("", text_by_token.draw, parts).draw("T\ns", size)
 
 
 def test_the_first_document_of_each_group_is_shown_by_default():
@@ -93,7 +99,7 @@ def test_the_claim_says_how_neighbours_correlate_within_documents():
 def test_white_space_that_is_not_shown_cuts_off_nothing():
     blank, ended = document([" ", "\n\n"]), document(["one", "\n", "\n", " "])
     for documents, cut in (([blank, ended], False), ([document([" word"] * 2000)], True)):
-        drawn = text_by_token.draw(documents, (0.0, 1.0), "norm in layer 6", "T\ns")
+        drawn = shaded(documents)
         assert ("Only the beginnings of the documents are shown." in texts_of(drawn)) == cut
 
 
@@ -101,7 +107,7 @@ def test_white_space_that_is_not_shown_cuts_off_nothing():
 def test_the_figure_shades_each_token(size):
     one = document(["dark", " light", " $x$"], [1.0, 0.0, 0.5])
     others = [document([f" word{place}" for place in range(60)]) for _ in range(5)]
-    drawn = text_by_token.draw([one, *others], (0.0, 1.0), "norm in layer 6", "T\ns", size)
+    drawn = shaded([one, *others], size)
     assert overlaps(drawn) == []
     axes = drawn.axes[0]
     boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)][:3]
@@ -114,24 +120,21 @@ def test_the_figure_shades_each_token(size):
     assert r"\$x\$" in [text.get_text() for text in axes.texts]
 
 
-def points_of(lag, outcome, others=(), groups=None) -> np.ndarray:
-    """Reduce a layer; without groups of rows there is one."""
-    rows = len(lag)
-    groups = np.zeros(rows, int) if groups is None else groups
-    return outcome_by_lag.points_of(
-        np.stack([lag, outcome]), np.reshape(others, (-1, rows)), groups
-    )
+def cloud_of(lag, outcome, documents=None, **others):
+    terms = pd.DataFrame({"y": outcome, "lag_1": lag, **others}, documents)
+    return outcome_by_lag.cloud_of(terms, "lag_1", documents is not None)
 
 
-def layers_of(count: int) -> dict[int, np.ndarray]:
+def layers_of(count: int) -> dict:
     position, norms = synthetic_norms(count)
     logs = log_norms(norms)
     rows = np.flatnonzero(position >= 2)
-    return {n: points_of(logs[rows - 1, n], logs[rows, n]) for n in range(count)}
+    return {n: cloud_of(logs[rows - 1, n], logs[rows, n]) for n in range(count)}
 
 
 def drawn(layers, lag="lag_1", size=PAGE, reasons=None) -> Figure:
-    return outcome_by_lag.draw(layers, reasons, lag, 0, "norm", TITLE, size)
+    parts = layers, reasons, lag, 0, "norm"
+    return CustomFigure("", outcome_by_lag.draw, parts).draw(TITLE, size)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +152,9 @@ def test_layers_have_panels_in_order_and_texts_do_not_overlap(layers, size, show
     figure = drawn(layers_of(layers), size=size)
     # This draws the figure, which places the panels.
     assert overlaps(figure) == []
-    panels = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.texts[0].get_text() for axes in panels] == [f"layer {layer}" for layer in shown]
+    panels = figure.axes
+    titles = [axes.get_title(loc="left") for axes in panels]
+    assert titles == [f"layer {layer}" for layer in shown]
     assert figure.get_size_inches()[0] * size.magnification <= size.width + 1e-9
     assert (f"{len(shown)} of {layers} layers" in texts_of(figure)) == (len(shown) < layers)
     if size is PAGE:
@@ -170,9 +174,10 @@ def test_layers_have_panels_in_order_and_texts_do_not_overlap(layers, size, show
 def test_the_claim_states_the_share_that_the_lag_explains():
     random = np.random.default_rng(0)
     lag, noise = random.normal(size=(2, 500))
-    layers = {3 + n: points_of(lag, lag * slope + noise) for n, slope in enumerate((0.4, 1, 0.1))}
-    shares = {layer: np.corrcoef(points)[0, 1] ** 2 for layer, points in layers.items()}
-    unfitted = {9: np.empty((2, 0))}
+    outcomes = {3 + n: lag * slope + noise for n, slope in enumerate((0.4, 1, 0.1))}
+    layers = {layer: cloud_of(lag, outcome) for layer, outcome in outcomes.items()}
+    shares = {layer: np.corrcoef(lag, y)[0, 1] ** 2 for layer, y in outcomes.items()}
+    unfitted = {9: None}
     assert outcome_by_lag.claim_of(layers | unfitted, "lag_1") == (
         f"Lag 1 explains {np.median(list(shares.values())):.0%} of the variance that the other "
         f"terms leave (median layer; at most {shares[4]:.0%}, layer 4)"
@@ -191,12 +196,10 @@ def test_points_and_their_line_are_those_of_the_whole_regression():
     known = np.isfinite(outcome)
     dummies = documents[:, None] == [0, 1, 2]
     fit = sm.OLS(outcome, np.column_stack([lag, other, dummies]), missing="drop").fit()
-    restricted = sm.OLS(outcome, np.column_stack([other, dummies]), missing="drop").fit()
+    others = np.column_stack([other, dummies])[known]
+    restricted, of_lag = (sm.OLS(each[known], others).fit() for each in (outcome, lag))
 
-    points = points_of(lag, outcome, other, documents)
-    sd = np.sqrt(restricted.ssr / known.sum())
-    np.testing.assert_allclose(points[1] * sd, restricted.resid, atol=1e-9)
-    axes = drawn({0: points}).axes[0]
+    axes = drawn({0: cloud_of(lag, outcome, documents, other=other)}).axes[0]
     (line,), (image,) = axes.lines, axes.collections
     assert line.get_xy1() == (0, 0)
     assert line.get_slope() == pytest.approx(fit.params[0])
@@ -205,17 +208,18 @@ def test_points_and_their_line_are_those_of_the_whole_regression():
     # With the raw cloud the line would misfit: the slope between documents is another.
     assert abs(np.polyfit(lag[known], outcome[known], 1)[0] - fit.params[0]) > 1
     # The lag lies along x, with a row of squares for each stretch of the outcome.
-    squares = np.histogram2d(points[1], points[0], [EDGES, EDGES])[0]
+    points = np.stack([restricted.resid, of_lag.resid]) / np.sqrt(restricted.ssr / known.sum())
+    squares = np.histogram2d(*points, [EDGES, EDGES])[0]
     np.testing.assert_array_equal(image.get_array().filled(0), squares)
 
 
 @pytest.mark.parametrize("outcome", [np.full(50, np.nan), np.full(50, 2.0)])
 def test_the_panel_of_a_layer_without_points_states_the_reason(outcome):
-    layers = layers_of(1) | {1: points_of(np.arange(50.0), outcome)}
+    layers = layers_of(1) | {1: cloud_of(np.arange(50.0), outcome)}
     figure = drawn(layers, lag="lead_2", reasons={1: "the regressors are collinear"})
     axes = figure.axes[1]
     said = " ".join(axes.texts[0].get_text().split())
-    assert said == "layer 1 not fitted: the regressors are collinear"
+    assert said == "not fitted: the regressors are collinear"
     assert not axes.lines
     # A lead is named as one.
     assert "log norm at token t + 2 given the other terms (SD)" in texts_of(figure)

@@ -11,6 +11,7 @@ from scipy import stats
 from attnlag.errors import UserError
 from attnlag.figures import diagnostics
 from attnlag.figures.sizes import COLUMN, PAGE
+from attnlag.figures.templates import CustomFigure
 from attnlag.regression.estimation import residuals
 
 GRID, COARSE = (
@@ -45,7 +46,7 @@ def synthetic(layers: int, unfitted=()):
 
 
 def drawn(parts, layers=None, size=PAGE):
-    return diagnostics.draw(*parts, layers, TITLE, size)
+    return CustomFigure("", diagnostics.draw, (*parts, layers)).draw(TITLE, size)
 
 
 def grid_of(figure) -> np.ndarray:

@@ -167,7 +167,8 @@ def norms(tmp_path_factory):
         files[name] = [folder / f"{name}.parquet"]
         record = {"model": {"name": "m"}, "corpus": {"name": "c"}}
         tables.write_table(pa.table(columns | layers), files[name][0], record)
-    inputs = read_norms(SimpleNamespace(**files), SimpleNamespace(site="attention"), {})
+    settings = {"drop_first": 1, "documents": None, "text_layer": None}
+    inputs = read_norms(SimpleNamespace(**files), SimpleNamespace(site="attention"), settings)
     return inputs, frame
 
 
@@ -567,11 +568,11 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
     names = ["first", "self", "previous_2", "previous_3", "previous_4", "rest", "bias"]
     means = {"previous_1": [0.2, 0.5, 0.1]} | {name: [0.1, 0.05, 0.12] for name in names}
     table = pd.DataFrame(means).melt(var_name="source", value_name="mean", ignore_index=False)
-    settings = {"alpha": 0.05, "regression": "within"}
     inputs = SimpleNamespace(
         shares=with_interval(table.rename_axis("layer").reset_index(), "mean"),
         lags=pd.DataFrame(),
-        settings=settings,
+        settings={"regression": "within"},
+        alpha=0.05,
     )
     sheet = sources_by_layer.figure(inputs)
     (panel,) = sheet.panels
@@ -612,7 +613,7 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     table = with_interval(table.assign(site="attention", random_weights=0.01), "difference")
 
     def panel_of(readout):
-        inputs = SimpleNamespace(readout=readout, settings={"alpha": 0.05})
+        inputs = SimpleNamespace(readout=readout, alpha=0.05)
         return readout_by_layer.figure(inputs).panels[0]
 
     panel = panel_of(table)
