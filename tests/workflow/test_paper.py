@@ -110,9 +110,11 @@ def test_every_number_has_a_macro_of_its_own(written):
         controls = pd.read_csv(folder / "controls.csv")
         for term, words in (("lag_1", "LagOne"), ("lag_2", "LagTwo")):
             rows = table[table["term"] == term]
+            above = (rows["equivalence"] == "present") & (rows["estimate"] > 0)
             shown = {
                 "Median": rows["estimate"].median(),
                 "LayersPresent": (rows["equivalence"] == "present").sum(),
+                "LayersAbove": above.sum(),
                 "RandomOrder": controls.loc[controls["term"] == term, "permuted_mean"].median(),
             }
             for name, value in shown.items():

@@ -10,6 +10,9 @@ from attnlag.regression.limits import FEWEST_DOCUMENTS
 # An effect below this share of the association hardly causes it.
 HARDLY = 0.25
 
+# Target layers whose effects are named one by one.
+MOST_LAYERS = 4
+
 
 def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return effects by layer: all, or the smallest and the largest if there are more than most."""
@@ -18,12 +21,15 @@ def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
     return effects.loc[[effects["estimate"].idxmin(), effects["estimate"].idxmax()]]
 
 
-def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
+def on_a_later_token(table: pd.DataFrame, most: int = MOST_LAYERS) -> Claim:
     """Return the effects of all earlier layers on a later token, and whether they make the lags.
 
     ``table`` has the rows of ``total_effects`` of one pair of sites and one lag. If these are of
     more target layers than ``most``, the smallest and the largest effect are named.
     """
+    table = table[table["target_layer"] > 0]
+    if table.empty:
+        return Claim("No observed layer has an earlier one")
     documents = int(table["documents"].max())
     verdict = "" if documents >= FEWEST_DOCUMENTS else "Too few documents to tell"
     if not verdict and table["share_low"].notna().any():
@@ -34,7 +40,7 @@ def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
     sentence = f"1% longer in all earlier layers changes {later} by {effects}"
     layers = f"{counted(len(table), 'layer')}, " * (len(table) > most)
     sentence += f"; {layers}{counted(documents, 'document')}"
-    return Claim(sentence, verdict=verdict)
+    return Claim(sentence, verdict=verdict, baseline=_associations(table, most, verdict))
 
 
 def of_single_layers(pairs: pd.DataFrame) -> Claim:
@@ -46,7 +52,7 @@ def of_single_layers(pairs: pd.DataFrame) -> Claim:
     )
 
 
-def associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str]:
+def _associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str]:
     """Return what effects of a verdict are compared with, by what it is."""
     beside = {}
     lags = table["coefficient"].dropna()

@@ -15,7 +15,7 @@ class Claim:
     value: float = nan
     low: float = nan  # ends of its interval
     high: float = nan
-    baseline: Mapping[str, float] = field(default_factory=dict)  # what to compare it with, by name
+    baseline: Mapping[str, str] = field(default_factory=dict)  # what to compare it with, by name
     verdict: str = ""
 
     @property

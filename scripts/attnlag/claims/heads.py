@@ -34,13 +34,13 @@ def lag(coefficients: pd.DataFrame) -> Claim | None:
         f"{sentence} (medians)",
         low=float(heads["estimate"].min()),
         high=float(heads["estimate"].max()),
-        baseline={name: float(medians[c]) for c, name in CONTROLS.items() if c in medians},
+        baseline={name: number(medians[c]) for c, name in CONTROLS.items() if c in medians},
     )
 
 
 def of_controls(claim: Claim) -> str:
     """Return the controls of a claim about the lag of heads in words, "" without them."""
-    sizes = ", ".join(f"{name} {number(size)}" for name, size in claim.baseline.items())
+    sizes = ", ".join(map(" ".join, claim.baseline.items()))
     about = "(first scale of the weights; same documents, not corrected for bias)"
     return f"{sizes} {about}" if sizes else ""
 

@@ -51,15 +51,20 @@ def layers_beyond(
     smaller: bool = True,
 ) -> str:
     """Return the number of layers in which a lag is shown to be beyond a bound, or within."""
-    rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
-    estimates = rows.loc[rows["equivalence"] == "present", "estimate"]
-    above, below = int((estimates > 0).sum()), int((estimates < 0).sum())
-    absent = int((rows["equivalence"] == "absent").sum()) if smaller else 0
+    above, below, absent = layers_shown(coefficients, term)
     return (
         f"above {equivalence_bound:g} in {above} of {counted(layers, 'layer')}"
         + f", below −{equivalence_bound:g} in {below}" * bool(below)
-        + f", shown to be smaller in size in {absent}" * bool(absent)
+        + f", shown to be smaller in size in {absent}" * (bool(absent) and smaller)
     )
+
+
+def layers_shown(coefficients: pd.DataFrame, term: str) -> tuple[int, int, int]:
+    """Return the numbers of layers in which a lag is shown to be above, below, and within."""
+    rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
+    estimates = rows.loc[rows["equivalence"] == "present", "estimate"]
+    absent = int((rows["equivalence"] == "absent").sum())
+    return int((estimates > 0).sum()), int((estimates < 0).sum()), absent
 
 
 def _verdict(value: float, low: float, high: float, bound: float, texts: int) -> str:
@@ -170,6 +175,8 @@ def halves(fits: pd.DataFrame, coefficients: pd.DataFrame, alpha: float) -> Clai
         term = nearest_lag(coefficients["term"])
         rows = coefficients[(coefficients["term"] == term) & coefficients["layer"].isin(layers)]
         corrected, without = (number(rows[name].median()) for name in ("estimate", "uncorrected"))
-        sentence += f"; the correction is doubtful there ({named(term)} {without} without it, "
-        sentence += f"{corrected} with it)"
+        sizes = f"{without} without it, {corrected} with it"
+        if corrected == without:
+            sizes = f"{corrected} with it and without it"
+        sentence += f"; the correction is doubtful there ({named(term)} {sizes})"
     return Claim(sentence)

@@ -55,7 +55,11 @@ def next_token(effects: pd.DataFrame) -> Claim:
 def previous_token(table: pd.DataFrame) -> Claim:
     """Return how much of adjustments the token before writes, on average over tokens."""
     means = table[table["source"] == "previous_1"].set_index("layer")["mean"]
-    return Claim(
-        f"The token before writes on average {percent(means.max())} of the adjustment in layer "
-        f"{means.idxmax()} and {percent(means.median())} in the median layer",
-    )
+    shares = most_and_median(means, " of the adjustment")
+    return Claim(f"The token before writes on average {shares}")
+
+
+def most_and_median(shares: pd.Series, whole: str = "") -> str:
+    """Return the largest of shares by layer, of what, and that of the median layer."""
+    most = f"{percent(shares.max())}{whole} in layer {shares.idxmax()}"
+    return most + f" and {percent(shares.median())} in the median layer" * (len(shares) > 1)

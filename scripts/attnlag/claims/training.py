@@ -16,7 +16,8 @@ class Range(NamedTuple):
     high: float
     trained: float
     scales: int
-    # "more" or "less" than after training at every scale, by intervals; else "".
+    # "more" or "less" than after training at every scale, by intervals, "unknown" without any of
+    # these; else "".
     direction: str
 
     def text(self) -> str:
@@ -44,6 +45,8 @@ def range_of(before: pd.DataFrame, quantity: str) -> Range | None:
         direction = "more"
     elif (rows["conf_high"] < 0).all():
         direction = "less"
+    elif rows["conf_low"].isna().all():
+        direction = "unknown"
     sizes = known["before"]
     return Range(sizes.min(), sizes.max(), known["trained"].median(), len(known), direction)
 

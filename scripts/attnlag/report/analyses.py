@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from attnlag.errors import counted
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.report import causal, geometry, heads, sources
 from attnlag.report.wording import titled
 from attnlag.storage.declared import Declared
@@ -14,6 +18,16 @@ TABLES = {
     "sources": "shares",
     "readout": "readout",
     "causal": "total_effects",
+}
+
+# What is said of few texts, and what is not made of these.
+TOO_FEW = (
+    f"this is said of {{}} alone: with fewer than {FEWEST_DOCUMENTS} documents, intervals say "
+    "nothing about other texts"
+)
+NOT_FITTED = {
+    "heads": ", and no lag of heads is fitted",
+    "sources": ", and no lag of what tokens write is fitted",
 }
 
 
@@ -41,4 +55,8 @@ def findings_of(analysis: str, files: Declared, folder: Path) -> str:
         lags = files.table("head_coefficients", folder)
         regression = record.settings("heads_table")["regression"]
         lines = heads.heads_findings(table, lags, regression, record["proof"], sinks)
+    known = table.get("documents", pd.Series(dtype=float)).max()
+    texts = int(np.nanmin([known, record["corpus"]["texts"]]))
+    if texts < FEWEST_DOCUMENTS and len(lines) > 1:
+        lines.append(TOO_FEW.format(counted(texts, "text")) + NOT_FITTED.get(analysis, ""))
     return titled(f"{record.names}, {about}:", lines)

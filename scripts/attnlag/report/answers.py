@@ -16,9 +16,6 @@ from attnlag.regression.terms import distance, is_lead, named
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
-# Target layers of interventions that are named one by one.
-MOST_LAYERS_NAMED = 4
-
 TOKENS_AWAY = {1: "one token", 2: "two tokens", 3: "three tokens"}
 
 
@@ -122,10 +119,9 @@ def _causes(table: pd.DataFrame, site: str, texts: int) -> Iterator[Answer]:
     if len(table):
         # A copy of a document tells nothing more.
         table = table.assign(documents=table["documents"].clip(upper=texts))
-        claim = causes.on_a_later_token(table, MOST_LAYERS_NAMED)
+        claim = causes.on_a_later_token(table)
         yield Answer("Does one cause the next?", claim.answer, False)
-        beside = causes.associations(table, MOST_LAYERS_NAMED, claim.verdict)
-        yield from (Answer(label, text) for label, text in beside.items())
+        yield from map(Answer, claim.baseline, claim.baseline.values())
 
 
 def _doubts(main: RegressionTables) -> str:

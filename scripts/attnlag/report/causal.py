@@ -24,7 +24,7 @@ def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, alpha: float) -
     effects = effects[effects["lag"] == 1]
     for (source, target), rows in effects.groupby(["source_site", "target_site"], sort=False):
         claim = on_a_later_token(rows, MOST_LAYERS)
-        rows = extremes(rows, MOST_LAYERS)
+        rows = extremes(rows[rows["target_layer"] > 0], MOST_LAYERS)
         level = f" ({100 * (1 - alpha):g}% intervals)" * bool(rows["conf_low"].notna().any())
         told = [f"{claim.clause}{level}"]
         if len(predicted := rows.dropna(subset="predicted_conf_low")):
@@ -63,11 +63,13 @@ def _trial(row: Any) -> str:
             f"{counted(row.pairs, 'layer')}, where the effect is exactly zero"
         )
     held = "" if row.prediction == ALONE else ", the source layer at that token held fixed,"
+    effects = "only one effect is" if row.clear else "no effect is"
     text = (
-        f"{sites}: no effect is clear of zero, so that the sign predicted from one layer{held} is "
+        f"{sites}: {effects} clear of zero, so that the sign predicted from one layer{held} is "
         "not checked"
     )
-    if row.clear:
+    # Of a single one, chance is as often right.
+    if row.clear > 1:
         text = (
             f"{sites}: prediction from one layer{held} is right about the sign in "
             f"{int(row.same_sign)} of {counted(row.clear, 'clear effect')} (by chance "

@@ -26,7 +26,7 @@ from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named, nearest_lag
 from attnlag.report.summaries import SHARED_BINS
-from attnlag.report.wording import titled
+from attnlag.report.wording import over_layers, titled
 
 # Effective number of documents from which nominal 95% intervals cover 93% or more in simulations,
 # where documents differ in level and are pooled, or errors do not allow for few documents.
@@ -57,7 +57,7 @@ def of_regression(
     outcome = f", {UNITS[settings.outcome].removeprefix('of ')}" * (settings.outcome != "norm")
     rows, documents = int(fits["n_obs"].max()), int(fits["n_documents"].max())
     title = (
-        f"{name}: {len(usable)} of {len(fits)} layers fitted, {counted(rows, 'row')} from "
+        f"{name}: {_fitted_layers(fits)}, {counted(rows, 'row')} from "
         f"{counted(documents, 'document')}{outcome}"
     )
     lines = []
@@ -88,8 +88,12 @@ def of_regression(
 
 
 def fitted_layers(fits: pd.DataFrame) -> str:
-    """Return the number of layers that were fitted, in words."""
-    return f"{_study(fits)}: {len(_usable(fits))} of {len(fits)} layers fitted"
+    """Return the number of layers that were fitted, in words, with the name of the regression."""
+    return f"{_study(fits)}: {_fitted_layers(fits)}"
+
+
+def _fitted_layers(fits: pd.DataFrame) -> str:
+    return f"{len(_usable(fits))} of {counted(len(fits), 'layer')} fitted"
 
 
 def unfitted_layers(fits: pd.DataFrame) -> list[str]:
@@ -221,14 +225,14 @@ def random_weights_findings(before: pd.DataFrame | None) -> list[str]:
             f"before training, {lags} add up to {summed.text()}; after it, to "
             f"{number(summed.trained)}"
         )
+    lines.append(f"scales of the initial weights: {training.scales_in_words(before)}")
+    if first.direction == "unknown":
+        tested = f"it is not tested whether {lag} is smaller or larger than before training"
+        return [*lines, f"with {documents}, {tested}"]
     shown = {"more": "smaller than", "less": "larger than"}
     than = shown.get(first.direction, "neither shown to be smaller nor larger than")
     over = " (mean over the layers, jackknife over documents)" * bool(first.direction)
-    return [
-        *lines,
-        f"scales of the initial weights: {training.scales_in_words(before)}",
-        f"{lag} is {than} before training at every scale drawn{over}",
-    ]
+    return [*lines, f"{lag} is {than} before training at every scale drawn{over}"]
 
 
 def counts(fitted: FittedRegression) -> list[str]:
@@ -244,16 +248,14 @@ def counts(fitted: FittedRegression) -> list[str]:
     usable, effects = _usable(fits), settings.fixed_effects
     r_squared, partial = usable["r_squared"], usable["partial_r_squared"]
     best = usable["layer"].iloc[r_squared.argmax()]
-    lines.append(f"{R_SQUARED[effects]} is {span(r_squared)} (highest in layer {best})")
+    highest = f" (highest in layer {best})" * (len(usable) > 1)
+    lines.append(f"{R_SQUARED[effects]} is {span(r_squared)}{highest}")
     if len(validated := usable["cv_r_squared"].dropna()):
         unit = "groups" if settings.folds == "groups" else "documents"
         means = ", their means being given," * (effects == "document")
         lines.append(f"R² in unseen {unit}{means} is {span(validated)}")
     if set(coefficients["term"]) - {"intercept", *terms}:
-        lines.append(
-            f"R² of the lags, given the other terms, is {number(partial.median())} in the median "
-            f"layer ({span(partial)})"
-        )
+        lines.append(f"R² of the lags, given the other terms, is {over_layers(partial)}")
     if len(worse := usable[r_squared < 0]):
         lines.append(
             f"in {counted(len(worse), 'layer')} ({', '.join(worse['layer'].astype(str))}) the "
@@ -274,10 +276,10 @@ def halves_findings(fitted: FittedRegression) -> list[str]:
     if not layers:
         rows = coefficients[coefficients["term"] == (term := nearest_lag(coefficients["term"]))]
         corrected, without = (number(rows[name].median()) for name in ("estimate", "uncorrected"))
-        lines.append(
-            f"without this correction, {named(term)} is {without} instead of {corrected} in the "
-            "median layer"
-        )
+        effect = f"without this correction, {named(term)} is {without} instead of {corrected}"
+        if corrected == without:
+            effect = f"this correction leaves {named(term)} at {corrected}"
+        lines.append(f"{effect} in the median layer")
     return lines
 
 
@@ -296,11 +298,8 @@ def residual_findings(fitted: FittedRegression) -> list[str]:
     ]
     lags, remaining = order_left(fitted.residual_sums)
     if claim.value and remaining.notna().any():
-        lines.append(
-            f"{spans(lags)}, which are not in the regression, still carry "
-            f"{number(remaining.median())} in the median layer (sum of partial autocorrelations, "
-            f"{span(remaining)})"
-        )
+        left = over_layers(remaining, about="sum of partial autocorrelations")
+        lines.append(f"{spans(lags)}, which are not in the regression, still carry {left}")
     return lines
 
 

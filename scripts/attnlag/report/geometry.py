@@ -7,8 +7,9 @@ import pandas as pd
 
 from attnlag.claims.directions import CENTRED, PLAIN, neighbours
 from attnlag.claims.numbers import number
+from attnlag.errors import counted
 from attnlag.quantities.catalogue import STREAM_GROWTH
-from attnlag.report.wording import in_common
+from attnlag.report.wording import extent, in_common
 
 # What stands beside a mean cosine, by its column.
 BESIDE = {
@@ -43,8 +44,7 @@ def _of_the_stream(table: pd.DataFrame) -> Iterator[str]:
         factors = np.exp(steps)
         yield (
             f"the stream grows by a factor of {number(factors.median())} per layer (median; "
-            f"geometric mean {number(np.exp(steps.mean()))}), {number(factors.min())} in layer "
-            f"{factors.idxmin()} to {number(factors.max())} in layer {factors.idxmax()}"
+            f"geometric mean {number(np.exp(steps.mean()))}), {extent(factors)}"
         )
     along, across = (of_quantity(table, f"{way}_relative") for way in ("parallel", "orthogonal"))
     angle = of_quantity(table, "angle")[["mean", "random_pairs"]] * (180 / np.pi)
@@ -60,7 +60,8 @@ def _of_the_stream(table: pd.DataFrame) -> Iterator[str]:
             f"{turns['random_pairs']:.1f}°)"
         )
     against = int((along["mean"] < 0).sum())
-    yield f"{text}; it points against the stream in {against} of {len(along)} layers"
+    layers = counted(len(along), "layer")
+    yield f"{text}; it points against the stream in {against} of {layers}"
 
 
 def _cosines(table: pd.DataFrame) -> Iterator[str]:
@@ -75,10 +76,9 @@ def _cosines(table: pd.DataFrame) -> Iterator[str]:
                 for name, words in BESIDE.items()
                 if name in medians
             ]
-            low, high = (rows["mean"].agg(end) for end in ("min", "max"))
+            size = number(medians["mean"])
+            several = f"median {size} over the layers, {extent(rows['mean'])}"
             yield (
-                f"cosine with the adjustment of the previous token, {scope}: median "
-                f"{number(medians['mean'])} over the layers, {number(low)} (layer "
-                f"{rows['mean'].idxmin()}) to {number(high)} (layer {rows['mean'].idxmax()})"
-                f"{''.join(beside)}"
+                f"cosine with the adjustment of the previous token, {scope}: "
+                f"{several if len(rows) > 1 else f'{size} in the one layer'}{''.join(beside)}"
             )

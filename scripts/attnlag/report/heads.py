@@ -7,6 +7,7 @@ from attnlag.claims.numbers import number, percent
 from attnlag.errors import counted
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.terms import named, nearest_lag
+from attnlag.report.wording import extent, over_layers
 
 
 def heads_findings(
@@ -25,15 +26,14 @@ def heads_findings(
         return ["no tokens remain: all are first tokens or have no norms"]
     layers = parts[parts["part"] == WHOLE].set_index("layer")
     largest = by_head.groupby("layer")["share"].max()
+    of_largest = f"; the largest head of the median layer has {percent(largest.median())}"
     coherence = layers["coherence"]
     lags = coefficients[coefficients["term"] == nearest_lag(coefficients["term"])]
     lags = lags.dropna(subset="estimate")
     return [
-        f"{share.clause}, in layer {largest.idxmax()}; the largest head of the median layer has "
-        f"{percent(largest.median())}",
-        f"coherence, |sum|² / sum of |head|², is {coherence.median():.2f} in the median layer "
-        f"({coherence.min():.2f} in layer {coherence.idxmin()} to {coherence.max():.2f} in "
-        f"layer {coherence.idxmax()}); orthogonal heads have 1",
+        f"{share.clause}, in layer {largest.idxmax()}{of_largest * (len(largest) > 1)}",
+        f"coherence, |sum|² / sum of |head|², is {over_layers(coherence, extent)}; orthogonal "
+        "heads have 1",
         *_lags(lags, regression),
         _floor(layers, lags),
         *_sinks(by_head, layers, sinks),

@@ -6,14 +6,10 @@ import pandas as pd
 
 from attnlag.claims import sources as claims
 from attnlag.claims.numbers import number, percent
+from attnlag.errors import listed
+from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.head_shares import WHOLE
 from attnlag.regression.terms import named, nearest_lag
-
-TARGETS_IN_WORDS = {
-    "own": "their own token",
-    "next": "the next one",
-    "top1": "its first choice",
-}
 
 
 def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, proof: str) -> list[str]:
@@ -33,9 +29,8 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, proof: str) -> li
         f"{percent(first['attention'][most])} of the attention and writes "
         f"{percent(first['mean'][most])} in layer {most}, where these differ most (means over "
         "tokens)",
-        f"in medians over tokens, the token before writes {percent(before.max())} in layer "
-        f"{before.idxmax()} and {percent(before.median())} in the median layer, the token itself "
-        f"{percent(itself.median())} (at most {percent(itself.max())}, in layer "
+        f"in medians over tokens, the token before writes {claims.most_and_median(before)}, the "
+        f"token itself {percent(itself.median())} (at most {percent(itself.max())}, in layer "
         f"{itself.idxmax()}); an adjustment is written by {effective.median():.0f} tokens in the "
         "median layer",
     ]
@@ -56,12 +51,15 @@ def readout_findings(table: pd.DataFrame, proof: str) -> list[str]:
     if table.empty or table["difference"].isna().all():
         return [proof]
     by_target = table.pivot(index="layer", columns="target", values="difference")
-    peaks = ", ".join(
-        f"{words} by {number(by_target[target].max())} SD in layer {by_target[target].idxmax()}"
-        for target, words in TARGETS_IN_WORDS.items()
+    peaks = listed(
+        [
+            f"{words} by {number(by_target[target].max())} SD in layer {by_target[target].idxmax()}"
+            for target, words in claims.TARGETS.items()
+        ]
     )
+    site = SITES[table["site"].iloc[0]].label
     by_intervals = " (intervals of the difference)" * bool(table["conf_low"].notna().any())
     return [
         f"{claims.next_token(table).clause}{by_intervals}",
-        f"at most they raise {peaks}, beyond the effect on the same token of another place",
+        f"at most, the {site} raises {peaks}, beyond the effect on the same token of another place",
     ]

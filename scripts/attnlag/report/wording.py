@@ -1,15 +1,31 @@
 """What the findings of all stages share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
-from attnlag.claims.numbers import with_minus_signs
+from attnlag.claims.numbers import number, span, with_minus_signs
 
 
 def titled(title: str, lines: Iterable[str]) -> str:
     """Return findings as text: a title, and a line for each finding, indented."""
     return with_minus_signs("\n  ".join([title, *lines])) + "\n"
+
+
+def over_layers(
+    values: pd.Series, spread: Callable[[pd.Series], str] = span, about: str = ""
+) -> str:
+    """Return the median of numbers by layer beside their spread, or the one layer's number."""
+    known = values.dropna()
+    place, beside = ("median", spread(known)) if len(known) > 1 else ("one", "")
+    said = ", ".join(filter(None, [about, beside]))
+    return f"{number(known.median())} in the {place} layer" + f" ({said})" * bool(said)
+
+
+def extent(values: pd.Series) -> str:
+    """Return the smallest and the largest of numbers by layer, and their layers."""
+    ends = (values.min(), values.idxmin()), (values.max(), values.idxmax())
+    return " to ".join(f"{number(value)} in layer {layer}" for value, layer in ends)
 
 
 def in_common(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

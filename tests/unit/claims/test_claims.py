@@ -34,7 +34,7 @@ def test_the_lag_of_heads_stands_beside_that_of_their_sum_and_before_training():
     assert (claim.low, claim.high, claim.baseline) == (0.2, 0.4, {})
     # Medians beside each other are of the same heads.
     claim = heads.lag(coefficients(random_weights=[0.5, np.nan, 0.6, 0.7], trained=0.1))
-    assert claim.baseline == {"before training": 0.5, "after it": 0.1}
+    assert claim.baseline == {"before training": "0.50", "after it": "0.10"}
     assert claim.clause.startswith("lag 1 of single heads is 0.20")
     assert heads.lag(coefficients().assign(estimate=np.nan)) is None
 
@@ -147,10 +147,14 @@ def test_an_effect_is_judged_by_the_intervals_of_its_share(shares, documents, ve
         f"−0.03% (−0.05 to 0.04) in layer 29; {documents} documents"
     )
     meaning = " (hardly: the interval of effect / lag lies within ±25%)" * ("ardly" in verdict)
-    assert causes.associations(rows, 4, claim.verdict) == {
+    assert claim.baseline == {
         "a layer's lag on itself": f"0.10 to 0.34{meaning}",
         "predicted from all earlier layers": "0.50% (−0.20 to 0.80)",
     }
+    # No layer is earlier than the first, whose effect of zero says nothing.
+    first = rows[:1].assign(target_layer=0, estimate=0.0, share_low=0.0, share_high=0.0)
+    assert causes.on_a_later_token(pd.concat([first, rows]), 4) == claim
+    assert causes.on_a_later_token(first).answer == "No observed layer has an earlier one"
     assert "; 2 layers, " in causes.on_a_later_token(rows, 1).sentence
     later = causes.on_a_later_token(rows.assign(lag=2), 4)
     assert "changes that 2 tokens later by 0.01%" in later.sentence

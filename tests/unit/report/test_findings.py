@@ -178,7 +178,17 @@ CHANGES = {
     "an interval around no change by training": {
         "before_training": BEFORE.assign(conf_low=BEFORE["conf_low"] - 0.25)
     },
+    "too few documents to test an interval of the change by training": {
+        "before_training": BEFORE.assign(conf_low=np.nan, conf_high=np.nan, documents=3)
+    },
     "halves that do not differ": of_layers(halves_p_adjusted=0.5),
+    "halves that do not differ, and a correction that changes nothing": {
+        **of_layers(halves_p_adjusted=0.5),
+        "coefficients": COEFFICIENTS.assign(uncorrected=COEFFICIENTS["estimate"] + 0.001),
+    },
+    "halves that differ, and a correction that changes nothing": {
+        "coefficients": COEFFICIENTS.assign(uncorrected=COEFFICIENTS["estimate"] + 0.001),
+    },
     "halves, other documents and residuals of which nothing is known": of_layers(
         **dict.fromkeys(("halves_p_adjusted", "cv_r_squared", "breusch_godfrey_p_value"), np.nan)
     ),
@@ -241,7 +251,7 @@ def test_only_what_holds_at_every_scale_is_said_of_training():
     directions = {name: training.range_of(BEFORE, name).direction for name in ("lag_1", "lag_2")}
     assert directions == {"lag_1": "more", "lag_2": ""}
     # It has no interval.
-    assert training.range_of(BEFORE, "r_squared").direction == ""
+    assert training.range_of(BEFORE, "r_squared").direction == "unknown"
     assumed = BEFORE.replace({"origin": {"stated": "assumed"}})
     assert training.assumed_scale(assumed) == "its own scale is not stated, 0.042 assumed"
     assert "the model's own 0.042 (assumed);" in training.scales_in_words(assumed)

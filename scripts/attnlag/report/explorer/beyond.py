@@ -26,9 +26,6 @@ from attnlag.storage import tables
 # Significant digits of numbers, of which the page shows three.
 STORED_DIGITS = 5
 
-# Largest number of target layers that a sentence names.
-MOST_LAYERS = 4
-
 INTERVAL = ("estimate", "conf_low", "conf_high")
 
 
@@ -196,23 +193,20 @@ def causes(regression: RegressionTables) -> dict[str, Any] | None:
         [f"{name}{end}" for end in ("", "_conf_low", "_conf_high")]
         for name in ("predictive", "coefficient", "predicted")
     )
+    claims_on = {
+        f"{source} → {target}, {lag}": claims_on_causes.on_a_later_token(rows)
+        for (source, target, lag), rows in total.groupby(
+            ["source_site", "target_site", "lag"], sort=False
+        )
+    }
     return {
         "tables": tables_beside(path, "total_effects", "elasticities"),
         "documents": int(total["documents"].max()),
         "regression": str(next(iter(total["regression"].dropna()), "")),
         "claims": {
-            f"{source} → {target}, {lag}": _in_words(rows)
-            for (source, target, lag), rows in total.groupby(
-                ["source_site", "target_site", "lag"], sort=False
-            )
+            pair: "; ".join([claim.answer, *map(" ".join, claim.baseline.items())])
+            for pair, claim in claims_on.items()
         },
         "all": columns_of(total, *names, *coefficient, *together),
         "single": columns_of(single, *names, "source_layer", *alone),
     }
-
-
-def _in_words(rows: pd.DataFrame) -> str:
-    """Return the claim about effects on a later token, and what they are compared with."""
-    claim = claims_on_causes.on_a_later_token(rows, MOST_LAYERS)
-    beside = claims_on_causes.associations(rows, MOST_LAYERS, claim.verdict)
-    return "; ".join([claim.answer, *map(" ".join, beside.items())])
