@@ -1,7 +1,7 @@
 """Effects of interventions: where they are made, their derivatives, and finite changes.
 
-Reverse mode is held against forward mode, finite changes and identities that hold exactly; finite
-interventions against the model run with replaced vectors.
+Derivatives are held against finite changes and identities that hold exactly; finite interventions
+against the model run with replaced vectors.
 """
 
 import copy
@@ -17,7 +17,6 @@ import torch
 from designs import tokens_table
 from models import EXPERTS, MODELS, adjustments, gpt2_of_large_weights, outputs_of, small_model
 from projects import refused
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnlag.interventions import derivative, edits, finite, sampling
 from attnlag.interventions.settings import EffectsSettings
@@ -74,19 +73,21 @@ def test_a_site_can_be_changed_if_it_is_a_part_of_a_block_or_the_sum_of_its_part
     assert catalogue.changeable(names) == ["block", "twice", "mlp"]
 
 
-def test_layers_are_spread_over_depth():
-    assert sampling.selected_layers(3, 30) == [9, 19, 29]
-    assert sampling.selected_layers("all", 4) == [0, 1, 2, 3]
-    assert sampling.selected_layers(1, 2, change=True) == [0]
-    assert sampling.selected_layers(2, 30, change=True) == [9, 19]
-
-
-@pytest.mark.parametrize("number", [3, 99])
-def test_a_number_of_targets_have_a_layer_before_them_and_sources_one_after_them(number):
-    assert sampling.selected_layers(number, 4) == [1, 2, 3]
-    assert sampling.selected_layers(number, 4, change=True) == [0, 1, 2]
-    for change in (False, True):
-        assert sampling.selected_layers(number, 1, change=change) == [0]
+@pytest.mark.parametrize(
+    ("number", "layers", "change", "selected"),
+    [
+        (3, 30, False, [9, 19, 29]),
+        (2, 30, True, [9, 19]),
+        ("all", 4, False, [0, 1, 2, 3]),
+        (1, 2, True, [0]),
+        # Targets have a layer before them, and sources one after them, if there is another.
+        *((number, 4, False, [1, 2, 3]) for number in (3, 99)),
+        *((number, 4, True, [0, 1, 2]) for number in (3, 99)),
+        *((number, 1, change, [0]) for number in (3, 99) for change in (False, True)),
+    ],
+)
+def test_layers_are_spread_over_depth(number, layers, change, selected):
+    assert sampling.selected_layers(number, layers, change=change) == selected
 
 
 def test_parts_of_speech_are_those_of_the_first_tokens_of_each_window(tmp_path):
@@ -129,21 +130,17 @@ def ids():
 
 
 @pytest.fixture(scope="module")
-def forward_mode(gpt2_in_double, ids):
-    """Return ∂ log‖a[m,t]‖ / ∂ log g[l,s] as (m, t, l, s), by forward mode, a gate at a time."""
-    decoder = decoder_of(gpt2_in_double)
-    layers = range(len(decoder.blocks))
-
-    def at_gates(values):
-        opened = {"attention": list(values[:, None])}
-        logs = derivative.log_norms(decoder, ids, ["attention"], opened)
-        return torch.stack([logs["attention", layer][0] for layer in layers])
-
-    ones = torch.ones(len(layers), TOKENS, dtype=torch.float64)
-    with sdpa_kernel(SDPBackend.MATH):
-        directions = torch.eye(ones.numel(), dtype=torch.float64).view(-1, *ones.shape)
-        columns = [torch.func.jvp(at_gates, (ones,), (one,))[1] for one in directions]
-    return torch.stack(columns, -1).reshape(*ones.shape, *ones.shape).numpy()
+def slopes(ids):
+    """Return ∂ log‖a[m,t]‖ / ∂ log g[l,s] as (m, t, l, s), by differences with hooks of our own."""
+    model, step, columns = gpt2_of_large_weights(), 1e-5, []
+    plain, _ = adjustments(model, ids[0])
+    for place in np.ndindex(*plain.shape[:2]):
+        longer, shorter = (
+            adjustments(model, ids[0], {place: np.exp(change) * plain[place]})[0].norm(dim=-1).log()
+            for change in (step, -step)
+        )
+        columns.append((longer - shorter) / (2 * step))
+    return torch.stack(columns, -1).reshape(*plain.shape[:2], *plain.shape[:2]).numpy()
 
 
 def effects_of(model, ids, chosen):
@@ -160,8 +157,8 @@ def effects_of(model, ids, chosen):
 
 
 @pytest.mark.parametrize("sign_draws", [1, 3, TOKENS])
-def test_reverse_mode_equals_forward_mode_with_the_same_signs(
-    gpt2_in_double, ids, forward_mode, sign_draws
+def test_effects_are_the_slopes_of_the_tokens_whose_signs_meet(
+    gpt2_in_double, ids, slopes, sign_draws
 ):
     """With as many draws as tokens, each sign meets itself alone: the estimate is exact."""
     signs, tokens = sampling.signs(0, "doc", 0, TOKENS), np.arange(TOKENS)
@@ -171,32 +168,28 @@ def test_reverse_mode_equals_forward_mode_with_the_same_signs(
         # A layer makes all that it adds itself, and nothing of what it adds to other tokens.
         np.testing.assert_allclose(sums.effects[m], [TOKENS - 1, 0, 0, 0], atol=1e-12)
         for lag in range(4):
-            slopes = forward_mode[m, 1:, :m, 1 : TOKENS - lag]
-            expected = np.einsum("tu,ult->l", met[1 + lag :, 1:], slopes)
-            np.testing.assert_allclose(sums.effects[:m, lag], expected, atol=1e-13)
+            of_sources = slopes[m, 1:, :m, 1 : TOKENS - lag]
+            expected = np.einsum("tu,ult->l", met[1 + lag :, 1:], of_sources)
+            np.testing.assert_allclose(sums.effects[:m, lag], expected, atol=1e-8)
             assert sums.positions[lag] == TOKENS - 1 - lag
 
 
-@pytest.mark.parametrize("site", ["attention", "block"])
-def test_slopes_are_those_of_the_model_in_which_a_plain_hook_scales_a_vector(ids, site):
+def test_the_slope_of_a_block_is_that_of_the_model_in_which_a_plain_hook_scales_what_it_adds(ids):
     model, step = gpt2_of_large_weights(), 1e-5
-    decoder, block = decoder_of(model.base_model), model.transformer.h[1]
-    opened = derivative.opened_gates(decoder, [site], (1, TOKENS))
-    logs = derivative.log_norms(decoder, ids, sorted({"attention", site}), opened)
-    (slopes,) = torch.autograd.grad(logs["attention", 3][0, 5], opened[site][1])
+    decoder = decoder_of(model.base_model)
+    opened = derivative.opened_gates(decoder, ["block"], (1, TOKENS))
+    logs = derivative.log_norms(decoder, ids, ["attention", "block"], opened)
+    (found,) = torch.autograd.grad(logs["attention", 3][0, 5], opened["block"][1])
 
     def log_norm(factor):
         def scale(_, args, output):
-            if site == "attention":
-                output[0][0, 4] *= factor
-            else:
-                output[0, 4] += (factor - 1) * (output - args[0])[0, 4]
+            output[0, 4] += (factor - 1) * (output - args[0])[0, 4]
 
-        with (block.attn if site == "attention" else block).register_forward_hook(scale):
+        with model.transformer.h[1].register_forward_hook(scale):
             return adjustments(model, ids[0])[0][3, 5].norm().log()
 
     difference = (log_norm(np.exp(step)) - log_norm(np.exp(-step))) / (2 * step)
-    assert slopes[0, 4] == pytest.approx(float(difference), rel=1e-6)
+    assert found[0, 4] == pytest.approx(float(difference), rel=1e-6)
 
 
 def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_double, ids):
