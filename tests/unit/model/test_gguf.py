@@ -253,7 +253,8 @@ STATED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, np.ndarra
 
 
 def norms_of(model):
-    ids = np.random.default_rng(0).integers(3, len(PIECES), 700)
+    # On both sides of the original length of LongRoPE.
+    ids = np.random.default_rng(0).integers(3, len(PIECES), 300)
     sequences = [ids[:200], ids]
     _, found = measured(model, "norms", ["attention", "mlp"], sequences, batch_tokens=4096)
     return np.stack(list(found.values()))

@@ -66,9 +66,10 @@ def dangers(source):
             yield f"{called} without trust_remote_code=False"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_no_program_runs_what_it_reads(path):
-    assert list(dangers(path.read_text(encoding="utf-8"))) == []
+def test_no_program_runs_what_it_reads():
+    found = {path: list(dangers(path.read_text(encoding="utf-8"))) for path in SOURCES}
+    assert {path: dangerous for path, dangerous in found.items() if dangerous} == {}
+    assert len(found) > 100
 
 
 @pytest.mark.parametrize(

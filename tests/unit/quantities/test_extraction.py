@@ -198,7 +198,7 @@ def test_a_model_that_keeps_state_runs_pass_by_pass():
         assert extractor(model, threads=2).passes.parallel == parallel
     # RecurrentGemma writes the state of its recurrence to its modules.
     model = small_model("recurrent_gemma", {**LLAMA, "num_attention_heads": 2, "lru_width": 48})
-    sequences = ragged([4, 20, 7, 12, 9, 30, 5, 14] * 4)
+    sequences = ragged([4, 20, 7, 12, 9, 30, 5, 14])
     adjustments = extractor(model, "vectors", threads=8)
     found = np.stack(adjustments.measure(sequences)["vectors", "attention"])
     assert adjustments.passes.parallel == 1

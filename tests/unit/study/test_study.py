@@ -50,7 +50,7 @@ def measured(model, tokenizer):
         f"text {i}": " ".join(WORDS[(i * 7 + j * (i + 3)) % len(WORDS)] for j in range(20 + i))
         for i in range(12)
     }
-    texts["long"] = " ".join(WORDS * 3)  # more than one window
+    texts["long"] = " ".join(WORDS * 3) + " 日本"  # more than one window
     return attnlag.measure(model, tokenizer, texts, sites=["attention", "mlp"], progress=False)
 
 
@@ -60,13 +60,12 @@ def test_norms_equal_those_of_the_outputs_of_plain_transformers(model, tokenizer
     model.train()
     rows = measured.norms.query("document == 'text 3' and site == 'attention' and layer == 1")
     np.testing.assert_allclose(rows["norm"], np.linalg.norm(vectors, axis=-1), rtol=1e-5)
-    assert "".join(rows["token"]) == measured.texts["text 3"]
 
 
-def test_a_character_of_several_tokens_is_shown_once(model, tokenizer):
-    tokens = attnlag.measure(model, tokenizer, ["a 日本 b"], progress=False).tokens["token"]
-    assert len(tokens) > 5
-    assert "".join(tokens).replace("·", "") == "a 日本 b"
+def test_tokens_are_the_text_and_a_character_of_several_tokens_is_shown_once(measured):
+    shown = measured.tokens.groupby("document", sort=False)["token"].agg("".join)
+    assert shown.str.replace("·", "").to_dict() == measured.texts
+    assert shown["long"].count("·") == 3
 
 
 def test_a_measurement_does_not_change_the_model(model, tokenizer):
@@ -101,9 +100,8 @@ class Wrapper(torch.nn.Module):
         return self.base_model.model
 
 
-def test_a_wrapper_around_adapters_is_measured_with_them(tokenizer):
-    adapted = edited("adapted").train()
-    wrapped = Wrapper(adapted)
+def test_a_wrapper_around_adapters_is_measured_with_them(adapted, tokenizer):
+    wrapped = Wrapper(adapted.train())
     found, expected = (
         attnlag.measure(one, tokenizer, ["The river ran low"], progress=False).norms
         for one in (wrapped, adapted)
@@ -312,18 +310,16 @@ class LowRank(torch.nn.Module):
         return self.projection(x) + x @ self.down @ self.up
 
 
-def edited(kind):
-    """Return a small model, with adapters or with one layer that adds three times as much."""
+@pytest.fixture
+def adapted():
+    """Return a small model with adapters, which no file has."""
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64)).eval()
+    for block in model.transformer.h:
+        block.mlp.c_fc = LowRank(block.mlp.c_fc)
     with torch.no_grad():
         for weights in model.parameters():
             weights.copy_(0.3 * torch.randn(weights.shape) + (weights.ndim == 1))
-        if kind == "edited":
-            model.transformer.h[1].attn.c_proj.weight *= 3
-    if kind == "adapted":
-        for block in model.transformer.h:
-            block.mlp.c_fc = LowRank(block.mlp.c_fc)
     return model
 
 
@@ -332,9 +328,10 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["adapted", "edited"])
-def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, tokenizer, tmp_path):
-    model = edited(kind)
+def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(
+    adapted, tokenizer, tmp_path
+):
+    model = adapted
     measured = attnlag.measure(
         model, tokenizer, TEXTS, sites=SITES, quantities=EVERY, progress=False
     )
@@ -376,10 +373,9 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
     assert set(measured.remarks) == {"heads", "sources", "readout"}
 
 
-@pytest.mark.parametrize("kind", ["adapted", "edited"])
-def test_interventions_equal_the_model_run_with_other_vectors(kind, tokenizer):
+def test_interventions_equal_the_model_run_with_other_vectors(adapted, tokenizer):
     """One token of one layer is set to zero, as a hook of our own does it."""
-    model = edited(kind).train()
+    model = adapted.train()
     options = {"lags": 1, "sign_draws": 2, "targets": 2, "interventions": ["zero"]}
     options |= {"document_tokens": 20, "progress": False}
     found = attnlag.intervene(model, tokenizer, TEXTS, **options)
@@ -408,8 +404,8 @@ NOT_HEADS = [name for name in catalogue.OPTIONAL if name != "heads"]
 
 
 @pytest.fixture(scope="module")
-def everything(tokenizer):
-    quantities, model = ["vectors", "sources", *NOT_HEADS], edited("edited")
+def everything(model, tokenizer):
+    quantities = ["vectors", "sources", *NOT_HEADS]
     return attnlag.measure(model, tokenizer, TEXTS, quantities=quantities, progress=False)
 
 
