@@ -23,7 +23,7 @@ coverage of the difference before minus after training, from a fifth of the repl
 
 import argparse
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -149,12 +149,12 @@ def layers_of(products: np.ndarray, estimator: str, lags: int = 1) -> list[Momen
     return [layer.prepared(effects=effects) for layer in moments_of(products, terms)]
 
 
-def fitted(layers: Sequence[Moments]) -> dict[str, np.ndarray]:
+def fitted(layers: Sequence[Moments], kinds: Iterable[str]) -> dict[str, np.ndarray]:
     """Return estimates, errors and degrees of freedom of lag 1, (3, replications), by errors."""
     place = layers[0].names.index("lag_1")
     found = {}
-    for name, covariance in COVARIANCES.items():
-        fits = [LayerFit(layer, covariance) for layer in layers]
+    for name in kinds:
+        fits = [LayerFit(layer, COVARIANCES[name]) for layer in layers]
         numbers = [
             (f.estimate[place], f.covariance[place, place] ** 0.5, f.df[place]) for f in fits
         ]
@@ -187,7 +187,7 @@ def single(replications: int, draws: int, random: np.random.Generator) -> None:
         rows = rows_of(documents, tokens, lengths)
         made = [products_of(rows, *simulated(rows, n, random)) for n in blocks(rows, replications)]
         for estimator, truth in ESTIMATORS.items():
-            parts = [fitted(layers_of(products, estimator)) for products in made]
+            parts = [fitted(layers_of(products, estimator), COVARIANCES) for products in made]
             found = {name: np.hstack([part[name] for part in parts]) for name in COVARIANCES}
             shares = [covers(numbers, truth).mean() for numbers in found.values()]
             bias = found["CR2"][0].mean() - truth
@@ -203,7 +203,8 @@ def uneven(replications: int, draws: int, random: np.random.Generator) -> None:
             shape = documents, n
             slope = np.clip(LAG + 0.1 * random.normal(size=shape), -0.6, 0.9)
             made = simulated(rows, n, random, slope, np.exp(random.normal(size=shape) / 2))
-            parts.append(fitted(layers_of(products_of(rows, *made), "half-panel")))
+            layers = layers_of(products_of(rows, *made), "half-panel")
+            parts.append(fitted(layers, COVARIANCES))
         found = {name: np.hstack([part[name] for part in parts]) for name in COVARIANCES}
         shares = [covers(numbers, numbers[0].mean()).mean() for numbers in found.values()]
         show(documents, lengths, *shares, np.median(found["CR2"][2]))
