@@ -1,9 +1,6 @@
 """Documents with every token shaded by its norm in one layer."""
 
 import functools
-import itertools
-import re
-import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +23,7 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import shortened
+from attnlag.figures.wrapping import wrapped
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.norms import log_norms
@@ -50,8 +48,8 @@ FONT, SIZE = "DejaVu Sans Mono", 8.0
 LINE, CHARACTER = 0.185, 0.602 * SIZE / 72
 BESIDE, LONGEST_NAME = 1.25, 16
 
-# Line ends as they are shown, and the mark of a character that the font lacks.
-LINE_ENDS, NO_GLYPH = str.maketrans("\n\r", "⏎⏎"), "▯"
+# Mark of a character that the font lacks, and of text that runs to the left, brackets included.
+NO_GLYPH, TO_LEFT = "▯", "\u200f"
 
 # A correlation of neighbours below this is called weak.
 WEAK = 0.1
@@ -117,35 +115,12 @@ def claim_of(documents: Sequence[tuple[str, pd.DataFrame]], layer: int) -> str:
     return f"{claim} (correlation of neighbours {number(correlation)} in layer {layer})"
 
 
-def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, int, int, str]]:
-    """Arrange tokens in lines of a number of characters, with words whole, and return their parts.
-
-    Text that does not fit is left out, as are blank lines and white space between lines. A part is
-    (token, line, column, text); a token has a part in each line that it is in.
-    """
-    text = "".join(tokens).translate(LINE_ENDS)
-    owners = np.repeat(np.arange(len(tokens)), [len(token) for token in tokens])
-    wrapper = textwrap.TextWrapper(
-        width, expand_tabs=False, replace_whitespace=False, break_on_hyphens=False
-    )
-    contents = itertools.chain(*map(wrapper.wrap, re.findall(r"[^\s⏎][^⏎]*⏎?", text)))
-    parts, end = [], 0
-    for line, content in enumerate(itertools.islice(contents, lines)):
-        start = text.index(content, end)
-        end = start + len(content)
-        for token, run in itertools.groupby(range(start, end), owners.__getitem__):
-            places = list(run)
-            shown = text[places[0] : places[-1] + 1].replace("\t", "→")
-            parts.append((int(token), line, places[0] - start, shown))
-    return parts
-
-
 def draw(
     documents: Sequence[tuple[str, pd.DataFrame]],
     limits: tuple[float, float],
     label: str,
     title: str,
-    size: Size = PAGE,
+    size: Size,
 ) -> Figure:
     """Draw the beginnings of documents, each token shaded by its norm.
 
@@ -156,49 +131,49 @@ def draw(
     most = max(FEWEST_LINES, MOST_LINES[size.name] // len(shown) - size.narrow)
     beside, over = (0.0, LINE) if size.narrow else (BESIDE, 0.0)
     width = int((size.canvas - beside - 0.2) / CHARACTER)
-    parts_of = [wrapped(list(table["token"]), width, most) for _, table in shown]
-    tops, cut, lacking = [0.0], False, False
-    for (_, table), parts in zip(shown, parts_of, strict=True):
-        # What is nothing but white space has no parts.
-        last, line = parts[-1][:2] if parts else (-1, 0)
-        tops.append(tops[-1] + (LINE * (1.45 + line) + over))
-        cut |= any(table["token"][last + 1 :].str.strip())
-        lacking |= any(visible(text) != text for *_, text in parts)
+    blocks = [wrapped(list(table["token"]), width, most) for _, table in shown]
+    # What is nothing but white space has no parts.
+    lines = [parts[-1].line if parts else 0 for parts, _ in blocks]
+    tops = np.cumsum([0.0, *(LINE * (1.45 + line) + over for line in lines)])
+    every = [part for parts, _ in blocks for part in parts]
     notes = {
         "Dashed: first tokens, which the regressions leave out. Shades: the central 99% of the "
         "corpus. ⏎: a line end.": True,
-        "Only the beginnings of the documents are shown.": cut,
+        "Only the beginnings of the documents are shown.": any(cut for _, cut in blocks),
         "Only the first documents are shown.": len(shown) < len(documents),
-        f"{NO_GLYPH}: a character that the font lacks.": lacking,
+        f"{NO_GLYPH}: a character that the font lacks.": any(
+            visible(part.text) != part.text for part in every
+        ),
+        "Letters are joined within tokens alone.": any(part.to_left for part in every),
     }
     note = " ".join(text for text, needed in notes.items() if needed)
     figure, canvas = framed(title, note, size, tops[-1] + 0.8)
-    axes = canvas.subplots()
+    axes, bar = canvas.subplots(2, height_ratios=(tops[-1], 0.13))
     axes.set(xlim=(0, size.canvas - 0.2), ylim=(tops[-1], 0))
     axes.axis("off")
     low, high = limits
     # The last tenth of the colours is too dark for text.
     scale = Normalize(low, low + (high - low) / 0.9)
-    for (group, table), parts, top in zip(shown, parts_of, tops[:-1], strict=True):
+    for (group, table), (parts, _), top in zip(shown, blocks, tops[:-1], strict=True):
         axes.text(0, top + 0.13, shortened(group, LONGEST_NAME), weight="bold", fontsize=8.5)
         shades = np.nan_to_num(scale(np.clip(table["log"].to_numpy(), low, high)))
-        for token, line, column, text in parts:
+        for token, line, column, text, to_left in parts:
             left, above = beside + column * CHARACTER, top + over + line * LINE
-            shade, known = shades[token], np.isfinite(table["log"][token])
             box = Rectangle((left, above + 0.012), len(text) * CHARACTER, LINE - 0.024)
-            box.set_facecolor(SHADES(shade) if known else "w")
+            box.set_facecolor(SHADES(shades[token]) if np.isfinite(table["log"][token]) else "w")
             box.set_edgecolor("k" if table["dropped"][token] else "none")
             box.set(linewidth=0.7, linestyle=(0, (2, 1.5)))
             axes.add_patch(box)
             if text.strip():
-                start = left + (len(text) - len(text.lstrip())) * CHARACTER
+                blank = text[len(text.rstrip()) :] if to_left else text[: -len(text.lstrip())]
+                seen = TO_LEFT * to_left + text_for("figure", visible(text).strip())
                 kind: dict[str, Any] = {"family": FONT, "fontsize": SIZE}
-                kind["color"] = "w" if shade > 0.45 else "k"
-                axes.text(start, above + 0.135, text_for("figure", visible(text).strip()), **kind)
-    bar: dict[str, Any] = {"location": "bottom", "aspect": 50, "fraction": 0.02, "pad": 0.005}
-    bar |= {"boundaries": np.linspace(low, high, 91), "ticks": np.linspace(low, high, 5)}
-    bar |= {"format": lambda log, _: significant(np.exp(log)), "extend": "neither"}
-    canvas.colorbar(ScalarMappable(scale, SHADES), ax=axes, label=f"{label} (log scale)", **bar)
+                kind["color"] = "w" if shades[token] > 0.45 else "k"
+                axes.text(left + len(blank) * CHARACTER, above + 0.135, seen, **kind)
+    colours: dict[str, Any] = {"orientation": "horizontal", "label": f"{label} (log scale)"}
+    colours |= {"boundaries": np.linspace(low, high, 91), "ticks": np.linspace(low, high, 5)}
+    colours["format"] = lambda log, _: significant(np.exp(log))
+    canvas.colorbar(ScalarMappable(scale, SHADES), bar, extend="neither", **colours)
     return figure
 
 

@@ -13,6 +13,7 @@ from attnlag.figures import outcome_by_lag, text_by_token, wording
 from attnlag.figures.outcome_by_lag import EDGES
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES
 from attnlag.figures.templates import CustomFigure
+from attnlag.figures.wrapping import wrapped
 from attnlag.quantities.norms import log_norms
 
 GROUP_OF = {"news-1": "news", "poem-1": "poetry", "news-2": "news"}
@@ -24,8 +25,8 @@ def document(tokens, logs=None):
     return "g", pd.DataFrame({"token": tokens, "dropped": dropped, "log": logs})
 
 
-def shaded(documents, size=PAGE) -> Figure:
-    parts = documents, (0.0, 1.0), "norm in layer 6"
+def shaded(documents, size=PAGE, limits=(0.0, 1.0)) -> Figure:
+    parts = documents, limits, "norm in layer 6"
     return CustomFigure("", text_by_token.draw, parts).draw("T\ns", size)
 
 
@@ -53,28 +54,64 @@ def test_the_scale_of_shades_covers_the_central_tokens():
 
 def lines_of(parts):
     """Return the text of each line."""
-    lines = {line: "" for _, line, _, _ in parts}
-    for _, line, column, text in parts:
-        assert column == len(lines[line])
-        lines[line] += text
+    lines = dict.fromkeys((part.line for part in parts), "")
+    for part in parts:
+        assert part.column == len(lines[part.line])
+        lines[part.line] += part.text
     return list(lines.values())
 
 
 def test_wrapped_parts_fit_the_line_and_lose_nothing_but_space_between_words():
     tokens = ["one", " two", "\n", "three", " " + "x" * 25, "."]
-    parts = text_by_token.wrapped(tokens, width=10, lines=99)
+    parts, left_out = wrapped(tokens, width=10, lines=99)
+    assert not left_out
     assert all(len(line) <= 10 for line in lines_of(parts))
     for place, token in enumerate(tokens):
-        own = "".join(text for of, _, _, text in parts if of == place)
+        own = "".join(part.text for part in parts if part.token == place)
         assert own.strip() == token.strip(" ").replace("\n", "⏎")
-    assert max(line for _, line, _, _ in text_by_token.wrapped(tokens, width=10, lines=2)) == 1
+    parts, left_out = wrapped(tokens, width=10, lines=2)
+    assert left_out
+    assert parts[-1].line == 1
 
 
 def test_lines_end_where_words_or_lines_of_the_text_do():
-    words = text_by_token.wrapped(["a", " 71", "-", "kilomet", "re", " road"], width=13, lines=9)
+    words, _ = wrapped(["a", " 71", "-", "kilomet", "re", " road"], width=13, lines=9)
     assert lines_of(words) == ["a", "71-kilometre", "road"]
     blank = ["one", "\n\n", "\n", "  \n", "two", "\n", " three"]
-    assert lines_of(text_by_token.wrapped(blank, width=10, lines=9)) == ["one⏎", "two⏎", "three"]
+    assert lines_of(wrapped(blank, width=10, lines=9)[0]) == ["one⏎", "two⏎", "three"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        # Hebrew letters in the order of reading; numbers and names run to the right.
+        ("אבג 12.5 New York, דה (ו).", ".)ו( הד ,New York 12.5 גבא"),
+        ("say אבג דה, 12 times", "say 12 ,הד גבא times"),
+        ("12 אב", "בא 12"),
+        ("12 + 3", "12 + 3"),
+    ],
+)
+def test_letters_stand_in_the_order_of_their_script(text, seen):
+    parts, _ = wrapped([*text], width=30, lines=1)
+    places = sorted((part.column, part.text) for part in parts)
+    assert "".join(character for _, character in places) == seen
+    # A paragraph that runs to the left begins at the right edge.
+    assert places[0][0] == (30 - len(seen) if text[0] == "א" or text[-1] == "ב" else 0)
+
+
+def test_a_token_of_two_directions_has_two_parts_and_its_brackets_face_their_letters():
+    parts, _ = wrapped(["אב", " (12", ") "], width=10, lines=1)
+    assert [(part.column, part.text, part.to_left) for part in parts] == [
+        (8, "אב", True),
+        (6, " (", True),
+        (4, "12", False),
+        (3, ")", True),
+    ]
+    (axes, _) = shaded([document(["ab", " (12", ")", "\n", "في", " (", "12"])]).axes
+    assert [text.get_text() for text in axes.texts[1:]] == [
+        *("ab", "(12", ")", "⏎"),
+        *("\u200fفي", "\u200f(", "12"),
+    ]
 
 
 def test_the_claim_says_how_neighbours_correlate_within_documents():
@@ -118,6 +155,8 @@ def test_the_figure_shades_each_token(size):
     assert bar.get_xlabel() == "norm in layer 6 (log scale)"
     assert bar.get_xticklabels()[-1].get_text() == "2.7"
     assert r"\$x\$" in [text.get_text() for text in axes.texts]
+    # The ticks of the bar have room beside the shortest text.
+    assert overlaps(shaded([document(["one"])], size, np.log([123_456, 234_567]))) == []
 
 
 def cloud_of(lag, outcome, documents=None, **others):
