@@ -8,7 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError, core_schema
@@ -148,8 +149,6 @@ class Section(BaseModel):
 
     # A job builds the validators of the settings that it reads, and no others.
     model_config = ConfigDict(extra="forbid", defer_build=True)
-    # Keys that null switches off; for all others null stands for the default.
-    switched_off_by_null: ClassVar[frozenset[str]] = frozenset()
 
     def changed(self, **values: Any) -> Self:
         """Return a copy with other values of some keys."""
@@ -159,22 +158,28 @@ class Section(BaseModel):
         """Return a copy in which some keys, which change nothing, have their defaults."""
         return self.changed(**{key: type(self).model_fields[key].default for key in keys})
 
+    @classmethod
+    def null_switches_off(cls) -> list[str]:
+        """Return the keys that may be null and are not by default."""
+        nullable = [k for k, f in cls.model_fields.items() if NoneType in get_args(f.annotation)]
+        return [key for key in nullable if cls.model_fields[key].default is not None]
+
     @model_validator(mode="before")
     @classmethod
     def _null_is_the_default(cls, values: Any) -> Any:
         """Remove the keys without a value, so that they get their defaults.
 
-        Every key that may be null has null as its default, except those that null switches off.
-        On the command line, null arrives as text.
+        Null stays where it switches something off, or might be meant to, because it does so for
+        keys of the section. On the command line, it arrives as text.
         """
         if not isinstance(values, Mapping):
             return values
-        optional = {key for key, field in cls.model_fields.items() if not field.is_required()}
-        optional -= cls.switched_off_by_null
-        off = {key: None for key in cls.switched_off_by_null if values.get(key) == "null"}
-        values = {**values, **off}
-        return {
-            key: value
-            for key, value in values.items()
-            if key not in optional or not (value is None or value == "null")
-        }
+        stated, off = dict(values), cls.null_switches_off()
+        for key, field in cls.model_fields.items():
+            if field.is_required() or stated.get(key, "") not in (None, "null"):
+                continue
+            if key in off or getattr(field.annotation, "null_switches_off", list)():
+                stated[key] = None
+            else:
+                del stated[key]
+        return stated

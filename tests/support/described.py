@@ -8,17 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.pipeline.outputs import OUTPUTS, PATTERNS, Output
+from attnlag.pipeline.outputs import OUTPUTS, Output, pattern
 from attnlag.report.regression_tables import RegressionTables, declared
-
-
-def matches(described: str, name: str) -> bool:
-    """Return whether a name or path matches a described one with placeholders."""
-    words = re.split(r"(\{\w+\}|NN|TERM)", described)
-    patterns = [
-        PATTERNS.get(w, r"[^/]+") if w in PATTERNS or "{" in w else re.escape(w) for w in words
-    ]
-    return re.fullmatch("".join(patterns), name) is not None
 
 
 def describing(path: str) -> list[Output]:
@@ -30,8 +21,8 @@ def describing(path: str) -> list[Output]:
     return [
         output
         for output in OUTPUTS
-        if any(matches(output.path, name) for name in names)
-        or (output.figure and matches(output.folder, path))
+        if any(map(pattern(output.path).fullmatch, names))
+        or (output.figure and pattern(output.folder).fullmatch(path))
     ]
 
 
@@ -52,7 +43,8 @@ def undescribed(project: Path) -> Iterator[str]:
         if not found and not file.name.startswith("."):
             yield path
         for column in columns_of(file) if found else []:
-            if not any(matches(name, column) for name in found[0].column_names()):
+            forms = map(pattern, found[0].column_names())
+            if not any(form.fullmatch(column) for form in forms):
                 yield f"{path}: {column}"
 
 

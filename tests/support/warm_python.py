@@ -34,7 +34,7 @@ LIBRARIES = """
     snakemake.cli snakemake.assets snakemake.report snakemake.storage seaborn pyarrow.dataset
     pyarrow.parquet matplotlib.backends.backend_agg matplotlib.backends.backend_svg requests
     transformers.models.gpt2.modeling_gpt2 transformers.models.gpt2.tokenization_gpt2
-    transformers.models.llama.modeling_llama statsmodels.stats.multitest ruamel.yaml
+    transformers.models.llama.modeling_llama statsmodels.stats.multitest
 """.split()
 
 # Prefixes of variables that libraries read on import. If they differ, a new interpreter starts.

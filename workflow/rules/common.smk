@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from attnlag.config.problems import check, reading_problems
-from attnlag.pipeline import job, outputs, stages
+from attnlag.pipeline import job, outputs, records, stages, texts
 from attnlag.pipeline.digests import code_digests
 from attnlag.storage import contents
 
@@ -21,18 +21,17 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
-CONFIG, problems = check(
-    config, map(os.path.relpath, workflow.configfiles), outputs.reserved_names()
-)
 # A job may run on a machine without the user's files. The submitting run has checked them.
-if workflow.is_main_process:
-    from attnlag.pipeline import records, texts
-
-    problems = problems or texts.problems(CONFIG)
-    if not problems:
-        changes = [*records.changed_settings(CONFIG), *records.changed_models(CONFIG)]
-        for line in [*changes, *CONFIG.left_out()]:
-            print(line, file=sys.stderr)
+CONFIG, problems = check(
+    config,
+    map(os.path.relpath, workflow.configfiles),
+    outputs.reserved_names(),
+    texts.problems if workflow.is_main_process else lambda config: (),
+)
+if workflow.is_main_process and not problems:
+    changes = [*records.changed_settings(CONFIG), *records.changed_models(CONFIG)]
+    for line in [*changes, *CONFIG.left_out()]:
+        print(line, file=sys.stderr)
 if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))
 

@@ -1,7 +1,5 @@
-"""Where the keys of a configuration stand: files, lines, and how a key is written."""
+"""Where the keys of a configuration stand: files and lines."""
 
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,15 +39,6 @@ class Places:
         while path not in self.in_force:
             path = path[:-1]
         return self.places.get(path, (len(self.names) - 1, 0))
-
-
-def written(path: KeyPath) -> str:
-    """Return a key path such as ``figures.layers[0]``, with unusual keys in quotes."""
-    text = ""
-    for part in path:
-        word = part if re.fullmatch(r"[\w.-]+", str(part)) else json.dumps(part)
-        text += f"[{part}]" if isinstance(part, int) else f".{word}" if text else str(word)
-    return text
 
 
 def _same(value: Any, other: Any) -> bool:

@@ -1,13 +1,13 @@
 """Check of a configuration, which reports each problem in one line."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from attnlag.config.places import Places, written
-from attnlag.config.reading import KeyPath, Reading, null_named, part_of_path, read_yaml
+from attnlag.config.places import Places
+from attnlag.config.reading import KeyPath, Reading, null_named, part_of_path, read_yaml, written
 from attnlag.config.schema import Config
 from attnlag.config.sentences import EXPECTED, key_of, sentence_of
 from attnlag.config.values import value_problems
@@ -20,14 +20,18 @@ from attnlag.section import Name
 
 
 def check(
-    raw: Any, files: Iterable[str | Path] = (), reserved: Set[str] = frozenset()
+    raw: Any,
+    files: Iterable[str | Path] = (),
+    reserved: Set[str] = frozenset(),
+    further: Callable[[Config], Iterable[str]] = lambda config: (),
 ) -> tuple[Config | None, list[str]]:
     """Check a configuration; return it, if its structure is sound, with all its problems.
 
     ``raw`` is the configuration as read, including overrides from the command line; anything but a
     mapping, such as None for an empty file, is a problem too. ``files`` are its YAML files, for the
     lines in the messages; it may be a section of them, if another workflow passes it to this one as
-    a module. Models, corpora and regressions must not have ``reserved`` names.
+    a module. Models, corpora and regressions must not have ``reserved`` names. ``further`` returns
+    other problems, given a configuration that lacks what has one already.
 
     Each problem is one line, ``file:line: key: found …, expected …``, in the order of lines. Values
     that are in no file come from the command line.
@@ -60,6 +64,7 @@ def check(
         where = f"{places.names[number]}:{line}" if line else places.names[number]
         key = written((*places.section, *path))
         problems.append(": ".join(filter(None, (where, key, sentence))))
+    problems += further(_without((path for path, _ in sentences), raw))
     return config, [text_for("line", problem) for problem in problems]
 
 

@@ -2,14 +2,12 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
 
 from attnlag.errors import UserError, nearest, unreadable
 
@@ -32,7 +30,7 @@ class Reading(NamedTuple):
 
 
 def read_yaml(file: Path) -> Reading:
-    """Read a configuration file; one that cannot be read or is not YAML is a UserError."""
+    """Read a configuration file; repeated keys, or what is not YAML, are a UserError."""
     if problem := unreadable(file):
         raise UserError(f"{file}: {problem}{file_alike(file) if 'no such' in problem else ''}")
     content = file.read_bytes()
@@ -44,35 +42,39 @@ def read_yaml(file: Path) -> Reading:
             f"{file}:{line}: found byte 0x{content[error.start]:02x} at offset {error.start}, "
             "expected UTF-8"
         ) from None
-    # ruamel.yaml provides lines, but its values differ from those of PyYAML, which Snakemake uses.
     try:
-        values = _values(text)
-        tree = YAML().load(text)
-    except (yaml.YAMLError, YAMLError, ValueError) as error:
+        try:
+            # Snakemake tries to read JSON first, which tabs may indent; YAML refuses these.
+            values, text = json.loads(text), text.expandtabs()
+        except ValueError:
+            values = yaml.safe_load(text)
+        places = list(_places(yaml.compose(text, yaml.SafeLoader), ()))
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(_yaml_problem(file, error)) from None
-    reading = Reading(values, {})
-    _note_lines(tree, (), reading)
-    return reading
+    lines: dict[KeyPath, int] = {}
+    repeated = []
+    for path, line in places:
+        if path in lines:
+            problem = f"found this key in line {lines[path]} too, expected it once"
+            repeated.append(f"{file}:{line}: {written(path)}: {problem}")
+        lines.setdefault(path, line)
+    if repeated:
+        raise UserError(repeated)
+    return Reading(values, lines)
 
 
-def _values(text: str) -> Any:
-    """Return the values of a configuration, which Snakemake first tries to read as JSON."""
-    with contextlib.suppress(ValueError):
-        return json.loads(text)
-    return yaml.safe_load(text)
-
-
-def _note_lines(tree: Any, path: KeyPath, reading: Reading) -> None:
-    """Record the lines of a mapping or list of ruamel.yaml and of everything in it."""
-    if not isinstance(tree, (CommentedMap, CommentedSeq)):
-        return
-    marks = tree.lc.data or {}  # Keys from a merge have no lines.
-    entries = tree.items() if isinstance(tree, CommentedMap) else enumerate(tree)
-    for key, item in entries:
-        path_of_item = (*path, part_of_path(key))
-        if key in marks:
-            reading.lines[path_of_item] = marks[key][0] + 1
-        _note_lines(item, path_of_item, reading)
+def _places(node: yaml.Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    """Yield every key and list entry of a file with its line; keys from a merge have none."""
+    entries: list[tuple[str | int, yaml.Node, yaml.Node]] = []
+    if isinstance(node, yaml.MappingNode):
+        make = yaml.SafeLoader("").construct_object
+        pairs = [(key, item) for key, item in node.value if not key.tag.endswith(":merge")]
+        entries = [(part_of_path(make(key, deep=True)), key, item) for key, item in pairs]
+    elif isinstance(node, yaml.SequenceNode):
+        entries = [(number, item, item) for number, item in enumerate(node.value)]
+    for part, placed, item in entries:
+        yield (*path, part), placed.start_mark.line + 1
+        yield from _places(item, (*path, part))
 
 
 def part_of_path(key: Any) -> str | int:
@@ -87,6 +89,15 @@ def null_named(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {"null" if k is None else k: null_named(item) for k, item in value.items()}
     return value
+
+
+def written(path: KeyPath) -> str:
+    """Return a key path such as ``figures.layers[0]``, with unusual keys in quotes."""
+    text = ""
+    for part in path:
+        word = part if re.fullmatch(r"[\w.-]+", str(part)) else json.dumps(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{word}" if text else str(word)
+    return text
 
 
 def values_by_path(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:

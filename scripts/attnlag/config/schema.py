@@ -8,7 +8,7 @@ import glob
 import itertools
 import math
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 from pydantic import Field
@@ -30,8 +30,6 @@ from attnlag.section import NAMED, Name, Section
 
 class Config(Section):
     """The whole configuration of a run."""
-
-    switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"causal", "sources"})
 
     models: dict[Name, Source] = Field(
         default={

@@ -70,13 +70,14 @@ def _may_be_null(path: KeyPath) -> bool:
 def sentence_of(error: Mapping[str, Any]) -> str:
     """Return the found and the expected value, in words, for one of pydantic's errors."""
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    place = error["loc"]
     valid: list[str] = []
     if kind == "value_error":
         return str(context["error"])
     if kind == "impossible":
         return str(context["sentence"])
     if kind in ("missing", "extra_forbidden", "invalid_key"):
-        *section, name = error["loc"]
+        *section, name = place
         fields = _section_at(tuple(section)).model_fields
         if kind == "missing":
             meaning = fields[name].description or "a value"
@@ -103,8 +104,10 @@ def sentence_of(error: Mapping[str, Any]) -> str:
         expected = "text that is not empty"
     elif (word := kind.partition("_")[0]) in EXPECTED:
         expected = EXPECTED[word]
-        if word == "model" and _may_be_null(error["loc"]):
+        if word == "model" and _may_be_null(place):
             expected += ", or null"
+        elif word == "model" and value is None and (off := _section_at(place).null_switches_off()):
+            expected = f"a mapping, as in {{{': null, '.join(off)}: null}}"
     else:
         return f"found {shown(value)}: {error['msg']}"
     alike = nearest(str(value), valid) if valid else ""

@@ -39,7 +39,7 @@ MOST_DOCUMENTS, MOST_CHARACTERS = 250, 500_000
 # Largest number of groups that are shown and fitted separately: those with the most documents.
 MOST_GROUPS = 24
 
-NO_WORDS = "the text is empty; expected words"
+NO_WORDS, OR_SKIP = "the text is empty; expected words", ", or empty: skip"
 
 SCHEMA = pa.schema(
     [
@@ -80,16 +80,18 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
     problems = Problems()
     first_places: dict[str, str] = {}
     columns = {key: field for key in Document._fields if (field := getattr(settings, key))}
-    for file in map(Path, files):
+    files = [*map(Path, files)]
+    plain = [file for file in files if name_parts(file)[1] in PLAIN_TEXT]
+    if plain and settings.tags is not None:
+        others = f" and {counted(len(plain) - 1, 'other file')}" * (len(plain) > 1)
+        problems.add(
+            f"{plain[0]}{others}: no field '{settings.tags}' in plain text; expected tags in a "
+            "file of their own, or documents in a format with fields"
+        )
+    for file in files:
         problems_before, rows = problems.count, 0
-        stem, suffix, _ = name_parts(file)
-        is_plain = suffix in PLAIN_TEXT
+        stem, is_plain = name_parts(file)[0], file in plain
         is_document = is_plain and settings.split == "none"
-        if is_plain and settings.tags is not None:
-            problems.add(
-                f"{file}: no field '{settings.tags}' in plain text; expected tags in a file of "
-                "their own, or documents in a format with fields"
-            )
         # The rows of plain text have no fields besides the text.
         fields = {"text": "text"} if is_plain else columns
         for rows, (line, row) in enumerate(file_rows(file, fields, is_document, problems), 1):
@@ -104,7 +106,7 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
             for key, field in fields.items():
                 problem = value_problem(key, field, row)
                 if problem:
-                    way_out = ", or empty: skip" if problem == NO_WORDS else ""
+                    way_out = OR_SKIP if problem == NO_WORDS else ""
                     problems.add(f"{place}: {problem}{way_out}")
                 values[key] = "" if problem or row[field] is None else str(row[field])
             document = Document(**values)
@@ -116,10 +118,14 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
             elif document.id:
                 first_places[document.id] = place
             yield document
-        if is_plain and not rows and settings.empty == "skip":
-            yield LEFT_OUT
-        elif not rows and problems.count == problems_before:
+        if rows or problems.count > problems_before:
+            continue
+        if not is_plain:
             problems.add(f"{file}: no document in it; expected at least one")
+        elif settings.empty == "skip":
+            yield LEFT_OUT
+        else:
+            problems.add(f"{file}: {NO_WORDS}{OR_SKIP}")
     problems.refuse()
 
 

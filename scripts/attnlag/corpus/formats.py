@@ -166,15 +166,15 @@ class TextLines:
                     "document, which starts here; expected at most that, or several documents"
                 )
             # Zeros are valid UTF-8, but they do not occur in text; UTF-16 is full of them.
-            bad = line.find(0)
+            bad, reason = line.find(0), "is in no text, but in UTF-16"
             try:
                 text = line.decode("utf-8-sig" if self.number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                bad = error.start
+                bad, reason = error.start, "is not text in UTF-8"
             if bad >= 0:
                 raise UserError(
                     f"{self._file}:{self.number}: byte 0x{line[bad]:02x} at offset {offset + bad} "
-                    "is not text in UTF-8; expected UTF-8 (iconv -f ENCODING -t UTF-8 converts it)"
+                    f"{reason}; expected UTF-8 (iconv -f ENCODING -t UTF-8 converts it)"
                 )
             offset += len(line)
             yield text

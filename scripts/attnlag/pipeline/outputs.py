@@ -5,19 +5,19 @@ configuration may not use derive from it. The rules state what a run makes.
 """
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
+from attnlag.config.reading import read_yaml
 from attnlag.corpus import catalogue as properties
 from attnlag.figures import catalogue
 from attnlag.quantities import catalogue as quantities
 from attnlag.regression.design import covariates
 
-TABLE = YAML(typ="safe").load(Path(__file__).with_name("outputs.yaml").read_bytes())
+TABLE = read_yaml(Path(__file__).with_name("outputs.yaml")).values
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,23 @@ OUTPUTS += [
 
 # Placeholders for several names, in paths and in names of columns.
 PATTERNS = {
-    "{size}": "(|_column)",
-    "{format}": "(svg|png|pdf)",
-    "{shard}": r"\d{4,}",
-    "{scale}": "(own|default|by-depth)",
+    "size": "(|_column)",
+    "format": "(svg|png|pdf)",
+    "shard": r"\d{4,}",
+    "scale": "(own|default|by-depth)",
     "NN": r"\d{2,}",
     "TERM": rf"((lag|lead)_\d+|{covariates.term_pattern()})",
 }
+
+
+def pattern(described: str) -> re.Pattern[str]:
+    """Return the pattern of a path or name with placeholders, which name its groups."""
+
+    def form(found: re.Match[str]) -> str:
+        name = found[1] or found[0]
+        return f"(?P<{name}>{PATTERNS.get(name, '[^/]+')})"
+
+    return re.compile(re.sub(r"\\{(\w+)\\}|NN|TERM", form, re.escape(described)))
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """The keys of a configuration about regressions, and the settings of their stages."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -178,8 +178,6 @@ class Permutation(Section):
 
 class Controls(Section):
     """Controls: the results of every regression if nothing were going on."""
-
-    switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"permutation", "random_weights"})
 
     permutation: Permutation | None = Field(
         default=Permutation(), description="Exchanges of tokens within documents; null: none"

@@ -1,31 +1,26 @@
 """The results of a run: the catalogue of outputs, applied to a folder."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from attnlag.corpus.alignment import token_texts
 from attnlag.errors import UserError, counted, nearest
-from attnlag.pipeline.outputs import OUTPUTS, PATTERNS
+from attnlag.pipeline.outputs import OUTPUTS, pattern
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.quantities.norms import relative_norms
 
 # What tells the files of a table apart, as the paths of the catalogue name it.
 PLACES = ["model", "corpus", "site", "regression", "pair", "scale", "shard"]
 
-
-def _group(placeholder: re.Match[str]) -> str:
-    return f"(?P<{placeholder[1]}>{PATTERNS.get(placeholder[0], '[^/]+')})"
-
-
-# The names of the tables of the catalogue, which are their paths without what the configuration
+# The tables of the catalogue: their names, which are their paths without what the configuration
 # names, and the patterns of their files. Those in CSV are there in Parquet too.
 TABLES = [
-    (re.sub(r"_?{\w+}/?", "", stem).rstrip("/"), re.compile(re.sub(r"{(\w+)}", _group, stem)))
+    (re.sub(r"_?{\w+}/?", "", stem).rstrip("/"), pattern(stem))
     for output in OUTPUTS
     for stem, _, kind in [output.path.removeprefix("results/").rpartition(".")]
     if kind in ("csv", "parquet")
@@ -34,21 +29,26 @@ TABLES = [
 
 @dataclass
 class Study:
-    """The results of a run."""
+    """The results in a folder, of which ``findings`` alone are the last run's for certain.
+
+    A run deletes nothing: what the configuration no longer asks for stays as it was made last.
+    """
 
     folder: Path  # results/
 
     @cached_property
     def files(self) -> pd.DataFrame:
         """One row per file of a table: the table's name, the path, and whose it is."""
-        rows: list[dict[str, Any]] = []
-        for path in sorted(self.folder.rglob("*.parquet")):
-            below = path.relative_to(self.folder).with_suffix("").as_posix()
-            for name, pattern in TABLES:
-                if match := pattern.fullmatch(below):
-                    rows.append({"table": name, "path": path, **match.groupdict()})
-                    break
-        return pd.DataFrame(rows, columns=["table", "path", *PLACES])
+        rows = [
+            {"table": name, "path": path, **match.groupdict()}
+            for path in sorted(self.folder.rglob("*.parquet"))
+            for below in [path.relative_to(self.folder).with_suffix("").as_posix()]
+            for name, form in TABLES
+            if (match := form.fullmatch(below))
+        ]
+        # The folder of the stream, whose pattern comes first, is no site.
+        files = pd.DataFrame(rows, columns=["table", "path", *PLACES])
+        return files.drop_duplicates("path", ignore_index=True)
 
     def table(self, name: str, *, columns: list[str] | None = None, **of: str) -> pd.DataFrame:
         """Return a table of the catalogue (docs/outputs.md), from all files that a run has of it.
@@ -70,9 +70,9 @@ class Study:
         """
         frames = []
         for _, file in self._files_of(name, of).iterrows():
-            frame = pd.read_parquet(file["path"], columns=columns)
-            new = file[PLACES[:-1]].dropna().drop(frame.columns, errors="ignore")
-            frames.append(frame.assign(**new)[[*new.index, *frame.columns]])
+            frame = pd.read_parquet(file.pop("path"), columns=columns)
+            whose = file.dropna().drop(["table", "shard", *frame.columns], errors="ignore")
+            frames.append(frame.assign(**whose)[[*whose.index, *frame.columns]])
         return pd.concat(frames, ignore_index=True)
 
     def norms(self, layer: int, **of: str) -> pd.DataFrame:
@@ -138,15 +138,10 @@ class Study:
         if len(found) > 1:
             expected = " or ".join(found)
             raise UserError(f"{self.folder}: found several tables '{name}', expected {expected}")
-        files = self.files[self.files["table"] == found[0]]
+        files = self.files[self.files["table"] == found[0]].dropna(axis="columns", how="all")
         for place, wanted in of.items():
-            if place not in PLACES:
-                near = nearest(place, PLACES)
-                raise UserError(f"found {place!r}, expected {', '.join(PLACES)}{near}")
-            choice = list(files[place].dropna().unique())
-            if wanted not in choice:
-                expected = " or ".join(choice) + nearest(str(wanted), choice)
-                raise UserError(f"{place}: found {wanted!r}, expected {expected}")
+            _choose(place, list(files.columns[2:]), "")
+            _choose(wanted, list(files[place].dropna().unique()), f"{place}: ")
             files = files[files[place] == wanted]
         return files
 
@@ -154,6 +149,13 @@ class Study:
         fitted = self.files[self.files["table"] == "coefficients"]
         names = [", ".join(row) for row in fitted[PLACES[:4]].itertuples(index=False)]
         return "\n  ".join([f"Study in {self.folder}: {counted(len(names), 'regression')}", *names])
+
+
+def _choose(name: str, names: Sequence[str], where: str) -> None:
+    """Raise UserError for a name that is not among the valid ones."""
+    if name not in names:
+        expected = ", ".join(names) + nearest(str(name), names)
+        raise UserError(f"{where}found {name!r}, expected {expected}")
 
 
 def read(folder: str | Path = "results") -> Study:

@@ -259,11 +259,11 @@ PROBLEMS = [
     ("x.parquet", {"text": NOT_UTF8, "id": ["a", "b"], "genre": ["news"] * 2},
      [":2: a value is not UTF-8 ('utf-8' codec can't decode byte 0xe9 in position 3…"]),
     # UTF-16, which without a mark would be text with a NUL beside each character.
-    *((name, content.encode(code), [f":{line}: byte {byte} is not text in UTF-8…"])
+    *((name, content.encode(code), [f":{line}: byte {problem}; expected UTF-8…"])
       for name in ("x.jsonl", "x.csv", "x.txt")
-      for content, code, line, byte in (
-          ("words\n", "utf-16", 1, "0xff at offset 0"),
-          ("\nwords\n", "utf-16-le", 2, "0x00 at offset 1"),
+      for content, code, line, problem in (
+          ("words\n", "utf-16", 1, "0xff at offset 0 is not text in UTF-8"),
+          ("\nwords\n", "utf-16-le", 2, "0x00 at offset 1 is in no text, but in UTF-16"),
       )),
     # Columns that are missing or there twice, or of other types.
     ("x.csv", "id,txt,genre,genre\na,words,news,news\n", [
@@ -278,9 +278,10 @@ PROBLEMS = [
     ]),
     # Files without documents.
     *((name, content, [": no document in it; expected at least one"]) for name, content in (
-        ("x.jsonl.gz", gzip.compress(b"")), ("x.jsonl", ""), ("x.csv", ""), ("x.txt", ""),
+        ("x.jsonl.gz", gzip.compress(b"")), ("x.jsonl", ""), ("x.csv", ""),
         ("y.csv", "id,text,genre\n"),
     )),
+    ("x.txt", "", [f": {NO_WORDS}"]),
     ("x.txt", "\n \n", [f": {NO_WORDS}"]),
     # Rows by the line on which they start.
     ("x.csv",
@@ -304,6 +305,12 @@ def test_problems_name_the_place_and_what_is_expected(name, content, expected, t
         # Libraries and versions of Python word some reasons differently.
         end = len(said) - 1 if said.endswith("…") else None
         assert line.removeprefix(name)[:end] == said[:end]
+
+
+def test_plain_text_has_no_tags_which_is_said_once(tmp_path):
+    files = [write(tmp_path / name, "words") for name in ("a.txt", "b.md", "c.txt")]
+    (line,) = problems(*files, settings=DEFAULTS.changed(tags="tags"))
+    assert line.startswith("a.txt and 2 other files: no field 'tags' in plain text; expected tags")
 
 
 def test_paths_that_are_not_regular_files_are_not_opened(tmp_path):

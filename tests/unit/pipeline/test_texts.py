@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from attnlag.config.problems import check
 from attnlag.config.schema import Config
 from attnlag.pipeline import texts
 
@@ -42,6 +43,13 @@ def test_a_problem_is_found_before_any_job():
     )
     first, *_ = problems({"text": "body"})
     assert first == "x.jsonl:1: no field 'body'; found 'text', 'genre'"
+
+
+def test_texts_are_checked_whatever_else_is_wrong():
+    corpora = {"mine": {"files": "x.jsonl", "shards": 9}, "lost": {"files": "y.jsonl"}}
+    _, found = check({"corpora": corpora, "norm": {}}, further=texts.problems)
+    keys = [problem.removeprefix("configuration: ").split(":")[0] for problem in found]
+    assert keys == ["norm", "corpora.lost.files[0]", "corpora.mine.shards"]
 
 
 def test_a_large_corpus_is_left_to_its_job(monkeypatch):

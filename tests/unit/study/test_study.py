@@ -496,6 +496,7 @@ def test_a_table_has_the_files_of_its_name_and_whose_they_are(study):
         ("coefficients", {"regression": "whithin"}, "regression: found 'whithin', expected noteb"),
         ("elasticities", {"model": "n"}, "model: found 'n', expected m"),
         ("design", {"shard": 1}, "shard: found 1, expected 0000"),
+        ("elasticities", {"site": "mlp"}, "found 'site', expected model, corpus"),
         ("design", {"modle": "m"}, "found 'modle', expected model, .*; did you mean 'model'"),
     ],
 )
