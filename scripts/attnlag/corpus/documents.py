@@ -80,15 +80,15 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
     problems = Problems()
     first_places: dict[str, str] = {}
     columns = {key: field for key in Document._fields if (field := getattr(settings, key))}
-    files = [*map(Path, files)]
-    plain = [file for file in files if name_parts(file)[1] in PLAIN_TEXT]
+    paths = [*map(Path, files)]
+    plain = [path for path in paths if name_parts(path)[1] in PLAIN_TEXT]
     if plain and settings.tags is not None:
         others = f" and {counted(len(plain) - 1, 'other file')}" * (len(plain) > 1)
         problems.add(
             f"{plain[0]}{others}: no field '{settings.tags}' in plain text; expected tags in a "
             "file of their own, or documents in a format with fields"
         )
-    for file in files:
+    for file in paths:
         problems_before, rows = problems.count, 0
         stem, is_plain = name_parts(file)[0], file in plain
         is_document = is_plain and settings.split == "none"
