@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from projects import ROOT, assert_drawn, new_project, ran, without_figures
+from warm_python import python
 
 from attnlag.storage.tables import read_provenance
 
@@ -148,6 +149,8 @@ def test_a_quantity_is_measured_and_regressed(read, site):
 
 
 NOTEBOOK = """
+import sys
+sys.path[0] = "scripts"
 import attnlag, json, transformers
 folder = "data/models/tiny"
 model = transformers.AutoModelForCausalLM.from_pretrained(folder)
@@ -160,14 +163,10 @@ print(fit.coefficients.query("term == 'lag_1'")["estimate"].tolist())
 """
 
 
-def told_by(project, *arguments):
-    """Return what Python prints in a project's folder, with the library of the project."""
-    environment = {**os.environ, "PYTHONPATH": str(project.folder / "scripts")}
-    return ran([sys.executable, *arguments], cwd=project.folder, env=environment).stdout
-
-
 def test_a_quantity_is_an_outcome_in_a_notebook(extended, read):
-    estimates = json.loads(told_by(extended, "-c", NOTEBOOK).splitlines()[-1])
+    (extended.folder / "notebook.py").write_text(NOTEBOOK)
+    printed = ran([python(), "notebook.py"], cwd=extended.folder).stdout
+    estimates = json.loads(printed.splitlines()[-1])
     table = read("attention/two_back/coefficients").query("term == 'lag_1' & subset == 'all'")
     np.testing.assert_allclose(estimates, table["estimate"], rtol=1e-3)
 
@@ -185,7 +184,11 @@ def test_a_figure_is_drawn_for_every_regression(made, site):
 def test_the_generated_documentation_includes_the_additions(extended):
     for page in ("docs", "config", "workflow/schemas"):
         shutil.copytree(ROOT / page, extended.folder / page, dirs_exist_ok=True)
-    keys, outputs = (told_by(extended, "docs/generate.py", page) for page in ("keys", "columns"))
+    environment = {**os.environ, "PYTHONPATH": str(extended.folder / "scripts")}
+    keys, outputs = (
+        ran([sys.executable, "docs/generate.py", page], cwd=extended.folder, env=environment).stdout
+        for page in ("keys", "columns")
+    )
     assert "`rows_by_layer`" in outputs.split("{regression}/figures/` | ")[1].split("\n")[0]
     assert "`mean`: their mean [tokens]" in outputs
     assert "`layer_NN.cosine_two_before`: cosine with the adjustment two tokens before" in outputs

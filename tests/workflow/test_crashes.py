@@ -196,7 +196,7 @@ def test_the_locks_of_a_live_run_stay_and_those_of_a_killed_one_are_cleared(kill
 
 def test_runs_of_different_targets_may_run_at_once(fresh, finished_once):
     targets = (TARGET, "data/models/tiny/source.json")
-    runs = [fresh.start("--cores", "2", target) for target in targets]
+    runs = [fresh.start("--cores", "2", target, interpreter=python()) for target in targets]
     assert [run.wait() for run in runs] == [0, 0]
     for target in targets:
         made = (fresh.folder / target).read_bytes()

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn as sns
-import statsmodels.api as sm
 from matplotlib.figure import Figure
+from statsmodels.graphics.gofplots import qqplot
 
 from attnlag.figures import drawing
 from attnlag.figures.inputs import Inputs
@@ -96,7 +96,7 @@ def _draw_layer(panels, sums, place: int, darkest: int, order, influence) -> Non
     edges, counts = residuals.RESIDUAL_EDGES, sums.histogram[place]
     values = np.repeat(np.append(edges, edges[-1]), counts)
     values = values[:: max(1, len(values) // MOST_POINTS)]
-    sm.qqplot(values, ax=normal, markersize=2, rasterized=True)
+    qqplot(values, ax=normal, markersize=2, rasterized=True)
     normal.axline((0, 0), slope=1, **DASHED)
     normal.set(xlabel="normal quantile (SD)", ylabel="residual (SD)")
     edges, joint = residuals.COARSE_EDGES, sums.fitted_histogram[place][1:-1]

@@ -3,13 +3,13 @@
 import inspect
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 from projects import ran, settings_text
 from pydantic import TypeAdapter
+from warm_python import python
 
 from attnlag.figures import catalogue
 from attnlag.pipeline import digests, stages
@@ -69,6 +69,7 @@ STAGES = [*DRAWN, *(path for path in PROGRAMS if path != DRAWING)]
 LISTING = """\
 import builtins, json, runpy, sys
 
+sys.path[0] = sys.argv.pop()
 real, imports = builtins.__import__, {}
 
 def recorded(name, names=None, *others, **named):
@@ -94,11 +95,11 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def imported():
+def imported(tmp_path_factory):
     """Return the modules of the library that Python imports for each program."""
-    command = [sys.executable, "-c", LISTING, *PROGRAMS]
-    clean = {"PYTHONPATH": str(SCRIPTS), "PATH": ""}
-    return json.loads(ran(command, cwd=SCRIPTS, env=clean).stdout)
+    listing = tmp_path_factory.mktemp("imports") / "listing.py"
+    listing.write_text(LISTING)
+    return json.loads(ran([python(), listing, *PROGRAMS, SCRIPTS]).stdout)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
