@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.quantities import columns, computation, norms
+from attnlag.quantities import columns, formats, norms
 from attnlag.storage.sequences import TokenSequence
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +59,7 @@ def measured(
     stored, group, changes = WAYS[way]
     changes = dict(changes)
     schema = columns.schema(len(layers), layers[0].shape[1], stored)
-    options = computation.encoding(schema, stored)
+    options = formats.encoding(schema, stored)
     if changes.pop("split", False):
         split = [f"{name}.list.element" for name in columns.layers_in(schema)]
         options["use_byte_stream_split"] = split
@@ -69,7 +69,7 @@ def measured(
     written, read = [], []
     for _ in range(rounds):
         began = time.process_time()
-        table = computation.table(run, layers, schema, stored)
+        table = formats.table(run, layers, schema, stored)
         with pq.ParquetWriter(path, schema, **options) as writer:
             writer.write_table(table, row_group_size=group)
         written.append(time.process_time() - began)

@@ -17,7 +17,7 @@ from attnlag.model import loading
 from attnlag.model.decoder import decoder_of
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline.program import log
-from attnlag.quantities import catalogue, extraction, passes
+from attnlag.quantities import catalogue, extraction, formats, passes
 from attnlag.quantities.settings import ExtractionSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import stored_sequences
@@ -55,14 +55,14 @@ def main(job, settings: ExtractionSettings):
         if decoder.remark:
             log.info(f"{source['name']}: {decoder.remark}")
         layers = len(decoder.blocks)
-        files = catalogue.paths_of(quantities, sites, job.output)
+        paths = catalogue.paths_of(quantities, sites, job.output)
         sizes = {}
-        for key, path in files.items():
+        for key, path in paths.items():
             computed = extractor.computations[key]
             computed.expect(tables.row_count([job.input.tokens]))
-            sizes[path] = total * computed.bytes_per_token(settings.storage_dtype)
+            sizes[path] = total * formats.bytes_per_token(computed, settings.storage_dtype)
         room = room_for_shards(sizes, record.settings("tokens")["shards"])
-        log.info(f"{next(iter(files.values())).parent}: {room}")
+        log.info(f"{next(iter(paths.values())).parent}: {room}")
         # A file's bytes do not depend on the quantities and sites beside it.
         recorded = settings.model_dump(exclude={"sites", "quantities"})
 
@@ -76,7 +76,7 @@ def main(job, settings: ExtractionSettings):
             return tables.provenance(made, reduced, {}) if reduced else made
 
         sequences = stored_sequences(job.input.tokens)
-        extraction.record(sequences, extractor, files, record_of, settings.storage_dtype)
+        extraction.record(sequences, extractor, paths, record_of, settings.storage_dtype)
     padding = 100 * (1 - extractor.tokens / extractor.cells)
     findings = [f"block input + adjustments = block output within {extractor.identity_error:.1e}"]
     findings += [each.remark for each in extractor.computations.values() if each.remark]

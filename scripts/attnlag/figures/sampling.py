@@ -14,7 +14,7 @@ from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs, joined
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import OUTCOMES
-from attnlag.quantities.norms import outcome_values, relative_norms
+from attnlag.quantities.outcomes import outcome_values, relative_norms
 from attnlag.regression.design.design import columns_of, layers_and_terms
 from attnlag.storage import tables
 

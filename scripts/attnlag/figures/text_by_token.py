@@ -26,7 +26,7 @@ from attnlag.figures.wording import shortened
 from attnlag.figures.wrapping import wrapped
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import SITES
-from attnlag.quantities.norms import log_norms
+from attnlag.quantities.outcomes import log_norms
 from attnlag.storage import tables
 
 DRAWN_BY = "plot_adjustments"

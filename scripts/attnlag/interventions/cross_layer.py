@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.quantities import columns
-from attnlag.quantities.norms import log_norms
+from attnlag.quantities.outcomes import log_norms
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.least_squares import WORST_CONDITION
 from attnlag.regression.limits import FEWEST_DOCUMENTS

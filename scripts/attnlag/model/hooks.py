@@ -2,10 +2,11 @@
 
 import operator
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -89,6 +90,9 @@ def attached(hooks: Iterable[Hook]) -> Iterator[None]:
 # ``on(layer, point, value)``; a tensor that it returns replaces the value.
 On = Callable[[int, str, torch.Tensor], torch.Tensor | None]
 
+# The same of one layer and point.
+Give = Callable[[torch.Tensor], torch.Tensor | None]
+
 
 def tap(
     blocks: Sequence[BlockModules],
@@ -103,39 +107,6 @@ def tap(
     values of all sequences and tokens, padding included, which may share one dimension. Later
     operations may overwrite a value, so ``on`` must copy what it keeps.
     """
-
-    def before(layer: int, point: str) -> Callable[..., Any]:
-        def hook(_: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            given = args[0] if args else kwargs.get("hidden_states")
-            replacement = on(layer, point, vectors_in(given))
-            if replacement is None:
-                return None
-            if args:
-                return (replacement, *args[1:]), kwargs
-            return args, {**kwargs, "hidden_states": replacement}
-
-        return hook
-
-    def after(layer: int, point: str, parts: int) -> Callable[..., Any]:
-        earlier: list[torch.Tensor] = []
-
-        def hook(_: object, __: object, output: Any) -> Any:
-            last = vectors_in(first_tensor(output))
-            if len(earlier) + 1 < parts:
-                earlier.append(last.clone())
-                return None
-            total = reduce(operator.add, [*earlier, last])
-            replacement = on(layer, point, total)
-            if replacement is not None and earlier:
-                # The last of several modules makes up for the change of their sum.
-                replacement = last + (replacement - total)
-            earlier.clear()
-            if replacement is None:
-                return None
-            return (replacement, *output[1:]) if isinstance(output, tuple) else replacement
-
-        return hook
-
     given_by: dict[tuple[int, str], tuple[torch.nn.Module, ...]] = {}
     for layer, block in enumerate(blocks):
         whole = (block.block,)
@@ -143,15 +114,51 @@ def tap(
         given_by |= {(layer, point): of_block[point] for point in of_block if point in points}
     given_by |= {place: (module,) for place, module in (modules or {}).items()}
     hooks: list[Hook] = []
-    for (layer, point), summands in given_by.items():
+    for (layer, point), parts in given_by.items():
+        give = partial(on, layer, point)
         if point in (STREAM, HEADS, HEAD):
-            (module,) = summands
-            register = module.register_forward_pre_hook
-            hooks.append((register, before(layer, point), {"with_kwargs": True}))
+            register = parts[0].register_forward_pre_hook
+            hooks.append((register, entering(give), {"with_kwargs": True}))
         else:
-            hook = after(layer, point, len(summands))
-            hooks += [(module.register_forward_hook, hook, {}) for module in summands]
+            leaves = leaving(give, len(parts))
+            hooks += [(module.register_forward_hook, leaves, {}) for module in parts]
     return attached(hooks)
+
+
+def entering(give: Give) -> Callable[..., Any]:
+    """Return a hook that gives what enters a module."""
+
+    def hook(_: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        replacement = give(vectors_in(args[0] if args else kwargs.get("hidden_states")))
+        if replacement is None:
+            return None
+        if args:
+            return (replacement, *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": replacement}
+
+    return hook
+
+
+def leaving(give: Give, parts: int) -> Callable[..., Any]:
+    """Return a hook of several modules that gives the sum of what leaves them."""
+    earlier: list[torch.Tensor] = []
+
+    def hook(_: object, __: object, output: Any) -> Any:
+        last = vectors_in(first_tensor(output))
+        if len(earlier) + 1 < parts:
+            earlier.append(last.clone())
+            return None
+        total = reduce(operator.add, [*earlier, last])
+        replacement = give(total)
+        if replacement is not None and earlier:
+            # The last of several modules makes up for the change of their sum.
+            replacement = last + (replacement - total)
+        earlier.clear()
+        if replacement is None:
+            return None
+        return (replacement, *output[1:]) if isinstance(output, tuple) else replacement
+
+    return hook
 
 
 def watched(
@@ -183,3 +190,38 @@ def watched(
         receive(layer, point, rows if scale is None else rows * scale)
 
     return tap(blocks, points, on, modules)
+
+
+class Seen(dict[str, torch.Tensor]):
+    """What a pass has given of a layer, by point: the vectors of its real tokens."""
+
+    def __init__(self, layer: int):
+        super().__init__()
+        self.layer = layer
+        self.times: Counter[str] = Counter()  # how often each point was given
+
+
+@contextmanager
+def observed(
+    blocks: Sequence[BlockModules],
+    mask: torch.Tensor,
+    points: Collection[str],
+    modules: Modules | None = None,
+    then: Callable[[Seen, str], object] = lambda seen, point: None,
+) -> Iterator[dict[int, Seen]]:
+    """Yield what `watched` gives of each layer in the pass within the context.
+
+    What blocks receive and add is at least in float32. ``then(seen, point)`` is called after each
+    point is stored, and may end the pass by `AllSeen`.
+    """
+    layers: dict[int, Seen] = {}
+
+    def keep(layer: int, point: str, rows: torch.Tensor) -> None:
+        seen = layers.setdefault(layer, Seen(layer))
+        half = rows.dtype.itemsize < 4 and (layer, point) not in (modules or {})
+        seen[point] = rows.float() if half else rows
+        seen.times[point] += 1
+        then(seen, point)
+
+    with suppress(AllSeen), watched(blocks, mask, keep, points, modules), torch.inference_mode():
+        yield layers

@@ -1,7 +1,7 @@
 """Catalogues of sites and of quantities: which vectors are measured, and what of each token.
 
-A site needs no more than an entry here, a quantity also the module that computes it, which is
-imported when it is measured: the workflow imports this module at its start, without torch.
+A site needs no more than an entry here, a quantity also a `Computation` in the module that its
+entry names. That is imported when it is measured: the workflow imports the catalogue without torch.
 """
 
 import functools
@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 # A quantity of a site, by their names; "" is the site of what is measured of the model.
 Key = tuple[str, str]
 
+# An array for each layer that has values: a row for each token.
+Values = Mapping[Key, Sequence[Any]]
 
 Entry = TypeVar("Entry", "Site", "Quantity")
 
@@ -38,6 +40,11 @@ class Site:
     meaning: str  # half a sentence for the documentation: "what … adds"
     # Returns the vectors, given the outputs of the sublayers, each (tokens, width).
     value: Callable[..., Any] = total
+
+    def vectors(self, seen: Mapping[str, Any]) -> Any:
+        """Return the vectors, (tokens, width), given what a pass has shown of a layer."""
+        added = [seen[sublayer] for sublayer in self.sublayers]
+        return self.value(*(each.to(added[-1].device) for each in added))
 
 
 SITES = by_name(
@@ -123,12 +130,66 @@ class Quantity:
         return f"results/{{model}}/{{corpus}}/{above}{self.folder or self.name}/{file}"
 
 
+class Computation:
+    """Computes a quantity of a site, given what the passes of an `Extractor` show."""
+
+    # Shape of the value of a token in a layer; by default, a number for each of ``values``.
+    shape: tuple[int, ...] = ()
+    # Whether the value is a vector of the stream, which may be stored in half precision.
+    of_width = False
+    # The columns of its file besides the keys, if they are not those of layers.
+    fields: Sequence[Any] = ()
+    # The error of a proof in words, or why there is nothing.
+    remark = ""
+
+    def __init__(self, quantity: Quantity, site: str, decoder: Any):
+        self.quantity, self.site = quantity, site
+        self.called, self.width = decoder.called, int(decoder.config.hidden_size)
+        # What gives points besides those of blocks, see ``hooks.tap``.
+        self.modules: dict[tuple[int, str], Any] = {}
+        # The layers that have values.
+        self.layers: Sequence[int] = range(len(decoder.blocks))
+        self.points = {*(SITES[site].sublayers if site else ()), *quantity.points}
+        if quantity.values:
+            self.shape = (len(quantity.values),)
+        elif self.of_width:
+            self.shape = (self.width,)
+
+    def prove(self, seen: Mapping[int, Any], output: Any) -> None:
+        """Prove the quantity by what a short pass has given of each layer and its output.
+
+        What fails the proof is taken from ``layers``, or raises UserError.
+        """
+
+    def expect(self, sequences: int) -> None:
+        """Prepare for a shard of so many sequences, as the control of random pairs does."""
+
+    def begin(self, sequences: Sequence[Any]) -> None:
+        """Prepare for the next run of sequences."""
+
+    def vectors(self, seen: Mapping[str, Any]) -> Any:
+        """Return the vectors of its site, (tokens, width), in float32 or better."""
+        return SITES[self.site].vectors(seen)
+
+    def layer(self, seen: Any, batch: Any) -> Any:
+        """Return the values of a layer, a tensor of (tokens, *shape) in float32.
+
+        ``seen`` is what a pass over a batch has given of it, see ``hooks.observed``.
+        """
+        # Each quantity has its own; unlike the methods above, there is nothing to do by default.
+        raise NotImplementedError
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """Return what its file states besides its rows."""
+        return {}
+
+
 QUANTITIES = by_name(
     Quantity(
         "vectors",
         "vectors that a sublayer adds",
         "site",
-        "computation.Vectors",
+        "norms.Vectors",
         columns={"layer_NN": "the vector that the sublayer adds"},
         folder="activations",
     ),
@@ -136,7 +197,7 @@ QUANTITIES = by_name(
         "norms",
         "norms of adjustments",
         "site",
-        "computation.Norms",
+        "norms.Norms",
         columns={"layer_NN": "L2 norm of the vector, not its logarithm"},
         outcomes=(
             Outcome("norm", "log norm", "log norm per log norm", logarithm=True),
@@ -147,7 +208,7 @@ QUANTITIES = by_name(
         "stream",
         "norms of what each block receives",
         "model",
-        "computation.StreamNorms",
+        "norms.StreamNorms",
         points=("stream",),
         columns={"layer_NN": "L2 norm of the block's input"},
     ),

@@ -16,9 +16,9 @@ import torch
 from attnlag.errors import UserError
 from attnlag.model import hooks, onednn
 from attnlag.model.decoder import Decoder
-from attnlag.quantities import proofs
-from attnlag.quantities.catalogue import QUANTITIES, SITES, Key
-from attnlag.quantities.computation import Computation, Seen, Values, encoding, observed
+from attnlag.model.hooks import Seen
+from attnlag.quantities import formats, proofs
+from attnlag.quantities.catalogue import QUANTITIES, SITES, Computation, Key, Values
 from attnlag.quantities.passes import Batch, Passes, batch_of, runs
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence
@@ -130,33 +130,30 @@ class Extractor:
     def forward(self, batch: Batch, values: Values) -> None:
         """Run one batch and store the values of its tokens at their rows of ``values[key][.]``.
 
-        A quantity of a layer is computed as soon as the pass has given what it needs, and the pass
+        The quantities of a layer are computed once the pass has given what they need, and the pass
         stops when all are. Padding is on the right, where no token can attend to it. The mask of
         the model hides nothing, which permits faster implementations of attention.
         """
         copies = AsyncCopies(batch.rows)
-        waiting: dict[int, list[tuple[np.ndarray, Computation]]] = {}
+        waiting: dict[int, list[tuple[Computation, np.ndarray]]] = {}
         for key, targets in values.items():
             computation = self.computations[key]
-            for target, layer in zip(targets, computation.layers, strict=True):
-                waiting.setdefault(layer, []).append((target, computation))
+            for layer, target in zip(computation.layers, targets, strict=True):
+                waiting.setdefault(layer, []).append((computation, target))
 
         def then(seen: Seen, point: str) -> None:
-            rest = []
-            for target, computation in waiting.get(seen.layer, ()):
-                if computation.points <= seen.keys():
-                    copies.add(target, computation.layer(seen))
-                else:
-                    rest.append((target, computation))
-            if rest:
-                waiting[seen.layer] = rest
+            of_layer = waiting.get(seen.layer, [])
+            if any(not computation.points <= seen.keys() for computation, _ in of_layer):
                 return
+            for computation, target in of_layer:
+                copies.add(target, computation.layer(seen, batch))
             waiting.pop(seen.layer, None)
             del layers[seen.layer]
             if not waiting:
                 raise hooks.AllSeen
 
-        with observed(self.decoder.blocks, batch, self.points, self.modules, then) as layers:
+        blocks, points = self.decoder.blocks, self.points
+        with hooks.observed(blocks, batch.mask, points, self.modules, then) as layers:
             self.run(batch.ids)
         copies.flush()
 
@@ -231,7 +228,7 @@ class Extractor:
     def _values_of(self, shown: proofs.ShortPass) -> Values:
         """Return the values to compare of a short pass."""
         return {
-            key: [each.layer(shown.seen[layer]).float().cpu().numpy() for layer in each.layers]
+            key: [each.layer(shown.seen[layer], shown.batch).cpu().numpy() for layer in each.layers]
             for key, each in self.compared.items()
         }
 
@@ -307,25 +304,25 @@ def record(
     ``record_of(quantity, site)`` is the record of a file, and ``stored`` the precision of vectors.
     """
     computed = {key: extractor.computations[key] for key in outputs}
-    for each in computed.values():
-        each.stored = stored if each.of_width else each.stored
+    precision = {key: stored if each.of_width else "float32" for key, each in computed.items()}
     writers: dict[Key, pq.ParquetWriter] = {}
-    with ExitStack() as files:
+    with ExitStack() as opened:
 
         def writer_of(key: Key) -> pq.ParquetWriter:
             if key not in writers:
                 # Layers have been proved by the time that the first rows are written.
-                schema = computed[key].schema()
-                options = encoding(schema, computed[key].stored)
+                schema = formats.schema_of(computed[key], precision[key])
+                options = formats.encoding(schema, precision[key])
                 writer = tables.parquet_writer(outputs[key], schema, record_of(*key), **options)
-                writers[key] = files.enter_context(writer)
+                writers[key] = opened.enter_context(writer)
             return writers[key]
 
         def write(run: list[TokenSequence], values: Values) -> None:
             for key, each in computed.items():
                 if len(each.layers):
                     rows = ROWS_OF_VECTORS if each.of_width else tables.ROWS_AT_ONCE
-                    writer_of(key).write_table(each.rows(run, values[key]), row_group_size=rows)
+                    table = formats.rows_of(each, run, values[key], precision[key])
+                    writer_of(key).write_table(table, row_group_size=rows)
 
         measure_runs(sequences, extractor, write)
         for key, each in computed.items():

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from attnlag.model.hooks import STREAM
-from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE
+from attnlag.model.hooks import STREAM, Seen
+from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE, Computation
 from attnlag.quantities.columns import PAIRS_KEY
-from attnlag.quantities.computation import Computation, Seen
+from attnlag.quantities.passes import Batch
 from attnlag.storage.sequences import TokenSequence
 
 # Number of tokens of a shard, each from another sequence, that random pairs are made from.
@@ -162,11 +162,11 @@ class Geometry(Computation):
         if self.sample:
             self.sample.begin(sequences)
 
-    def layer(self, seen: Seen) -> torch.Tensor:
-        added, stream = seen.site(self.site), seen[STREAM]
+    def layer(self, seen: Seen, batch: Batch) -> torch.Tensor:
+        added, stream = self.vectors(seen), seen[STREAM]
         if self.sample:
-            self.sample.keep(seen.layer, seen.batch.rows, added, stream)
-        return of_batch(added, stream, seen.batch.starts)
+            self.sample.keep(seen.layer, batch.rows, added, stream)
+        return of_batch(added, stream, batch.starts)
 
     def metadata(self) -> dict[bytes, bytes]:
         """Return the means over random pairs."""

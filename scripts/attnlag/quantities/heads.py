@@ -19,10 +19,10 @@ from transformers.pytorch_utils import Conv1D
 from attnlag.errors import counted
 from attnlag.model import identity
 from attnlag.model.decoder import Decoder, mixer_of
-from attnlag.model.hooks import HEADS, PROJECTED, BlockModules, NotGiven
+from attnlag.model.hooks import HEADS, PROJECTED, BlockModules, NotGiven, Seen
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import Quantity
-from attnlag.quantities.computation import Computation, Seen
+from attnlag.quantities.catalogue import Computation, Quantity
+from attnlag.quantities.passes import Batch
 
 # Known names of the token mixer of a block, and of its output projection.
 MIXER_NAMES = ("self_attn", "attn", "attention", "self_attention")
@@ -235,7 +235,7 @@ class Heads(Computation):
                 del self.heads[number]
         self.layers = list(self.heads)
 
-    def layer(self, seen: Seen) -> torch.Tensor:
+    def layer(self, seen: Seen, batch: Batch) -> torch.Tensor:
         return self.heads[seen.layer].norms(seen)
 
     def metadata(self) -> dict[bytes, bytes]:

@@ -1,8 +1,7 @@
-"""Norms of vectors, stored or in a pass (`computation.Norms`), and what is regressed of them."""
+"""Vectors of sites and their L2 norms, in a pass or from stored vectors, which need no torch."""
 
 from collections.abc import Callable, Iterator
-from operator import methodcaller
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +9,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import Outcome
+from attnlag.quantities.catalogue import Computation
 from attnlag.storage import tables
 
 # Number of rows converted to float64 at a time; whole batches would not fit in the processor's
@@ -25,6 +24,39 @@ def l2_norms(vectors: np.ndarray) -> np.ndarray:
         piece = vectors[start : start + CHUNK].astype(np.float64)
         squares[start : start + CHUNK] = np.einsum("ij,ij->i", piece, piece)
     return np.sqrt(squares).astype(np.float32)
+
+
+def norms_of(vectors: Any) -> Any:
+    """Return the L2 norms of the rows of a tensor, summed in float64, as float32."""
+    import torch
+
+    if vectors.device.type == "cpu":
+        # The bits are those of stored vectors, if float32 is stored.
+        return torch.from_numpy(l2_norms(vectors.float().numpy()))
+    return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64).float()
+
+
+class Vectors(Computation):
+    """The vectors of a site, in float32."""
+
+    of_width = True
+
+    def layer(self, seen: Any, batch: Any) -> Any:
+        return self.vectors(seen).float()
+
+
+class Norms(Computation):
+    """The norms of a site."""
+
+    def layer(self, seen: Any, batch: Any) -> Any:
+        return norms_of(self.vectors(seen))
+
+
+class StreamNorms(Computation):
+    """The norms of what blocks receive."""
+
+    def layer(self, seen: Any, batch: Any) -> Any:
+        return norms_of(seen["stream"])
 
 
 def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
@@ -64,59 +96,3 @@ def norms_in(
         if sum(map(len, held)) >= tables.ROWS_AT_ONCE or group == file.num_row_groups - 1:
             yield pa.concat_tables(held).unify_dictionaries()
             held = []
-
-
-def log_norms(norms: np.ndarray) -> np.ndarray:
-    """Return natural logarithms, float64; NaN if a norm is zero or not finite."""
-    norms = norms.astype(np.float64)
-    usable = np.isfinite(norms) & (norms > 0)
-    return np.log(norms, out=np.full_like(norms, np.nan), where=usable)
-
-
-def relative_norms(norms: np.ndarray, stream: np.ndarray) -> np.ndarray:
-    """Return norms divided by those of the stream, float64; NaN if the ratio is undefined."""
-    usable = np.isfinite(stream) & (stream > 0)
-    ratios = np.full(len(norms), np.nan)
-    return np.divide(norms, stream, out=ratios, where=usable, dtype=np.float64)
-
-
-def outcome_values(outcome: Outcome, numbers: np.ndarray) -> np.ndarray:
-    """Return the regressed values of an outcome (perhaps logs), float64; NaN if undefined."""
-    if outcome.logarithm:
-        return log_norms(numbers)
-    numbers = numbers.astype(np.float64)
-    return np.where(np.isfinite(numbers), numbers, np.nan)
-
-
-def in_batches(
-    outcome: Outcome, path: Path, stream: Path | None, rows: int, progress: str
-) -> Iterator[pa.RecordBatch]:
-    """Yield the numbers of an outcome, keys and layers, in whole documents of ``rows`` or more.
-
-    The file of relative norms has the norms of adjustments. If the norms of the stream at the same
-    tokens and blocks are given, relative norms are divided by them; other outcomes are NaN at
-    tokens where that ratio is undefined.
-    """
-    names = outcome.columns(pq.read_schema(path).names)
-    batches = tables.batches(path, rows, progress, [*columns.KEYS, *names.values()])
-    batches = tables.whole_documents(batches, rows)
-    renamed = methodcaller("rename_columns", [*columns.KEYS, *names])
-    batches = map(renamed, batches)
-    if stream is None:
-        yield from batches
-        return
-    of_stream = tables.batches(stream, rows, f"{progress}: stream", list(names))
-    waiting = pa.table({name: pa.array([], pa.float32()) for name in names})
-    for batch in batches:
-        # The batches of the two files may have different bounds.
-        while len(waiting) < len(batch):
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([next(of_stream)])])
-        for name in names:
-            numbers = batch[name].to_numpy()
-            values = relative_norms(numbers, waiting[name][: len(batch)].to_numpy())
-            if outcome.name != "relative":
-                values = np.where(np.isnan(values), np.nan, numbers)
-            place = batch.schema.get_field_index(name)
-            batch = batch.set_column(place, name, pa.array(values))
-        waiting = waiting.slice(len(batch))
-        yield batch

@@ -68,6 +68,11 @@ class Batch(NamedTuple):
     real: np.ndarray  # of the same shape: whether a place has a token
 
     @property
+    def mask(self) -> torch.Tensor:
+        """``real`` as a tensor."""
+        return torch.from_numpy(self.real)
+
+    @property
     def starts(self) -> torch.Tensor:
         """The places of first tokens among the rows."""
         lengths = self.real.sum(axis=1)

@@ -19,8 +19,8 @@ import torch
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, identity
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import SUBLAYERS
-from attnlag.quantities.computation import Seen, Values, observed
+from attnlag.model.hooks import SUBLAYERS, Seen
+from attnlag.quantities.catalogue import Values
 from attnlag.quantities.passes import Batch, batch_of
 
 # Number of tokens of a short pass.
@@ -62,8 +62,8 @@ def short_pass(
     """Run a model over the tokens of one sequence, and give the points that quantities need."""
     try:
         with (
-            identity.residual_identity(decoder.blocks, torch.from_numpy(batch.real)) as evidence,
-            observed(decoder.blocks, batch, {*SUBLAYERS, *points}, modules) as seen,
+            identity.residual_identity(decoder.blocks, batch.mask) as evidence,
+            hooks.observed(decoder.blocks, batch.mask, {*SUBLAYERS, *points}, modules) as seen,
         ):
             output = run(batch.ids)
     except hooks.NotGiven as found:

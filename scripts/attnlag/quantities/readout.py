@@ -18,8 +18,6 @@ import torch
 from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import HEAD, PROJECTED, SUBLAYERS, NotGiven
-from attnlag.quantities.computation import observed
-from attnlag.quantities.passes import batch_of
 from attnlag.quantities.surprisal import PART, outputs_in_parts
 from attnlag.quantities.traced_tables import TARGETS
 
@@ -81,6 +79,7 @@ class Readout:
         norms = [module for module in outer if "norm" in type(module).__name__.lower()]
         modules = {(place, PROJECTED): module for place, module in enumerate([self.head, *norms])}
         given: defaultdict[tuple[int, str], list[torch.Tensor]] = defaultdict(list)
+        mask = torch.ones(1, len(ids), dtype=torch.bool)
         with (
             hooks.tap(
                 (),
@@ -88,7 +87,7 @@ class Readout:
                 lambda place, point, value: given[place, point].append(value),
                 {**modules, (0, HEAD): self.head},
             ),
-            observed(decoder.blocks, batch_of(ids.numpy()), (*SUBLAYERS, hooks.STREAM)) as layers,
+            hooks.observed(decoder.blocks, mask, (*SUBLAYERS, hooks.STREAM)) as layers,
         ):
             hooks.forward(decoder.whole, ids[None])
         if (times := len(given[0, HEAD])) != 1:

@@ -9,7 +9,6 @@ tokens and the size of a part, not with the vocabulary.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch.nn import functional
@@ -17,16 +16,11 @@ from torch.nn import functional
 from attnlag.corpus.catalogue import of_file
 from attnlag.errors import UserError
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import HEAD
-from attnlag.quantities.catalogue import Quantity
-from attnlag.quantities.computation import Computation, Seen
+from attnlag.model.hooks import HEAD, Seen
+from attnlag.quantities.catalogue import Computation, Quantity
 from attnlag.quantities.passes import Batch
-from attnlag.storage.sequences import KEY_FIELDS, TokenSequence, keys_of
 
 PREDICTED = tuple(of_file("surprisal"))
-SCHEMA = pa.schema(
-    [*KEY_FIELDS, *((name, entry.kind) for name, entry in of_file("surprisal").items())]
-)
 
 # Numbers of tokens of the vocabulary and of the text whose logits are in memory at once.
 PART, ROWS = 8192, 1024
@@ -51,6 +45,7 @@ class Surprisal(Computation):
     """The predictions of a model at each token, from the inputs of its head."""
 
     shape = (len(PREDICTED),)
+    fields = tuple(pa.field(name, entry.kind) for name, entry in of_file("surprisal").items())
 
     def __init__(self, quantity: Quantity, site: str, decoder: Decoder):
         super().__init__(quantity, site, decoder)
@@ -111,8 +106,8 @@ class Surprisal(Computation):
             f"{expected}; the quantities may leave surprisal out"
         )
 
-    def layer(self, seen: Seen) -> torch.Tensor:
-        return self.predict(seen[HEAD], seen.batch)
+    def layer(self, seen: Seen, batch: Batch) -> torch.Tensor:
+        return self.predict(seen[HEAD], batch)
 
     @torch.inference_mode()
     def predict(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -123,7 +118,7 @@ class Surprisal(Computation):
         sequence.
         """
         hidden = hidden.to(self.head.weight.device)
-        ids = batch.ids[torch.from_numpy(batch.real)].to(hidden.device)
+        ids = batch.ids[batch.mask].to(hidden.device)
         # The last token of a sequence does not predict the next sequence.
         targets = ids.roll(-1)
         pieces = [
@@ -165,12 +160,3 @@ class Surprisal(Computation):
         surprisal = largest.double() + total.log() - summed.double()
         entropy = total.log() - weighted / total
         return surprisal.float(), entropy.float(), (above + 1).float()
-
-    def schema(self) -> pa.Schema:
-        """Return the keys and ``PREDICTED``."""
-        return SCHEMA
-
-    def rows(self, run: Sequence[TokenSequence], values: Sequence[np.ndarray]) -> pa.Table:
-        """Return the rows of its file, null where nothing is predicted."""
-        predicted = (pa.array(column, from_pandas=True) for column in values[0].T)
-        return pa.table([*keys_of(run), *predicted], SCHEMA.names).cast(SCHEMA)

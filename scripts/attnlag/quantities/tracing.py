@@ -15,10 +15,9 @@ import torch
 from attnlag.errors import counted
 from attnlag.model import hooks, identity
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import HEAD, SUBLAYERS, NotGiven
-from attnlag.quantities import columns, computation, heads, sources, traced_tables
+from attnlag.model.hooks import HEAD, SUBLAYERS, NotGiven, Seen
+from attnlag.quantities import columns, formats, heads, sources, traced_tables
 from attnlag.quantities.catalogue import SITES, Key
-from attnlag.quantities.computation import Seen, observed
 from attnlag.quantities.heads import LayerHeads
 from attnlag.quantities.passes import Batch, Passes, batch_of
 from attnlag.quantities.readout import Readout
@@ -90,7 +89,7 @@ class Tracer:
         if numbers:
             to_first = [numbers[n].pop("to_first").float().cpu().numpy() for n in sorted(numbers)]
             schema = columns.schema(sorted(numbers), to_first[0].shape[1])
-            sinks = computation.table([read], to_first, schema, "float32")
+            sinks = formats.table([read], to_first, schema, "float32")
             self.rows["sinks", "attention"].append(sinks)
             rows = traced_tables.table(
                 keys, sorted(numbers), _columns(numbers), traced_tables.SOURCES
@@ -100,7 +99,7 @@ class Tracer:
             hidden = seen.pop(len(self.blocks))[HEAD]
             for site in self.sites:
                 layers = [n for n in sorted(seen) if seen[n].keys() >= {*SITES[site].sublayers}]
-                vectors = [seen[n].site(site) for n in layers]
+                vectors = [SITES[site].vectors(seen[n]) for n in layers]
                 effects = self.head.effects(vectors, batch.ids[0], hidden)
                 by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
                 on_words = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
@@ -169,7 +168,7 @@ class Tracer:
 
         self.passes.rotary.reset()
         head = {(len(self.blocks), HEAD): self.head.head} if self.head else {}
-        with observed(self.blocks, batch, SUBLAYERS, head, then) as layers:
+        with hooks.observed(self.blocks, batch.mask, SUBLAYERS, head, then) as layers:
             hooks.forward(self.decoder.whole if head else self.decoder.model, batch.ids)
         return layers
 

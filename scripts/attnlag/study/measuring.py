@@ -34,11 +34,11 @@ from attnlag.escaping import text_for
 from attnlag.model import language_models, random_weights
 from attnlag.model.checks import context_length
 from attnlag.model.decoder import decoder_of, vocabulary_of
-from attnlag.quantities.catalogue import QUANTITIES, Key
+from attnlag.quantities.catalogue import QUANTITIES, Key, Values
 from attnlag.quantities.columns import array_of, layer_number, layers_in
-from attnlag.quantities.computation import Values
 from attnlag.quantities.extraction import Extractor, measure_runs
-from attnlag.quantities.norms import relative_norms
+from attnlag.quantities.formats import rows_of
+from attnlag.quantities.outcomes import relative_norms
 from attnlag.quantities.surprisal import PREDICTED
 from attnlag.quantities.tracing import Tracer
 from attnlag.storage.sequences import TokenSequence
@@ -449,7 +449,7 @@ class Run:
 
             def keep(of_run: list[TokenSequence], values: Values) -> None:
                 for key, computation in computations.items():
-                    rows[key].append(computation.rows(of_run, values[key]))
+                    rows[key].append(rows_of(computation, of_run, values[key]))
 
             measure_runs(sequences, extractor, keep)
             remarks = {name: each.remark for (name, _), each in computations.items() if each.remark}

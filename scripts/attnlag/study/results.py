@@ -12,7 +12,7 @@ from attnlag.corpus.alignment import token_texts
 from attnlag.errors import UserError, counted, nearest
 from attnlag.pipeline.outputs import OUTPUTS, pattern
 from attnlag.quantities.columns import KEYS, layer_name
-from attnlag.quantities.norms import relative_norms
+from attnlag.quantities.outcomes import relative_norms
 
 # What tells the files of a table apart, as the paths of the catalogue name it.
 PLACES = ["model", "corpus", "site", "regression", "pair", "scale", "shard"]

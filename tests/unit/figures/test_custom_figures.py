@@ -14,7 +14,7 @@ from attnlag.figures.outcome_by_lag import EDGES
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES
 from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wrapping import wrapped
-from attnlag.quantities.norms import log_norms
+from attnlag.quantities.outcomes import log_norms
 
 GROUP_OF = {"news-1": "news", "poem-1": "poetry", "news-2": "news"}
 

@@ -26,7 +26,7 @@ from projects import refused
 
 from attnlag.errors import UserError
 from attnlag.model import loading
-from attnlag.quantities import columns, computation, extraction, passes, proofs
+from attnlag.quantities import columns, extraction, formats, passes, proofs
 from attnlag.quantities.norms import norms_of_row_group
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 
@@ -102,7 +102,7 @@ def test_vectors_beyond_the_range_of_float16_are_refused():
     large = np.full((2, 8), 7e4, np.float32)
     for vectors in (large, np.where([[True], [False]], large, np.inf)):
         (line,) = refused(
-            computation.table, keys, [vectors], columns.schema(1, 8, "float16"), "float16"
+            formats.table, keys, [vectors], columns.schema(1, 8, "float16"), "float16"
         )
         assert "what layer 0 adds is as large as 7e+04; expected" in line
 

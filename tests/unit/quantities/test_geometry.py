@@ -14,7 +14,7 @@ from designs import norms_table
 from models import LLAMA
 from oracles import mean_of
 
-from attnlag.quantities import centred, columns, computation, geometry, geometry_means
+from attnlag.quantities import centred, columns, formats, geometry, geometry_means
 from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE, SITES, STREAM_GROWTH
 from attnlag.quantities.means import RatioSums
 from attnlag.storage.sequences import TokenSequence
@@ -115,7 +115,7 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     a = np.random.default_rng(2).normal(size=(2, sum(lengths.values()), 5)).astype(np.float32) + 2
     a[1, 9, 3] = np.inf
     run = [TokenSequence(*key, np.arange(n, dtype=np.int32)) for key, n in lengths.items()]
-    table = computation.table(run, list(a), columns.schema(2, 5), "float32")
+    table = formats.table(run, list(a), columns.schema(2, 5), "float32")
     pq.write_table(table, tmp_path / "0000.parquet", row_group_size=rows)
     file = pq.ParquetFile(tmp_path / "0000.parquet")
     position = table["position"].to_numpy()

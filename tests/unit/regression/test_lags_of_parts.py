@@ -9,7 +9,7 @@ from fits import lags_of_norms
 from numpy.testing import assert_allclose
 
 from attnlag.corpus.catalogue import FILES
-from attnlag.quantities import columns, computation, head_shares
+from attnlag.quantities import columns, formats, head_shares
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.design.design import Formula
@@ -62,7 +62,7 @@ def files(tmp_path_factory):
         run = [TokenSequence(name, 0, np.arange(n, dtype=np.int32)) for name, n in sequences]
         schema = columns.schema(2, 3 if values.ndim == 3 else None)
         paths[kind].append(folder / f"{kind}{len(paths[kind])}.parquet")
-        table = computation.table(run, list(values), schema, "float32")
+        table = formats.table(run, list(values), schema, "float32")
         pq.write_table(table, paths[kind][-1], row_group_size=50)
 
     for chosen in (range(5), range(5, 9), range(1, 9)):

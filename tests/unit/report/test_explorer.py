@@ -11,12 +11,12 @@ import pytest
 
 from attnlag.corpus.documents import Document as Row
 from attnlag.corpus.documents import corpus_table, first_of_groups
-from attnlag.quantities import computation, traced_tables
+from attnlag.quantities import traced_tables
 from attnlag.report.explorer import beyond, contents, documents, packing, page
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
-from attnlag.storage.sequences import TokenSequence
+from attnlag.storage.sequences import TokenSequence, keys_of
 
 
 def unpacked(packed, row, count):
@@ -105,7 +105,7 @@ def test_writers_of_a_token_are_codes_of_distance_and_percent(tmp_path):
     shares = np.array([[1, 0, 0]] * 2 + [[0.7, 0.3, 0], [-0.6, 0.004, 0], [2, -1.2, 0.2], [1] * 3])
     columns = dict.fromkeys(traced_tables.NUMBERS, np.zeros(6))
     columns |= {"strongest": strongest, "strongest_shares": shares}
-    keys = computation.keys_of([TokenSequence("a", 0, np.array([7, 8, 9]))])
+    keys = keys_of([TokenSequence("a", 0, np.array([7, 8, 9]))])
     table = traced_tables.table(keys, [1, 4], columns, traced_tables.SOURCES)
     path = tmp_path / "sources" / "0000.parquet"
     tables.write_table(table, path, {"stages": {"tokens": {"shards": 1}}})

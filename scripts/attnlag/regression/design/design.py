@@ -19,7 +19,7 @@ from attnlag.corpus.catalogue import FILES as SHARDED
 from attnlag.errors import UserError
 from attnlag.quantities.catalogue import OUTCOMES, Outcome
 from attnlag.quantities.columns import KEY_FIELDS, KEYS, layer_name, layer_number, layers_in
-from attnlag.quantities.norms import outcome_values
+from attnlag.quantities.outcomes import outcome_values
 from attnlag.regression.design.covariates import CATALOGUE, Covariate, layer_places
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Place

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.columns import layer_name
-from attnlag.quantities.norms import in_batches
+from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design import design
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation.moments import Moments, in_bins, joined, of_clusters, unpacked

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from scipy import special
 
-from attnlag.quantities.norms import in_batches
+from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design.design import Counts, Formula, designs
 from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.least_squares import Solution, solve

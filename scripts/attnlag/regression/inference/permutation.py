@@ -27,7 +27,7 @@ import pandas as pd
 import pyarrow as pa
 
 from attnlag.quantities import columns
-from attnlag.quantities.norms import in_batches, outcome_values
+from attnlag.quantities.outcomes import in_batches, outcome_values
 from attnlag.regression.design.design import Formula
 from attnlag.regression.design.properties import CLASSES, Property, read_property
 from attnlag.regression.estimation.least_squares import solve

@@ -20,7 +20,7 @@ from attnlag.corpus.documents import first_of_groups, group_by_document
 from attnlag.errors import counted
 from attnlag.quantities import catalogue, columns
 from attnlag.quantities.catalogue import SITES
-from attnlag.quantities.norms import log_norms
+from attnlag.quantities.outcomes import log_norms
 from attnlag.regression.design.design import columns_of
 from attnlag.regression.labels import (
     BEFORE_TRAINING,
