@@ -42,10 +42,9 @@ def figure(inputs: Inputs) -> Sheet:
             if rows["random_weights"].notna().any():
                 lines.append(untrained(rows["random_weights"], "", colour))
     # The colours stand for the two cosines, the dashes for their controls.
-    none = np.full(len(layers), np.nan)
-    lines.append(Line(none, "random pairs of tokens", GREY, **PAIRS))
+    lines.append(Line(np.nan, "random pairs of tokens", GREY, **PAIRS))
     if near["random_weights"].notna().any():
-        lines.append(untrained(none, "before training, first scale"))
+        lines.append(untrained(np.nan, "before training, first scale"))
     panels: list[Lines | Map] = [Lines(lines, "mean cosine", "neighbours")]
     centred = means[means["quantity"] == CENTRED].astype({"distance": int})
     if len(centred):

@@ -23,17 +23,13 @@ class Inputs(SimpleNamespace):
     the number of tokens, rows or documents. ``settings`` are those of the stage that is given.
     """
 
-    settings: Any
-    alpha: Any
-
     def __init__(self, made: Path, name: str, extent: str = "", stage: str = "", **parts: Any):
         self.record = tables.read_provenance(made)
         self.name, self.extent = name, extent
-        if stage:
-            self.settings = self.record.settings(stage)
-            self.alpha = self.settings.get("alpha")
-        self.models = [self.record["model"]] if "model" in self.record else []
-        super().__init__(**parts)
+        settings = self.record.settings(stage) if stage else {}
+        models = [self.record["model"]] if "model" in self.record else []
+        of_stage = {"settings": settings, "alpha": settings.get("alpha"), "models": models}
+        super().__init__(**of_stage | parts)
 
     @property
     def mixers(self) -> dict[str, str]:
@@ -113,18 +109,14 @@ def read_regressions(files: Any, names: Any, settings: Any) -> Inputs:
 
 def read_sites(files: Any, names: Any, settings: Any) -> Inputs:
     """Return norms and one regression of several sites, whose files come site by site."""
-    norms = tables.by_site(files.norms)
     studies = [
         read_coefficients(path, names, fits=pd.read_parquet(fits))
         for path, fits in zip(files.coefficients, files.fits, strict=True)
     ]
-    of_sites: dict[str, Any] = {
-        "norms": list(norms.values()),
-        "sites": list(norms),
-        "studies": studies,
-    }
     # All sites have the same tokens.
-    return Inputs(files.coefficients[0], joined(names), studies[0].extent, **of_sites)
+    name, extent = joined(names), studies[0].extent
+    norms = tables.by_site(files.norms)
+    return Inputs(files.coefficients[0], name, extent, norms=norms, studies=studies)
 
 
 def read_models(files: Any, names: Any, settings: Any) -> Inputs:
@@ -142,33 +134,23 @@ def read_models(files: Any, names: Any, settings: Any) -> Inputs:
         f"{corpus} " * (len(documents) > 1) + counted(number, "document")
         for corpus, number in documents.items()
     )
-    coefficients = pd.read_parquet(files.coefficients)
-    of_site, of_regression = (coefficients[n] == getattr(names, n) for n in ("site", "regression"))
-    shared = provenance.settings("regression")
-    inputs = Inputs(
+    table, shared = pd.read_parquet(files.coefficients), provenance.settings("regression")
+    return Inputs(
         files.coefficients,
         joined(names),
         extent,
-        coefficients=coefficients[of_site & of_regression],
+        models=list(models.values()),
+        coefficients=table.query("site == @names.site and regression == @names.regression"),
         outcome=records[0].settings("regression")["outcome"],
         **{name: shared[name] for name in ("alpha", "adjust", "equivalence_bound")},
         mixers_of_models={name: m["mixers"] for name, m in models.items() if "mixers" in m},
     )
-    inputs.models = list(models.values())
-    return inputs
 
 
 def read_classes(files: Any, names: Any, settings: Any) -> Inputs:
     """Return slopes by class of tokens of one regression."""
-    slopes = pd.read_parquet(files.classes)
-    return Inputs(
-        files.classes,
-        joined(names),
-        rows_of(slopes),
-        "classes",
-        slopes=slopes,
-        tests=pd.read_parquet(files.equal_slopes),
-    )
+    parts = tables_in(files, "classes", "equal_slopes")
+    return Inputs(files.classes, joined(names), rows_of(parts["classes"]), "classes", **parts)
 
 
 def read_geometry(files: Any, names: Any, settings: Any) -> Inputs:

@@ -44,8 +44,7 @@ def figure(inputs: Inputs) -> Sheet:
             lines += [untrained(before, "", colour)] if before.notna().any() else []
         if any(line.behind for line in lines):
             # The dashes stand for the control, the colours for the tokens.
-            none = np.full(len(layers), np.nan)
-            lines.append(untrained(none, "before training, first scale"))
+            lines.append(untrained(np.nan, "before training, first scale"))
         title = SITES[str(site)].label if table["site"].nunique() > 1 else ""
         panels.append(panel_of(lines, title, layers))
     return Sheet(

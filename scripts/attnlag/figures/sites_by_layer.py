@@ -23,7 +23,7 @@ def figure(inputs: Inputs) -> Sheet:
     terms = lags_among(first.coefficients["term"])
     colours = lag_colours(terms)
     norms, slopes, medians = [], [], []
-    for site, paths, study in zip(inputs.sites, inputs.norms, inputs.studies, strict=True):
+    for (site, paths), study in zip(inputs.norms.items(), inputs.studies, strict=True):
         sample, label = sample_norms(paths).from_position(first.drop_first), SITES[site].label
         norms.append(norms_panel(sample, 0, label, "norm (log scale)", share="norms"))
         rows = {term: study.coefficients[study.coefficients["term"] == term] for term in terms}

@@ -26,9 +26,9 @@ def figure(inputs: Inputs) -> Sheet:
     row.
     """
     settings = inputs.settings
-    term = nearest_lag(inputs.tests["term"])
-    slopes = inputs.slopes[inputs.slopes["term"] == term]
-    tests = inputs.tests[inputs.tests["term"] == term]
+    term = nearest_lag(inputs.equal_slopes["term"])
+    slopes = inputs.classes[inputs.classes["term"] == term]
+    tests = inputs.equal_slopes[inputs.equal_slopes["term"] == term]
     trait, regression = SLOPES[settings["property"]].label, settings["regression"]
     layers, alpha = sorted(slopes["layer"].unique()), regression["alpha"]
     counts = slopes.drop_duplicates("subset").set_index("subset")["n_obs"]

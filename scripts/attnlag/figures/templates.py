@@ -36,7 +36,7 @@ BOUNDS = ("conf_low", "conf_high")
 
 @dataclass
 class Line:
-    """A line of a panel, a value for each x; NaN is a gap.
+    """A line of a panel, a value for each x; NaN is a gap, and alone a line of the legend.
 
     Where it is known which values are not significant or negligible, every value has a mark: a
     filled circle if neither holds, an open one if it is shown to be negligible, a cross if it is
@@ -240,7 +240,7 @@ def before_training(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
 def permuted(low: Any, high: Any) -> Line:
     """Return the band of the control with tokens in random order."""
     kind: dict[str, Any] = {"linewidth": 0, "shade": 1.0, "behind": True}
-    return Line(np.full(len(low), np.nan), "tokens in random order", "0.7", low, high, **kind)
+    return Line(np.nan, "tokens in random order", "0.7", low, high, **kind)
 
 
 def tests_of(inputs: Any) -> dict[str, Any]:
@@ -323,7 +323,7 @@ def _draw_lines(axes: Axes, panel: Lines, layers: list[int]) -> None:
 
 def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
     """Draw a line with its band and marks."""
-    y = np.asarray(line.y, dtype=float)
+    y = np.broadcast_to(np.asarray(line.y, dtype=float), np.shape(x))
     order = 1.5 if line.behind else 2
     plain: dict[str, Any] = {"color": line.color, "linestyle": "none", "zorder": order + 1}
     if line.has_interval or line.bars:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 from attnlag.config.schema import Config
 from attnlag.corpus.settings import CorpusSettings, Tagger, TokensSettings
 from attnlag.escaping import text_for
-from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.quantities.catalogue import OUTCOMES, changeable
 from attnlag.quantities.settings import (
@@ -228,10 +227,18 @@ def write_paper(config: Config, names: Names) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def plot_adjustments(config: Config, names: Names) -> NormsFiguresSettings:
-    documents = (config.figures.documents or {}).get(names.corpus)
-    others = {"documents": documents, "regressions": list(config.regressions)}
-    return from_sections(NormsFiguresSettings, config.norms, config.figures, **others)
+def plot_adjustments(config: Config, names: Names) -> dict[str, Any]:
+    # The order of the regressions is that of their lines.
+    return {
+        "documents": (config.figures.documents or {}).get(names.corpus),
+        "drop_first": config.norms.drop_first,
+        "regressions": list(config.regressions),
+        "text_layer": config.figures.text_layer,
+    }
+
+
+def plot_regression(config: Config, names: Names) -> dict[str, Any]:
+    return {"layers": config.figures.layers}
 
 
 def plot_sites(config: Config, names: Names) -> dict[str, list[str]]:
@@ -248,7 +255,6 @@ OF_SECTIONS: dict[str, tuple[type[Section], Callable[[Config], list[Section]]]] 
     "summarize_geometry": (GeometrySettings, lambda config: [config.norms, config.inference]),
     "decompose_lags": (Level, lambda config: [config.inference]),
     "fit_effects": (ElasticitiesSettings, lambda config: [config.inference, config.norms]),
-    "plot_regression": (PanelsSettings, lambda config: [config.figures]),
 }
 
 

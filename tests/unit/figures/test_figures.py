@@ -341,7 +341,7 @@ def of_classes(name, p_value, sizes, merged="", apart=0.1):
     table["equivalence"] = np.where(table["layer"] == 2, "absent", "present")
     regression = TESTED | {"outcome": "norm"}
     settings = {"regression": regression, "offset": 0, "property": name}
-    inputs = SimpleNamespace(settings=settings, tests=pd.DataFrame(tests), slopes=table)
+    inputs = SimpleNamespace(settings=settings, equal_slopes=pd.DataFrame(tests), classes=table)
     return slopes_by_class.figure(inputs)
 
 
