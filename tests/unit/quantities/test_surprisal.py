@@ -9,6 +9,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from attnlag.errors import UserError
+from attnlag.model.decoder import decoder_of
 from attnlag.quantities import formats, surprisal
 from attnlag.quantities.passes import batch_of
 from attnlag.storage.sequences import TokenSequence
@@ -32,10 +33,8 @@ def head_of(model):
     return extractor(model, *BOTH).computations["surprisal", ""]
 
 
-def predicted(model, of):
-    """Return the columns of predictions, one array each, from the extraction's own pass."""
-    (found,) = extractor(model, *BOTH, batch_tokens=48).measure(of)["surprisal", ""]
-    return dict(zip(surprisal.PREDICTED, found.T, strict=True))
+def measured(model, *quantities, of=SEQUENCES):
+    return extractor(model, *quantities, batch_tokens=48).measure(of)
 
 
 KINDS = {
@@ -52,7 +51,12 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_predictions_equal_those_of_the_models_own_logits(kind):
     model = tiny(kind, **KINDS[kind])
-    found = predicted(model, SEQUENCES)
+    beside = measured(model, *BOTH)
+    (columns,) = beside["surprisal", ""]
+    found = dict(zip(surprisal.PREDICTED, columns.T, strict=True))
+    # Predictions change no norm.
+    for key, layers in measured(decoder_of(model).model, "norms").items():
+        np.testing.assert_array_equal(beside[key], layers)
     for sequence, start, end in zip(SEQUENCES, ENDS - LENGTHS, ENDS, strict=True):
         ids = torch.from_numpy(sequence)
         with torch.inference_mode():
@@ -119,15 +123,7 @@ def test_a_model_that_runs_its_head_twice_is_refused():
     model = tiny("llama")
     model.register_forward_hook(again)
     with pytest.raises(UserError, match="found 2 passes of its head, expected one"):
-        predicted(model, [np.arange(8)])
-
-
-def test_measuring_predictions_does_not_change_the_norms():
-    model = tiny("llama")
-    alone = extractor(model.base_model).measure(SEQUENCES)
-    beside = extractor(model, *BOTH).measure(SEQUENCES)
-    for site, layers in alone.items():
-        np.testing.assert_array_equal(beside[site], layers)
+        measured(model, *BOTH, of=[np.arange(8)])
 
 
 def test_a_file_of_predictions_has_nulls_where_nothing_is_predicted():
