@@ -71,7 +71,8 @@ def test_the_sum_over_sources_is_that_of_each_document():
     # The relative errors add up, on the t distribution of two documents.
     errors = expected.loc[0, "std_error"] / (3 / 40), 0.01 / 0.6
     reach = 12.7062047 * table.loc[2, "share"] * np.hypot(*errors)
-    assert table.loc[2, "share_high"] - table.loc[2, "share"] == pytest.approx(reach)
+    share, low, high = table.loc[2, ["share", "share_low", "share_high"]]
+    assert (high - share, share - low) == pytest.approx((reach, reach))
     # t with 4 degrees of freedom has its 97.5th percentile at 2.776.
     assert table.loc[1, "predicted_conf_low"] == pytest.approx(0.1 - 2.776445 * 0.02)
     assert np.isnan(table.loc[2, "predicted_conf_low"])
@@ -89,10 +90,9 @@ def test_the_sum_over_sources_is_that_of_each_document():
 
 
 def test_a_scale_becomes_an_arc_elasticity():
-    changed = [
-        Effect("attention", 0, "attention", 1, "scale", alpha, np.array([np.log(alpha) * 0.3]))
-        for alpha in (0.5, 2.0)
-    ]
+    """Those of norms, of the first layer too; the change of a prediction stays what it is."""
+    place = "attention", 0, "attention", 0, "scale"
+    changed = [Effect(*place, a, np.array([np.log(a) * 0.3])) for a in (0.5, 2.0)]
     changed += [
         Effect("attention", 0, "surprisal", None, "scale", 0.5, np.array([0.1, np.nan])),
         Effect("attention", 0, "attention", 0, "zero", np.nan, np.array([np.nan])),

@@ -160,15 +160,30 @@ def test_an_invalid_file_is_refused(content, tmp_path):
 
 # A model is written as llama.cpp's converter would, converted, and compared with itself.
 
-LLAMA3 = {
-    **{"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0},
-    **{"high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
-}
-LONGROPE = {
-    **{"rope_type": "longrope", "original_max_position_embeddings": 256, "rope_theta": 1e4},
-    **{"short_factor": [1.0, 1.1] * 4, "long_factor": [2.0, 4.0] * 4},
-}
+
+def rope(kind, theta=1e4, **further):
+    return {"rope_type": kind, "rope_theta": theta, **further}
+
+
+def scaling(**keys):
+    return {f"rope.scaling.{key}": value for key, value in keys.items()}
+
+
+LLAMA3 = rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
+LLAMA3 |= {"original_max_position_embeddings": 8192}
+LONG, SHORT = [2.0, 4.0] * 4, [1.0, 1.1] * 4
+LONGROPE = rope("longrope", original_max_position_embeddings=256)
+LONGROPE |= {"short_factor": SHORT, "long_factor": LONG}
+YARN = rope("yarn", factor=4.0, original_max_position_embeddings=128, beta_fast=16.0)
 SMALL_GEMMA = {"head_dim": 8, "query_pre_attn_scalar": 8, "tie_word_embeddings": True}
+GEMMA3 = SMALL_GEMMA | {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 5}
+GEMMA3["rope_parameters"] = {
+    "full_attention": rope("linear", factor=8.0),
+    "sliding_attention": rope("default", 5e3),
+}
+OF_GEMMA3 = heads_of(8) | scaling(type="linear", factor=8.0) | {"rope.freq_base_swa": 5e3}
+OF_GEMMA3 |= {"attention.sliding_window": 5, "attention.scale": 8**-0.5}
+OF_GEMMA3 |= {"attention.sliding_window_pattern": [False, True]}
 
 
 def divisors_of_llama3():
@@ -188,37 +203,22 @@ def caps(attention, final):
 
 
 # For each file: architecture, config of the model, keys and tensors of the file.
-STATED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, np.ndarray]]] = {
+STATED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "llama 3": ("llama", {"rope_parameters": LLAMA3}, {}, {"rope_freqs": divisors_of_llama3()}),
     "linear": (
-        "llama",
-        {"rope_parameters": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e4}},
-        {"rope.scaling.type": "linear", "rope.scaling.factor": 8.0},
-        {},
+        *("llama", {"rope_parameters": rope("linear", factor=8.0)}),
+        *(scaling(type="linear", factor=8.0), {}),
     ),
     "yarn": (
-        "qwen2",
-        {
-            "rope_parameters": {
-                **{"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4},
-                **{"original_max_position_embeddings": 128, "beta_fast": 16.0},
-            }
-        },
-        {
-            **{"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0},
-            **{"rope.scaling.original_context_length": 128},
-            **{"rope.scaling.yarn_beta_fast": 16.0, "rope.scaling.finetuned": True},
-        },
+        *("qwen2", {"rope_parameters": YARN}),
+        scaling(type="yarn", factor=4.0, original_context_length=128, finetuned=True)
+        | scaling(yarn_beta_fast=16.0),
         {},
     ),
     "longrope": (
-        "phi3",
-        {"rope_parameters": LONGROPE, "original_max_position_embeddings": 256},
-        {"rope.scaling.original_context_length": 256, "rope.scaling.attn_factor": 2**0.5 / 0.9},
-        {
-            "rope_factors_long": np.array(LONGROPE["long_factor"], np.float32),
-            "rope_factors_short": np.array(LONGROPE["short_factor"], np.float32),
-        },
+        *("phi3", {"rope_parameters": LONGROPE, "original_max_position_embeddings": 256}),
+        scaling(original_context_length=256, attn_factor=2**0.5 / 0.9),
+        {"rope_factors_long": np.float32(LONG), "rope_factors_short": np.float32(SHORT)},
     ),
     "partial rotation": ("phi3", {"partial_rotary_factor": 0.5}, {"rope.dimension_count": 8}, {}),
     "window": ("phi3", {"sliding_window": 7}, {"attention.sliding_window": 7}, {}),
@@ -232,23 +232,7 @@ STATED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, np.ndarra
         heads_of(8) | caps(1e9, 1e9),
         {},
     ),
-    "gemma 3": (
-        "gemma3",
-        {
-            **{**SMALL_GEMMA, "sliding_window": 5},
-            "layer_types": ["full_attention", "sliding_attention"],
-            "rope_parameters": {
-                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e4},
-                "sliding_attention": {"rope_type": "default", "rope_theta": 5e3},
-            },
-        },
-        {
-            **{**heads_of(8), "rope.scaling.type": "linear", "rope.scaling.factor": 8.0},
-            **{"attention.sliding_window": 5, "rope.freq_base_swa": 5e3},
-            **{"attention.sliding_window_pattern": [False, True], "attention.scale": 8**-0.5},
-        },
-        {},
-    ),
+    "gemma 3": ("gemma3", GEMMA3, OF_GEMMA3, {}),
 }
 
 

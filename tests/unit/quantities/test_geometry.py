@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from functools import partial
 
 import models
 import numpy as np
@@ -193,9 +194,10 @@ def geometry_of_shard(folder, number):
 
 
 def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
-    shards = [geometry_of_shard(tmp_path, number) for number in (0, 1)]
-    sums = [geometry_means.sums_of_shard(*paths, 1) for *paths, _ in shards]
-    rows = pd.concat([rows for *_, rows in shards])
+    geometry, stream, (first, second) = zip(
+        *(geometry_of_shard(tmp_path, number) for number in (0, 1)), strict=True
+    )
+    rows = pd.concat([first, second])
     # Each shard has sums of the cosines at each distance.
     paths, cosines = [], rows["angle", 0].dropna().groupby("document")
     for name, of_document in cosines:
@@ -204,16 +206,13 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
         row |= {"total": total, "total_squared": total**2, "total_pairs": total * n}
         paths.append(tmp_path / f"distances_{name}.parquet")
         pd.DataFrame([row | {"random_pairs": 5, "random_total": 1.0}]).to_parquet(paths[-1])
-    by_distance = list(map(geometry_means.sums_by_distance, paths))
-    geometry, stream, of_first = shards[0]
-    some = of_first.query("document in ('0a', '0b')")
+    some = first.query("document in ('0a', '0b')")
+    sums = partial(geometry_means.sums_of_shards, drop_first=1)
     found = geometry_means.table(
-        geometry_means.over_shards([*sums, *by_distance]),
-        geometry_means.random_pairs([geometry for geometry, *_ in shards], (*OF_A_PASS, *RELATIVE)),
-        geometry_means.over_shards([sums[1], *by_distance[:2]]),
-        geometry_means.over_shards(
-            [geometry_means.sums_of_shard(geometry, stream, 1, ["0a", "0b"])]
-        ),
+        sums(geometry, stream, paths),
+        geometry_means.random_pairs(geometry, (*OF_A_PASS, *RELATIVE)),
+        sums(geometry[1:], stream[1:], paths[:2]),
+        sums(geometry[:1], stream[:1], documents=["0a", "0b"]),
         0.1,
     ).set_index(["quantity", "layer"])
     assert len(found) == rows.shape[1] + 1 == 2 * 7 + 2
@@ -228,7 +227,7 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
             assert (row["distance"], row["random_pairs"]) == (2, pytest.approx(0.2))
             random = own.loc[["0a", "0b"]].mean()
         else:
-            random = shards[1][2][quantity, layer].mean()
+            random = second[quantity, layer].mean()
             assert row["trained"] == pytest.approx(some[quantity, layer].mean(), rel=1e-9)
             assert pd.isna(row["distance"]) == (quantity != "cosine_previous")
             # 10 pairs of one shard and 30 of the other; of the second layer only the one's.
