@@ -15,6 +15,7 @@ from models import (
     LLAMA,
     MODELS,
     OPT,
+    extractor,
     hidden_states,
     measured,
     outputs_of,
@@ -45,21 +46,27 @@ def model(request):
 
 @pytest.fixture(scope="module")
 def found(model):
-    return adjustments_of(model)
+    """Return what measured a model, the vectors of each site, and the norms of the stream."""
+    adjustments = extractor(model, "vectors", sites=[*SITES], batch_tokens=512)
+    layers = adjustments.measure(ragged())
+    added = {site: np.stack(layers["vectors", site]) for site in SITES}
+    return adjustments, added, np.stack(layers["stream", ""])
 
 
 def test_the_proof_holds_for_each_family_and_agrees_with_the_hidden_states(model, found):
-    adjustments, added = found
+    adjustments, added, stream = found
     assert adjustments.identity_error < 1e-5
     blocks = adjustments.decoder.blocks
     assert len(blocks) == len(added["mlp"]) >= 2
     # To its last state transformers applies the final norm.
     states = hidden_states(model, ragged()[0]), outputs_of(model, [blocks[-1].block])
     states = np.concatenate(states)
+    received = np.linalg.norm(states[:-1].astype(float), axis=-1)
+    np.testing.assert_allclose(stream[:, :20], received, rtol=1e-5)
+    assert stream.dtype == np.float32
     # Without its adjustments the identity would be wide of the mark.
     for site in ("attention", "mlp"):
-        norms = np.linalg.norm(added[site][:, :20], axis=-1)
-        assert (norms > 0.01 * np.linalg.norm(states[:-1], axis=-1)).all()
+        assert (np.linalg.norm(added[site][:, :20], axis=-1) > 0.01 * received).all()
     np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
     close(added["block"][:, :20], np.diff(states, axis=0), 1e-5, states[1:])
 
