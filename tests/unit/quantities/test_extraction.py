@@ -12,15 +12,7 @@ import torch
 from designs import tokens_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import (
-    EXPERTS,
-    LLAMA,
-    extractor,
-    measured,
-    outputs_of,
-    ragged,
-    small_model,
-)
+from models import EXPERTS, LLAMA, extractor, measured, outputs_of, ragged, small_model
 from projects import refused
 
 from attnlag.errors import UserError
