@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from attnlag.config.places import Places
-from attnlag.config.reading import KeyPath, Reading, null_named, part_of_path, read_yaml, written
+from attnlag.config.places import located
+from attnlag.config.reading import KeyPath, Reading, null_named, part_of_path, read_yaml
 from attnlag.config.schema import Config
 from attnlag.config.sentences import EXPECTED, key_of, sentence_of
 from attnlag.config.values import value_problems
@@ -56,14 +56,7 @@ def check(
     # Files are checked even if other keys are wrong, so that all problems are reported at once.
     sound = config or _without((path for path, _ in sentences), raw)
     sentences += value_problems(sound, raw if isinstance(raw, Mapping) else {}, reserved)
-    places = Places(raw, readings)
-    located = [(*places.file_and_line(path), path, sentence) for path, sentence in sentences]
-    problems = []
-    # The command line comes last.
-    for number, line, path, sentence in sorted(located, key=lambda problem: problem[:2]):
-        where = f"{places.names[number]}:{line}" if line else places.names[number]
-        key = written((*places.section, *path))
-        problems.append(": ".join(filter(None, (where, key, sentence))))
+    problems = located(sentences, raw, readings)
     problems += further(_without((path for path, _ in sentences), raw))
     return config, [text_for("line", problem) for problem in problems]
 
