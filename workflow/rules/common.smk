@@ -53,7 +53,7 @@ WITH_VECTORS = CONFIG.extraction.keep == "vectors"
 WITH_HEADS, TRACED = CONFIG.measures("heads"), CONFIG.with_sources()
 DIRECTED, UNTRAINED = CONFIG.measures("geometry"), CONFIG.controls.random_weights
 # Endings of the files of further scales of the weights after that of the first, which has none.
-SCALES = ["", *(f"_{scale}" for scale in CONFIG.further_scales())]
+SCALES = ["", *(f"_{scale}" for scale in (UNTRAINED.scales[1:] if UNTRAINED else ()))]
 PERMUTED, COMPARED = CONFIG.controls.permutation, len(CONFIG.models) * len(CONFIG.corpora) > 1
 
 # The files of rules add to these. Lists: targets of a run, one of each job. By name: tables that

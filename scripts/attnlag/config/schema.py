@@ -128,11 +128,6 @@ class Config(Section):
         modules = self.models[name].modules
         return None if modules is None else modules.model_dump()
 
-    def further_scales(self) -> list[str]:
-        """Return the scales of random weights after the first."""
-        control = self.controls.random_weights
-        return control.scales[1:] if control else []
-
     def figures_drawn(self, stage: str) -> list[Figure]:
         """Return the figures that a stage draws if it runs."""
         return [

@@ -129,23 +129,19 @@ def _regression_problems(name: str, regression: Regression, config: Config) -> I
             f"regression {name} has bias_correction: half-panel, which supports no other "
             "errors; or bias_correction: none",
         )
-    for covariate in regression.covariates:
-        yield from _tagger_problems(("regressions", name, "covariates"), covariate, config)
-    for property_of_token in regression.slopes_by or ():
-        if property_of_token not in regression.covariates:
-            yield from _tagger_problems(
-                ("regressions", name, "slopes_by"), property_of_token, config
-            )
+    keys = dict.fromkeys(regression.slopes_by or (), "slopes_by")
+    for needed, key in (keys | dict.fromkeys(regression.covariates, "covariates")).items():
+        yield from _tagger_problems(("regressions", name, key), needed, config)
     folder, extraction = OUTCOMES[regression.outcome].folder, config.extraction
-    needed = "geometry" if folder == "centred_cosines" else folder
+    measured = "geometry" if folder == "centred_cosines" else folder
     lack = None
     if folder == "source_parts":
         if config.sources is None or extraction.sites != ["attention"]:
             lack = "sources: null" if config.sources is None else "other sites than attention"
             lack += ", expected sources of attention, and extraction.sites: [attention]"
-    elif needed in OPTIONAL and not config.measures(needed):
+    elif measured in OPTIONAL and not config.measures(measured):
         lack = (
-            f"extraction.quantities: [{', '.join(extraction.quantities)}], expected {needed} "
+            f"extraction.quantities: [{', '.join(extraction.quantities)}], expected {measured} "
             "there, or norm or relative"
         )
     elif folder == "centred_cosines" and extraction.keep == "norms":

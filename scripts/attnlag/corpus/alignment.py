@@ -87,10 +87,8 @@ class Speller:
                     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
                     bounds = np.maximum(np.concatenate([[0], ends]) - len(before), 0)
                     return Spans(bounds[:-1], bounds[1:])
-                alike = itertools.takewhile(
-                    lambda pair: pair[0] == pair[1],
-                    zip(spelled, expected, strict=False),
-                )
+                pairs = zip(spelled, expected, strict=False)
+                alike = itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)
                 furthest = max(furthest, sum(1 for _ in alike) - len(before))
         there = text[furthest : furthest + 20].decode(errors="replace")
         raise UserError(

@@ -127,18 +127,17 @@ class Study:
 
     def _files_of(self, name: str, of: dict[str, str]) -> pd.DataFrame:
         """Return the files of a table, perhaps of one model, corpus, site or regression alone."""
-        names = list(self.files["table"].unique())
-        found = [name] if name in names else [one for one in names if one.endswith(f"/{name}")]
-        if not found:
-            ends = [one.rpartition("/")[2] for one in names]
-            raise UserError(
-                f"{self.folder}: found no table '{name}', expected one of the {len(names)} in "
-                f"study.files.table (docs/outputs.md){nearest(name, [*names, *ends])}"
-            )
-        if len(found) > 1:
-            expected = " or ".join(found)
-            raise UserError(f"{self.folder}: found several tables '{name}', expected {expected}")
-        files = self.files[self.files["table"] == found[0]].dropna(axis="columns", how="all")
+        tables = self.files["table"]
+        exact = tables == name
+        files = self.files[exact if exact.any() else tables.str.endswith(f"/{name}")]
+        found = files["table"].unique()
+        if len(found) != 1:
+            names = [*tables, *(table.rpartition("/")[2] for table in tables)]
+            listed = f"one of the {tables.nunique()} in study.files.table (docs/outputs.md)"
+            expected = " or ".join(found) or f"{listed}{nearest(name, names)}"
+            several = "several tables" if len(found) else "no table"
+            raise UserError(f"{self.folder}: found {several} '{name}', expected {expected}")
+        files = files.dropna(axis="columns", how="all")
         for place, wanted in of.items():
             _choose(place, list(files.columns[2:]), "")
             _choose(wanted, list(files[place].dropna().unique()), f"{place}: ")

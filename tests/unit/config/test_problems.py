@@ -14,7 +14,7 @@ from projects import ROOT
 from snakemake.common.configfile import load_configfile
 
 from attnlag.config.problems import check, reading_problems
-from attnlag.config.reading import null_named, read_yaml
+from attnlag.config.reading import read_yaml
 from attnlag.config.schema import Config
 from attnlag.pipeline.outputs import reserved_names
 from attnlag.regression.design.covariates import CATALOGUE
@@ -377,13 +377,6 @@ def test_an_empty_configuration_lacks_corpora(raw):
     ]
 
 
-def test_three_lines_are_a_configuration_with_the_model_of_the_default_run():
-    model = checked(models=None).models["smollm2-135m-instruct"]
-    default = null_named(read_yaml(ROOT / "config/config.yaml").values)
-    (expected,) = Config.model_validate(default).models.values()
-    assert model == expected.model_copy(update={"layers": None, "width": None})
-
-
 @pytest.mark.parametrize("raw", [[], ["models"], "models", 3])
 def test_a_configuration_that_is_not_a_mapping_is_refused(raw):
     Path(FILE).write_text(json.dumps(raw))
@@ -625,9 +618,12 @@ def in_project(monkeypatch):
 def test_the_default_file_states_every_default(in_project):
     stated = load("config.yaml")
     config = sound(stated)
-    defaults = Config(models=config.models, corpora=config.corpora)
-    # The bundled corpus has parts of speech, which others need not have.
+    # Corpora alone are a configuration. That of the file has parts of speech, which others need
+    # not have, and its model states its size.
+    defaults = sound({"corpora": stated["corpora"]})
     defaults.regressions["notebook"].slopes_by = {"upos": "outcome"}
+    (model,) = config.models.values()
+    model.layers = model.width = None
     assert config == defaults
     assert config.regressions["within"].bias_correction == "half-panel"
     assert list(stated) == list(Config.model_fields)
