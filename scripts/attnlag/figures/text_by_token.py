@@ -1,6 +1,11 @@
 """Documents with every token shaded by its norm in one layer."""
 
 import functools
+import itertools
+import operator
+import re
+import textwrap
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +28,6 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import shortened
-from attnlag.figures.wrapping import wrapped
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.outcomes import log_norms
@@ -48,8 +52,12 @@ FONT, SIZE = "DejaVu Sans Mono", 8.0
 LINE, CHARACTER = 0.185, 0.602 * SIZE / 72
 BESIDE, LONGEST_NAME = 1.25, 16
 
-# Mark of a character that the font lacks, and of text that runs to the left, brackets included.
-NO_GLYPH, TO_LEFT = "▯", "\u200f"
+# Line ends as they are shown, and the mark of a character that the font lacks.
+LINE_ENDS, NO_GLYPH = str.maketrans("\n\r", "⏎⏎"), "▯"
+
+# Whether letters and digits run to the left, by the class of their direction, and the mark with
+# which a text does, its brackets too.
+TO_LEFT, MARK = {"L": False, "EN": False, "AN": False, "R": True, "AL": True}, "\u200f"
 
 # A correlation of neighbours below this is called weak.
 WEAK = 0.1
@@ -115,13 +123,56 @@ def claim_of(documents: Sequence[tuple[str, pd.DataFrame]], layer: int) -> str:
     return f"{claim} (correlation of neighbours {number(correlation)} in layer {layer})"
 
 
-def draw(
-    documents: Sequence[tuple[str, pd.DataFrame]],
-    limits: tuple[float, float],
-    label: str,
-    title: str,
-    size: Size,
-) -> Figure:
+def wrapped(tokens: Sequence[str], width: int, lines: int) -> tuple[list[tuple], bool]:
+    """Arrange tokens in lines of a number of characters, with words whole.
+
+    Returns their parts, and whether text is left out that has no line; blank lines and white space
+    between lines are left out, too. A part is (token, line, column, text, whether it runs to the
+    left). A token has its own in each line, and one for its white space.
+    """
+    text = "".join(tokens).translate(LINE_ENDS)
+    owners = np.repeat(np.arange(len(tokens)), [len(token) for token in tokens]).tolist()
+    wrapper = textwrap.TextWrapper(
+        width, expand_tabs=False, replace_whitespace=False, break_on_hyphens=False
+    )
+    contents = itertools.chain(*map(wrapper.wrap, re.findall(r"[^\s⏎][^⏎]*⏎?", text)))
+    parts, end = [], 0
+    for line, content in enumerate(itertools.islice(contents, lines)):
+        start = text.index(content, end)
+        end = start + len(content)
+        characters = zip(owners[start:end], map(str.isspace, content), content, strict=True)
+        groups = itertools.groupby(characters, operator.itemgetter(0, 1))
+        runs = [(token, "".join(c for *_, c in run)) for (token, _), run in groups]
+        turned = bool(runs_to_left(re.sub(r"\d", "", content)))
+        column = (width - len(content)) * turned
+        for token, shown, to_left in from_the_left(runs, turned):
+            parts.append((token, line, column, shown.replace("\t", "→"), to_left))
+            column += len(shown)
+    return parts, next(contents, None) is not None
+
+
+def runs_to_left(text: str) -> bool | None:
+    """Return whether the first letter or digit of a text runs to the left, None without any."""
+    classes = map(unicodedata.bidirectional, text)
+    return next((TO_LEFT[name] for name in classes if name in TO_LEFT), None)
+
+
+def from_the_left(runs: Sequence[tuple[int, str]], turned: bool) -> list[tuple[int, str, bool]]:
+    """Return the tokens of a line, leftmost first, with whether each runs to the left.
+
+    One without letters and digits goes with those on both sides, if they agree, or with the line.
+    """
+    known = pd.Series([turned, *(runs_to_left(text) for _, text in runs), turned], dtype="boolean")
+    before, after = known.ffill(), known.bfill()
+    directions = before.where(before == after, turned).tolist()[1:-1]
+    parts = [(*run, to_left) for run, to_left in zip(runs, directions, strict=True)]
+    groups = [list(group) for _, group in itertools.groupby(parts, operator.itemgetter(2))]
+    # A line to the left is turned as a whole, and what runs to the right in it once more.
+    ordered = [part for g in groups for part in (g if g[0][2] == turned else g[::-1])]
+    return ordered[::-1] if turned else ordered
+
+
+def draw(documents, limits, label: str, title: str, size: Size) -> Figure:
     """Draw the beginnings of documents, each token shaded by its norm.
 
     If there is no room for all documents, the first ones are shown. In a narrow figure their groups
@@ -133,18 +184,16 @@ def draw(
     width = int((size.canvas - beside - 0.2) / CHARACTER)
     blocks = [wrapped(list(table["token"]), width, most) for _, table in shown]
     # What is nothing but white space has no parts.
-    lines = [parts[-1].line if parts else 0 for parts, _ in blocks]
+    lines = [parts[-1][1] if parts else 0 for parts, _ in blocks]
     tops = np.cumsum([0.0, *(LINE * (1.45 + line) + over for line in lines)])
-    every = [part for parts, _ in blocks for part in parts]
+    texts = {text: to_left for parts, _ in blocks for *_, text, to_left in parts}
     notes = {
         "Dashed: first tokens, which the regressions leave out. Shades: the central 99% of the "
         "corpus. ⏎: a line end.": True,
         "Only the beginnings of the documents are shown.": any(cut for _, cut in blocks),
         "Only the first documents are shown.": len(shown) < len(documents),
-        f"{NO_GLYPH}: a character that the font lacks.": any(
-            visible(part.text) != part.text for part in every
-        ),
-        "Letters are joined within tokens alone.": any(part.to_left for part in every),
+        f"{NO_GLYPH}: a character that the font lacks.": any(visible(t) != t for t in texts),
+        "Right to left: whole tokens, within which letters are joined.": any(texts.values()),
     }
     note = " ".join(text for text, needed in notes.items() if needed)
     figure, canvas = framed(title, note, size, tops[-1] + 0.8)
@@ -165,11 +214,10 @@ def draw(
             box.set(linewidth=0.7, linestyle=(0, (2, 1.5)))
             axes.add_patch(box)
             if text.strip():
-                blank = text[len(text.rstrip()) :] if to_left else text[: -len(text.lstrip())]
-                seen = TO_LEFT * to_left + text_for("figure", visible(text).strip())
+                seen = MARK * to_left + text_for("figure", visible(text))
                 kind: dict[str, Any] = {"family": FONT, "fontsize": SIZE}
                 kind["color"] = "w" if shades[token] > 0.45 else "k"
-                axes.text(left + len(blank) * CHARACTER, above + 0.135, seen, **kind)
+                axes.text(left, above + 0.135, seen, **kind)
     colours: dict[str, Any] = {"orientation": "horizontal", "label": f"{label} (log scale)"}
     colours |= {"boundaries": np.linspace(low, high, 91), "ticks": np.linspace(low, high, 5)}
     colours["format"] = lambda log, _: significant(np.exp(log))
