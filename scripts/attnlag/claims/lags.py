@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import number, percent, span
+from attnlag.claims.numbers import moved, number, percent, span
 from attnlag.errors import counted
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.inference import results
@@ -172,11 +172,13 @@ def halves(fits: pd.DataFrame, coefficients: pd.DataFrame, alpha: float) -> Clai
     sentence = f"first and second halves of texts differ in {len(layers)} of "
     sentence += counted(len(fits), "layer")
     if layers:
-        term = nearest_lag(coefficients["term"])
-        rows = coefficients[(coefficients["term"] == term) & coefficients["layer"].isin(layers)]
-        corrected, without = (number(rows[name].median()) for name in ("estimate", "uncorrected"))
-        sizes = f"{without} without it, {corrected} with it"
-        if corrected == without:
-            sizes = f"{corrected} with it and without it"
-        sentence += f"; the correction is doubtful there ({named(term)} {sizes})"
+        rows = coefficients[coefficients["layer"].isin(layers)]
+        sentence += f"; the correction is doubtful there (it {corrected(rows)})"
     return Claim(sentence)
+
+
+def corrected(coefficients: pd.DataFrame) -> str:
+    """Return how the correction of bias moves the nearest lag in the median layer."""
+    term = nearest_lag(coefficients["term"])
+    medians = coefficients[coefficients["term"] == term][["uncorrected", "estimate"]].median()
+    return moved(named(term), *medians)

@@ -49,41 +49,37 @@ def methods(
 ) -> str:
     """Return the methods as Markdown, a paragraph for each model and corpus of all regressions.
 
-    ``models`` has the content of the ``source.json`` of each model. A last paragraph has a sentence
-    for each of the ``figures``, given their names, as their modules state it.
+    ``models`` has the content of the ``source.json`` of each. A last paragraph has the sentence
+    that the module of each of the ``figures`` states.
     """
     paragraphs = []
     for _, same_corpus in itertools.groupby(regressions, lambda regression: regression.of_corpus):
         study = list(same_corpus)
         versions = {name: v for one in study for name, v in one.record["versions"].items()}
-        packages = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+        packages = ", ".join(map(" ".join, sorted(versions.items())))
         software = f"Software: attnlag {__version__} [@attnlag] with {packages}."
-        sentences = [*_measured(study, models), *_regressed(study), PREDICTIVE, software]
-        paragraphs.append(" ".join(sentences))
+        measured = _measured(study, models[study[0].model])
+        paragraphs.append(" ".join([*measured, *_regressed(study), PREDICTIVE, software]))
     paragraphs.append(" ".join(one.method for one in catalogue.figures() if one.name in figures))
     return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
-def _measured(
-    regressions: Sequence[RegressionTables], models: Mapping[str, dict[str, Any]]
-) -> Iterable[str]:
+def _measured(study: Sequence[RegressionTables], model: dict[str, Any]) -> Iterable[str]:
     """Yield the model, the corpus with its counts, what was measured, and what was left out."""
-    first = regressions[0]
-    record, corpus, model = first.record, first.record["corpus"], models[first.model]
-    used = record.settings("activations")["used"]
-    bits = f", {model['bits']}-bit weights" if "bits" in model else ""
-    bits += f", {model['quantization']}" if "quantization" in model else ""
+    first, record = study[0], study[0].record
+    corpus, used = record["corpus"], record.settings("activations")["used"]
+    weights = f", {model['bits']}-bit weights" if "bits" in model else ""
+    weights += f", {model['quantization']}" if "quantization" in model else ""
     shards = first.files.all_of("tokens", first.of_corpus)
     total = pd.DataFrame(tables.read_provenance(path)["tokens"] for path in shards).sum()
     groups = set(group_by_document(first.corpus_file()).values())
     yield (
         f"We ran `{model['name']}` ({ORIGINS[model['source']].format_map(model)}; "
-        f"{model['layers']} layers of width "
-        f"{model['width']}, {model['parameters']:,} parameters{bits}) in {used['dtype']} on "
-        f"{used['device'].upper()} over the corpus `{corpus['name']}` "
-        f"({counted(corpus['documents'], 'document')} in {counted(len(groups), 'group')}, "
-        f"{corpus['characters']:,} characters, {counted(total['tokens'], 'token')}; SHA-256 "
-        f"{corpus['digest'][:12]})."
+        f"{model['layers']} layers of width {model['width']}, {model['parameters']:,} parameters"
+        f"{weights}) in {used['dtype']} on {used['device'].upper()} over the corpus "
+        f"`{corpus['name']}` ({counted(corpus['documents'], 'document')} in "
+        f"{counted(len(groups), 'group')}, {corpus['characters']:,} characters, "
+        f"{counted(total['tokens'], 'token')}; SHA-256 {corpus['digest'][:12]})."
     )
     limits = [record.settings("tokens")["max_length"], model["context_length"]]
     longest = min((limit for limit in limits if limit), default=0)
@@ -96,8 +92,8 @@ def _measured(
         yield f"{counted(total['truncated'], 'document')} were cut off after {longest:,} tokens."
     if total["bos"]:
         yield "A begin-of-sequence token preceded every sequence."
-    sites = dict.fromkeys(regression.site for regression in regressions)
-    meanings = ", and of ".join(f"{SITES[site].meaning} ({SITES[site].label})" for site in sites)
+    sites = [SITES[site] for site in dict.fromkeys(regression.site for regression in study)]
+    meanings = ", and of ".join(f"{site.meaning} ({site.label})" for site in sites)
     yield (
         f"For each token and layer we measured the L2 norm of {meanings}; attnlag [@attnlag] "
         "checks on the first batch that a block's input and what its parts add give its output."
@@ -110,13 +106,13 @@ def _measured(
     yield left_out if drop else "No token was left out."
 
 
-def _regressed(regressions: Sequence[RegressionTables]) -> Iterable[str]:
+def _regressed(study: Sequence[RegressionTables]) -> Iterable[str]:
     """Yield the terms, the estimator, the errors, the corrections and the controls.
 
     A sentence that holds for all regressions comes once, at the end.
     """
-    names = dict.fromkeys(regression.name for regression in regressions)
-    sentences = [list(_one_regression([r for r in regressions if r.name == n])) for n in names]
+    names = dict.fromkeys(regression.name for regression in study)
+    sentences = [list(_one_regression([one for one in study if one.name == n])) for n in names]
     shared = [text for text in sentences[0] if all(text in texts for texts in sentences)]
     yield from (text for texts in sentences for text in texts if text not in shared)
     yield from shared
@@ -126,11 +122,9 @@ def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
     """Yield what was done in one regression, which is the same at all sites."""
     regression = sites[0]
     design, settings = regression.record.settings("design"), regression.settings
-    terms = [spans(design["lags"], "lag")] if design["lags"] else []
-    terms += [spans(design["leads"], "lead")] if design["leads"] else []
+    terms = [spans(design[f"{kind}s"], kind) for kind in ("lag", "lead") if design[f"{kind}s"]]
     others = [CATALOGUE[covariate].description for covariate in design["covariates"]]
-    if regression.has_effects:
-        others.append("effects of documents")
+    others += ["effects of documents"] * regression.has_effects
     fits = pd.concat([site.fits for site in sites])
     fitted = fits[fits["status"] == "ok"] if (fits["status"] == "ok").any() else fits
     rows, documents = fitted["n_obs"], counted(int(fitted["n_documents"].max()), "document")
@@ -153,9 +147,8 @@ def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
     unit = "group of documents" if settings["cluster"] == "group" else "document"
     errors = COVARIANCES[settings["covariance"]].method.format(unit, settings["hac_lags"])
     yield (
-        f"Standard errors {errors}; "
-        f"intervals cover {100 * (1 - settings['alpha']):g}% for one coefficient alone; p-values "
-        f"are {CORRECTIONS[settings['adjust']]}."
+        f"Standard errors {errors}; intervals cover {100 * (1 - settings['alpha']):g}% for one "
+        f"coefficient alone; p-values are {CORRECTIONS[settings['adjust']]}."
     )
     yield from _controls(regression)
 
@@ -164,8 +157,7 @@ def _controls(regression: RegressionTables) -> Iterable[str]:
     """Yield what the coefficients of a regression are compared with."""
     table = regression.controls
     if "permutations" in table:
-        path = regression.file("permutations")
-        used = tables.read_provenance(path).settings("permutations")
+        used = tables.read_provenance(regression.file("permutations")).settings("permutations")
         class_of = "" if used["within"] == "document" else "of each part of speech "
         yield (
             f"As a control, the tokens {class_of}in each document were put in random order "
@@ -193,17 +185,17 @@ def cited(text: str) -> list[str]:
 
 def references(keys: Iterable[str], citation: Mapping[str, Any]) -> str:
     """Return entries of BibTeX for attnlag itself, as in CITATION.cff, and for methods by key."""
+    released, entries = str(citation["date-released"]), all_references()
     fields = {
         "author": " and ".join(f"{{{author['name']}}}" for author in citation["authors"]),
         "title": f"{{{citation['title']}}}",
-        "note": f"Software, version {citation['version']}, {citation['date-released']}",
-        "year": str(citation["date-released"])[:4],
+        "note": f"Software, version {citation['version']}, {released}",
+        "year": released[:4],
         "howpublished": rf"\url{{{citation['url']}}}" if "url" in citation else None,
     }
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
-    attnlag = "\n".join(["@misc{attnlag,", *lines, "}"]) + "\n"
-    methods = all_references()
-    return "\n".join([attnlag, *(methods[key] for key in sorted({*keys} - {"attnlag"}))])
+    entries["attnlag"] = "\n".join(["@misc{attnlag,", *lines, "}\n"])
+    return "\n".join(entries[key] for key in ("attnlag", *sorted({*keys} - {"attnlag"})))
 
 
 def all_references() -> dict[str, str]:

@@ -107,7 +107,7 @@ def test_the_answers_state_each_number_once(base):
         "  predicted from all earlier layers          0.50% (−0.10 to 1.10), 0.50% (−0.10 to 1.10)",
         "Check                                        the lags are too few in 2 of 3 layers; first "
         "and second halves of texts differ in 1 of 3 layers; the correction is doubtful there "
-        "(lag 1 0.12 without it, 0.13 with it)",
+        "(it moves lag 1 from 0.12 to 0.13)",
     ]
 
 

@@ -282,6 +282,6 @@ def test_what_is_held_fixed_moves_or_leaves_the_nearest_lag(held, tags, fixed, c
     steps = pd.DataFrame({"step": [POOLED, *EFFECTS], "estimate": [0.31, 0.3, 0.3, 0.3, 0.3, held]})
     steps["effects"] = [1, 9, *(9 + tags + more for more in (0, tags, 40, 80))]
     steps = steps.assign(term="lag_1", layer=0, sampled=False, n_documents=9)
-    assert findings.decomposition_findings(steps) == [
+    assert [*findings.decomposition_findings(steps)] == [
         f"holding {fixed} fixed {change} (mean over the layers; {documents})"
     ]
