@@ -57,15 +57,11 @@ def _associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str
     beside = {}
     lags = table["coefficient"].dropna()
     if len(lags):
-        beside["a layer's lag on itself"] = span(lags.to_numpy())
-        if "hardly" in verdict.lower():
-            beside["a layer's lag on itself"] += (
-                f" (hardly: the interval of effect / lag lies within ±{percent(HARDLY)})"
-            )
-    predicted = table.dropna(subset=["predicted_conf_low", "predicted_conf_high"])
+        meaning = f" (hardly: the interval of effect / lag lies within ±{percent(HARDLY)})"
+        beside["a layer's lag on itself"] = span(lags) + meaning * ("hardly" in verdict.lower())
+    predicted = extremes(table.dropna(subset=["predicted_conf_low", "predicted_conf_high"]), most)
     if len(predicted):
-        known = extremes(predicted, most)
-        predictions = by_layer(known, "predicted", "predicted_conf", place="")
+        predictions = by_layer(predicted, "predicted", "predicted_conf", place="")
         beside["predicted from all earlier layers"] = predictions
     return beside
 
@@ -73,10 +69,7 @@ def _associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str
 def by_layer(
     table: pd.DataFrame, name: str, ends: str, unit: str = "%", place: str = " in layer {}"
 ) -> str:
-    """Return numbers layer by layer, with their intervals unless one document gives none.
-
-    ``name`` is their column; those of the ends are ``ends`` with ``_low`` and ``_high``.
-    """
+    """Return the numbers of a column layer by layer, with intervals unless one document has none."""
     texts = []
     for row in table.to_dict("records"):
         low, high = row[f"{ends}_low"], row[f"{ends}_high"]
@@ -86,10 +79,7 @@ def by_layer(
 
 
 def _verdict(shares: pd.DataFrame) -> str:
-    """Return whether effects are a small part of the lags, by the intervals of their ratio.
-
-    Layers without a ratio are undecided.
-    """
+    """Return whether effects are a small part of the lags, by the intervals of their ratio."""
     layers = len(shares)
     low, high = shares["share_low"], shares["share_high"]
     small = int(((low > -HARDLY) & (high < HARDLY)).sum())

@@ -13,12 +13,8 @@ HARDLY = 0.1
 
 
 def neighbours(means: pd.DataFrame) -> Claim:
-    """Return the cosine of neighbours in the median layer, and how it falls with distance.
-
-    ``means`` is a table of means of directions; the centred cosine counts where it is known.
-    """
-    near = means[means["distance"] == 1]
-    medians = near.groupby("quantity")["mean"].median()
+    """Return the cosine of neighbours in the median layer, and how it falls with distance."""
+    medians = means[means["distance"] == 1].groupby("quantity")["mean"].median()
     kind, name = (CENTRED, "centred cosine") if CENTRED in medians else (PLAIN, "cosine")
     size = float(medians.get(kind, np.nan))
     if not np.isfinite(size):

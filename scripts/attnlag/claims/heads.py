@@ -13,10 +13,7 @@ CONTROLS = {"random_weights": "before training", "trained": "after it"}
 
 
 def lag(coefficients: pd.DataFrame) -> Claim | None:
-    """Return the nearest lag of heads beside that of their sum, and before training.
-
-    Medians over heads are of those that have all of their controls; None without coefficients.
-    """
+    """Return the nearest lag of heads beside that of their sum, and before training, if known."""
     term = nearest_lag(coefficients["term"])
     rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
     heads = rows[~rows["part"].isin([WHOLE, ABOVE])]
@@ -24,6 +21,7 @@ def lag(coefficients: pd.DataFrame) -> Claim | None:
         return None
     columns = heads.columns[heads.notna().any()]
     known = [name for name in ("estimate", *CONTROLS) if name in columns]
+    # Medians beside each other are of the same heads.
     shared = heads.dropna(subset=known)
     of_sum = rows[(rows["part"] == WHOLE) & rows["layer"].isin(shared["layer"])]["estimate"]
     medians = shared[known].median()

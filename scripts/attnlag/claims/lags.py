@@ -28,11 +28,10 @@ def size(
 ) -> Claim:
     """Return how large a lag or lead is in the median layer, and whether it is beyond a bound.
 
-    ``median`` has the ``median`` over the ``layers`` that were fitted and its interval, NaN with
-    too few documents. With fewer different ``texts`` than `FEWEST_DOCUMENTS`, be there copies or
-    not, there is no interval, and the verdict is about these texts alone. The sentence counts the
-    layers in which the coefficient is shown to be larger than the bound and, of other lags than the
-    nearest, smaller in size.
+    ``median`` has the median over the ``layers`` that were fitted and its interval. With few
+    different ``texts``, be there copies or not, there is no interval, and the verdict is about
+    these alone. The sentence counts the layers in which the coefficient is shown to be larger than
+    the bound and, of other lags than the nearest, smaller in size.
     """
     nearest = term == nearest_lag(coefficients["term"])
     sentence = layers_beyond(coefficients, term, layers, equivalence_bound, smaller=not nearest)
@@ -79,7 +78,6 @@ def _verdict(value: float, low: float, high: float, bound: float, texts: int) ->
     elif -bound < low and high < bound:
         verdict = "No"
     if texts < FEWEST_DOCUMENTS:
-        # Too few to draw from: it is said of these texts alone.
         verdict += " in this text" if texts == 1 else f" in these {texts} texts"
     return verdict
 
@@ -112,10 +110,7 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
 
 
 def by_regression(medians: Mapping[str, float]) -> Claim:
-    """Return lag 1 in the median layer of regressions by their names in words.
-
-    The claim names the smallest and the largest of more than `MOST_REGRESSIONS`.
-    """
+    """Return lag 1 in the median layer of regressions by name, or of the extremes of many."""
     if not medians:
         return Claim("Coefficients of all regressions")
     if len(medians) > MOST_REGRESSIONS:
@@ -162,10 +157,7 @@ def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
 
 
 def halves(fits: pd.DataFrame, coefficients: pd.DataFrame, alpha: float) -> Claim | None:
-    """Return where the correction of bias is doubtful, and its size; None without a test.
-
-    The size is that of the nearest lag, in the median of the layers whose halves differ.
-    """
+    """Return where the correction of bias is doubtful, and what it does; None without a test."""
     if fits["halves_p_adjusted"].isna().all():
         return None
     layers = different_halves(fits, alpha)

@@ -38,10 +38,7 @@ def shares(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def next_token(effects: pd.DataFrame) -> Claim:
-    """Return in how many layers the next token is raised more than the token itself, or less.
-
-    Intervals decide, which a single document does not give.
-    """
+    """Return in how many layers the next token is raised more than the token itself, or less."""
     label = SITES[effects["site"].iloc[0]].label
     rows = effects[effects["target"] == NEXT_LESS_OWN].dropna(subset="difference")
     raised = f"{label} raises the next token more than the token itself"

@@ -13,10 +13,7 @@ from attnlag.report.wording import titled
 
 
 def comparison_findings(pairs: pd.DataFrame, equivalence_bound: float) -> str:
-    """Return how two models differ, pair by pair, as text; there may be one model only.
-
-    A difference up to ``equivalence_bound`` is none.
-    """
+    """Return how models differ, pair by pair, as text; a difference up to the bound is none."""
     if pairs.empty:
         return "comparison: there is one model, so there are no pairs of models\n"
     return "".join(

@@ -108,39 +108,33 @@ def contents(
     ]
     entries = {regression.folder: _entry(regression) for regression in regressions}
     page.index["studies"] = list(entries.values())
-    page.index |= {name: {} for name in ("corpora", "texts", "norms", "heads", "beyond", "sources")}
+    page.index |= {name: {} for name in ("texts", "norms", "heads", "beyond", "sources")}
     page.index["categories"] = UPOS
     corpora = dict.fromkeys(regression.corpus for regression in regressions)
     for corpus in corpora:
         of_corpus = [regression for regression in regressions if regression.corpus == corpus]
-        tokens_of = _add_corpus(page, of_corpus, values // len(corpora))
+        documents_shown, tokens_of = _add_corpus(page, of_corpus, values // len(corpora))
         for regression in of_corpus:
             entry = entries[regression.folder]
             numbers = residuals(regression, entry["layers"], tokens_of[regression.model])
             name = f"{regression.study}/{regression.name}.residuals"
             entry["residuals"] = page.add(name, numbers)
-            entry["about"] = about(page.index, entry)
+            entry["about"] = about(page.index, entry, documents_shown)
     return page
 
 
-def about(index: dict[str, Any], entry: Entry) -> str:
+def about(index: dict[str, Any], entry: Entry, documents_shown: str) -> str:
     """Return what the page holds of a study, and how it shows it."""
-    corpus = index["corpora"][entry["corpus"]]
     site = "/".join(entry[name] for name in ("model", "corpus", "site"))
-    documents, heads = counted(corpus["documents"], "document"), index["heads"].get(site)
-    shown = f"all {documents}"
-    if corpus["shown"] < corpus["documents"]:
-        shown = f"{corpus['shown']:,} of {documents}, taken from the "
-        shown += f"{counted(corpus['groups'], 'group')} in turn"
+    heads, step = index["heads"].get(site), max(index["norms"][site]["step"])
     of_heads = f", and the heads of {len(heads['documents']):,} of them" if heads else ""
     return (
-        f"The page holds {shown}, with at most {corpus['longest']:,} tokens each{of_heads}. Log "
-        f"norms are rounded, with errors of at most {max(index['norms'][site]['step']) / 2:.3g}. "
-        "Colours span the central 99% of the tokens in a layer. Dashed: first tokens of a "
-        "sequence, which the regressions leave out. Struck through: no value. A residual is the "
-        "outcome minus the prediction of the coefficients"
-        f"{', minus the mean of its document' * entry['effects']}. Coefficients, their intervals "
-        "and the random order are of the whole corpus."
+        f"The page holds {documents_shown}, with at most {documents.LONGEST:,} tokens each"
+        f"{of_heads}. Log norms are rounded, with errors of at most {step / 2:.3g}. Colours span "
+        "the central 99% of the tokens in a layer. Dashed: first tokens of a sequence, which the "
+        "regressions leave out. Struck through: no value. A residual is the outcome minus the "
+        f"prediction of the coefficients{', minus the mean of its document' * entry['effects']}. "
+        "Coefficients, their intervals and the random order are of the whole corpus."
     )
 
 
@@ -241,10 +235,7 @@ def equation(regression: RegressionTables) -> list[str]:
 
 
 def before_training(column: str, regression: RegressionTables) -> str:
-    """Return what a column of the controls before training is called: by the scale of its weights.
-
-    The column without a scale in its name has the first scale that was drawn.
-    """
+    """Return what a column of the controls is called, whose scale may be the first that was drawn."""
     drawn = regression.before_training
     scale = scale_of(column, "" if drawn is None else next(iter(drawn["scale"]), ""))
     return "before training" + f", {scale} scale" * bool(scale)
@@ -260,8 +251,8 @@ def axis(term: str, outcome: str) -> str:
 
 def _add_corpus(
     page: Contents, regressions: Sequence[RegressionTables], values: int
-) -> dict[str, ShownTokens]:
-    """Add the documents of one corpus and their norms; return the tokens shown, by model."""
+) -> tuple[str, dict[str, ShownTokens]]:
+    """Add the documents of one corpus; return these in words, and their tokens by model."""
     first = regressions[0]
     files, corpus, name_of_corpus = first.files, first.corpus_file(), first.corpus
     # Any regression stands for its model, and for its site.
@@ -292,12 +283,10 @@ def _add_corpus(
     room = documents.with_room(needed, values - reserved)
     shown, taken = list(room.index), int(room.sum())
     groups = group_by_document(corpus)
-    page.index["corpora"][name_of_corpus] = {
-        "documents": len(groups),
-        "groups": len(set(groups.values())),
-        "shown": len(shown),
-        "longest": documents.LONGEST,
-    }
+    documents_shown = f"all {counted(len(groups), 'document')}"
+    if len(shown) < len(groups):
+        documents_shown = f"{len(shown):,} of {counted(len(groups), 'document')}, taken from the "
+        documents_shown += f"{counted(len(set(groups.values())), 'group')} in turn"
     for name, regression in sites.items():
         if written := beyond.sources(regression, shown):
             page.index["sources"][name], codes = written
@@ -327,7 +316,7 @@ def _add_corpus(
                 drop_first = of_site.record.settings("design")["drop_first"]
                 means = kinds.means(logs, keys, shades, drop_first)
                 page.blocks[f"{name}.kinds"] = json_block(means)
-    return tokens_of
+    return documents_shown, tokens_of
 
 
 def _add_heads(page: Contents, regression: RegressionTables, tokens: pd.Series, room: int) -> int:
@@ -377,10 +366,7 @@ def _beginnings(
 def _add_columns(
     page: Contents, regression: RegressionTables, tokens: ShownTokens
 ) -> tuple[list[dict[str, Any]], dict[str, pd.Categorical]]:
-    """Add the columns of further tables of tokens, at most two bytes per token and column.
-
-    The second value has the columns of categories by name.
-    """
+    """Add the columns of further tables of tokens; return these, and categories by name."""
     described, of_categories = [], {}
     for table in ("surprisal", "token_properties"):
         paths = regression.files.all_of(table, regression.of_corpus)

@@ -32,11 +32,7 @@ def with_room(needed: pd.Series, values: int) -> pd.Series:
 
 
 def texts_of(names: Sequence[str], corpus: Path, sequences: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the tokens of documents as text, in the order of the corpus.
-
-    Each document has its ``name``, its ``group``, the texts of its first ``tokens``, and the
-    indices of the tokens that start a sequence as ``starts``.
-    """
+    """Return the first tokens of documents as text, and which of them start a sequence."""
     documents = []
     sequences_of = dict(iter(sequences.groupby("document")))
     rows = tables.rows_of_documents([corpus], names, ["document", "group", "text"])
