@@ -69,7 +69,7 @@ def _associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str
 def by_layer(
     table: pd.DataFrame, name: str, ends: str, unit: str = "%", place: str = " in layer {}"
 ) -> str:
-    """Return the numbers of a column layer by layer, with intervals unless one document has none."""
+    """Return the numbers of a column by layer, with intervals unless one document gives none."""
     texts = []
     for row in table.to_dict("records"):
         low, high = row[f"{ends}_low"], row[f"{ends}_high"]

@@ -31,7 +31,7 @@ BY_NAME, NAMES = "quantities/extraction.py", "quantities/catalogue.py"
 # Part of every digest. Raise it when `storage/` writes files that others would read differently.
 FILE_FORMAT = 1
 
-PAGES = (".bib", ".css", ".html", ".js", ".md")
+PAGES = (".bib", ".css", ".html", ".j2", ".js", ".md")
 
 # Only the folders of runs have Snakemake's own; elsewhere nothing is remembered.
 MEMORY = Path(".snakemake/attnlag.code.json")

@@ -235,7 +235,7 @@ def equation(regression: RegressionTables) -> list[str]:
 
 
 def before_training(column: str, regression: RegressionTables) -> str:
-    """Return what a column of the controls is called, whose scale may be the first that was drawn."""
+    """Return the name of a column of the controls, of which the plain one has the first scale."""
     drawn = regression.before_training
     scale = scale_of(column, "" if drawn is None else next(iter(drawn["scale"]), ""))
     return "before training" + f", {scale} scale" * bool(scale)
