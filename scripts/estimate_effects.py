@@ -29,7 +29,7 @@ def main(job, settings: EffectsSettings):
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
     )
     tokens = sum(map(len, sequences.values()))
-    table, decoder, used = effects.table({}, settings.sign_draws), None, {}
+    table, decoder, used = effects.table([], settings.sign_draws), None, {}
     if sequences:
         load = partial(
             loading.load_model,

@@ -1,6 +1,6 @@
 """The table of effects by document, source, part of speech, target, lag and intervention."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def estimate(
     shown = {"desc": f"{decoder.name}: effects", "disable": not progress, "delay": 2}
     with tqdm(total=total, unit="token", unit_scale=True, **shown) as bar:
         common: dict[str, Any] = {"threads": threads, "progress": bar.update}
-        found = derivative.effects(
+        derivatives = derivative.effects(
             decoder,
             sequences,
             settings,
@@ -69,29 +69,26 @@ def estimate(
             receive=replacements.receive,
             **common,
         )
+        found = [*derivatives.items()]
         if finitely:
-            changed = finite.effects(decoder, sequences, settings, replacements, **common)
-            for key, effects_of_changes in changed.items():
-                found[key] += effects_of_changes
+            found += finite.effects(decoder, sequences, settings, replacements, **common).items()
     return table(found, settings.sign_draws)
 
 
-def table(effects: Mapping[SequenceKey, Sequence[Effect]], sign_draws: int) -> pa.Table:
+def table(effects: Iterable[tuple[SequenceKey, Sequence[Effect]]], sign_draws: int) -> pa.Table:
     """Return the effects of a shard, summed over the windows and tokens of each document.
 
     The effects of finite interventions are summed separately for each part of speech.
     ``sign_draws`` is the number of sign vectors in each sum of derivatives.
     """
     rows: list[tuple[Any, ...]] = []
-    for (document, _), of_sequence in effects.items():
+    for (document, _), of_sequence in effects:
         for effect in of_sequence:
             counts = np.isfinite(effect.effects) if effect.positions is None else effect.positions
             of_derivative = sign_draws if effect.intervention == DERIVATIVE else None
             for lag, (count, value) in enumerate(zip(counts, effect.effects, strict=True)):
                 keys = document, *effect[:4], lag, *effect[4:6], effect.upos
                 rows.append((*keys, int(count), value if count else 0.0, of_derivative))
-    # Derivatives come first.
-    rows.sort(key=lambda row: row[-1] is None)
     frame = pd.DataFrame(rows, columns=EFFECTS_SCHEMA.names)
     cell = [name for name in EFFECTS_SCHEMA.names if name not in EFFECT_SUMS]
     sums = frame.groupby(cell, sort=False, dropna=False, as_index=False)[EFFECT_SUMS].sum()

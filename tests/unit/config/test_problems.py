@@ -639,13 +639,8 @@ def test_the_regressions_in_comments_of_the_default_file_have_no_problems(in_pro
     assert list(config.regressions) == ["within", "notebook", "lead"]
 
 
-FAMILY = {
-    "distilgpt2": (6, 768),
-    "gpt2": (12, 768),
-    "gpt2-medium": (24, 1024),
-    "gpt2-large": (36, 1280),
-    "gpt2-xl": (48, 1600),
-}
+FAMILY = {"distilgpt2": (6, 768), "gpt2": (12, 768), "gpt2-medium": (24, 1024)}
+FAMILY |= {"gpt2-large": (36, 1280), "gpt2-xl": (48, 1600)}
 
 
 def test_the_gpt2_file_lacks_a_text_and_lists_the_gpt2_family_in_lines_to_uncomment():

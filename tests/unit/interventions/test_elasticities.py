@@ -98,7 +98,7 @@ def test_a_scale_becomes_an_arc_elasticity():
         Effect("attention", 0, "attention", 0, "zero", np.nan, np.array([np.nan])),
     ]
     other = [one._replace(effects=one.effects * 1.1) for one in changed]
-    rows = table({("a", 0): changed, ("b", 0): other}, 1)
+    rows = table([(("a", 0), changed), (("b", 0), other)], 1)
     assert rows.schema == EFFECTS_SCHEMA
     found = elasticities.table(rows.to_pandas(), SETTINGS)
     norms = found[found["target_site"] == "attention"]
@@ -148,7 +148,7 @@ def test_effects_by_part_of_speech_average_to_those_of_all_tokens():
         ]
         for document, size in (("a", 1.0), ("b", 2.0))
     }
-    rows = table(changed, 1).to_pandas()
+    rows = table(changed.items(), 1).to_pandas()
     by_tag = elasticities.by_part_of_speech(rows, SETTINGS).set_index("upos")
     assert by_tag["estimate"].to_dict() == {"NOUN": 3.0, "VERB": -1.5}
     assert by_tag["positions"].to_dict() == {"NOUN": 4, "VERB": 2}
@@ -164,7 +164,7 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     for layer, sums in enumerate(([0.3, 0.2], [9.0, 0.0])):
         place = "attention", layer, "attention", 1, "derivative", np.nan
         changed.append(Effect(*place, np.array(sums), positions=np.array([9, 8])))
-    rows = table({key: changed for key in [("a", 0)][:documents]}, 1).to_pandas()
+    rows = table([(("a", 0), changed)][:documents], 1).to_pandas()
     found = elasticities.table(rows, SETTINGS)
     assert found["std_error"].isna().tolist() == [True] * 6 * documents
     summed = elasticities.over_sources(rows, SETTINGS)
