@@ -81,9 +81,8 @@ def measured(
                     column.combine_chunks().flatten().to_numpy()
         read.append(time.process_time() - began)
     with pq.ParquetFile(path) as file:
-        groups = range(file.num_row_groups)
-        found = [norms.norms_of_row_group(file, group, lambda *_: None) for group in groups]
-    norms_found = np.stack([pa.concat_tables(found)[n] for n in columns.layers_in(schema)])
+        found = pa.concat_tables(norms.norms_in(file, lambda *_: None))
+    norms_found = np.stack([found[n] for n in columns.layers_in(schema)])
     exact = np.stack([norms.l2_norms(x) for x in layers])
     apart = np.abs(norms_found / exact - 1)
     size = sum(x.nbytes for x in layers)

@@ -1,9 +1,8 @@
 """Run a model over one shard of tokens and store what is measured, a file per quantity and site.
 
-The model is loaded once, and one forward pass serves all layers, sites and quantities. Each is
-computed by the class of `attnlag.quantities` that its entry in the catalogue names. Where vectors
-are kept, their norms are another job's, `compute_norms`.
-Memory does not grow with the shard.
+The model is loaded once, and one forward pass serves all layers, sites and quantities. Memory does
+not grow with the shard. Where vectors are kept, `compute_norms` makes their norms, by the same
+function as the pass would.
 """
 
 from pathlib import Path

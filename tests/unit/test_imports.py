@@ -39,6 +39,7 @@ def test_imports_point_down():
 LIGHT = {
     "attnlag.regression.design.covariates": {"numpy", "pandas", "pyarrow", "scipy"},
     "attnlag.figures.catalogue": {"matplotlib", "numpy", "pandas", "seaborn"},
+    "attnlag.quantities.norms": {"torch", "transformers"},
     "attnlag.model.folder": {"torch", "transformers", "huggingface_hub", "safetensors"},
     "attnlag.report.causal": {"scipy.stats"},
     "attnlag.report.explorer.page": {"scipy.stats"},

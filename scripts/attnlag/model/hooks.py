@@ -87,25 +87,23 @@ def attached(hooks: Iterable[Hook]) -> Iterator[None]:
         yield
 
 
-# ``on(layer, point, value)``; a tensor that it returns replaces the value.
-On = Callable[[int, str, torch.Tensor], torch.Tensor | None]
-
-# The same of one layer and point.
+# Gets the value of a point; a tensor that it returns replaces the value.
 Give = Callable[[torch.Tensor], torch.Tensor | None]
 
 
 def tap(
     blocks: Sequence[BlockModules],
     points: Collection[str],
-    on: On,
+    on: Callable[[int, str, torch.Tensor], torch.Tensor | None],
     modules: Modules | None = None,
 ) -> AbstractContextManager[None]:
     """Observe or edit what passes through blocks in forward passes of this thread.
 
     The points are ``STREAM``, ``OUTPUT`` and sublayers, whose value is what their modules return,
-    summed up, before the block scales it; those of ``modules`` are all given. ``on`` is called with
-    values of all sequences and tokens, padding included, which may share one dimension. Later
-    operations may overwrite a value, so ``on`` must copy what it keeps.
+    summed up, before the block scales it; those of ``modules`` are all given. A tensor that
+    ``on(layer, point, value)`` returns replaces the value, which is that of all sequences and
+    tokens, padding included; these may share one dimension. Later operations may overwrite a value,
+    so ``on`` must copy what it keeps.
     """
     given_by: dict[tuple[int, str], tuple[torch.nn.Module, ...]] = {}
     for layer, block in enumerate(blocks):

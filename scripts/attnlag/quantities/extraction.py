@@ -234,7 +234,7 @@ class Extractor:
 
 
 def computation_of(name: str, site: str, decoder: Decoder) -> Computation:
-    """Return what computes a quantity of a site."""
+    """Return what computes a quantity of a site: for "norms", a `norms.Norms`."""
     module, _, kind = QUANTITIES[name].computed_by.partition(".")
     found = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
     return found(QUANTITIES[name], site, decoder)

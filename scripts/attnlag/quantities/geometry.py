@@ -108,18 +108,14 @@ class PairSample:
         self._rows = np.array(rows, np.int64)
         self._slots = np.arange(taken, taken + len(rows))
 
-    def among(self, rows: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-        """Return where a batch of rows has tokens of the sample, and where the sample has them."""
-        _, places, sampled = np.intersect1d(rows, self._rows, return_indices=True)
-        return torch.from_numpy(places), self._slots[sampled]
-
     def keep(self, layer: int, rows: np.ndarray, added: torch.Tensor, stream: torch.Tensor) -> None:
         """Keep the vectors of the sample's tokens, given those of a batch of rows."""
-        places, slots = self.among(rows)
-        if len(slots):
+        _, places, sampled = np.intersect1d(rows, self._rows, return_indices=True)
+        if len(places):
             for kept, vectors in ((self.added, added), (self.stream, stream)):
-                picked = vectors.index_select(0, places.to(vectors.device)).float().cpu()
-                kept[slots, layer] = picked.numpy()
+                chosen = torch.from_numpy(places).to(vectors.device)
+                picked = vectors.index_select(0, chosen).float().cpu()
+                kept[self._slots[sampled], layer] = picked.numpy()
 
     def means(self) -> dict[str, Any]:
         """Return the number of random ``pairs``, and the mean of each quantity per layer.

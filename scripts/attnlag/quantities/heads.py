@@ -9,6 +9,7 @@ are orthonormal, its norm is |c| |z_h R_h'|, because its square is c² z_h (W_h 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -130,8 +131,7 @@ def of_block(layer: int, block: BlockModules, config: Any) -> LayerHeads:
     attention, *summands = block.sublayers["attention"]
     projection, gain = _projection(attention), None
     if projection is None:
-        mixers = _submodules(block.block, MIXER_NAMES)
-        projection = next(filter(None, map(_projection, mixers)), None)
+        projection = _projection(*_submodules(block.block, MIXER_NAMES))
         if projection is None or summands or "norm" not in type(attention).__name__.lower():
             raise NotGiven(f"layer {layer} has no output projection of a known name")
         # The adjustment is the output of a normalisation, whose gain is its output for ones.
@@ -147,17 +147,16 @@ def of_block(layer: int, block: BlockModules, config: Any) -> LayerHeads:
 def _submodules(module: torch.nn.Module, paths: Sequence[str]) -> Iterator[torch.nn.Module]:
     """Yield the modules that exist at the given paths below a module."""
     for path in paths:
-        try:
+        with suppress(AttributeError):
             yield module.get_submodule(path)
-        except AttributeError:
-            continue
 
 
-def _projection(module: torch.nn.Module) -> torch.nn.Module | None:
-    """Return the output projection of an attention module, which may be the module itself."""
-    for candidate in (module, *_submodules(module, PROJECTIONS)):
-        if isinstance(candidate, torch.nn.Linear | Conv1D):
-            return candidate
+def _projection(*modules: torch.nn.Module) -> torch.nn.Module | None:
+    """Return the first output projection of attention modules, one of which may be one itself."""
+    for module in modules:
+        for candidate in (module, *_submodules(module, PROJECTIONS)):
+            if isinstance(candidate, torch.nn.Linear | Conv1D):
+                return candidate
     return None
 
 

@@ -65,34 +65,24 @@ def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
     return columns.array_of(column).astype(np.float32, copy=False)
 
 
-def norms_of_row_group(
-    file: pq.ParquetFile, group: int, add: Callable[[int, np.ndarray, np.ndarray], object]
-) -> pa.Table:
-    """Return the norms of one row group of an activations file, keys first.
-
-    One column is in memory at a time; ``add(layer, vectors, position)`` gets each.
-    """
-    layers = columns.layers_in(file.schema_arrow)
-    rows = file.read_row_group(group, columns=columns.KEYS)
-    position = rows["position"].to_numpy()
-    for number, layer in enumerate(layers):
-        vectors = vectors_of(file, group, layer)
-        add(number, vectors, position)
-        rows = rows.append_column(layer, pa.array(l2_norms(vectors)))
-    return rows.cast(columns.schema(len(layers)))
-
-
 def norms_in(
     file: pq.ParquetFile, add: Callable[[int, np.ndarray, np.ndarray], object]
 ) -> Iterator[pa.Table]:
-    """Yield the norms of an activations file, as `norms_of_row_group` returns them.
+    """Yield the norms of an activations file, keys first; ``add(layer, vectors, position)`` too.
 
-    The tables have the rows of several row groups of vectors, which are small: to open a file of as
-    many small row groups of norms would take memory.
+    One column of a row group is in memory at a time. The tables have the rows of several row groups
+    of vectors, which are small: to open a file of as many small row groups of norms would take
+    memory.
     """
-    held: list[pa.Table] = []
+    layers, held = columns.layers_in(file.schema_arrow), list[pa.Table]()
     for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):
-        held.append(norms_of_row_group(file, group, add))
+        rows = file.read_row_group(group, columns=columns.KEYS)
+        position = rows["position"].to_numpy()
+        for number, layer in enumerate(layers):
+            vectors = vectors_of(file, group, layer)
+            add(number, vectors, position)
+            rows = rows.append_column(layer, pa.array(l2_norms(vectors)))
+        held.append(rows.cast(columns.schema(len(layers))))
         if sum(map(len, held)) >= tables.ROWS_AT_ONCE or group == file.num_row_groups - 1:
             yield pa.concat_tables(held).unify_dictionaries()
             held = []

@@ -14,7 +14,7 @@ from attnlag.model.decoder import decoder_of
 from attnlag.pipeline import stages
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.study.checking import IN_MEMORY, checked
-from attnlag.study.measuring import evaluated, prepared, sequences_of
+from attnlag.study.inputs import evaluated, prepared, sequences_of
 
 
 @dataclass

@@ -31,7 +31,8 @@ from attnlag.report import findings
 from attnlag.report.summaries import layer_summary
 from attnlag.storage import tables
 from attnlag.study.checking import IN_MEMORY, checked
-from attnlag.study.measuring import Measurement, occurrences
+from attnlag.study.inputs import occurrences
+from attnlag.study.measuring import Measurement
 
 # Columns of a table of controls that a control adds.
 CONTROLS = ["permuted_mean", "random_weights"]

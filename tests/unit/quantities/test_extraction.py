@@ -18,7 +18,7 @@ from projects import refused
 from attnlag.errors import UserError
 from attnlag.model import loading
 from attnlag.quantities import columns, extraction, formats, passes, proofs
-from attnlag.quantities.norms import norms_of_row_group
+from attnlag.quantities.norms import norms_in
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 
 
@@ -62,7 +62,7 @@ def test_norms_of_stored_vectors_are_those_of_the_pass(models, name, tmp_path, m
         def add(layer, rows, position, seen=seen):
             seen[layer] += np.linalg.norm(rows.astype(float), axis=-1).tolist()
 
-        found = pa.concat_tables([norms_of_row_group(file, group, add) for group in range(3)])
+        found = pa.concat_tables(norms_in(file, add))
         assert found.schema == columns.schema(len(layers))
         assert found.select(columns.KEYS).equals(norms.select(columns.KEYS))
         assert found.equals(norms) == (stored == "float32")

@@ -106,7 +106,8 @@ def test_random_pairs_come_from_two_documents():
     # Two tokens of each of 20 sequences: the second is chosen, the first one never.
     pairs = geometry.PairSample(20, 3, 48)
     pairs.begin([TokenSequence(str(number), 0, np.arange(2)) for number in range(20)])
-    assert pairs.among(np.arange(40))[0].tolist() == list(range(1, 40, 2))
+    pairs.keep(0, np.arange(40), *[torch.arange(40.0)[:, None].expand(-1, 48)] * 2)
+    assert pairs.added[:, 0, 0].tolist() == list(range(1, 40, 2))
 
 
 @pytest.mark.parametrize("rows", [7, 1000])

@@ -1,0 +1,152 @@
+"""What the library is given in a notebook: a model, its tokenizer, and texts."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from attnlag.corpus.alignment import token_texts
+from attnlag.corpus.documents import Document, Tally, value_problem
+from attnlag.corpus.settings import Tokens
+from attnlag.corpus.tokens import token_counts, tokenize, within_vocabulary
+from attnlag.errors import UserError
+from attnlag.model.checks import context_length
+from attnlag.model.decoder import vocabulary_of
+from attnlag.storage.sequences import TokenSequence
+
+
+def prepared(
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str] | Mapping[str, str] | pd.Series,
+    groups: Sequence[str] | None,
+    settings: Tokens,
+    name: str | None,
+) -> tuple[Any, str, list[Document], pd.DataFrame]:
+    """Return a model without a wrapper of PEFT, its name, the documents, and their tokens.
+
+    Parameters and errors are those of `measure`.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(
+            f"tokenizer: found {type(tokenizer).__name__}, which gives no character offsets; "
+            "expected a fast tokenizer, as AutoTokenizer.from_pretrained returns"
+        )
+    documents = _documents(texts, groups)
+    text_of = {document.id: document.text for document in documents}
+    model = _without_adapters_wrapper(model)
+    path = str(getattr(model, "name_or_path", "")).rstrip("/")
+    name = name or path.rpartition("/")[2] or "model"
+    base_model: Any = getattr(model, "base_model", model)
+    context = context_length(base_model.config.get_text_config())
+    if context and settings.max_length and settings.max_length > context:
+        raise UserError(
+            f"max_length: found {settings.max_length:,}, expected at most {context:,}, the context "
+            "length of the model"
+        )
+    sequences = tokenize(
+        [(list(text_of), list(text_of.values()))],
+        tokenizer,
+        {},
+        **settings.changed(max_length=settings.max_length or context).model_dump(),
+    )
+    embedded = vocabulary_of(base_model, name)
+    (sequences_of_model,) = within_vocabulary(sequences, embedded, "tokenizer")
+    return model, name, documents, _tokens(sequences_of_model, text_of)
+
+
+def _documents(
+    texts: Sequence[str] | Mapping[str, str] | pd.Series, groups: Sequence[str] | None
+) -> list[Document]:
+    """Return texts as documents, or raise UserError; warn if a text occurs more than once."""
+    if isinstance(texts, str):
+        raise UserError("texts: found one text, expected a list of texts")
+    if isinstance(texts, pd.DataFrame):
+        raise UserError("texts: found a data frame, expected one column of it, as in frame['text']")
+    keyed = texts.items() if isinstance(texts, Mapping | pd.Series) else enumerate(texts)
+    text_of: dict[str, str] = {}
+    for key, text in keyed:
+        document = str(key)
+        if document in text_of:
+            raise UserError(f"texts: found the id '{document}' twice, expected an id for each text")
+        text_of[document] = text
+        if problem := value_problem("text", document, text_of):
+            raise UserError(f"texts, '{document}': {problem}")
+    if not text_of:
+        raise UserError("texts: found none, expected at least one")
+    group_of = ["all"] * len(text_of) if groups is None else list(map(str, groups))
+    if len(group_of) != len(text_of):
+        raise UserError(
+            f"groups: found {len(group_of)} for {len(text_of)} texts, expected one each"
+        )
+    tally = Tally()
+    documents = list(tally.counting(map(Document, text_of, group_of, text_of.values())))
+    if tally.notice:
+        warnings.warn(tally.notice, stacklevel=3)
+    return documents
+
+
+def _without_adapters_wrapper(model: Any) -> Any:
+    """Return the model in a wrapper of PEFT, which holds the adapters in its modules."""
+    if isinstance(model, str | Path):
+        raise UserError("model: found a path or name, expected a model, as from_pretrained returns")
+    if not hasattr(model, "get_base_model"):
+        return model
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        raise UserError(
+            "model: found a PEFT wrapper with a learned prompt; expected a model without one, or "
+            "adapters in its modules"
+        )
+    return model.get_base_model()
+
+
+def _tokens(sequences: pa.Table, texts: Mapping[str, str]) -> pd.DataFrame:
+    """Return a row per token of some sequences, with its piece of the text."""
+    frames = (
+        pd.DataFrame(
+            {
+                "document": row["document"],
+                "window": row["window"],
+                "position": np.arange(len(row["input_ids"])),
+                "token_id": row["input_ids"],
+                "token": token_texts(texts[row["document"]], row["char_start"], row["char_end"]),
+            }
+        )
+        for row in sequences.to_pylist()
+    )
+    return pd.concat(frames, ignore_index=True)
+
+
+def sequences_of(tokens: pd.DataFrame) -> list[TokenSequence]:
+    """Return the sequences of tokens, in their order."""
+    windows: Any = tokens.groupby(["document", "window"], sort=False)["token_id"]
+    return [TokenSequence(name, int(window), ids.to_numpy()) for (name, window), ids in windows]
+
+
+def occurrences(tokens: pd.DataFrame) -> pa.Table:
+    """Return how often each token occurs in all texts."""
+    ids = pa.array([tokens["token_id"].astype(np.int32)], pa.list_(pa.int32()))
+    return token_counts([pa.record_batch({"input_ids": ids})])
+
+
+@contextlib.contextmanager
+def evaluated(model: torch.nn.Module) -> Iterator[None]:
+    """Set a model to evaluation, and in the end each module and parameter to what it was in."""
+    modes = {module: module.training for module in model.modules()}
+    gradients = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    threads = torch.get_num_threads()
+    model.eval()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        for module, mode in modes.items():
+            module.training = mode
+        for parameter, gradient in gradients.items():
+            parameter.requires_grad_(gradient)
