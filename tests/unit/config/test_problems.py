@@ -415,24 +415,19 @@ def test_a_file_that_cannot_be_read_is_one_exact_line(content, problem):
     assert reading_problems(FILE) == [f"{FILE}{problem}"]
 
 
-IN_YAML = (
-    "x: &x {y: 1}\nz: {<<: *x, y: 2}\na: 1\nb: {c: 1, 'd e': [{f: 1,\nf: 2, f: 3}]}\na: 2\na: 3"
-)
-IN_JSON = '{"a": {"b": 1,\n\t"b": 2}}'
-
-
-@pytest.mark.parametrize(
-    ("content", "problems"),
-    [
-        (IN_YAML, ['5: b."d e"[0].f: found 4'] * 2 + ["6: a: found 3", "7: a: found 3"]),
-        (IN_JSON, ["2: a.b: found 1"]),
-    ],
-)
-def test_every_repeated_key_is_one_line(content, problems):
+def test_every_repeated_key_is_one_line():
     """Snakemake would take the last value in silence. A key of a merge may be stated again."""
-    Path(FILE).write_text(content)
-    lines = [problem.replace("found", "found this key in line") for problem in problems]
-    assert reading_problems(FILE) == [f"{FILE}:{line} too, expected it once" for line in lines]
+    merged = "x: &x {y: 1}\nz: {<<: *x, y: 2}\n"
+    files = {
+        f"{merged}a: 1\nb: {{'d e': [{{f: 1,\nf: 2, f: 3}}]}}\na: 2": (
+            *['5: b."d e"[0].f: found this key in line 4'] * 2,
+            "6: a: found this key in line 3",
+        ),
+        '{"a": {"b": 1,\n\t"b": 2}}': ["2: a.b: found this key in line 1"],
+    }
+    for text, problems in files.items():
+        Path(FILE).write_text(text)
+        assert reading_problems(FILE) == [f"{FILE}:{one} too, expected it once" for one in problems]
 
 
 @pytest.mark.parametrize("content", [LEAST, f"\ufeff{LEAST}", LEAST.replace("\n", "\r\n")])

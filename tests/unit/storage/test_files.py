@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -140,15 +141,11 @@ def test_a_file_changed_just_now_is_not_remembered(reads, monkeypatch):
 
 
 @pytest.mark.usefixtures("reads")
-def test_missing_files_and_a_damaged_memory_are_no_error():
+def test_missing_files_and_a_memory_that_is_damaged_or_has_no_folder_are_no_error():
     contents.MEMORY.write_text("{")
     assert contents.remembered([FILE, "none.txt"]) == {"file.txt": digest(FILE)}
     assert list(json.loads(contents.MEMORY.read_text())) == [str(FILE.absolute())]
-
-
-@pytest.mark.usefixtures("reads")
-def test_nothing_is_remembered_where_no_run_was():
-    Path(".snakemake").rmdir()
+    shutil.rmtree(".snakemake")
     assert contents.remembered([FILE]) == {"file.txt": digest(FILE)}
     assert os.listdir() == ["file.txt"]
 
