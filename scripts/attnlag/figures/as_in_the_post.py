@@ -38,35 +38,29 @@ JITTER = 0.6
 
 def figure(inputs: Inputs) -> CustomFigure:
     """Return the pictures of the rows of a regression, or of a sample of them."""
-    sample, table, alpha = DesignSample(inputs.design), inputs.coefficients, inputs.alpha
+    sample = DesignSample(inputs.design)
     outcomes = pd.DataFrame({n: sample.of_layer(n, "y")["y"].to_numpy() for n in sample.layers})
-    parts = outcomes, table, alpha, inputs.outcome, sample.count
-    return CustomFigure(claim_of(table, alpha), draw, parts)
+    return pictures(outcomes, inputs.coefficients, inputs.alpha, inputs.outcome, sample.count)
 
 
-def claim_of(coefficients: pd.DataFrame, alpha: float) -> str:
-    """Return in how many layers each lag is significant, as the post counts them."""
-    layers = coefficients.groupby("term")["p_value"].agg(lambda p: (p < alpha).sum())
-    lags = lags_among(coefficients["term"])
-    found = ", ".join(f"{named(lag)} in {layers[lag]}" for lag in lags)
-    of = counted(coefficients["layer"].nunique(), "layer")
-    return f"Of {of}, p < {alpha:g} for {found} (not corrected over the layers)"
-
-
-def draw(
-    outcomes: pd.DataFrame,
-    coefficients: pd.DataFrame,
-    alpha: float,
-    outcome: str,
-    count: int,
-    title: str,
-    size: Size = PAGE,
-) -> Figure:
-    """Return the pictures, one below the other.
+def pictures(
+    outcomes: pd.DataFrame, coefficients: pd.DataFrame, alpha: float, outcome: str, count: int
+) -> CustomFigure:
+    """Return the pictures, with the number of layers in which each lag is significant.
 
     ``outcomes`` has a column for each layer, of ``count`` rows or a sample. Coefficients whose
     p-value, not corrected for the number of layers, is at least ``alpha`` have a cross.
     """
+    layers = coefficients.groupby("term")["p_value"].agg(lambda p: (p < alpha).sum())
+    lags = lags_among(coefficients["term"])
+    found = ", ".join(f"{named(lag)} in {layers[lag]}" for lag in lags)
+    of = counted(coefficients["layer"].nunique(), "layer")
+    claim = f"Of {of}, p < {alpha:g} for {found} (not corrected over the layers)"
+    return CustomFigure(claim, draw, (outcomes, coefficients, alpha, outcome, count))
+
+
+def draw(outcomes, coefficients, alpha, outcome, count, title: str, size: Size) -> Figure:
+    """Draw the pictures, one below the other."""
     dots = outcomes.iloc[:: -(-len(outcomes) // MOST_DOTS)]
     shown = evenly_chosen(outcomes.columns.tolist(), MOST_HISTOGRAMS[size.name])
     note = (

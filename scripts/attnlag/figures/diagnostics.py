@@ -53,7 +53,7 @@ def figure(inputs: Inputs) -> CustomFigure:
     return CustomFigure(claim, draw, (sums, *of_layers))
 
 
-def draw(sums, strip, status, influence, layers, title: str, size: Size = PAGE) -> Figure:
+def draw(sums, strip, status, influence, layers, title: str, size: Size) -> Figure:
     """Draw a strip of all layers, and a row for those requested, or for a few over the depth."""
     shown = drawing.chosen_layers(layers, sums.layers)
     if size is not PAGE or layers is None:

@@ -3,7 +3,6 @@
 import numpy as np
 
 from attnlag.claims.causes import of_single_layers
-from attnlag.errors import counted
 from attnlag.figures.drawing import evenly_chosen
 from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import PALETTE
@@ -63,7 +62,7 @@ def figure(inputs: Inputs) -> Sheet:
         panels,
         "Predicted: coefficient of the source's log norm alone, one token before, in a regression "
         "of the target's. Caused: change of the target's log norm per change of the source's, "
-        f"along all paths, in {counted(int(inputs.elasticities['documents'].max()), 'document')}. "
+        f"along all paths, in {inputs.extent}. "
         f"Bars: {100 * (1 - inputs.alpha):g}% intervals.",
         across=2,
         alpha=inputs.alpha,

@@ -12,7 +12,6 @@ from attnlag.figures.legends import PALETTE
 from attnlag.figures.sampling import NormsSample
 from attnlag.figures.templates import Line, Lines, Sheet
 from attnlag.figures.wording import tokens_shown
-from attnlag.quantities.catalogue import SITES
 
 DRAWN_BY = "plot_adjustments"
 CATEGORY = "norms"
@@ -32,8 +31,7 @@ STEADY = 0.1
 def figure(inputs: Inputs) -> Sheet:
     """Return the norms, and the norms relative to the stream, as medians with bands."""
     sample, drop_first = inputs.sample, inputs.drop_first
-    label = SITES[inputs.site].label
-    norms = norms_panel(sample, drop_first, f"norm of the {label}, |a|", "norm (log scale)")
+    norms = norms_panel(sample, drop_first, f"norm of the {inputs.label}, |a|", "norm (log scale)")
     relative = norms_panel(
         inputs.relative, drop_first, "relative to the stream, |a| / |x|", "ratio (log scale)"
     )

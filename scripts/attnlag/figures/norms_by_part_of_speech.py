@@ -7,7 +7,6 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.sampling import shares_between
 from attnlag.figures.templates import Map, Sheet
 from attnlag.figures.wording import tokens_shown
-from attnlag.quantities.catalogue import SITES
 from attnlag.regression.labels import UPOS
 from attnlag.storage import tables
 
@@ -31,7 +30,7 @@ CONTINUATIONS = "continuation of a word"
 def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each part of speech, largest norms first."""
     sample = inputs.sample.from_position(inputs.drop_first)
-    label, logs = SITES[inputs.site].label, sample.log_norms
+    logs = sample.log_norms
     upos, word, initial = (
         tables.values_at(inputs.properties, name, sample.rows)
         for name in ("upos", "word", "word_initial")
@@ -61,7 +60,7 @@ def figure(inputs: Inputs) -> Sheet:
                 "mean log norm,\nminus the layer's mean",
             )
         ],
-        f"Norms of the {label}: of {tokens_shown(sample.tokens)}, the {int(counts.sum()):,} with a "
-        "part of speech that are not dropped; number of tokens in brackets. A word counts by its "
-        "first token. Natural logarithms.",
+        f"Norms of the {inputs.label}: of {tokens_shown(sample.tokens)}, the "
+        f"{int(counts.sum()):,} with a part of speech that are not dropped; number of tokens in "
+        "brackets. A word counts by its first token. Natural logarithms.",
     )

@@ -9,7 +9,6 @@ from attnlag.figures.drawing import reach_of
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet
 from attnlag.figures.wording import sample_shown
-from attnlag.quantities.catalogue import SITES
 from attnlag.storage import tables
 
 DRAWN_BY = "plot_adjustments"
@@ -56,7 +55,6 @@ def figure(inputs: Inputs) -> Sheet:
         f"{edge:,}" if place < SINGLE or place % PER_DOUBLING == 0 else ""
         for place, edge in enumerate(edges[:-1])
     ]
-    label = SITES[inputs.site].label
 
     def hatch(axes: Axes) -> None:
         axes.axhspan(0, dropped, facecolor="none", edgecolor="k", hatch="///", linewidth=0)
@@ -76,9 +74,9 @@ def figure(inputs: Inputs) -> Sheet:
                 extra=hatch if dropped else None,
             )
         ],
-        f"Natural logarithm of the norm of the {label}. From position {SINGLE} on, a row holds "
-        f"several positions{rare}. "
-        f"Hatched: dropped from the regressions. {sample_shown(sample.tokens, 'tokens')}",
+        f"Natural logarithm of the norm of the {inputs.label}. From position {SINGLE} on, a row "
+        f"holds several positions{rare}. Hatched: dropped from the regressions. "
+        f"{sample_shown(sample.tokens, 'tokens')}",
     )
 
 

@@ -11,7 +11,6 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE, layer_colours
 from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet, permuted
 from attnlag.figures.wording import tokens_shown
-from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.estimation import clustered
 from attnlag.storage import tables
@@ -76,16 +75,14 @@ def figure(inputs: Inputs) -> Sheet:
         x = order[:, finite] - order[:, finite].mean(axis=1, keepdims=True)
         null = np.quantile(x @ y / (x**2).sum(axis=1), [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
         slopes.append((*alone, *given_frequency, *null))
-    alone, alone_reach, given, given_reach, low, high = np.array(slopes).T
+    slope, *interval, given, given_low, given_high, low, high = np.array(slopes).T
     lines = [
-        Line(mean, name, colour, mean - reach, mean + reach)
-        for mean, reach, name, colour in (
-            (alone, alone_reach, "surprisal alone", NORMS),
-            (given, given_reach, "the token's log frequency held fixed", PALETTE[1]),
-        )
+        permuted(low, high),
+        Line(slope, "surprisal alone", NORMS, *interval),
+        Line(given, "the token's log frequency held fixed", PALETTE[1], given_low, given_high),
     ]
-    places = int(alone.argmin()), int(alone.argmax())
-    ends = dict.fromkeys(f"{np.expm1(alone[n]):+.1%} (layer {sample.layers[n]})" for n in places)
+    places = int(slope.argmin()), int(slope.argmax())
+    ends = dict.fromkeys(f"{np.expm1(slope[n]):+.1%} (layer {sample.layers[n]})" for n in places)
     return Sheet(
         with_minus_signs(
             f"One more nat of surprisal changes the norm by {' to '.join(ends)}; in random order, "
@@ -94,9 +91,9 @@ def figure(inputs: Inputs) -> Sheet:
         sample.layers,
         [
             Lines(bins, "mean log norm,\nminus the layer's mean", "", centres, "surprisal (nats)"),
-            Lines([permuted(low, high), *lines], "slope (log norm per nat)"),
+            Lines(lines, "slope (log norm per nat)"),
         ],
-        f"Norms of the {SITES[inputs.site].label}, {tokens_shown(sample.tokens)} except dropped "
+        f"Norms of the {inputs.label}, {tokens_shown(sample.tokens)} except dropped "
         f"ones; {BINS} bins of equal size. Bands: clustered by document "
         f"({counted(tokens['document'].nunique(), 'document')}). An association, not a cause.",
         across=2,
@@ -104,8 +101,8 @@ def figure(inputs: Inputs) -> Sheet:
     )
 
 
-def slope_of(y: np.ndarray, x: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:
-    """Return the first slope of a fit with an intercept, and half of its interval, clustered."""
+def slope_of(y: np.ndarray, x: np.ndarray, cluster: np.ndarray) -> tuple[float, float, float]:
+    """Return the first slope of a fit with an intercept, and its interval, clustered."""
     fit = clustered.regression(np.concatenate([x, np.ones((1, len(y)))]), y, cluster)
-    times = stats.t.ppf((1 + CONFIDENCE) / 2, fit.df[0])
-    return float(fit.estimate[0]), float(times * np.sqrt(fit.covariance[0, 0]))
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, fit.df[0]) * np.sqrt(fit.covariance[0, 0])
+    return fit.estimate[0], fit.estimate[0] - reach, fit.estimate[0] + reach

@@ -84,7 +84,7 @@ def claim_of(clouds: dict[int, Cloud | None], lag: str) -> str:
     )
 
 
-def draw(clouds, reasons, lag, rows: int, outcome: str, title: str, size: Size = PAGE) -> Figure:
+def draw(clouds, reasons, lag, rows: int, outcome: str, title: str, size: Size) -> Figure:
     """Draw a panel for each layer, or for a few over the depth, with the fitted line."""
     shown = drawing.evenly_chosen(list(clouds), MOST_PANELS[size.name])
     lines = -(-len(shown) // ACROSS[size.name])

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs, joined
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.catalogue import OUTCOMES, SITES
 from attnlag.quantities.outcomes import outcome_values, relative_norms
 from attnlag.regression.design.design import columns_of, layers_and_terms
 from attnlag.storage import tables
@@ -111,7 +111,7 @@ def read_norms(files: Any, names: Any, settings: Any) -> Inputs:
         counted(tables.row_count(files.norms), "token"),
         sample=sample_norms(files.norms),
         relative=sample_norms(files.norms, stream=files.stream),
-        site=names.site,
+        label=SITES[names.site].label,
         **{name: settings[name] for name in ("drop_first", "documents", "text_layer")},
         **vars(files),
     )

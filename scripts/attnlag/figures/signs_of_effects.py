@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
 
 from attnlag.claims.numbers import number
-from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import GREY, layer_colours
 from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet
@@ -73,13 +72,12 @@ def figure(inputs: Inputs) -> Sheet:
                 extra=functools.partial(finish, unclear=unclear, trial=trial, limits=(across, up)),
             )
         )
-    documents = counted(int(inputs.elasticities["documents"].max()), "document")
     return Sheet(
         claim,
         [],
         panels,
         "A point is a pair of layers. Caused: change of the target's log norm per change of the "
-        f"source's one token before, in {documents}; bars: {100 * (1 - inputs.alpha):g}% "
+        f"source's one token before, in {inputs.extent}; bars: {100 * (1 - inputs.alpha):g}% "
         "intervals, with a white point if they include zero. Predicted: regression over all "
         "documents. Shaded: signs agree. Axes are linear near zero.",
         across=2,

@@ -29,7 +29,6 @@ from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import shortened
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.outcomes import log_norms
 from attnlag.storage import tables
 
@@ -103,7 +102,7 @@ def figure(inputs: Inputs) -> CustomFigure:
         shown["log"] = log_norms(rows[columns.layer_name(layer)].to_numpy())
         documents.append((group_of[name], shown))
     limits = limits_of(sample.from_position(drop_first).log_norms[layer])
-    label = f"norm of the {SITES[inputs.site].label} in layer {layer}"
+    label = f"norm of the {inputs.label} in layer {layer}"
     return CustomFigure(claim_of(documents, layer), draw, (documents, limits, label))
 
 

@@ -106,8 +106,8 @@ class Fit:
         ``alpha``.
         """
         alpha, logs = self.fitted.settings.alpha, pd.DataFrame(np.log(self.norms).T)
-        claim = as_in_the_post.claim_of(self.coefficients, alpha)
-        return as_in_the_post.draw(logs, self.coefficients, alpha, "norm", len(logs), claim)
+        figure = as_in_the_post.pictures(logs, self.coefficients, alpha, "norm", len(logs))
+        return figure.draw(figure.claim, PAGE)
 
     def __repr__(self) -> str:
         return "\n  ".join([self.name, *findings.sizes(self.fitted)])

@@ -446,7 +446,7 @@ def effects():
         **{"coefficient_conf_low": 0.2, "coefficient_conf_high": 0.4},
         **{"predicted_conf_low": -0.1, "predicted_conf_high": 0.5},
     )
-    pair = {"source": "attention", "target": "attention"}
+    pair = {"source": "attention", "target": "attention", "extent": "13 documents"}
     return SimpleNamespace(elasticities=table, total_effects=sums, alpha=0.05, **pair)
 
 

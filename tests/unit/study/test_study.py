@@ -167,6 +167,7 @@ def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured):
     x, y = np.asarray(dots.collections[0].get_offsets()).T
     assert len(x) == logs.size == 2 * (measured.tokens["position"] >= 1).sum()
     assert set(np.round(x)) == {0, 1}
+    assert dots.xaxis.label.get_color() == ".15"  # the style of all figures
     np.testing.assert_allclose(np.sort(y), np.sort(logs.ravel()), rtol=1e-6)
     assert len(first.patches) == len(np.histogram_bin_edges(logs[0], bins="fd")) - 1
     weak = fit.coefficients.query("term != 'intercept' and p_value >= 0.05")
