@@ -16,8 +16,6 @@ from attnlag.regression.terms import distance, is_lead, named
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
-TOKENS_AWAY = {1: "one token", 2: "two tokens", 3: "three tokens"}
-
 
 class Answer(NamedTuple):
     """A question or a part of one, with its answer."""
@@ -94,8 +92,7 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
         )
         for term in others:
             claim = main.size_of(term)
-            away = distance(term)
-            label = f"{TOKENS_AWAY.get(away, f'{away} tokens')} {'on' if is_lead(term) else 'back'}"
+            label = f"{away(term)} {'on' if is_lead(term) else 'back'}"
             yield Answer(label, f"{number(claim.value)} ({claim.sentence})")
         covariates = main.record.settings("design")["covariates"]
         yield Answer("variance explained", lags.explained(main.fitted, covariates).sentence)
@@ -134,6 +131,12 @@ def _doubts(main: RegressionTables) -> str:
     correction = lags.halves(fits, main.coefficients, alpha)
     said = order.sentence + size * bool(order.value)
     return f"{said}; {correction.sentence}" if correction else said
+
+
+def away(term: str) -> str:
+    """Return the distance of a lag or lead in words."""
+    tokens = distance(term)
+    return {1: "one token", 2: "two tokens", 3: "three tokens"}.get(tokens, f"{tokens} tokens")
 
 
 def text_of(answers: SiteAnswers) -> str:

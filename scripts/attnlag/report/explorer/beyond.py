@@ -35,9 +35,10 @@ def path_in_results(path: Path) -> str:
     return "/".join(path.parts[place + 1 :])
 
 
-def tables_beside(file: Path, *names: str) -> list[str]:
-    """Return the paths of tables in CSV in the folder of another file."""
-    return [path_in_results(file.with_name(f"{name}.csv")) for name in names]
+def tables_of(regression: RegressionTables, folder: Path, *names: str) -> list[str]:
+    """Return the paths of tables below a folder in CSV."""
+    found = (regression.files.one_of(name, folder) for name in names)
+    return [path_in_results(path.with_suffix(".csv")) for path in found if path]
 
 
 def folder_of(regression: RegressionTables, name: str, folder: Path) -> list[str]:
@@ -56,11 +57,11 @@ def columns_of(frame: pd.DataFrame, *names: str) -> dict[str, list[Any]]:
 
 def slopes(regression: RegressionTables) -> dict[str, Any] | None:
     """Return the slopes of the nearest lag by class of token."""
-    path = regression.files.one_of("classes", regression.folder)
-    if path is None:
+    files, folder = regression.files, regression.folder
+    table = files.table("classes", folder)
+    if table.empty:
         return None
-    table = pd.read_parquet(path)
-    name = tables.read_provenance(path).settings("classes")["property"]
+    name = files.record("classes", folder).settings("classes")["property"]
     term = nearest_lag(table["term"])
     rows = table[(table["term"] == term) & (table["subset"] != OTHER)]
     fitted = rows[rows["subset"] != ALL].dropna(subset="estimate")
@@ -68,7 +69,7 @@ def slopes(regression: RegressionTables) -> dict[str, Any] | None:
         return None
     rows = rows.assign(subset=rows["subset"].map(lambda subset: UPOS.get(subset, subset)))
     return {
-        "tables": tables_beside(path, "classes"),
+        "tables": tables_of(regression, folder, "classes"),
         "term": [term, named(term)],
         "property": name,
         "by": SLOPES[name].label,
@@ -78,13 +79,12 @@ def slopes(regression: RegressionTables) -> dict[str, Any] | None:
 
 def heads(regression: RegressionTables) -> dict[str, Any] | None:
     """Return single heads of a site with their nearest lag and its controls."""
-    path = regression.files.one_of("heads", regression.of_site)
-    if path is None:
-        return None
-    parts = pd.read_parquet(path).query("part != @WHOLE")
+    site = regression.of_site
+    parts = regression.files.table("heads", site)
     if parts.empty or parts["share"].isna().all():
         return None
-    coefficients = regression.files.table("head_coefficients", regression.of_site)
+    parts = parts[parts["part"] != WHOLE]
+    coefficients = regression.files.table("head_coefficients", site)
     lags = coefficients[coefficients["term"] == nearest_lag(coefficients["term"])]
     lags = lags[~lags["part"].isin([WHOLE, ABOVE])]
     names = ["layer", "part", *INTERVAL, "random_weights", "trained"]
@@ -96,7 +96,7 @@ def heads(regression: RegressionTables) -> dict[str, Any] | None:
         of_lag = "; ".join(filter(None, [lag.sentence, claims_on_heads.of_controls(lag)]))
     sentences |= {"estimate": of_lag, "random_weights": of_lag}
     return {
-        "tables": tables_beside(path, "heads", "head_coefficients"),
+        "tables": tables_of(regression, site, "heads", "head_coefficients"),
         "term": "" if lags.empty else named(lags["term"].iloc[0]),
         "regression": "" if lags.empty else lags["regression"].iloc[0],
         "claims": sentences,
@@ -123,17 +123,15 @@ def traced(regression: RegressionTables) -> dict[str, Any] | None:
     of_sources, logits = (files.table(name, site) for name in ("shares", "readout"))
     entry: dict[str, Any] = {"tables": [], "claims": []}
     if len(of_sources):
-        path = files.all_of("shares", site)[0]
-        entry["tables"] += tables_beside(path, "shares")
+        entry["tables"] += tables_of(regression, site, "shares")
         entry["claims"].append(claims.previous_token(of_sources).sentence)
         entry["shares"] = [
             {"name": label, **columns_of(rows.reset_index(), "layer", "mean", *INTERVAL[1:])}
             for label, rows in claims.shares(of_sources).items()
         ]
     if len(logits) and logits["difference"].notna().any():
-        path = files.all_of("readout", site)[0]
         names = ("layer", "difference", *INTERVAL[1:], "random_weights")
-        entry["tables"] += tables_beside(path, "means")
+        entry["tables"] += tables_of(regression, site, "readout")
         entry["claims"].append(claims.next_token(logits).sentence)
         entry["readout"] = [
             {"name": label, **columns_of(logits[logits["target"] == target], *names)}
@@ -179,13 +177,10 @@ def sources(
 
 def causes(regression: RegressionTables) -> dict[str, Any] | None:
     """Return effects on later tokens beside their predictions, of one model and corpus."""
-    path = regression.files.one_of("total_effects", regression.of_corpus)
-    if path is None:
-        return None
-    total = pd.read_parquet(path)
+    files, study = regression.files, regression.of_corpus
+    total, single = (files.table(name, study) for name in ("total_effects", "elasticities"))
     if total.empty:
         return None
-    single = regression.files.table("elasticities", regression.of_corpus)
     single = single[(single["intervention"] == "derivative") & (single["lag"] > 0)]
     single = single[single["source_layer"] < single["target_layer"]]
     names = ("source_site", "target_site", "target_layer", "lag", *INTERVAL)
@@ -193,20 +188,16 @@ def causes(regression: RegressionTables) -> dict[str, Any] | None:
         [f"{name}{end}" for end in ("", "_conf_low", "_conf_high")]
         for name in ("predictive", "coefficient", "predicted")
     )
-    claims_on = {
-        f"{source} → {target}, {lag}": claims_on_causes.on_a_later_token(rows)
-        for (source, target, lag), rows in total.groupby(
-            ["source_site", "target_site", "lag"], sort=False
-        )
-    }
+    said = {}
+    for (source, target, lag), rows in total.groupby([*names[:2], "lag"], sort=False):
+        claim = claims_on_causes.on_a_later_token(rows)
+        beside = map(" ".join, claim.baseline.items())
+        said[f"{source} → {target}, {lag}"] = "; ".join([claim.answer, *beside])
     return {
-        "tables": tables_beside(path, "total_effects", "elasticities"),
+        "tables": tables_of(regression, study, "total_effects", "elasticities"),
         "documents": int(total["documents"].max()),
         "regression": str(next(iter(total["regression"].dropna()), "")),
-        "claims": {
-            pair: "; ".join([claim.answer, *map(" ".join, claim.baseline.items())])
-            for pair, claim in claims_on.items()
-        },
+        "claims": said,
         "all": columns_of(total, *names, *coefficient, *together),
         "single": columns_of(single, *names, "source_layer", *alone),
     }

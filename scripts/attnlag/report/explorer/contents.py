@@ -34,7 +34,7 @@ from attnlag.regression.labels import (
 )
 from attnlag.regression.terms import distance, is_lag, is_lead, named
 from attnlag.report import answers
-from attnlag.report.answers import TOKENS_AWAY
+from attnlag.report.answers import away
 from attnlag.report.explorer import beyond, documents, kinds
 from attnlag.report.explorer.packing import block, json_block, quantised
 from attnlag.report.regression_tables import RegressionTables
@@ -153,7 +153,6 @@ def _entry(regression: RegressionTables) -> Entry:
     fits = regression.fits.sort_values("layer")
     layers, outcome = fits["layer"].tolist(), regression.settings["outcome"]
     inference = regression.settings
-    path = regression.file("coefficients")
     norms = beyond.folder_of(regression, "norms", regression.of_site)
     meanings = {"cross": tested("≥", inference["alpha"], inference["adjust"])}
     meanings["ring"] = shown_within(inference["equivalence_bound"])
@@ -193,13 +192,15 @@ def _entry(regression: RegressionTables) -> Entry:
         "dropFirst": regression.record.settings("design")["drop_first"],
         "axes": {term: axis(term, outcome) for term in terms},
         "correction": correction(inference["adjust"]),
-        "tables": beyond.tables_beside(path, "coefficients", "fits", "controls"),
+        "tables": beyond.tables_of(
+            regression, regression.folder, "coefficients", "fits", "controls"
+        ),
         # Tables of the numbers that colour the text.
         "tablesOf": {
             "norm": norms,
             "relative": norms + beyond.folder_of(regression, "stream", regression.of_corpus),
             "residual": [
-                *beyond.tables_beside(path, "coefficients"),
+                *beyond.tables_of(regression, regression.folder, "coefficients"),
                 *beyond.folder_of(regression, "design", regression.folder),
             ],
             "head": beyond.folder_of(regression, "head_norms", regression.of_site),
@@ -245,8 +246,7 @@ def axis(term: str, outcome: str) -> str:
     """Return what a coefficient says, as the label of an axis."""
     if not is_lag(term) or not catalogue.OUTCOMES[outcome].logarithm:
         return f"{named(term)}: {UNITS[outcome]}"
-    away = TOKENS_AWAY.get(distance(term), f"{distance(term)} tokens")
-    return f"% longer per 1% longer {away} {'later' if is_lead(term) else 'earlier'}"
+    return f"% longer per 1% longer {away(term)} {'later' if is_lead(term) else 'earlier'}"
 
 
 def _add_corpus(
