@@ -7,6 +7,7 @@ import pandas as pd
 
 from attnlag.errors import UserError, counted
 from attnlag.pipeline.program import log
+from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
 from attnlag.report.findings import fitted_layers, unfitted_layers
 from attnlag.storage import writing
 
@@ -15,8 +16,11 @@ def main(job):
     lines, problems = [], []
     for path in job.input.fits:
         fits = pd.read_parquet(path)
-        lines.append(fitted_layers(fits))
-        problems += unfitted_layers(fits)
+        name = ", ".join(fits.iloc[0][["model", "corpus", "site", "regression"]])
+        lines.append(f"{name}: {fitted_layers(fits)}")
+        # That the first layer has none before it is no failure.
+        fits = fits[fits["status"] != NO_LAYER_BEFORE]
+        problems += [f"{name}: {unfitted}" for unfitted in unfitted_layers(fits)]
     if problems:
         raise UserError(problems)
     writing.write_text("\n".join(lines) + "\n", job.output.text)

@@ -1,1 +1,1 @@
-"""Claims, each made once from tables; titles, answers, findings and the page are renderings."""
+"""Claims, each made once from tables; titles, answers, findings and the page render them."""

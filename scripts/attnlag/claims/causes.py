@@ -15,7 +15,7 @@ MOST_LAYERS = 4
 
 
 def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return effects by layer: all, or the smallest and the largest if there are more than most."""
+    """Return the effects by layer, of more than ``most`` the two extremes."""
     if len(effects) <= most:
         return effects
     return effects.loc[[effects["estimate"].idxmin(), effects["estimate"].idxmax()]]
@@ -44,7 +44,7 @@ def on_a_later_token(table: pd.DataFrame, most: int = MOST_LAYERS) -> Claim:
 
 
 def of_single_layers(pairs: pd.DataFrame) -> Claim:
-    """Return how far layers predict adjustments one token later in others, and change them."""
+    """Return how far layers predict the next token's adjustment in others, and change it."""
     predicted, caused = (float(pairs[name].abs().max()) for name in ("predictive", "estimate"))
     return Claim(
         "Layers predict the next token's adjustment in others by up to "
@@ -69,7 +69,7 @@ def _associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str
 def by_layer(
     table: pd.DataFrame, name: str, ends: str, unit: str = "%", place: str = " in layer {}"
 ) -> str:
-    """Return the numbers of a column by layer, with intervals unless one document gives none."""
+    """Return the numbers of a column by layer, with their intervals if known."""
     texts = []
     for row in table.to_dict("records"):
         low, high = row[f"{ends}_low"], row[f"{ends}_high"]
@@ -79,7 +79,7 @@ def by_layer(
 
 
 def _verdict(shares: pd.DataFrame) -> str:
-    """Return whether effects are a small part of the lags, by the intervals of their ratio."""
+    """Return whether effects are a small part of lags, by intervals of their ratio."""
     layers = len(shares)
     low, high = shares["share_low"], shares["share_high"]
     small = int(((low > -HARDLY) & (high < HARDLY)).sum())

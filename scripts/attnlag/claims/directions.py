@@ -13,7 +13,7 @@ HARDLY = 0.1
 
 
 def neighbours(means: pd.DataFrame) -> Claim:
-    """Return the cosine of neighbours in the median layer, and how it falls with distance."""
+    """Return the cosine of neighbours (median layer), and how it falls with distance."""
     medians = means[means["distance"] == 1].groupby("quantity")["mean"].median()
     kind, name = (CENTRED, "centred cosine") if CENTRED in medians else (PLAIN, "cosine")
     size = float(medians.get(kind, np.nan))

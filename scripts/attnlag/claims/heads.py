@@ -1,4 +1,4 @@
-"""Claims about single attention heads: their lag, their share and their attention sink."""
+"""Claims about single attention heads: lag, share and attention sink."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ CONTROLS = {"random_weights": "before training", "trained": "after it"}
 
 
 def lag(coefficients: pd.DataFrame) -> Claim | None:
-    """Return the nearest lag of heads beside that of their sum, and before training, if known."""
+    """Return the nearest lag of heads, of their sum and before training, if known."""
     term = nearest_lag(coefficients["term"])
     rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
     heads = rows[~rows["part"].isin([WHOLE, ABOVE])]
@@ -37,14 +37,14 @@ def lag(coefficients: pd.DataFrame) -> Claim | None:
 
 
 def of_controls(claim: Claim) -> str:
-    """Return the controls of a claim about the lag of heads in words, "" without them."""
+    """Return the controls of the lag of heads in words, "" without them."""
     sizes = ", ".join(map(" ".join, claim.baseline.items()))
     about = "(first scale of the weights; same documents, not corrected for bias)"
     return f"{sizes} {about}" if sizes else ""
 
 
 def share(parts: pd.DataFrame) -> Claim | None:
-    """Return the largest share of a head in the squared norms of its layer; None if unknown."""
+    """Return the largest share of a head in its layer's squared norms, if known."""
     heads = parts[parts["part"] != WHOLE]
     if heads["share"].isna().all():
         return None
@@ -56,7 +56,7 @@ def share(parts: pd.DataFrame) -> Claim | None:
 
 
 def sink(parts: pd.DataFrame) -> Claim | None:
-    """Return the attention of the median head to the first token; None if it is unknown."""
+    """Return the attention of the median head to the first token, if known."""
     heads = parts[parts["part"] != WHOLE]
     median, equal = heads["sink"].median(), parts["sink_uniform"].iloc[0]
     if not np.isfinite(median):

@@ -1,4 +1,4 @@
-"""Claims about the lags of one regression: their size, what to compare it with, and doubts."""
+"""Claims about the lags of one regression: sizes, comparisons and doubts."""
 
 from collections.abc import Mapping
 
@@ -49,7 +49,7 @@ def layers_beyond(
     equivalence_bound: float,
     smaller: bool = True,
 ) -> str:
-    """Return the number of layers in which a lag is shown to be beyond a bound, or within."""
+    """Return in how many layers a lag is shown to be beyond a bound, or within."""
     above, below, absent = layers_shown(coefficients, term)
     return (
         f"above {equivalence_bound:g} in {above} of {counted(layers, 'layer')}"
@@ -59,7 +59,7 @@ def layers_beyond(
 
 
 def layers_shown(coefficients: pd.DataFrame, term: str) -> tuple[int, int, int]:
-    """Return the numbers of layers in which a lag is shown to be above, below, and within."""
+    """Return in how many layers a lag is shown to be above, below, and within."""
     rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
     estimates = rows.loc[rows["equivalence"] == "present", "estimate"]
     absent = int((rows["equivalence"] == "absent").sum())
@@ -67,7 +67,7 @@ def layers_shown(coefficients: pd.DataFrame, term: str) -> tuple[int, int, int]:
 
 
 def _verdict(value: float, low: float, high: float, bound: float, texts: int) -> str:
-    """Return whether large ones follow large ones, by the interval or else by the value."""
+    """Return whether large ones follow large ones, by the interval if known."""
     if np.isnan(low):
         low = high = value
     verdict = "Hardly"
@@ -83,7 +83,7 @@ def _verdict(value: float, low: float, high: float, bound: float, texts: int) ->
 
 
 def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outcome: str) -> Claim:
-    """Return what a larger value is followed by in the median layer, and before training."""
+    """Return what a larger value is followed by (median layer), and before training."""
     term = nearest_lag(coefficients["term"])
     value, second = (
         coefficients.loc[coefficients["term"] == name, "estimate"].median()
@@ -110,7 +110,7 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
 
 
 def by_regression(medians: Mapping[str, float]) -> Claim:
-    """Return lag 1 in the median layer of regressions by name, or of the extremes of many."""
+    """Return lag 1 of regressions by name (median layer), of many the extremes."""
     if not medians:
         return Claim("Coefficients of all regressions")
     if len(medians) > MOST_REGRESSIONS:
@@ -126,7 +126,7 @@ def _larger(value: float) -> str:
 
 
 def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
-    """Return R², and what is lost without the lags or without the other terms (median layer)."""
+    """Return R², and what it loses without the lags or the other terms (median layer)."""
     whole = fits["r_squared"].median()
     if not covariates:
         return Claim(f"{percent(whole)} (median layer)")
@@ -142,7 +142,7 @@ def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
 
 
 def autocorrelated(fits: pd.DataFrame, alpha: float, adjust: str) -> Claim:
-    """Return in how many layers residuals are autocorrelated, so that the lags are too few."""
+    """Return in how many layers the lags are too few: residuals are autocorrelated."""
     rejected = results.adjusted_p_values(fits["breusch_godfrey_p_value"], adjust) < alpha
     layers = int(rejected.sum())
     sentence = "no layer is shown to need more lags"
@@ -157,7 +157,7 @@ def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
 
 
 def halves(fits: pd.DataFrame, coefficients: pd.DataFrame, alpha: float) -> Claim | None:
-    """Return where the correction of bias is doubtful, and what it does; None without a test."""
+    """Return where the correction of bias is doubtful, if tested, and what it does there."""
     if fits["halves_p_adjusted"].isna().all():
         return None
     layers = different_halves(fits, alpha)

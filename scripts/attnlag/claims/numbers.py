@@ -31,7 +31,7 @@ def interval(low: float, high: float) -> str:
 
 
 def span(values: Iterable[float]) -> str:
-    """Return the smallest and the largest of some numbers, or the one that all are; NaN is none."""
+    """Return the smallest and the largest number, once if they are alike; NaN is none."""
     known = [value for value in values if value == value]
     return " to ".join(dict.fromkeys((number(min(known)), number(max(known)))))
 

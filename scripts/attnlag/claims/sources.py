@@ -27,7 +27,7 @@ TARGETS = {
 
 
 def shares(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the mean shares of writers by layer; only a single source has an interval."""
+    """Return mean shares by writer and layer; only a single source has an interval."""
     by_writer = {}
     for sources, label in WRITERS.items():
         rows = table[table["source"].isin(sources)].groupby("layer")
@@ -38,7 +38,7 @@ def shares(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def next_token(effects: pd.DataFrame) -> Claim:
-    """Return in how many layers the next token is raised more than the token itself, or less."""
+    """Return in how many layers the next token is raised more than the token itself."""
     label = SITES[effects["site"].iloc[0]].label
     rows = effects[effects["target"] == NEXT_LESS_OWN].dropna(subset="difference")
     raised = f"{label} raises the next token more than the token itself"

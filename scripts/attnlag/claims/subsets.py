@@ -63,7 +63,7 @@ def class_name(name: object) -> str:
 
 
 def intervals(table: pd.DataFrame, shown: Callable[[str], str] = str) -> str:
-    """Return the intervals of the smallest and the largest median of subsets, "" without any."""
+    """Return the smallest and the largest median of subsets with their intervals, if known."""
     ends = extremes(table)
     if ends is None:
         return ""

@@ -26,7 +26,7 @@ class Range(NamedTuple):
 
 
 def scale_of(column: str, first: str = "first") -> str:
-    """Return the scale of the weights that a column of controls has; the plain one is the first."""
+    """Return the scale of the weights in a column of controls; a plain one has the first."""
     return column.removeprefix("random_weights").lstrip("_").replace("_", "-") or first
 
 
@@ -52,7 +52,7 @@ def range_of(before: pd.DataFrame, quantity: str) -> Range | None:
 
 
 def scales_in_words(before: pd.DataFrame) -> str:
-    """Return the scales of the initial weights, where they are from, and those left out."""
+    """Return the scales of the initial weights, their origins, and those left out."""
     texts, left_out = [], []
     for row in before.drop_duplicates("scale").to_dict("records"):
         text = SCALE_NAMES[row["scale"]]

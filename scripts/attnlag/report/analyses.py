@@ -1,4 +1,4 @@
-"""Findings of the analyses beside regressions, from the files that a job declares."""
+"""Findings of the analyses beside regressions, from the files of a job."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The answers of a run in a dozen lines: what it says last, and the head of the explorer."""
+"""The answers of a run in a dozen lines: its last words, and the head of the explorer."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -34,33 +34,29 @@ class SiteAnswers(NamedTuple):
 
 
 def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
-    """Return the answers for one site from its regressions.
+    """Return the answers for one site from its regressions, in their order.
 
-    The first regression of norms with effects of documents answers, in the order of the
-    configuration, or else the first of norms; one without a fitted layer leaves it to the next.
-    The first without effects stands beside one with them.
+    The first of norms with effects of documents answers, or else the first of norms; one without a
+    fitted layer leaves it to the next. The first without effects stands beside one with them.
     """
-    of_norms = [regression for regression in fitted if regression.is_of_norms and regression.terms]
-    within = [regression for regression in of_norms if regression.has_effects]
+    of_norms = [one for one in fitted if one.is_of_norms and one.terms]
+    within = [one for one in of_norms if one.has_effects]
     first = (within or of_norms or fitted)[0]
     main = next((one for one in (*within, *of_norms) if len(one.fitted)), first)
     outcome = main.settings["outcome"]
-    pooled = [
-        regression
-        for regression in of_norms
-        if not regression.has_effects and regression.settings["outcome"] == outcome
-    ]
+    alike = [one for one in of_norms if one.settings["outcome"] == outcome]
+    pooled = [one for one in alike if not one.has_effects][:1] if main.has_effects else []
     model, corpus = main.record["model"], main.record["corpus"]
     weights = f" ({model['bits']}-bit)" if "bits" in model else ""
     tokens = tables.row_count(main.files.all_of("norms", main.of_site))
-    copies = corpus["documents"] - corpus["texts"]
+    documents, layers = corpus["documents"], main.coefficients["layer"].nunique()
+    copies = documents - corpus["texts"]
     of_copies = f", {copies:,} with the text of an earlier one" * bool(copies)
     title = (
-        f"{model['name']}{weights} · {corpus['name']}: "
-        f"{counted(corpus['documents'], 'document')}{of_copies}, {counted(tokens, 'token')} · "
-        f"{main.site}, {counted(main.coefficients['layer'].nunique(), 'layer')}"
+        f"{model['name']}{weights} · {corpus['name']}: {counted(documents, 'document')}"
+        f"{of_copies}, {counted(tokens, 'token')} · {main.site}, {counted(layers, 'layer')}"
     )
-    lines = [*_regressed(main, pooled[:1] if main.has_effects else [])] if of_norms else []
+    lines = [*_regressed(main, pooled)] if of_norms else []
     if main is not first:
         lines.insert(1, Answer("regression", f"{main.name}; no layer of {first.name} was fitted"))
     effects = main.files.table("total_effects", main.of_corpus)
@@ -71,7 +67,7 @@ def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
 
 
 def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> Iterator[Answer]:
-    """Yield whether large adjustments follow large ones, what lags explain, and the controls."""
+    """Yield whether large ones follow large ones, what lags explain, and the controls."""
     nearest, *others = main.terms[:3]
     relative = ", relative to its stream," if main.settings["outcome"] == "relative" else ""
     follow = "precede" if is_lead(nearest) else "follow"
@@ -122,7 +118,7 @@ def _causes(table: pd.DataFrame, site: str, texts: int) -> Iterator[Answer]:
 
 
 def _doubts(main: RegressionTables) -> str:
-    """Return what speaks against the regression: order that is left, and halves that differ."""
+    """Return what speaks against a regression: order left, and halves that differ."""
     fits, alpha = main.fitted, main.settings["alpha"]
     order = lags.autocorrelated(fits, alpha, main.settings["adjust"])
     path = main.files.one_of("residuals", main.folder)
@@ -143,9 +139,8 @@ def text_of(answers: SiteAnswers) -> str:
     """Return the answers for a site as text, a line each."""
     labels = ["  " * line.is_part + line.label for line in answers.lines]
     width = max(map(len, labels), default=0)
-    rows = [
-        f"{label:<{width}}  {line.text}" for label, line in zip(labels, answers.lines, strict=True)
-    ]
+    pairs = zip(labels, answers.lines, strict=True)
+    rows = [f"{label:<{width}}  {line.text}" for label, line in pairs]
     return "\n".join([answers.title, *rows]) + "\n"
 
 

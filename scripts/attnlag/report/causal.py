@@ -44,7 +44,8 @@ def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, alpha: float) -
                 f"{by_layer(shared, 'share', 'share', unit='')}"
             )
         lines += [f"{_sites(source, target)}: {text}" for text in told]
-    lines += [_trial(row) for row in trials.query("lag == 1").itertuples()]
+    for row in trials.query("lag == 1").itertuples():
+        lines.append(f"{_sites(row.source_site, row.target_site)}: {_trial(row)}")
     if effects.empty:
         lines.append("no document has a token with a previous one")
     return lines
@@ -56,25 +57,21 @@ def _sites(source: Any, target: Any) -> str:
 
 def _trial(row: Any) -> str:
     """Return what the predictions of one kind say of the effects, in words."""
-    sites = _sites(row.source_site, row.target_site)
     if row.prediction == SAME:
         return (
-            f"{sites}: lag 1 of a layer on itself is significant in {row.significant} of "
+            f"lag 1 of a layer on itself is significant in {row.significant} of "
             f"{counted(row.pairs, 'layer')}, where the effect is exactly zero"
         )
     held = "" if row.prediction == ALONE else ", the source layer at that token held fixed,"
-    effects = "only one effect is" if row.clear else "no effect is"
-    text = (
-        f"{sites}: {effects} clear of zero, so that the sign predicted from one layer{held} is "
-        "not checked"
-    )
-    # Of a single one, chance is as often right.
     if row.clear > 1:
         text = (
-            f"{sites}: prediction from one layer{held} is right about the sign in "
-            f"{int(row.same_sign)} of {counted(row.clear, 'clear effect')} (by chance "
-            f"{row.by_chance:.1f})"
+            f"prediction from one layer{held} is right about the sign in {row.same_sign:.0f} of "
+            f"{row.clear:.0f} clear effects (by chance {row.by_chance:.1f})"
         )
+    else:
+        # Of a single effect, chance is as often right.
+        text = f"{'only one' if row.clear else 'no'} effect is clear of zero, so that the sign "
+        text += f"predicted from one layer{held} is not checked"
     if np.isfinite(row.rank_correlation):
         text += f"; rank correlation of sizes {number(row.rank_correlation)}"
     return text

@@ -1,4 +1,4 @@
-"""The findings of a regression in words: sizes first, then the controls, then counts."""
+"""The findings of a regression in words: sizes, controls, counts."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,6 @@ from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.design.properties import OTHER
-from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS
 from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.inference.fitting import FittedRegression
@@ -61,7 +60,7 @@ def of_regression(
     fits, outcome = fitted.goodness, fitted.settings.outcome
     rows, documents = int(fits["n_obs"].max()), int(fits["n_documents"].max())
     of_outcome = f", {UNITS[outcome].removeprefix('of ')}" * (outcome != "norm")
-    title = f"{name}: {_fitted_layers(fits)}, {counted(rows, 'row')} from "
+    title = f"{name}: {fitted_layers(fits)}, {counted(rows, 'row')} from "
     title += f"{counted(documents, 'document')}{of_outcome}"
     return titled(title, _findings(fitted, by_class))
 
@@ -83,7 +82,7 @@ def _findings(fitted: FittedRegression, by_class: Sequence[pd.DataFrame]) -> Ite
         if dropped := int(usable["n_dropped"].sum()):
             layers = counted(int((usable["n_dropped"] > 0).sum()), "layer")
             yield f"{counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}"
-    yield from _unfitted(fits)
+    yield from unfitted_layers(fits)
     yield from residual_findings(fitted)
     yield from group_findings(fitted.groups)
     if by_class:
@@ -95,32 +94,18 @@ def _findings(fitted: FittedRegression, by_class: Sequence[pd.DataFrame]) -> Ite
         yield SHARED_BINS.format(fitted.bins)
 
 
-def fitted_layers(fits: pd.DataFrame) -> str:
-    """Return the number of layers that were fitted, in words, with the name of the regression."""
-    return f"{_study(fits)}: {_fitted_layers(fits)}"
-
-
-def unfitted_layers(fits: pd.DataFrame) -> list[str]:
-    """Return a line for each reason why layers were not fitted, except a missing layer before."""
-    others = fits[fits["status"] != NO_LAYER_BEFORE]
-    return [f"{_study(fits)}: {line}" for line in _unfitted(others)]
-
-
-def _study(fits: pd.DataFrame) -> str:
-    return ", ".join(fits.iloc[0][["model", "corpus", "site", "regression"]])
-
-
 def _usable(fits: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the layers that were fitted."""
     return fits[fits["status"] == "ok"]
 
 
-def _fitted_layers(fits: pd.DataFrame) -> str:
+def fitted_layers(fits: pd.DataFrame) -> str:
+    """Return the number of layers that were fitted, in words."""
     return f"{len(_usable(fits))} of {counted(len(fits), 'layer')} fitted"
 
 
-def _unfitted(fits: pd.DataFrame) -> Iterator[str]:
-    """Yield the layers that were not fitted by their reasons, of which norms may be the cause."""
+def unfitted_layers(fits: pd.DataFrame) -> Iterator[str]:
+    """Yield the layers that were not fitted by reason, of which norms may be the cause."""
     unfitted = fits[fits["status"] != "ok"]
     for _, rows in unfitted.groupby(["status", "n_dropped"], sort=False):
         layers, reason = rows["layer"].tolist(), rows["status"].iloc[0]
@@ -177,7 +162,7 @@ def sizes(fitted: FittedRegression) -> Iterator[str]:
 
 
 def order_findings(fitted: FittedRegression) -> Iterator[str]:
-    """Yield in how many layers the lags depend on order, and what they are in permuted order."""
+    """Yield in how many layers lags depend on order, and what they are without it."""
     controls, settings = fitted.controls, fitted.settings
     if "permuted_mean" not in controls:
         yield "the order of tokens was not permuted: no control for it"
@@ -202,7 +187,7 @@ def order_findings(fitted: FittedRegression) -> Iterator[str]:
 
 
 def random_weights_findings(before: pd.DataFrame | None) -> Iterator[str]:
-    """Yield the results of the same architecture before any training, beside the trained model."""
+    """Yield the results of the architecture before any training, and after it."""
     if before is None:
         yield "the architecture was not run with random weights: no control for it"
         return
@@ -241,7 +226,7 @@ def random_weights_findings(before: pd.DataFrame | None) -> Iterator[str]:
 
 
 def counts(fitted: FittedRegression) -> Iterator[str]:
-    """Yield the number of layers in which each lag and lead is present or absent, and R²."""
+    """Yield in how many layers each lag and lead is present or absent, and R²."""
     settings, coefficients, fits = fitted.settings, fitted.coefficients, fitted.goodness
     terms = lags_among(coefficients["term"])
     for term in terms:
@@ -270,7 +255,7 @@ def counts(fitted: FittedRegression) -> Iterator[str]:
 
 
 def halves_findings(fitted: FittedRegression) -> Iterator[str]:
-    """Yield in which layers the correction of bias does not hold, and what it changes."""
+    """Yield where the correction of bias does not hold, and what it changes."""
     settings, coefficients = fitted.settings, fitted.coefficients
     claim = halves(fitted.goodness, coefficients, settings.alpha)
     if settings.bias_correction == "none" or claim is None:
@@ -348,7 +333,7 @@ def few_clusters(fitted: FittedRegression) -> Iterator[str]:
 def class_findings(
     slopes: pd.DataFrame, tests: pd.DataFrame, settings: RegressionSettings
 ) -> Iterator[str]:
-    """Yield the slopes of the nearest lag by class of tokens, and whether they differ."""
+    """Yield whether slopes of the nearest lag differ by class of tokens."""
     term = nearest_lag(tests["term"])
     slopes, tests = slopes[slopes["term"] == term], tests[tests["term"] == term]
     classes = slopes[slopes["subset"] != ALL].dropna(subset="estimate")
@@ -368,7 +353,7 @@ def class_findings(
 
 
 def decomposition_findings(steps: pd.DataFrame) -> Iterator[str]:
-    """Yield the mean over layers of the nearest lag, pooled and with everything held fixed."""
+    """Yield the nearest lag (mean over layers), pooled and with everything held fixed."""
     term = nearest_lag(steps["term"])
     rows = steps[steps["term"] == term]
     by_step = rows.pivot(index="layer", columns="step", values="estimate")

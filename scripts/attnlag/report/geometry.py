@@ -20,7 +20,7 @@ BESIDE = {
 
 
 def geometry_findings(table: pd.DataFrame) -> list[str]:
-    """Return the findings on the growth and the turning of the stream, and on directions."""
+    """Return how the stream grows and turns, and whether neighbours are alike."""
     if table["mean"].isna().all():
         return ["no tokens remain: all are first tokens or have no norms"]
     return [*_of_the_stream(table), *_cosines(table)]

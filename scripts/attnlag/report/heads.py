@@ -60,7 +60,7 @@ def _lags(lags: pd.DataFrame, regression: str) -> list[str]:
 
 
 def _floor(layers: pd.DataFrame, lags: pd.DataFrame) -> str:
-    """Return the layers with tokens at the floor, and their lag with and without these tokens."""
+    """Return the layers with tokens at the floor, and their lag without these tokens."""
     at_floor = layers["at_floor"]
     most = at_floor.nlargest(3)
     shares = ", ".join(f"{share:.0%} in layer {layer}" for layer, share in most.items())

@@ -76,7 +76,7 @@ def _of_regression(regression: RegressionTables) -> Iterator[tuple[tuple[str, ..
 
 
 def in_latex(text: str) -> str:
-    """Return Markdown as LaTeX: citations, code, and characters that LaTeX takes for commands."""
+    """Return Markdown as LaTeX: citations, code, and characters of commands."""
     return "".join(map(_piece_in_latex, re.split(r"(\[@[^\]]+\]|`[^`]*`)", text)))
 
 
@@ -90,7 +90,7 @@ def _piece_in_latex(piece: str) -> str:
 
 
 def coefficients(regression: RegressionTables) -> str:
-    """Return the coefficients of the lags by layer, and R², as a table of LaTeX (booktabs)."""
+    """Return the lags by layer, and R², as a table of LaTeX (booktabs)."""
     fits, settings = regression.fits.set_index("layer"), regression.settings
     names = regression.folder.parts[-4:]
     level = rf"{100 * (1 - settings['alpha']):g}\% interval"
@@ -124,7 +124,7 @@ def coefficients(regression: RegressionTables) -> str:
 
 
 def digits(value: float) -> str:
-    """Return a number with three decimals and LaTeX's minus sign; dashes for a missing one."""
+    """Return a number with three decimals, for LaTeX; dashes for a missing one."""
     if not np.isfinite(value):
         return "---"
     return f"{round(value, 3) + 0.0:.3f}".replace("-", "$-$")

@@ -58,7 +58,7 @@ def _sentences(macro: str, facts: Mapping[str, Any]) -> list[str]:
 
 
 def _measured(study: Sequence[RegressionTables], model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model, the corpus with its counts, what was measured, and what was left out."""
+    """Return the model, the corpus with its counts, what was measured and left out."""
     first, record = study[0], study[0].record
     limits = [record.settings("tokens")["max_length"], model["context_length"]]
     shards = first.files.all_of("tokens", first.of_corpus)
@@ -77,7 +77,7 @@ def _measured(study: Sequence[RegressionTables], model: Mapping[str, Any]) -> di
 
 
 def _regressed(study: Sequence[RegressionTables]) -> Iterator[str]:
-    """Yield the sentences on each regression; one that holds for all comes once, at the end."""
+    """Yield sentences on each regression; what holds for all comes once, at the end."""
     by_name: dict[str, list[RegressionTables]] = {}
     for regression in study:
         by_name.setdefault(regression.name, []).append(regression)
@@ -140,7 +140,7 @@ def cited(text: str) -> list[str]:
 
 
 def references(keys: Iterable[str], citation: Mapping[str, Any]) -> str:
-    """Return entries of BibTeX for attnlag itself, as in CITATION.cff, and for methods by key."""
+    """Return BibTeX for attnlag itself, as in CITATION.cff, and for methods by key."""
     released, entries = str(citation["date-released"]), all_references()
     fields = {
         "author": " and ".join(f"{{{author['name']}}}" for author in citation["authors"]),

@@ -38,8 +38,8 @@ class RegressionTables:
 
     def corpus_file(self) -> Path:
         """Return the file of its corpus."""
-        paths = self.files.all_of("corpora", self.folder.parents[3])
-        return next(path for path in paths if path.stem == self.corpus)
+        corpora = self.files.all_of("corpora", self.folder.parents[3])
+        return next(path for path in corpora if path.stem == self.corpus)
 
     @cached_property
     def record(self) -> tables.Record:
@@ -94,8 +94,7 @@ class RegressionTables:
 
     def of_term(self, term: str) -> pd.DataFrame:
         """Return the coefficients of a term that were estimated."""
-        rows = self.coefficients[self.coefficients["term"] == term]
-        return rows.dropna(subset="estimate")
+        return self.coefficients.query("term == @term").dropna(subset="estimate")
 
     def size_of(self, term: str) -> Claim:
         """Return the claim about the size of a lag or lead."""
@@ -105,7 +104,7 @@ class RegressionTables:
         return lags.size(self.coefficients, term, medians[term], bound, layers, texts)
 
     def in_random_order(self, term: str) -> float:
-        """Return the median of a lag or lead with the tokens in random order; NaN if unknown."""
+        """Return the median of a lag with tokens in random order; NaN if unknown."""
         rows = self.controls[self.controls["term"] == term]
         return float(rows.get("permuted_mean", pd.Series(dtype=float)).median())
 
@@ -137,7 +136,7 @@ class RegressionTables:
 
 
 def declared(**files: Path | Sequence[Path]) -> list[RegressionTables]:
-    """Return the regressions whose coefficients are among some files by name, in their order."""
+    """Return the regressions whose coefficients are among some files."""
     found, coefficients = Declared(**files), files["coefficients"]
     paths = [coefficients] if isinstance(coefficients, Path) else coefficients
     return [RegressionTables(path.parent, found) for path in paths]

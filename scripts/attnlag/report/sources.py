@@ -47,7 +47,7 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, proof: str) -> li
 
 
 def readout_findings(table: pd.DataFrame, proof: str) -> list[str]:
-    """Return in how many layers adjustments raise the next token more than their own, by line."""
+    """Return whether adjustments raise the next token more than their own, and how far."""
     if table.empty or table["difference"].isna().all():
         return [proof]
     by_target = table.pivot(index="layer", columns="target", values="difference")

@@ -15,7 +15,7 @@ def titled(title: str, lines: Iterable[str]) -> str:
 def over_layers(
     values: pd.Series, spread: Callable[[pd.Series], str] = span, about: str = ""
 ) -> str:
-    """Return the median of numbers by layer beside their spread, or the one layer's number."""
+    """Return the median and the spread of numbers by layer, or the one number."""
     known = values.dropna()
     place, beside = ("median", spread(known)) if len(known) > 1 else ("one", "")
     said = ", ".join(filter(None, [about, beside]))

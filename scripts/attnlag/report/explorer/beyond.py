@@ -30,7 +30,7 @@ INTERVAL = ("estimate", "conf_low", "conf_high")
 
 
 def path_in_results(path: Path) -> str:
-    """Return the path of a table from the folder of the results on, where the page lies."""
+    """Return the path of a table from the folder of the page on."""
     place = max((at for at, name in enumerate(path.parts) if name == "results"), default=-1)
     return "/".join(path.parts[place + 1 :])
 
@@ -42,13 +42,13 @@ def tables_of(regression: RegressionTables, folder: Path, *names: str) -> list[s
 
 
 def folder_of(regression: RegressionTables, name: str, folder: Path) -> list[str]:
-    """Return the folder of a table of tokens, which has a file for each shard; [] without it."""
+    """Return the folder of a table with a file for each shard; [] without it."""
     paths = regression.files.all_of(name, folder)[:1]
     return [f"{path_in_results(path.parent)}/" for path in paths]
 
 
 def columns_of(frame: pd.DataFrame, *names: str) -> dict[str, list[Any]]:
-    """Return columns of a table as lists for JSON, with rounded numbers; an absent one is empty."""
+    """Return columns as lists for JSON, with rounded numbers; an absent one is empty."""
     frame = frame.reindex(columns=list(names))
     numbers = frame.select_dtypes("float")
     frame = frame.assign(**numbers.map(lambda value: float(f"{value:.{STORED_DIGITS}g}")))
@@ -105,7 +105,7 @@ def heads(regression: RegressionTables) -> dict[str, Any] | None:
 
 
 def traced_documents(regressions: Sequence[RegressionTables]) -> list[str]:
-    """Return the documents whose tokens are traced to their sources, for regressions of sites."""
+    """Return the documents whose tokens are traced to their sources."""
     names: dict[str, None] = {}
     for regression in regressions:
         for path in regression.files.all_of("sources", regression.of_site):
@@ -176,7 +176,7 @@ def sources(
 
 
 def causes(regression: RegressionTables) -> dict[str, Any] | None:
-    """Return effects on later tokens beside their predictions, of one model and corpus."""
+    """Return effects on later tokens beside their predictions."""
     files, study = regression.files, regression.of_corpus
     total, single = (files.table(name, study) for name in ("total_effects", "elasticities"))
     if total.empty:

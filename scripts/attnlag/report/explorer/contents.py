@@ -139,7 +139,7 @@ def about(index: dict[str, Any], entry: Entry, documents_shown: str) -> str:
 
 
 def _findings(path: Path, results: Path, regressions: Collection[str]) -> dict[str, Any]:
-    """Return findings with the names of their model, corpus, site and regression, from the path."""
+    """Return findings, with the names of what they are of from their path."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     names = list(path.parent.relative_to(results).parts)
     # Directions and heads have folders of their own and belong to their site.
@@ -150,27 +150,24 @@ def _findings(path: Path, results: Path, regressions: Collection[str]) -> dict[s
 
 def _entry(regression: RegressionTables) -> Entry:
     """Return the coefficients of a regression, its controls and what residuals need."""
-    fits = regression.fits.sort_values("layer")
-    layers, outcome = fits["layer"].tolist(), regression.settings["outcome"]
-    inference = regression.settings
-    norms = beyond.folder_of(regression, "norms", regression.of_site)
-    meanings = {"cross": tested("≥", inference["alpha"], inference["adjust"])}
-    meanings["ring"] = shown_within(inference["equivalence_bound"])
+    fits, settings = regression.fits.sort_values("layer"), regression.settings
+    layers, outcome = fits["layer"].tolist(), settings["outcome"]
+    folder, norms = regression.folder, beyond.folder_of(regression, "norms", regression.of_site)
+    meanings = {
+        "cross": tested("≥", settings["alpha"], settings["adjust"]),
+        "ring": shown_within(settings["equivalence_bound"]),
+    }
     terms = {}
     for term, rows in regression.coefficients.groupby("term", sort=False):
         rows = rows.set_index("layer").reindex(layers)
-        controls = regression.controls[regression.controls["term"] == term]
-        controls = controls.set_index("layer").reindex(
-            layers, columns=[*CONTROLS, *BEFORE_TRAINING]
-        )
-        before = controls[list(BEFORE_TRAINING)].dropna(axis="columns", how="all")
-        numbers = [rows[list(NUMBERS)], controls[list(CONTROLS)]]
+        controls = regression.controls[regression.controls["term"] == term].set_index("layer")
+        controls = controls.reindex(layers, columns=[*CONTROLS, *BEFORE_TRAINING])
+        before = controls[[*BEFORE_TRAINING]].dropna(axis="columns", how="all")
+        before.columns = [before_training(str(name), regression) for name in before]
         terms[str(term)] = {
-            **pd.concat(numbers, axis=1).astype(float).to_dict("list"),
-            "tests": {"marks": marks(rows, inference["alpha"]), "meanings": meanings},
-            "before": {
-                before_training(str(name), regression): before[name].tolist() for name in before
-            },
+            **rows[[*NUMBERS]].join(controls[[*CONTROLS]]).astype(float).to_dict("list"),
+            "tests": {"marks": marks(rows, settings["alpha"]), "meanings": meanings},
+            "before": before.to_dict("list"),
         }
     return {
         "model": regression.model,
@@ -181,27 +178,25 @@ def _entry(regression: RegressionTables) -> Entry:
         "lags": [[term, named(term)] for term in regression.terms],
         "terms": terms,
         "rSquared": fits["r_squared"].tolist(),
-        "rSquaredName": R_SQUARED[inference["fixed_effects"]],
+        "rSquaredName": R_SQUARED[settings["fixed_effects"]],
         "rows": int(fits["n_obs"].max()),
         "documents": int(fits["n_documents"].max()),
         "outcomeName": OUTCOMES[outcome],
         "equation": equation(regression),
         "slopes": beyond.slopes(regression),
         "effects": regression.has_effects,
-        "level": round(100 * (1 - inference["alpha"]), 6),
+        "level": round(100 * (1 - settings["alpha"]), 6),
         "dropFirst": regression.record.settings("design")["drop_first"],
         "axes": {term: axis(term, outcome) for term in terms},
-        "correction": correction(inference["adjust"]),
-        "tables": beyond.tables_of(
-            regression, regression.folder, "coefficients", "fits", "controls"
-        ),
+        "correction": correction(settings["adjust"]),
+        "tables": beyond.tables_of(regression, folder, "coefficients", "fits", "controls"),
         # Tables of the numbers that colour the text.
         "tablesOf": {
             "norm": norms,
             "relative": norms + beyond.folder_of(regression, "stream", regression.of_corpus),
             "residual": [
-                *beyond.tables_of(regression, regression.folder, "coefficients"),
-                *beyond.folder_of(regression, "design", regression.folder),
+                *beyond.tables_of(regression, folder, "coefficients"),
+                *beyond.folder_of(regression, "design", folder),
             ],
             "head": beyond.folder_of(regression, "head_norms", regression.of_site),
         },
@@ -209,7 +204,7 @@ def _entry(regression: RegressionTables) -> Entry:
 
 
 def marks(coefficients: pd.DataFrame, alpha: float) -> list[list[str]]:
-    """Return the marks of a term's coefficients by layer, which mean what they do in figures."""
+    """Return the marks of coefficients by layer, as figures have them."""
     tests = zip(coefficients["equivalence"], coefficients["p_adjusted"], strict=True)
     return [
         ["ring"] * (equivalence == "absent") + ["cross"] * bool(p_adjusted >= alpha) or ["dot"]
@@ -236,7 +231,7 @@ def equation(regression: RegressionTables) -> list[str]:
 
 
 def before_training(column: str, regression: RegressionTables) -> str:
-    """Return the name of a column of the controls, of which the plain one has the first scale."""
+    """Return the name of a column of controls; a plain one has the first scale."""
     drawn = regression.before_training
     scale = scale_of(column, "" if drawn is None else next(iter(drawn["scale"]), ""))
     return "before training" + f", {scale} scale" * bool(scale)
@@ -252,7 +247,7 @@ def axis(term: str, outcome: str) -> str:
 def _add_corpus(
     page: Contents, regressions: Sequence[RegressionTables], values: int
 ) -> tuple[str, dict[str, ShownTokens]]:
-    """Add the documents of one corpus; return these in words, and their tokens by model."""
+    """Add the documents of a corpus; return these in words, and tokens by model."""
     first = regressions[0]
     files, corpus, name_of_corpus = first.files, first.corpus_file(), first.corpus
     # Any regression stands for its model, and for its site.
@@ -358,7 +353,7 @@ def _values_per_token(regression: RegressionTables, sites: int, regressions: int
 def _beginnings(
     paths: Sequence[Path], shown: Sequence[str], names: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Return the keys and other columns of the tokens of documents; long ones are cut off."""
+    """Return the keys and other columns of the first tokens of documents."""
     frame = tables.rows_of_documents(paths, shown, [*TOKEN_KEYS, *names])
     return frame[frame.groupby("document").cumcount() < documents.LONGEST]
 
@@ -366,13 +361,12 @@ def _beginnings(
 def _add_columns(
     page: Contents, regression: RegressionTables, tokens: ShownTokens
 ) -> tuple[list[dict[str, Any]], dict[str, pd.Categorical]]:
-    """Add the columns of further tables of tokens; return these, and categories by name."""
+    """Add the columns of further tables; return these, and categories by name."""
     described, of_categories = [], {}
     for table in ("surprisal", "token_properties"):
         paths = regression.files.all_of(table, regression.of_corpus)
-        for column in pq.read_schema(paths[0]).names if paths else ():
-            if column not in SHADES:
-                continue
+        names = pq.read_schema(paths[0]).names if paths else []
+        for column in filter(SHADES.get, names):
             values = tokens.values(paths, [column])[column]
             name = f"{regression.model}/{regression.corpus}.{column}"
             shade: dict[str, Any] = {"name": column, "label": SHADES[column], "block": name}

@@ -1,4 +1,4 @@
-"""The documents that the explorer shows: all of a corpus, or a sample evenly over its groups."""
+"""The documents that the explorer shows: all, or a sample evenly over groups."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,12 +27,12 @@ def token_counts(sequences: pd.DataFrame, order: list[str]) -> pd.Series:
 
 
 def with_room(needed: pd.Series, values: int) -> pd.Series:
-    """Return the first documents that there is room for, at least one, with what they need."""
+    """Return the first documents that have room, at least one, with what they need."""
     return needed.iloc[: max(int((needed.cumsum() <= values).sum()), 1)]
 
 
 def texts_of(names: Sequence[str], corpus: Path, sequences: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the first tokens of documents as text, and which of them start a sequence."""
+    """Return the first tokens of documents as text, and which start a sequence."""
     documents = []
     sequences_of = dict(iter(sequences.groupby("document")))
     rows = tables.rows_of_documents([corpus], names, ["document", "group", "text"])

@@ -43,7 +43,7 @@ def means(
 def by_kind(
     logs: np.ndarray, documents: np.ndarray, kind: pd.Categorical, kept: np.ndarray
 ) -> pd.DataFrame:
-    """Return the means of one layer, a row for each kind of at least `FEWEST_TOKENS` tokens."""
+    """Return the means of one layer, a row for each kind of enough tokens."""
     codes, kinds = kind.codes, len(kind.categories)
     used = kept & np.isfinite(logs) & (codes >= 0)
     shape = (kinds, documents.max(initial=-1) + 1)
