@@ -9,11 +9,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import changed, corpus_of, design_of, design_settings, design_table
+import torch
+from designs import changed, corpus_of, design_of, design_settings, design_table, norms_table
 from fits import columns_of, fits_of, fitted, layers_of
+from models import LLAMA, measured, ragged
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import clustered, dummies_of, half_panel, jackknifed, multipletests, ols
 from scipy import stats
+from transformers import AutoConfig, AutoModel
 
 from attnlag.regression.estimation import least_squares
 from attnlag.regression.estimation.least_squares import solve
@@ -286,6 +289,42 @@ def test_only_the_first_layer_lacks_a_layer_before_it(first):
         least_squares.NO_LAYER_BEFORE,
         "0 rows for 3 terms",
     ]
+
+
+EIGHT = [90, 60, 70, 80, 50, 75, 66, 84]
+EQUAL = "norms are equal but for rounding: the standard deviation of "
+
+
+def design_of_logs(logs, covariates=()):
+    """Return the design of an autoregression of two lags, from (layers, tokens) log norms."""
+    table = norms_table({(f"d{i}", 0): n for i, n in enumerate(EIGHT)}, np.exp(logs))
+    return design_of(table, design_settings(lags=(1, 2), covariates=covariates))
+
+
+@pytest.mark.parametrize("effects", [False, True])
+def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(effects):
+    """The model is one as transformers initialises it."""
+    torch.manual_seed(0)
+    sizes = {**LLAMA, "hidden_size": 64, "head_dim": 16, "num_hidden_layers": 4}
+    model = AutoModel.from_config(AutoConfig.for_model("gemma2", **sizes)).eval()
+    _, norms = measured(model, "norms", ["attention"], ragged(EIGHT), batch_tokens=4096)
+    # The first layer's attention output is small relative to the epsilon of the norm.
+    logs = np.log(norms["attention"][1:].astype(float))
+    assert_allclose(logs, np.log(np.sqrt(64)), atol=0.01)
+    within = " within documents" * effects
+    for fit in fitted(design_of_logs(logs), effects=effects):
+        bound = "is below 0.0039, the precision of bfloat16"
+        assert fit.status == f"{EQUAL}the outcome{within} {bound}"
+        assert np.isnan(fit.estimate).all()
+
+
+def test_a_layer_is_flat_below_the_precision_of_bfloat16_also_as_the_layer_before():
+    spread = np.array([[1], [0.0043], [0.0035], [1]])
+    logs = 2 + spread * np.random.default_rng(1).normal(size=(4, sum(EIGHT)))
+    _, varied, flat, after = fitted(design_of_logs(logs, ["previous_layer"]))
+    assert varied.status == "ok"
+    assert flat.status.startswith(f"{EQUAL}the outcome is below")
+    assert after.status.startswith(f"{EQUAL}previous_layer is below")
 
 
 @pytest.mark.parametrize("count", [1, 2, 30])
