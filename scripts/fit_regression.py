@@ -8,8 +8,7 @@ gives what needs residuals. A clustered error is computed in
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
-from attnlag.regression.design.design import Formula
-from attnlag.regression.inference import controls, fitting, groups, permutation
+from attnlag.regression.inference import controls, fitting, permutation
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
 
@@ -20,11 +19,8 @@ def main(job, settings: RegressionSettings):
     group_of = group_by_document(job.input.corpus)
     untrained = []
     if design := settings.control_design:
-        norms = job.input.random_weights
-        # A few documents of all shards.
-        documents = tables.document_names(norms[0])
-        formula = Formula.read(design, vars(job.input), documents)
-        untrained = controls.untrained(formula, norms, job.input.random_weights_stream)
+        norms, streams = job.input.random_weights, job.input.random_weights_stream
+        untrained = controls.untrained(design, vars(job.input), norms, streams)
     fitted = fitting.fit_regression(
         job.input.crossproducts,
         job.input.design,
@@ -35,8 +31,9 @@ def main(job, settings: RegressionSettings):
         threads=job.threads,
     )
 
-    shared = tables.of_all_shards(job.input.crossproducts)
     used = {**fitted.settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
+    used_by_groups = fitted.settings.by_document()
+    shared = tables.of_all_shards(job.input.crossproducts)
     facts = {"merged": fitted.merged, "bins": fitted.bins}
     record = tables.provenance(shared, "regression", used, *PACKAGES, **facts)
     frames = {
@@ -49,7 +46,6 @@ def main(job, settings: RegressionSettings):
     if fitted.before_training is not None:
         frames[job.output.before_training] = fitted.before_training
     name = tables.write_results(frames, record, **vars(job.names))
-    used_by_groups = groups.settings_of_groups(fitted.settings)
     record_of_groups = tables.provenance(shared, "groups", used_by_groups, *PACKAGES)
     tables.write_results({job.output.groups: fitted.groups}, record_of_groups, **vars(job.names))
     fitted.residual_sums.write(job.output.residuals, record)

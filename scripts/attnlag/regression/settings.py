@@ -8,6 +8,7 @@ from attnlag.quantities import catalogue
 from attnlag.quantities.settings import Norms, RandomWeights
 from attnlag.regression import covariances
 from attnlag.regression.design import covariates, properties
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.section import (
     AtLeastTwo,
     Distinct,
@@ -248,6 +249,10 @@ class Errors(Level, Negligible):
         needs_residuals = covariances.CATALOGUE[self.covariance].residuals
         return self.changed(covariance="cluster") if needs_residuals else self
 
+    def by_document(self) -> Self:
+        """Return the settings with errors from sums that are clustered by document at most."""
+        return self.from_sums().changed(cluster="document")
+
 
 class Inference(Errors, BootstrapSettings):
     """Standard errors, intervals and the correction for many layers."""
@@ -280,6 +285,23 @@ class RegressionSettings(Inference):
     bias_correction: Literal["none", "half-panel"]
     outcome: str = "norm"
     control_design: DesignSettings | None = None  # None: no control with random weights
+
+    def possible_with(self, documents: int) -> Self:
+        """Return the settings that a number of documents with rows allows.
+
+        If they are too few to cluster by, clustered errors become HAC errors within sequences. The
+        half-panel jackknife has no HAC errors, so it is switched off. The mean of a single document
+        is the intercept.
+        """
+        if documents >= FEWEST_DOCUMENTS:
+            return self
+        clustered = covariances.CATALOGUE[self.covariance].clustered
+        return self.changed(
+            fixed_effects=self.fixed_effects if documents > 1 else "none",
+            bias_correction="none",
+            covariance="hac" if clustered else self.covariance,
+            cluster="document",
+        )
 
 
 class ClassesSettings(Section):

@@ -227,9 +227,8 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
                 documents, scales, control.seed, [_measured_for(outcome)]
             )
         ]
-        of_control = Formula.read(build.design, files, set(documents))
         paths, streams = map(list, zip(*drawn, strict=True))
-        untrained = controls.untrained(of_control, paths, streams if relative else [])
+        untrained = controls.untrained(build.design, files, paths, streams if relative else [])
     inference = stages.fit_regression(config, IN_MEMORY)
     fitted = fitting.fit_regression(
         [made], [design], measurement.groups, inference, orders=orders, untrained=untrained

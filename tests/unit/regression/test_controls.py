@@ -46,7 +46,7 @@ def written(folder, table, scale, **facts):
 def controlled(paths, trained, **settings):
     """Return the coefficients of the files of scales, and the comparison of scales."""
     layers = moments_of(design_of(pq.read_table(trained), FORMULA.settings), halves=True)
-    untrained = controls.untrained(FORMULA, paths)
+    untrained = controls.untrained(FORMULA.settings, {}, paths)
     return controls.random_weights(untrained, fit_settings(**settings), layers)
 
 
@@ -148,7 +148,7 @@ def test_the_table_lists_each_lag_beside_its_controls(norms, tmp_path):
         {f"d{i}": "one" for i in range(12)},
         fit_settings(),
         orders=[sums_of(pq.read_table(norms), FORMULA.settings, draws=19)],
-        untrained=controls.untrained(FORMULA, [norms]),
+        untrained=controls.untrained(FORMULA.settings, {}, [norms]),
     )
     table, lags = fitted.controls, fitted.coefficients.query("term != 'intercept'")
     pd.testing.assert_frame_equal(

@@ -268,11 +268,11 @@ def test_medians_of_the_jackknife_vary_as_it_does():
     errors = np.sqrt(np.diag(fits[0].covariance))[1:]
     for alpha in (0.05, 0.4):
         settings = BootstrapSettings(alpha=2 * alpha, bootstrap=20_000)
-        found = bootstrap.medians_of_jackknife(fits, documents, settings, subsets=2)
+        found = bootstrap.medians_of_jackknife(fits, settings, subsets=2)
         assert found.index.tolist() == ["lag_1", "lag_2"]
         reach = (found["median_high"] - found["median_low"]) / 2
         assert_allclose(found["median"], fits[0].estimate[1:])
         times = stats.t.ppf(1 - alpha / 2, documents - 1)
         assert_allclose(reach / errors, times, rtol=0.06)
-    none = bootstrap.medians_of_jackknife(fits, documents, BootstrapSettings(bootstrap=0))
+    none = bootstrap.medians_of_jackknife(fits, BootstrapSettings(bootstrap=0))
     assert none.isna().any().tolist() == [False, True, True]

@@ -29,7 +29,6 @@ from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.moments import Moments, TermSums, map_of, product
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, results
-from attnlag.regression.inference.groups import settings_of_groups
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
 from attnlag.regression.terms import LEVEL, OF, class_of, is_lag, of_class
@@ -140,7 +139,7 @@ def slopes_by_class(
     varies by document. Covariances that need residuals are replaced by clustering by document, as
     for groups. The second table has the tests that all classes share one slope.
     """
-    regression = settings_of_groups(settings.regression)
+    regression = settings.regression.by_document()
     classes = classes_of(settings.property)
 
     def rows_in(block: Moments) -> np.ndarray:
@@ -181,8 +180,7 @@ def slopes_by_class(
     table["difference_p_adjusted"] = table.groupby("term")["difference_p_value"].transform(
         results.adjusted_p_values, adjust=regression.adjust
     )
-    documents, subsets = len(layers[0].clusters), max(len(merged), 1)
-    medians = bootstrap.medians_of_jackknife(apart, documents, regression, subsets)
+    medians = bootstrap.medians_of_jackknife(apart, regression, max(len(merged), 1))
     names = [of_class(*pair) for pair in zip(table["term"], table["subset"], strict=True)]
     table[medians.columns] = medians.reindex(names).to_numpy()
     table = pd.concat([of_all, table], ignore_index=True)

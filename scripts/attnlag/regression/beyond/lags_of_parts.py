@@ -20,7 +20,7 @@ from attnlag.quantities import head_shares
 from attnlag.quantities.columns import KEYS, layer_name, layer_number, layers_in
 from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.quantities.traced_tables import WRITTEN
-from attnlag.regression.design.design import Counts, Formula, designs
+from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts, merging, moments, samples
 from attnlag.regression.estimation.moments import Moments, TermSums
 from attnlag.regression.estimation.regress import LayerFit
@@ -87,10 +87,9 @@ def of_heads(
             norms = norms_of_parts(random, name, first)
             # The control has no part above the floor.
             untrained = _moments(norms.drop_columns(norms.column_names[-1]), random.formula)
-            trained = [part.only(untrained[0].clusters) for part in parts]
             alone = {
-                "random_weights": controls.fitted_alone(untrained, settings)[0],
-                "trained": controls.fitted_alone(trained, settings)[0],
+                name: controls.fitted_alone(moments, untrained[0].clusters, settings)[0]
+                for name, moments in (("random_weights", untrained), ("trained", parts))
             }
             beside.append(pd.DataFrame(alone).dropna(subset="random_weights"))
     if not fits:
@@ -104,11 +103,8 @@ def of_heads(
 
 def _moments(norms: pa.Table, formula: Formula, halves: bool = False) -> list[Moments]:
     """Return the moments of a table of norms: the keys, then a column for each part."""
-    layers = layers_in(norms.schema)
     batches = tables.whole_documents(norms.to_batches())
-    rows, cells = designs(batches, formula, Counts()), crossproducts.Cells(halves)
-    of_logs = formula.outcome.logarithm
-    return crossproducts.of_rows(rows, formula.schema(layers), cells, of_logs=of_logs)
+    return crossproducts.of_batches(batches, formula, layers_in(norms.schema), halves)
 
 
 def _fitted(
@@ -215,7 +211,7 @@ def of_sources(
     """
     assert settings.design is not None
     formula = Formula(settings.design, {})
-    settings = settings.from_sums().changed(cluster="document")
+    settings = settings.by_document()
     layers = sorted(map(int, rows["layer"].unique()))
     cells = [(layer, part) for part in NORMS for layer in layers]
 
@@ -235,7 +231,8 @@ def of_sources(
     table = _table_of(fits, cells, settings)
     table["random_weights"] = np.nan
     if random is not None and len(random):
-        untrained, _ = controls.fitted_alone(_moments(norms_of(random), formula), settings)
+        layers_before = _moments(norms_of(random), formula)
+        untrained, _ = controls.fitted_alone(layers_before, layers_before[0].clusters, settings)
         keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
         table["random_weights"] = untrained.reindex(keys).to_numpy()
     return table[LAG_COLUMNS]

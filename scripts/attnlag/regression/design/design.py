@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.corpus.catalogue import FILES as SHARDED
-from attnlag.errors import UserError
+from attnlag.errors import UserError, counted
 from attnlag.quantities.catalogue import OUTCOMES, Outcome
 from attnlag.quantities.columns import KEY_FIELDS, KEYS, layer_name, layer_number, layers_in
 from attnlag.quantities.outcomes import outcome_values
@@ -228,6 +228,20 @@ class Counts:
 def read_counts(path: str | Path) -> dict[str, Any]:
     """Return the counts of what a design left out."""
     return json.loads(pq.read_metadata(path).metadata[COUNTS_KEY])
+
+
+def usable_sequences(counts: Sequence[Mapping[str, Any]], names: str) -> int:
+    """Return the number of sequences that give rows; a UserError about ``names`` if none does."""
+    sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
+    if not sequences:
+        names_of = "longest_sequence", "fewest_tokens"
+        longest, least = (max(count[name] for count in counts) for name in names_of)
+        raise UserError(
+            f"{names}: found no sequence long enough to give a row: the longest has "
+            f"{counted(longest, 'token')}, expected at least {least}; give longer texts, nearer "
+            "lags and leads, or drop fewer tokens at the start of sequences"
+        )
+    return sequences
 
 
 def _add(counts: dict[str, int], layer: str, number: np.integer | int) -> None:

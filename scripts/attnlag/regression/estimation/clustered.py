@@ -31,7 +31,6 @@ testing in fixed effects models. Journal of Business & Economic Statistics 36 (2
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +38,7 @@ from scipy import special
 
 from attnlag.errors import counted
 from attnlag.regression.covariances import Covariance
-from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.least_squares import Jackknife, Solution
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 
@@ -71,7 +69,7 @@ class ClusterSums:
         self,
         solution: Solution,
         joint: Sequence[np.ndarray] = (),
-        left_out: "Jackknife | None" = None,
+        left_out: Jackknife | None = None,
         robust_meat: np.ndarray | None = None,
     ) -> None:
         self.solution, moments, to_terms = solution, solution.moments, solution.to_terms
@@ -232,31 +230,6 @@ class SatterthwaiteSums:
         # the trace is q. An estimate that a single cluster determines has no error to be seen.
         seen = self.trace > LEAST_REST * (self.w**2).sum()
         return float((q + 1) / q * self.trace**2 / total) if seen else np.nan
-
-
-class Jackknife:
-    """Estimates of a layer without each cluster that has rows, by default one of its moments."""
-
-    def __init__(self, solution: Solution, clusters: Moments | None = None) -> None:
-        clusters = solution.moments if clusters is None else clusters
-        rows = np.rint(clusters.s[0, :, 0, 0]).astype(np.int64)
-        # places, rows, (left out,) int arrays: indices of these clusters, and their rows.
-        self.places = np.flatnonzero(rows)
-        self.rows = rows[self.places]
-        self.names = [clusters.clusters[place] for place in self.places]
-        a, b, _ = solution.equations(solution.moments.total)
-        thetas, sse = [np.empty((0, solution.k))], 0.0
-        left_out = replace(clusters, s=clusters.s[:, self.places])
-        for a_g, b_g, c_g in solution.by_cluster([left_out]):
-            theta, _ = solution.solved(a[:, None] - a_g, b[:, None] - b_g)
-            thetas.append(theta)
-            fitted = (a_g[0] @ theta[..., None])[..., 0]
-            sse += float((c_g[0] + (theta * (fitted - 2 * b_g[0])).sum(axis=1)).sum())
-        # (left out, K) arrays, NaN if the rest is collinear: θ, and estimates on centred data.
-        self.thetas = np.concatenate(thetas)
-        self.without = self.thetas @ solution.back.T
-        # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
-        self.sse = sse
 
 
 def obstacle_of(solution: Solution, covariance: Covariance, left_out: Jackknife | None) -> str:

@@ -138,6 +138,15 @@ def of_rows(
     ]
 
 
+def of_batches(
+    batches: Iterable[pa.RecordBatch], formula: Formula, layers: Sequence[str], halves: bool = False
+) -> list[Moments]:
+    """Return the moments of each layer of the design of batches of norms."""
+    rows = design.designs(batches, formula, design.Counts())
+    of_logs = formula.outcome.logarithm
+    return of_rows(rows, formula.schema(layers), Cells(halves), of_logs=of_logs)
+
+
 def _layer(
     layer: int,
     terms: list[str],
@@ -254,8 +263,8 @@ class Stored(Sequence[Moments]):
     ) -> None:
         self.files = [(path, pq.read_metadata(path)) for path in paths]
         self.facts = [tables.read_provenance(path)["crossproducts"] for path in paths]
-        made = tables.read_provenance(paths[0])
-        self.of_logs = OUTCOMES[made.settings("design")["outcome"]].logarithm
+        self.record = tables.read_provenance(paths[0])
+        self.of_logs = OUTCOMES[self.record.settings("design")["outcome"]].logarithm
         self.layers, self.terms = self.facts[0]["layers"], self.facts[0]["terms"]
         self.cells, p = self.facts[0]["cells"], 1 + len(self.terms)
         self.packed = p * (p + 1) // 2

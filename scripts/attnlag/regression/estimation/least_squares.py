@@ -13,7 +13,7 @@ half need not identify them.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -201,6 +201,48 @@ class Solution:
         theta = (beside_lags @ b[0][..., None])[..., 0]
         theta = theta + sum((piece.gain @ b[piece.part][..., None])[..., 0] for piece in pieces)
         return theta, [*pieces, Piece(0, beside_lags, theta, of_rows)]
+
+
+class Jackknife:
+    """Estimates of a layer without each cluster that has rows, by default one of its moments."""
+
+    def __init__(self, solution: Solution, clusters: Moments | None = None) -> None:
+        clusters = solution.moments if clusters is None else clusters
+        rows = np.rint(clusters.s[0, :, 0, 0]).astype(np.int64)
+        # Number of clusters, with rows or not.
+        self.count = len(clusters.clusters)
+        # places, rows, (left out,) int arrays: indices of those with rows, and their rows.
+        self.places = np.flatnonzero(rows)
+        self.rows = rows[self.places]
+        self.names = [clusters.clusters[place] for place in self.places]
+        a, b, _ = solution.equations(solution.moments.total)
+        thetas, sse = [np.empty((0, solution.k))], 0.0
+        left_out = replace(clusters, s=clusters.s[:, self.places])
+        for a_g, b_g, c_g in solution.by_cluster([left_out]):
+            theta, _ = solution.solved(a[:, None] - a_g, b[:, None] - b_g)
+            thetas.append(theta)
+            fitted = (a_g[0] @ theta[..., None])[..., 0]
+            sse += float((c_g[0] + (theta * (fitted - 2 * b_g[0])).sum(axis=1)).sum())
+        # (left out, K) arrays, NaN if the rest is collinear: θ, and estimates on centred data.
+        self.thetas = np.concatenate(thetas)
+        self.without = self.thetas @ solution.back.T
+        # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
+        self.sse = sse
+
+
+def by_folds(solution: Solution, folds: int | Moments) -> Jackknife | None:
+    """Return the estimates without each fold of clusters; None with fewer than two.
+
+    Cluster g, counted among those with rows, is in fold g mod ``folds``, unless moments of folds
+    are given.
+    """
+    clusters = folds if isinstance(folds, Moments) else solution.moments
+    s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
+    count = s.shape[1] if isinstance(folds, Moments) else min(folds, s.shape[1])
+    if count < 2:
+        return None
+    sums = np.stack([s[:, fold::count].sum(axis=1) for fold in range(count)], axis=1)
+    return Jackknife(solution, replace(clusters, s=sums))
 
 
 def solve(moments: Moments) -> Solution:

@@ -5,7 +5,7 @@ have enough tokens is known only after all shards are summed. Moments of sums of
 moments, so the design need not be read again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,25 @@ from attnlag.regression.limits import FEWEST_DOCUMENTS
 
 # Smallest number of rows that identify the slopes of the merged class.
 FEWEST_ROWS = 30
+
+
+def of_documents(
+    layers: Sequence[Moments],
+    documents: Sequence[str],
+    *,
+    effects: bool,
+    corrected: bool = True,
+    without: tuple[str, ...] = (),
+) -> Iterator[Moments]:
+    """Yield the moments that regressions of some documents alone are solved from.
+
+    Classes of tokens are merged anew, and terms that begin as one of ``without`` are left out.
+    """
+    own = [moments.only(documents) for moments in layers]
+    terms = kept_terms(own[0].terms, own)
+    terms = {term: parts for term, parts in terms.items() if not term.startswith(without)}
+    for moments in own:
+        yield moments.prepared(terms, effects=effects, corrected=corrected)
 
 
 def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> TermSums:

@@ -153,6 +153,8 @@ class Moments:
 
     def only(self, documents: Collection[str]) -> "Moments":
         """Return the moments of some documents, in their order; if few, they share no bins."""
+        if documents == self.clusters:
+            return self
         blocks, bins = self.blocks, self.bins
         if blocks is not None and bins is not None:
             if len(documents) <= bins:
@@ -167,13 +169,16 @@ class Moments:
         sums: TermSums | None = None,
         *,
         effects: bool,
+        corrected: bool = True,
         group_of: Mapping[str, str] | None = None,
     ) -> "Moments":
         """Return the moments that a regression is solved from: centred, perhaps of other terms.
 
-        They are without effects of documents, and clustered by groups, if that is asked for.
+        They are without effects of documents, and clustered by groups, if that is asked for. Halves
+        stay apart only if they correct the regression.
         """
-        moments = self if sums is None else self.with_terms(sums)
+        moments = self if corrected else self.whole()
+        moments = moments if sums is None else moments.with_terms(sums)
         moments = moments.centred().with_total()
         moments = moments.demeaned() if effects else moments
         return moments if group_of is None else moments.by_group(group_of)

@@ -5,16 +5,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from attnlag.regression.covariances import CATALOGUE
-from attnlag.regression.estimation.clustered import (
-    NO_TEST,
-    ClusterSums,
-    Jackknife,
-    equal_halves,
-    obstacle_of,
-)
-from attnlag.regression.estimation.goodness import goodness
-from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation import clustered
+from attnlag.regression.estimation.clustered import NO_TEST, ClusterSums
+from attnlag.regression.estimation.least_squares import Jackknife, Solution, by_folds, solve
 from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.terms import is_lag
 
 
 class LayerFit:
@@ -48,7 +43,7 @@ class LayerFit:
         if solution.status == "ok" and (folds is not None or kind.jackknife or jackknifed):
             left_out = Jackknife(solution)
         # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
-        self.status = obstacle_of(solution, kind, left_out)
+        self.status = clustered.obstacle_of(solution, kind, left_out)
         self.layer, self.names, self.n_obs = moments.layer, moments.names, solution.n_obs
         # Numbers of those with rows. Documents count as clusters even if they share bins.
         self.n_documents, self.clusters = moments.documents, moments.count
@@ -63,7 +58,7 @@ class LayerFit:
         # (draws, K) array: the estimates in each draw; NaN where there is none.
         self.drawn = solution.weighted(draws or ())
         # Test that the halves of documents have equal lags and leads.
-        self.halves = NO_TEST if draws is None else equal_halves(solution)
+        self.halves = NO_TEST if draws is None else clustered.equal_halves(solution)
         # Columns of the table of fits: R² and the like.
         self.goodness: dict[str, float] = {}
         if self.status == "ok":
@@ -72,6 +67,58 @@ class LayerFit:
             self.uncorrected = solution.coefficients(solution.pieces[0].theta)
             sums = ClusterSums(solution, tested, left_out, robust_meat)
             self.covariance, self.df, self.joint = sums.errors(kind)
-            self.goodness = goodness(solution, left_out, folds)
+            out_of_fold = None if folds is None else by_folds(solution, folds)
+            self.goodness = goodness(solution, left_out, out_of_fold)
             self.goodness["effective_documents"] = sums.effective
         self.wald = self.joint.pop() if folds is not None else NO_TEST
+
+
+def goodness(
+    solution: Solution, left_out: Jackknife | None = None, folds: Jackknife | None = None
+) -> dict[str, float]:
+    """Return how well the estimates of one layer fit, by the column of the table of fits.
+
+    With document effects, all R² refer to the variance within documents. Those out of sample come
+    from the estimates without each cluster, and without each fold of them.
+    """
+    ssr, n_obs = solution.ssr, solution.n_obs
+    r_squared = 1 - ssr / solution.tss
+    of_lags, of_others = (residual_squares(solution.moments, lags=lags) for lags in (True, False))
+    total_df = n_obs - (solution.absorbed or 1)
+    # Corrected estimates do not maximise the likelihood.
+    likelihood = -n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)
+    return {
+        "r_squared": r_squared,
+        "adj_r_squared": 1 - (1 - r_squared) * total_df / solution.df_resid,
+        "partial_r_squared": 1 - ssr / of_others,
+        "r_squared_lags": 1 - of_lags / solution.tss,
+        "r_squared_others": 1 - of_others / solution.tss,
+        "sigma": float(np.sqrt(ssr / solution.df_resid)),
+        "log_likelihood": np.nan if len(solution.moments.s) > 1 else float(likelihood),
+        "condition_number": condition_number(solution.moments),
+        "loo_r_squared": np.nan if left_out is None else 1 - left_out.sse / solution.tss,
+        "cv_r_squared": np.nan if folds is None else 1 - folds.sse / solution.tss,
+    }
+
+
+def residual_squares(moments: Moments, *, lags: bool) -> float:
+    """Return the residual sum of squares of the regression on lags and leads alone, or without."""
+    matrix = moments.total[0]
+    # The terms have no means, which the intercept would remove.
+    pairs = zip(moments.columns, moments.names, strict=True)
+    columns = [place for place, name in pairs if is_lag(name) == lags]
+    # They differ in size, and the regression has found them not to be collinear.
+    size = np.sqrt(np.diag(matrix)[columns])
+    a, b = matrix[np.ix_(columns, columns)] / np.outer(size, size), matrix[columns, 1] / size
+    return float(matrix[1, 1] - b @ np.linalg.solve(a, b))
+
+
+def condition_number(moments: Moments) -> float:
+    """Return that of the uncentred X or, with document effects, of X without their means."""
+    x = moments.total[0]
+    if not moments.within:
+        shift = np.eye(moments.p)
+        shift[0, 2:] = moments.centre[2:]
+        x = shift.T @ x @ shift
+    eigenvalues = np.linalg.eigvalsh(x[np.ix_(moments.columns, moments.columns)])
+    return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))

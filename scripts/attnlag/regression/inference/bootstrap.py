@@ -90,7 +90,7 @@ def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: floa
 
 
 def medians_of_jackknife(
-    fits: Sequence[LayerFit], documents: int, settings: BootstrapSettings, subsets: int = 1
+    fits: Sequence[LayerFit], settings: BootstrapSettings, subsets: int = 1
 ) -> pd.DataFrame:
     """Return medians over layers as `medians_over_layers`, of many regressions at little cost.
 
@@ -110,12 +110,13 @@ def medians_of_jackknife(
     if not fits:
         return pd.DataFrame(np.nan, index=index, columns=columns)
     estimates = np.stack([fit.estimate[lags] for fit in fits])
+    left_out = [fit.left_out for fit in fits if fit.left_out is not None]
+    documents = left_out[0].count
     psi = np.zeros((documents, *estimates.shape))
-    for layer, fit in enumerate(fits):
-        assert fit.left_out is not None
-        share = 1 - 1 / max(len(fit.left_out.places), 1)
-        change = estimates[layer] - fit.left_out.without[:, lags]
-        psi[fit.left_out.places, layer] = np.sqrt(share) * change
+    for layer, without in enumerate(left_out):
+        share = 1 - 1 / max(len(without.places), 1)
+        change = estimates[layer] - without.without[:, lags]
+        psi[without.places, layer] = np.sqrt(share) * change
     enough = documents >= FEWEST_DOCUMENTS and np.isfinite(psi).all()
     alpha = settings.alpha / subsets
     level = 1 - alpha / 2

@@ -21,12 +21,14 @@ import pyarrow.parquet as pq
 from scipy import special
 
 from attnlag.quantities.outcomes import in_batches
-from attnlag.regression.design.design import Counts, Formula, designs
+from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.least_squares import Solution, solve
-from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.moments import Moments, TermSums
+from attnlag.regression.inference import permutation
+from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.settings import HeadsSettings, RegressionSettings
+from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
 from attnlag.regression.terms import is_lag, is_lead
 from attnlag.storage import tables
 
@@ -41,15 +43,17 @@ COMPARED = [
 
 
 def fitted_alone(
-    layers: Sequence[Moments], settings: RegressionSettings | HeadsSettings
+    layers: Sequence[Moments],
+    documents: Sequence[str],
+    settings: RegressionSettings | HeadsSettings,
 ) -> tuple[pd.Series, list[Solution]]:
-    """Fit moments without any correction and without errors; return the coefficients first.
+    """Fit some documents without any correction and without errors; return the coefficients first.
 
     They are by ``layer`` and ``term``, NaN in layers that cannot be fitted.
     """
-    terms = merging.kept_terms(layers[0].terms, layers)
     effects = settings.fixed_effects == "document"
-    solutions = [solve(layer.whole().prepared(terms, effects=effects)) for layer in layers]
+    own = merging.of_documents(layers, documents, effects=effects, corrected=False)
+    solutions = [solve(moments) for moments in own]
     keys = [solution.moments.layer for solution in solutions], solutions[0].moments.names
     index = pd.MultiIndex.from_product(keys, names=["layer", "term"])
     estimates = np.concatenate([solution.estimate for solution in solutions])
@@ -57,11 +61,13 @@ def fitted_alone(
 
 
 class _Fitted:
-    """A regression without any correction."""
+    """A regression of some documents without any correction."""
 
-    def __init__(self, layers: Sequence[Moments], settings: RegressionSettings) -> None:
+    def __init__(
+        self, layers: Sequence[Moments], documents: Sequence[str], settings: RegressionSettings
+    ) -> None:
         # By layer and term.
-        self.coefficients, solutions = fitted_alone(layers, settings)
+        self.coefficients, solutions = fitted_alone(layers, documents, settings)
         # By layer: the sum of the coefficients of lags, and R².
         summed = self.coefficients[_summed(self.coefficients)].groupby("layer")
         self.sums = summed.sum(min_count=1)
@@ -80,23 +86,50 @@ def _summed(coefficients: pd.Series) -> np.ndarray:
     return np.array([is_lag(term) and not is_lead(term) for term in terms], dtype=bool)
 
 
+def beside(
+    coefficients: pd.DataFrame,
+    goodness: pd.DataFrame,
+    trained: Sequence[Moments],
+    terms: TermSums,
+    settings: RegressionSettings,
+    orders: Sequence[PermutedMoments] = (),
+    untrained: Sequence[Untrained] = (),
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return a row per layer, lag and lead with its coefficients in the controls.
+
+    With an untrained model comes the table of its comparison with the trained one.
+    """
+    keys, compared = ["layer", "term"], None
+    table = coefficients.loc[coefficients["term"].map(is_lag), [*keys, "estimate"]]
+    table = table.merge(goodness[["layer", "r_squared"]], on="layer", how="left")
+    if orders:
+        by_layer = permutation.orders_by_layer(orders, terms)
+        table = table.merge(permutation.order_test(by_layer, settings), on=keys, how="left")
+        table["permuted_within"] = orders[0].within
+    if untrained:
+        random, compared = random_weights(untrained, settings, trained)
+        table = table.merge(random, on=keys, how="left")
+    return table, compared
+
+
 def untrained(
-    formula: Formula, norms: Sequence[Path], streams: Sequence[Path] = ()
+    design: DesignSettings,
+    files: Mapping[str, Any],
+    norms: Sequence[Path],
+    streams: Sequence[Path] = (),
 ) -> list[Untrained]:
     """Return what is regressed before training, from norms at each scale of the initial weights.
 
-    All scales have the same documents. Relative norms need the streams at the same tokens.
+    All scales have the same documents, a few of all shards. Relative norms need the streams at the
+    same tokens, and covariates the ``files`` of `Formula.read`.
     """
-    drawn = []
+    formula, drawn = Formula.read(design, files, tables.document_names(norms[0])), []
     for path, stream in zip(norms, streams or repeat(None), strict=False):
-        outcome = formula.outcome
-        layers = list(outcome.columns(pq.read_schema(path).names))
-        progress = "design of random weights"
-        batches = in_batches(outcome, path, stream, tables.ROWS_AT_ONCE, progress)
-        rows, cells = designs(batches, formula, Counts()), crossproducts.Cells()
-        moments = crossproducts.of_rows(
-            rows, formula.schema(layers), cells, of_logs=outcome.logarithm
+        layers = list(formula.outcome.columns(pq.read_schema(path).names))
+        batches = in_batches(
+            formula.outcome, path, stream, tables.ROWS_AT_ONCE, "design of random weights"
         )
+        moments = crossproducts.of_batches(batches, formula, layers)
         drawn.append((tables.read_provenance(path)["draw"], moments))
     return drawn
 
@@ -111,15 +144,15 @@ def random_weights(
     neither. The second compares them by scale and quantity (`_compared`).
     """
     documents = untrained[0][1][0].clusters
-    after = _Fitted([layer.only(documents) for layer in trained], settings)
-    fits: dict[str, _Fitted] = {}
-    compared = []
-    for draw, layers in untrained:
-        # The column of the first scale has the shortest name.
-        scale = "_" + draw["scale"].replace("-", "_") if fits else ""
-        before = fits[f"random_weights{scale}"] = _Fitted(layers, settings)
-        compared.append(_compared(draw, before, after, settings.alpha))
-    fits["trained"] = after
+    # The first scale has the shortest name.
+    names = [f"random_weights_{draw['scale'].replace('-', '_')}" for draw, _ in untrained[1:]]
+    names = ["random_weights", *names, "trained"]
+    layers_of = zip(names, [*(layers for _, layers in untrained), trained], strict=True)
+    fits = {name: _Fitted(layers, documents, settings) for name, layers in layers_of}
+    compared = [
+        _compared(draw, fits[name], fits["trained"], settings.alpha)
+        for name, (draw, _) in zip(names, untrained, strict=False)
+    ]
     index = fits["random_weights"].coefficients.index
     table = pd.DataFrame({name: fit.coefficients.reindex(index) for name, fit in fits.items()})
     numbers: dict[str, Any] = {"random_weights_documents": len(documents)}

@@ -13,11 +13,6 @@ from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.settings import RegressionSettings
 
 
-def settings_of_groups(settings: RegressionSettings) -> RegressionSettings:
-    """Return the settings of the regressions of groups, whose errors are clustered by document."""
-    return settings.from_sums().changed(cluster="document")
-
-
 def coefficients_by_group(
     layers: Sequence[Moments], group_of: Mapping[str, str], settings: RegressionSettings
 ) -> pd.DataFrame:
@@ -27,21 +22,16 @@ def coefficients_by_group(
     the dummies of groups, is left out. A group with too few documents to cluster by has NaN
     estimates and a status that says so. Intervals of medians hold for all groups at once.
     """
-    settings, tables = settings_of_groups(settings), []
-    largest = largest_groups(group_of)
+    settings, tables = settings.by_document(), []
+    largest, effects = largest_groups(group_of), settings.fixed_effects == "document"
     for group in largest:
         documents = [document for document, other in group_of.items() if other == group]
-        own = [moments.only(documents) for moments in layers]
-        terms = merging.kept_terms(own[0].terms, own)
-        terms = {term: parts for term, parts in terms.items() if not term.startswith("group_")}
-        effects = settings.fixed_effects == "document"
-        prepared = (moments.prepared(terms, effects=effects) for moments in own)
-        fits = [LayerFit(moments, settings.covariance, jackknifed=True) for moments in prepared]
+        own = merging.of_documents(layers, documents, effects=effects, without=("group_",))
+        fits = [LayerFit(moments, settings.covariance, jackknifed=True) for moments in own]
         table = results.coefficients_table(fits, settings)
         for name in ("n_obs", "n_documents", "status"):
             table[name] = np.repeat([getattr(fit, name) for fit in fits], len(fits[0].names))
-        count = len(own[0].clusters)
-        medians = bootstrap.medians_of_jackknife(fits, count, settings, len(largest))
+        medians = bootstrap.medians_of_jackknife(fits, settings, len(largest))
         table = table.merge(medians, on="term", how="left")
         tables.append(table.assign(subset=group))
     return pd.concat(tables, ignore_index=True)
