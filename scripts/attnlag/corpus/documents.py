@@ -90,7 +90,8 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
         )
     for file in paths:
         problems_before, rows = problems.count, 0
-        stem, is_plain = name_parts(file)[0], file in plain
+        stem, suffix, _ = name_parts(file)
+        is_plain = suffix in PLAIN_TEXT
         is_document = is_plain and settings.split == "none"
         # The rows of plain text have no fields besides the text.
         fields = {"text": "text"} if is_plain else columns
