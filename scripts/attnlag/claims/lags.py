@@ -143,10 +143,12 @@ def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
 
 def autocorrelated(fits: pd.DataFrame, alpha: float, adjust: str) -> Claim:
     """Return in how many layers the lags are too few: residuals are autocorrelated."""
-    rejected = results.adjusted_p_values(fits["breusch_godfrey_p_value"], adjust) < alpha
-    layers = int(rejected.sum())
+    p_values = fits["breusch_godfrey_p_value"]
+    layers = int((results.adjusted_p_values(p_values, adjust) < alpha).sum())
     sentence = "no layer is shown to need more lags"
-    if layers:
+    if p_values.isna().all():
+        sentence = "it was not tested whether the lags are too few"
+    elif layers:
         sentence = f"the lags are too few in {layers} of {counted(len(fits), 'layer')}"
     return Claim(sentence, value=layers)
 

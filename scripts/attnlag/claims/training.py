@@ -31,10 +31,9 @@ def scale_of(column: str, first: str = "first") -> str:
 
 
 def range_of(before: pd.DataFrame, quantity: str) -> Range | None:
-    """Return a quantity before and after training, from ``before_training``; None if unknown.
+    """Return a quantity before and after training; None if it is unknown.
 
-    That an untrained model has more of it is only said if the intervals of the difference lie above
-    zero at all scales.
+    That an untrained model has more of it is only said if intervals say so at all scales.
     """
     rows = before[(before["quantity"] == quantity) & (before["left_out"] == "")]
     known = rows.dropna(subset="before")

@@ -123,9 +123,10 @@ def _doubts(main: RegressionTables) -> str:
     order = lags.autocorrelated(fits, alpha, main.settings["adjust"])
     path = main.files.one_of("residuals", main.folder)
     omitted, left = order_left(ResidualSums.read(path)) if path else ([], pd.Series(dtype=float))
-    size = f" ({spans(omitted)} still carry {number(left.median())})" if omitted else ""
+    said = order.sentence
+    if order.value and left.notna().any():
+        said += f" ({spans(omitted)} still carry {number(left.median())})"
     correction = lags.halves(fits, main.coefficients, alpha)
-    said = order.sentence + size * bool(order.value)
     return f"{said}; {correction.sentence}" if correction else said
 
 

@@ -15,10 +15,9 @@ MOST_LAYERS = 6
 
 
 def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, alpha: float) -> list[str]:
-    """Return the effects on the next token, layer by layer, beside what is predicted, by line.
+    """Return the effects on the next token, layer by layer, beside what is predicted.
 
-    ``effects`` and ``trials`` are the tables ``total_effects`` and ``prediction_vs_effect``;
-    intervals cover 1 - ``alpha``.
+    They are those of the tables ``total_effects`` and ``prediction_vs_effect``.
     """
     lines = []
     effects = effects[effects["lag"] == 1]

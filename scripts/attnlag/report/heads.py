@@ -13,10 +13,10 @@ from attnlag.report.wording import extent, over_layers
 def heads_findings(
     parts: pd.DataFrame, coefficients: pd.DataFrame, regression: str, proof: str, sinks: str
 ) -> list[str]:
-    """Return the findings on shares, coherence, lags, floor and attention sinks of heads, by line.
+    """Return the findings on shares, coherence, lags, floor and attention sinks of heads.
 
-    ``proof`` is the error of the sum of heads, with the reason why some layers or all have none;
-    ``sinks`` is how attention to first tokens was measured, or the reason for its absence.
+    ``proof`` is the error of the sum of heads, or why some layers or all have none; ``sinks`` is
+    why attention to first tokens is unknown.
     """
     if parts.empty:
         return [proof]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -26,15 +27,15 @@ DIGITS = "Zero One Two Three Four Five Six Seven Eight Nine".split()
 def numbers(regressions: Sequence[RegressionTables]) -> str:
     """Return a macro for each number, a line each.
 
-    A macro's name begins with those of the model, the corpus and the site, where regressions differ
-    in them, and of the regression. Medians are over the layers.
+    Its name begins with those of the model, the corpus and the site, where regressions differ in
+    them, and of the regression.
     """
     places = [regression.folder.parts[-4:] for regression in regressions]
     differing = [len(set(names)) > 1 for names in zip(*places, strict=True)]
     differing[-1] = True
     lines = []
     for regression, names in zip(regressions, places, strict=True):
-        which = [name for name, differs in zip(names, differing, strict=True) if differs]
+        which = list(compress(names, differing))
         for words, value in _of_regression(regression):
             text = value.replace("−", "$-$")
             lines.append(f"\\newcommand{{\\{macro_name(*which, *words)}}}{{{text}}}")

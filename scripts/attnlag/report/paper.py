@@ -33,8 +33,8 @@ def methods(
 ) -> str:
     """Return the methods as Markdown, a paragraph for each model and corpus of all regressions.
 
-    ``models`` has the content of the ``source.json`` of each. A last paragraph has the sentence
-    that the module of each of the ``figures`` states.
+    ``models`` has the ``source.json`` of each. A last paragraph has the sentence that the module of
+    each of the ``figures`` states.
     """
     paragraphs = []
     for _, same_corpus in itertools.groupby(regressions, lambda regression: regression.of_corpus):

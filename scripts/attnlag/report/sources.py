@@ -13,10 +13,9 @@ from attnlag.regression.terms import named, nearest_lag
 
 
 def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, proof: str) -> list[str]:
-    """Return which tokens write adjustments, and whose part of them lags, by line.
+    """Return which tokens write adjustments, and whose part of them lags.
 
-    The tables are those of `traced`. ``proof`` is the error of the proof in words, or the reason
-    why there are no sources.
+    ``proof`` is the error of the proof in words, or why there are no sources.
     """
     if shares.empty:
         return [proof]

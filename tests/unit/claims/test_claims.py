@@ -15,6 +15,8 @@ def test_numbers_are_written_with_a_minus_sign_and_two_decimals():
     assert [numbers.percent(share) for share in (0.123, -0.001, -0.04)] == ["12%", "0%", "−4%"]
     assert numbers.percent(0.1234, 1) == "12.3%"
     assert numbers.interval(-0.1, 0.25) == "−0.10 to 0.25"
+    assert numbers.moved("lag 1", 0.111, -0.004) == "moves lag 1 from 0.11 to 0.00"
+    assert numbers.moved("lag 1", -0.031, -0.034) == "leaves lag 1 at −0.03"
     assert numbers.span([0.2, -0.1, 0.1]) == "−0.10 to 0.20"
     assert numbers.span([0.201, float("nan"), 0.204]) == "0.20"
     assert numbers.with_minus_signs("a-1 is -0.2 (x-3)") == "a-1 is −0.2 (x-3)"
@@ -101,6 +103,19 @@ def test_the_size_of_a_lag_counts_layers_beyond_the_bound():
     assert second.verdict == "No in these 3 texts"
     alone = lags.size(COEFFICIENTS, "lag_1", median(0.2), 0.05, 4, 1)
     assert alone.verdict == "Yes in this text"
+
+
+@pytest.mark.parametrize(
+    ("p_values", "sentence"),
+    [
+        ([0.001, 0.9], "the lags are too few in 1 of 2 layers"),
+        ([0.9, np.nan], "no layer is shown to need more lags"),
+        ([np.nan, np.nan], "it was not tested whether the lags are too few"),
+    ],
+)
+def test_lags_are_too_few_only_where_that_is_tested(p_values, sentence):
+    fits = pd.DataFrame({"breusch_godfrey_p_value": p_values})
+    assert lags.autocorrelated(fits, 0.05, "holm").sentence == sentence
 
 
 def test_what_follows_stands_beside_what_it_was_before_training():

@@ -1,7 +1,7 @@
 """The contents of the explorer: answers, findings, coefficients, and each token with its log norm.
 
-An index lists the contents and names the blocks of numbers; the page reads a block when it needs
-it, and computes none of them. Everything stands beside the path of the table that it comes from.
+An index names the blocks of numbers, which the page reads when it needs them. Everything stands
+beside the path of its table.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,17 +21,8 @@ from attnlag.errors import counted
 from attnlag.quantities import catalogue, columns
 from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.outcomes import log_norms
+from attnlag.regression import labels
 from attnlag.regression.design.design import columns_of
-from attnlag.regression.labels import (
-    BEFORE_TRAINING,
-    OUTCOMES,
-    R_SQUARED,
-    UNITS,
-    UPOS,
-    correction,
-    shown_within,
-    tested,
-)
 from attnlag.regression.terms import distance, is_lag, is_lead, named
 from attnlag.report import answers
 from attnlag.report.answers import away
@@ -109,7 +100,7 @@ def contents(
     entries = {regression.folder: _entry(regression) for regression in regressions}
     page.index["studies"] = list(entries.values())
     page.index |= {name: {} for name in ("texts", "norms", "heads", "beyond", "sources")}
-    page.index["categories"] = UPOS
+    page.index["categories"] = labels.UPOS
     corpora = dict.fromkeys(regression.corpus for regression in regressions)
     for corpus in corpora:
         of_corpus = [regression for regression in regressions if regression.corpus == corpus]
@@ -154,15 +145,15 @@ def _entry(regression: RegressionTables) -> Entry:
     layers, outcome = fits["layer"].tolist(), settings["outcome"]
     folder, norms = regression.folder, beyond.folder_of(regression, "norms", regression.of_site)
     meanings = {
-        "cross": tested("≥", settings["alpha"], settings["adjust"]),
-        "ring": shown_within(settings["equivalence_bound"]),
+        "cross": labels.tested("≥", settings["alpha"], settings["adjust"]),
+        "ring": labels.shown_within(settings["equivalence_bound"]),
     }
     terms = {}
     for term, rows in regression.coefficients.groupby("term", sort=False):
         rows = rows.set_index("layer").reindex(layers)
         controls = regression.controls[regression.controls["term"] == term].set_index("layer")
-        controls = controls.reindex(layers, columns=[*CONTROLS, *BEFORE_TRAINING])
-        before = controls[[*BEFORE_TRAINING]].dropna(axis="columns", how="all")
+        controls = controls.reindex(layers, columns=[*CONTROLS, *labels.BEFORE_TRAINING])
+        before = controls[[*labels.BEFORE_TRAINING]].dropna(axis="columns", how="all")
         before.columns = [before_training(str(name), regression) for name in before]
         terms[str(term)] = {
             **rows[[*NUMBERS]].join(controls[[*CONTROLS]]).astype(float).to_dict("list"),
@@ -178,17 +169,17 @@ def _entry(regression: RegressionTables) -> Entry:
         "lags": [[term, named(term)] for term in regression.terms],
         "terms": terms,
         "rSquared": fits["r_squared"].tolist(),
-        "rSquaredName": R_SQUARED[settings["fixed_effects"]],
+        "rSquaredName": labels.R_SQUARED[settings["fixed_effects"]],
         "rows": int(fits["n_obs"].max()),
         "documents": int(fits["n_documents"].max()),
-        "outcomeName": OUTCOMES[outcome],
+        "outcomeName": labels.OUTCOMES[outcome],
         "equation": equation(regression),
         "slopes": beyond.slopes(regression),
         "effects": regression.has_effects,
         "level": round(100 * (1 - settings["alpha"]), 6),
         "dropFirst": regression.record.settings("design")["drop_first"],
         "axes": {term: axis(term, outcome) for term in terms},
-        "correction": correction(settings["adjust"]),
+        "correction": labels.correction(settings["adjust"]),
         "tables": beyond.tables_of(regression, folder, "coefficients", "fits", "controls"),
         # Tables of the numbers that colour the text.
         "tablesOf": {
@@ -225,7 +216,7 @@ def equation(regression: RegressionTables) -> list[str]:
     over = "within documents" if regression.has_effects else "pooled over documents"
     return [
         f"{symbol}[t] = {' + '.join([*terms, 'e[t]'])}",
-        f"{symbol[-1]}[t]: {OUTCOMES[outcome].removeprefix('log ')} of the "
+        f"{symbol[-1]}[t]: {labels.OUTCOMES[outcome].removeprefix('log ')} of the "
         f"{SITES[regression.site].label} of token t; {over}",
     ]
 
@@ -240,7 +231,7 @@ def before_training(column: str, regression: RegressionTables) -> str:
 def axis(term: str, outcome: str) -> str:
     """Return what a coefficient says, as the label of an axis."""
     if not is_lag(term) or not catalogue.OUTCOMES[outcome].logarithm:
-        return f"{named(term)}: {UNITS[outcome]}"
+        return f"{named(term)}: {labels.UNITS[outcome]}"
     return f"% longer per 1% longer {away(term)} {'later' if is_lead(term) else 'earlier'}"
 
 
@@ -317,7 +308,7 @@ def _add_corpus(
 def _add_heads(page: Contents, regression: RegressionTables, tokens: pd.Series, room: int) -> int:
     """Add log norms of what heads write, half a byte each, and return their values.
 
-    There is room for the first of the documents, given their numbers of tokens, perhaps for none.
+    There is room for the first of the documents, perhaps for none.
     """
     paths = regression.files.all_of("head_norms", regression.of_site)
     schema = pq.read_schema(paths[0])
@@ -342,8 +333,7 @@ def _add_heads(page: Contents, regression: RegressionTables, tokens: pd.Series, 
 def _values_per_token(regression: RegressionTables, sites: int, regressions: int) -> int:
     """Return the number of values that a token of a model takes: a byte each, before compression.
 
-    They are its text, its norms, columns of two bytes, and half of the residuals, which compress
-    better than norms.
+    They are its text, norms, columns of two bytes, and half of the residuals, which compress well.
     """
     (stream, *_) = regression.files.all_of("stream", regression.of_corpus)
     layers = len(columns.layers_in(pq.read_schema(stream)))
@@ -393,8 +383,8 @@ def residuals(
 ) -> np.ndarray:
     """Return the residuals of a fit as (layers, tokens) floats; NaN if a token gives no row.
 
-    They are the outcome minus the prediction of the coefficients in the design that was fitted.
-    With document effects, the mean over the rows of each document is subtracted.
+    They are the outcome minus its prediction in the design and, with document effects, minus the
+    mean over the rows of each document.
     """
     paths = regression.files.all_of("design", regression.folder)
     merged = regression.record["merged"]

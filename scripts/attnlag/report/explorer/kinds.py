@@ -21,9 +21,9 @@ def means(
 ) -> dict[str, dict[str, list[Any]]]:
     """Return geometric means by layer and kind, over the layer's mean, largest first.
 
-    Intervals are clustered by document, and ``chance`` is what the mean would be if the tokens of
-    each document were exchanged. ``log_norms`` are (layers, tokens), and ``keys`` have the
-    ``document`` and the ``position`` of each token, of which the first ``drop_first`` are left out.
+    Intervals are clustered by document, and ``chance`` is the mean if the tokens of each document
+    were exchanged. ``log_norms`` are (layers, tokens), and ``keys`` those of the tokens, of which
+    the first ``drop_first`` are left out.
     """
     documents = pd.factorize(keys.get_level_values("document"))[0]
     later = keys.get_level_values("position").to_numpy() >= drop_first

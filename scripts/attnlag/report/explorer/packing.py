@@ -1,8 +1,7 @@
 """Compression of numbers and texts that are stored inside a page.
 
-Log norms are stored in 8 bits, with the range of a layer divided into 254 steps, and those of heads
-in 4 bits. A block is bytes or JSON, compressed with gzip and encoded in base64, so that no text of
-a corpus can become markup.
+Log norms take 8 bits, 254 steps of a layer's range, and those of heads 4. A block is compressed
+with gzip and encoded in base64, so that no text of a corpus can become markup.
 """
 
 import base64
@@ -16,9 +15,9 @@ import numpy as np
 def quantised(values: np.ndarray, bits: int = 8) -> tuple[bytes, dict[str, Any]]:
     """Return (rows, n) numbers as integers of 4, 8 or 16 bits, and the scale of each row.
 
-    An integer stands for ``low + step * integer``, at most half a step from the number, and the
-    largest one for a value that is not finite. Whole numbers are stored exactly if their range
-    fits. Of two integers with 4 bits, the first is in the lower half of a byte.
+    An integer stands for ``low + step * integer``, and the largest one for a value that is not
+    finite. Whole numbers are stored exactly if their range fits. Of two integers with 4 bits, the
+    first is in the lower half of a byte.
     """
     finite = np.isfinite(values)
     levels = 2**bits - 2

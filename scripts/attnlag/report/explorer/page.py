@@ -1,7 +1,7 @@
 """The explorer: one page that shows a study and opens without a network.
 
-The page is HTML that contains its style, its scripts, its glossary and all numbers. Names and texts
-of a run reach it only as compressed data, and it writes them as text, never as markup.
+It is HTML that contains its style, scripts, glossary and numbers. Names and texts of a run reach it
+only as compressed data, which it writes as text, never as markup.
 """
 
 import re
@@ -24,8 +24,7 @@ PROGRAMS = "contents page.charts documents page.state page.study page.tabs page.
 def page(regressions: Sequence[RegressionTables], findings: Sequence[Path]) -> str:
     """Return the page as HTML, of at most `MOST_BYTES` unless it shows one document per corpus.
 
-    How well texts and numbers compress is known only afterwards; if the page has become too large,
-    it is made again with fewer documents.
+    How well it compresses is known afterwards; too large a page is made again with fewer documents.
     """
     values, values_before = MOST_VALUES, -1
     while True:
