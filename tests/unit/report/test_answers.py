@@ -1,10 +1,12 @@
 """The answers of a run, from tables whose numbers are known."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from described import regressions_in
-from pictures import with_interval
+from pictures import grid, with_interval
 
 from attnlag.report import answers
 from attnlag.storage import tables
@@ -21,34 +23,28 @@ def regression(folder, size, effects, medians, origin="stated", **settings):
     stated = {"outcome": "norm", "fixed_effects": effects, "equivalence_bound": 0.05, "alpha": 0.05}
     record = {**RECORD, "stages": {**RECORD["stages"], "regression": {**stated, "adjust": "holm"}}}
     record["stages"]["regression"] |= settings
-    rows = pd.DataFrame(
-        [
-            ("all", layer, term, estimate, finding)
-            for term, estimates, findings in (
-                ("lag_1", [size - 0.1, size, size + 0.1], ["present", "present", "undecided"]),
-                ("lag_2", [-0.2, 0.01, 0.1], ["present", "absent", "undecided"]),
-            )
-            for layer, (estimate, finding) in enumerate(zip(estimates, findings, strict=True))
-        ],
-        columns=["subset", "layer", "term", "estimate", "equivalence"],
+    rows = grid(term=["lag_1", "lag_2"], layer=range(3)).assign(
+        subset="all",
+        estimate=[size - 0.1, size, size + 0.1, -0.2, 0.01, 0.1],
+        equivalence="present present undecided present absent undecided".split(),
     )
     rows["uncorrected"] = rows["estimate"] - 0.01
-    fits = pd.DataFrame({"layer": [0, 1, 2], "r_squared": [0.1, 0.28, 0.4], "status": "ok"})
-    fits["n_documents"] = 20
-    fits["r_squared_others"], fits["r_squared_lags"] = [0.05, 0.1, 0.2], [0.09, 0.26, 0.38]
-    fits["breusch_godfrey_p_value"] = [1e-6, 0.4, 1e-6]
-    fits["halves_p_adjusted"] = [0.01, 0.5, 0.5] if effects == "document" else np.nan
+    fits = pd.DataFrame({"layer": range(3), "r_squared": [0.1, 0.28, 0.4]}).assign(
+        status="ok",
+        n_documents=20,
+        r_squared_others=[0.05, 0.1, 0.2],
+        r_squared_lags=[0.09, 0.26, 0.38],
+        breusch_godfrey_p_value=[1e-6, 0.4, 1e-6],
+        halves_p_adjusted=[0.01, 0.5, 0.5] if effects == "document" else np.nan,
+    )
     controls = rows[["layer", "term"]].assign(permuted_mean=-0.001)
-    before = pd.DataFrame(
-        {"scale": ["own", "default"], "before": [0.46, 1.42], "trained": size - 0.01}
-    ).assign(quantity="lag_1", initializer_range=0.02, origin=origin, left_out="")
-    before["conf_low"], before["conf_high"] = 0.1, 0.3
-    for name, frame in (
-        *(("coefficients", rows), ("fits", fits), ("controls", controls)),
-        ("before_training", before),
-    ):
-        path = folder / f"{name}.parquet"
-        tables.write_frame(frame, path, record)
+    before = pd.DataFrame({"scale": ["own", "default"], "before": [0.46, 1.42]}).assign(
+        trained=size - 0.01, quantity="lag_1", initializer_range=0.02, origin=origin, left_out=""
+    )
+    before = with_interval(before, "before")
+    names = ("coefficients", "fits", "controls", "before_training")
+    for name, frame in zip(names, (rows, fits, controls, before), strict=True):
+        tables.write_frame(frame, folder / f"{name}.parquet", record)
     write_medians(folder, medians)
 
 
@@ -87,28 +83,8 @@ def test_the_answers_state_each_number_once(base):
     effects = effects.assign(predicted_conf_low=-0.1, predicted_conf_high=1.1)
     effects = pd.concat([effects, effects.assign(lag=2, estimate=9.0)])
     effects.to_parquet(base / "causal" / "total_effects.parquet")
-    assert answers.of_run(regressions_in(base, "pooled", "within")).splitlines() == [
-        "tiny (4-bit) · small: 20 documents, 1,234 tokens · attention, 3 layers",
-        "Does a large adjustment follow a large one?  Yes: 10% longer → 2.2% longer (median layer "
-        "0.23, 95% interval 0.21 to 0.24; above 0.05 in 2 of 3 layers)",
-        "  two tokens back                            0.01 (above 0.05 in 0 of 3 layers, below "
-        "−0.05 in 1, shown to be smaller in size in 1)",
-        "  variance explained                         28%: 18 by the lags beyond position, 2 by "
-        "position beyond the lags, the rest by either (median layer)",
-        "  tokens in random order                     0.00",
-        "  before training                            0.46 to 1.42, by the scale of the initial "
-        "weights; trained 0.22 (same texts)",
-        "  ignoring differences between documents     0.32",
-        "Does one cause the next?                     Hardly: 1% longer in all earlier layers "
-        "changes the next by 0.04% (0.02 to 0.06) in layer 1, −0.03% (−0.05 to −0.01) in layer 2; "
-        "13 documents",
-        "  a layer's lag on itself                    0.28 to 0.34 (hardly: the interval of effect "
-        "/ lag lies within ±25%)",
-        "  predicted from all earlier layers          0.50% (−0.10 to 1.10), 0.50% (−0.10 to 1.10)",
-        "Check                                        the lags are too few in 2 of 3 layers; first "
-        "and second halves of texts differ in 1 of 3 layers; the correction is doubtful there "
-        "(it moves lag 1 from 0.12 to 0.13)",
-    ]
+    stored = Path(__file__).with_name("answers.txt").read_text(encoding="utf-8")
+    assert answers.of_run(regressions_in(base, "pooled", "within")) == stored
 
 
 @pytest.mark.parametrize(
