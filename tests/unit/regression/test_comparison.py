@@ -1,5 +1,6 @@
 """The comparison of models against least squares on rows, and claims about all of them."""
 
+import dataclasses
 from itertools import product
 
 import numpy as np
@@ -107,6 +108,12 @@ def test_differences_are_tested_layer_by_layer():
     assert wide["layers_alike"] == rejected(stats.t.sf((0.15 - size) / error, 29)) == 2
     # No layer is both.
     assert wide["layers_differing"] == 1
+    # The smaller degrees of freedom count.
+    few = dataclasses.replace(second, df=np.ones((5, 1)))
+    assert [differences(*pair)["layers_differing"] for pair in ((first, few), (few, first))] == [
+        0,
+        0,
+    ]
 
 
 def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():
@@ -300,17 +307,19 @@ def test_a_claim_is_a_t_test_of_the_means_of_documents():
         assert (row["conf_high"], row["verdict"]) == (pytest.approx(high), "holds")
 
 
-def before(*intervals, left_out=("",)):
-    """Return the differences before minus after training at some scales."""
-    table = pd.DataFrame(intervals, columns=["conf_low", "conf_high"])
-    table["difference"] = table.mean(axis=1)
-    return table.assign(quantity="lag_1", std_error=0.1, left_out=left_out * len(table))
+def before(*intervals):
+    """Return the differences before minus after training at some scales, which may be left out."""
+    scales = [(*interval, "")[:3] for interval in intervals]
+    table = pd.DataFrame(scales, columns=["conf_low", "conf_high", "left_out"])
+    middle = (table["conf_low"] + table["conf_high"]) / 2
+    return table.assign(quantity="lag_1", std_error=0.1, difference=middle)
 
 
 @pytest.mark.parametrize(
     ("intervals", "verdict"),
     [
         (((0.1, 0.3), (0.9, 1.3)), "holds"),
+        (((0.1, 0.3), (np.nan, np.nan, "the same as own")), "holds"),
         # What is clear at one scale is not at another.
         (((-0.01, 0.3), (0.9, 1.3)), "undecided"),
         (((-0.3, -0.1), (0.9, 1.3)), "fails"),

@@ -337,16 +337,24 @@ def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
     bounds = test[["permuted_low", "permuted_mean", "permuted_high"]].to_numpy().T
     expected = np.percentile(draws, 5, axis=0), draws.mean(axis=0), np.percentile(draws, 95, axis=0)
     assert_allclose(bounds, expected)
-    for layer in range(2):
-        lags = found[:, layer, 1:]
-        inverse = np.linalg.inv(np.cov(lags.T))
-        distances = [distance.mahalanobis(one, lags.mean(axis=0), inverse) ** 2 for one in lags]
-        row = test[test["layer"] == layer].iloc[0]
-        assert_allclose(row["permutation_wald"], distances[0])
-        assert row["order_p_value"] == pytest.approx(np.mean(np.array(distances) >= distances[0]))
+    distances = np.empty((2, 50))
+    for layer, lags in enumerate(found[:, :, 1:].swapaxes(0, 1)):
+        mean, inverse = lags.mean(axis=0), np.linalg.inv(np.cov(lags.T))
+        distances[layer] = [distance.mahalanobis(one, mean, inverse) ** 2 for one in lags]
+    observed = distances[:, 0]
     of_layers = test.drop_duplicates("layer")
-    expected = false_discovery_control(of_layers["order_p_value"])
-    assert_allclose(of_layers["order_p_adjusted"], expected)
+    assert_allclose(of_layers["permutation_wald"], observed)
+    p_values = (distances >= observed[:, None]).mean(axis=1)
+    assert_allclose(of_layers["order_p_value"], p_values)
+    assert_allclose(of_layers["order_p_adjusted"], false_discovery_control(p_values))
+    # Westfall and Young: the largest statistic is one of the largest of each order.
+    of_largest = (distances.max(axis=0) >= observed.max()).mean()
+    stepped = order_test(sums, adjust="holm").drop_duplicates("layer")["order_p_adjusted"]
+    expected = [
+        of_largest if own == observed.max() else max(of_largest, p)
+        for own, p in zip(observed, p_values, strict=True)
+    ]
+    assert_allclose(stepped, expected)
 
 
 def test_products_of_merged_terms_equal_those_of_one_term():

@@ -12,7 +12,8 @@ import statsmodels.api as sm
 from designs import RARE, changed, design_of_tokens, design_table, norms_table, pieces_of
 from fits import fit_settings, fitted, joined_of, moments_of, stored_of
 from numpy.testing import assert_allclose, assert_array_equal
-from oracles import aht, clustered, cr2, dummies_of, half_panel, jackknifed, ols
+from oracles import aht, clustered, cr2, dummies_of, half_panel, jackknifed, multipletests, ols
+from scipy import stats
 
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
@@ -149,6 +150,11 @@ def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch
     # The jackknife of both regressions together.
     covariance, _ = jackknifed(differences, codes % (bins or 30))
     assert_allclose(rows["difference_std_error"], np.sqrt(np.diag(covariance)), rtol=1e-8)
+    p_values = 2 * stats.t.sf(np.abs(rows["difference"]) / np.sqrt(np.diag(covariance)), rows["df"])
+    assert_allclose(rows["difference_p_value"], p_values, rtol=1e-6)
+    family = found.query("term == 'lag_1' and subset != 'all'")
+    of_all = multipletests(family["difference_p_value"], "holm")[1]
+    assert_allclose(family["difference_p_adjusted"], of_all)
     # One median a class, over both layers.
     every = found.query("term == 'lag_1' and subset == 'DET'")
     assert every["median"].to_numpy() == pytest.approx([every["estimate"].median()] * 2)
