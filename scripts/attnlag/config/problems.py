@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from attnlag.config.places import located
-from attnlag.config.reading import KeyPath, Reading, null_named, part_of_path, read_yaml
+from attnlag.config.reading import Reading, null_named, part_of_path, read_yaml
 from attnlag.config.schema import Config
 from attnlag.config.sentences import EXPECTED, key_of, sentence_of
-from attnlag.config.values import value_problems
+from attnlag.config.values import Problem, value_problems
 from attnlag.corpus.settings import Corpus
 from attnlag.errors import UserError, shown
 from attnlag.escaping import text_for
@@ -52,12 +52,13 @@ def check(
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        sentences = [(key_of(item, raw), sentence_of(item)) for item in error.errors()]
-    # Files are checked even if other keys are wrong, so that all problems are reported at once.
-    sound = config or _without((path for path, _ in sentences), raw)
+        sentences = _sentences(error, raw)
+    # What is sound is checked even if other keys are wrong, so that all problems are reported.
+    sound, hidden = _sound_part(raw, sentences)
+    sentences += hidden
     sentences += value_problems(sound, raw if isinstance(raw, Mapping) else {}, reserved)
     problems = located(sentences, raw, readings)
-    problems += further(_without((path for path, _ in sentences), raw))
+    problems += further(_sound_part(raw, sentences)[0])
     return config, [text_for("line", problem) for problem in problems]
 
 
@@ -69,18 +70,32 @@ class _Sound(Config):
     regressions: dict[Name, Regression] = Field(default={})
 
 
-def _without(wrong: Iterable[KeyPath], raw: Any) -> _Sound:
-    """Return a configuration without its wrong sections, models, corpora and regressions."""
+def _sentences(error: ValidationError, raw: Any) -> list[Problem]:
+    return [(key_of(item, raw), sentence_of(item)) for item in error.errors()]
+
+
+def _sound_part(raw: Any, wrong: Iterable[Problem]) -> tuple[_Sound, list[Problem]]:
+    """Return a configuration without its wrong keys, and the problems that these have hidden.
+
+    Keys of a section are compared with each other once each of them is sound. A model, a corpus and
+    a regression with a wrong key is left out whole.
+    """
     if not isinstance(raw, Mapping):
-        return _Sound()
+        return _Sound(), []
     sections = {name: section for name, section in raw.items() if name in Config.model_fields}
-    for name, *keys in filter(None, wrong):
-        if keys and name in ("models", "corpora", "regressions"):
-            entries = sections[name].items()
-            sections[name] = {key: v for key, v in entries if part_of_path(key) != keys[0]}
-        else:
-            sections.pop(name, None)
-    return _Sound.model_validate(sections)
+    for name, *keys in dict.fromkeys(path[:2] for path, _ in wrong if path):
+        entries = sections.pop(name, None)
+        if keys and isinstance(entries, Mapping):
+            left = {key: value for key, value in entries.items() if part_of_path(key) != keys[0]}
+            # A key that is at odds with another may have its default.
+            if len(left) < len(entries):
+                sections[name] = left
+    try:
+        return _Sound.model_validate(sections), []
+    except ValidationError as error:
+        hidden = _sentences(error, raw)
+        sound, more = _sound_part(sections, hidden)
+        return sound, hidden + more
 
 
 def reading_problems(file: str | Path) -> list[str]:

@@ -67,6 +67,11 @@ def _may_be_null(path: KeyPath) -> bool:
     return name in fields and NoneType in get_args(fields[name].annotation)
 
 
+def _nulls_at(path: KeyPath) -> list[str]:
+    """Return the keys of a section that null switches off; the kinds of sources have none."""
+    return getattr(_section_at(path), "null_switches_off", list)()
+
+
 def sentence_of(error: Mapping[str, Any]) -> str:
     """Return the found and the expected value, in words, for one of pydantic's errors."""
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
@@ -106,7 +111,7 @@ def sentence_of(error: Mapping[str, Any]) -> str:
         expected = EXPECTED[word]
         if word == "model" and _may_be_null(place):
             expected += ", or null"
-        elif word == "model" and value is None and (off := _section_at(place).null_switches_off()):
+        elif word == "model" and value is None and (off := _nulls_at(place)):
             expected = f"a mapping, as in {{{': null, '.join(off)}: null}}"
     else:
         return f"found {shown(value)}: {error['msg']}"

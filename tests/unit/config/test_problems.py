@@ -142,8 +142,9 @@ regressions:
 #> regressions.b.position_knots: found [4, 16], expected at least 3 entries
   c: {}
 #> regressions.c: found neither lags nor leads, expected lags, as in {lags: [1, 2]}
-  d: {lags: [1], covariates: [positon]}
+  d: {lags: [1], covariates: [positon, [1]]}
 #> regressions.d.covariates[0]: found "positon", expected $COVARIATES; did you mean 'position'?
+#> regressions.d.covariates[1]: found [1], expected $COVARIATES
   e: {lags: [1], covariates: [entropy_next]}
 #> regressions.e.covariates[0]: found entropy_next, which is no covariate: it is computed from
 #  the adjustment; a regression that holds it fixed hides the part that it mediates
@@ -199,7 +200,8 @@ regressions:
 #  extraction.sites: [attention]
 extraction: {keep: norms}
 sources: null
-inference: {cluster: group, covariance: hac}
+inference: {cluster: group, covariance: hac, folds: x}
+#> inference.folds: found "x", expected a whole number
 #> inference.cluster: found cluster: group with covariance: hac, expected covariance: cluster,
 #  cluster-crv1 or cluster-jackknife: the others know no clusters
 
@@ -267,6 +269,7 @@ models:
   a/b: {source: path, path: mine}  #> models."a/b": the name "a/b" $FOLDER_NAME
   corpora: {source: path, path: mine}
 #> models.corpora: the name 'corpora' is that of a result, expected another
+  t:  #> models.t: found null, expected a mapping, as in {key: value}
   s: {source: path, path: ./data/models/s}
 #> models.s.path: 'data/models/s' is where the run puts the model, expected a Hugging Face folder
 #  or a .gguf file elsewhere
@@ -318,7 +321,8 @@ models:
   tiny: {source: hub, repository: a b, revision: c0, layers: 2}
 #> models.tiny.repository: found "a b", expected a repository, as in openai-community/gpt2
   mine: {source: path, path: mine}
-figures: {layers: [2, 5], formats: [svg]}
+figures: {layers: [2, 5], formats: [swg]}
+#> figures.formats[0]: found "swg", expected svg, png or pdf; did you mean 'svg'?
 #> figures.layers[1]: found layer 5, but model mine has layers 0 to 3
 
 models:
