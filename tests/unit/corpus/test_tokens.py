@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from local_models import rewrite
 from projects import refused
@@ -87,44 +87,40 @@ def test_a_sequence_without_room_for_a_token_of_the_text_is_refused(tokenizer, m
     assert len(table) == 3
 
 
-@given(st.text(min_size=1, max_size=200))
-def test_offsets_cover_the_text_and_ids_decode_to_it(tokenizer, text):
-    table, counts = encode(tokenizer, [text])
-    row = table.to_pylist()[0]
-    assert tokenizer.decode(row["input_ids"], clean_up_tokenization_spaces=False) == text
-    assert (row["char_start"][0], row["char_end"][-1]) == (0, len(text))
-    assert row["char_start"] == sorted(row["char_start"])
-    assert counts["tokens"] == len(row["input_ids"])
-
-
-def test_long_documents_are_split_into_windows_or_truncated(tokenizer):
-    text = " one two three four five six seven"
-    whole = encode(tokenizer, [text])[0].to_pylist()[0]
-    table, counts = encode(tokenizer, [text, " short"], max_length=3)
-    rows = table.to_pydict()
-    assert rows["window"] == [0, 1, 2, 0]
-    assert rows["first_position"] == [0, 3, 6, 0]
-    for name in ("input_ids", "char_start", "char_end"):
-        assert sum(rows[name][:3], []) == whole[name]
-    expected = {"documents": 2, "sequences": 4, "tokens": 8, "split": 1}
-    assert counts == {**expected, "truncated": 0, "cut": 0, "bos": 0, "special_in_text": 0}
-    options = {"max_length": 3, "long_documents": "truncate"}
-    table, counts = encode(tokenizer, [text, " short"], **options)
-    assert [len(ids) for ids in table["input_ids"].to_pylist()] == [3, 1]
-    assert (counts["split"], counts["truncated"], counts["cut"]) == (0, 1, 4)
-    # One that is as long as the context is neither.
-    _, counts = encode(tokenizer, [" one two three"], **options)
-    assert (counts["sequences"], counts["split"], counts["truncated"]) == (1, 0, 0)
-
-
-def test_bos_begins_every_window_and_counts_in_its_length(tokenizer):
-    table, counts = encode(tokenizer, [" one two three four"], max_length=3, prepend_bos=True)
-    rows = table.to_pydict()
-    assert [(ids[0], len(ids)) for ids in rows["input_ids"]] == [(tokenizer.bos_token_id, 3)] * 2
-    assert rows["first_position"] == [0, 2]
-    for name in ("char_start", "char_end"):
-        assert [offsets[0] for offsets in rows[name]] == [0, 8]
-    assert (counts["tokens"], counts["bos"]) == (6, 1)
+@given(
+    texts=st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=4),
+    size=st.none() | st.integers(2, 9),
+    bos=st.booleans(),
+)
+@example(
+    texts=[" one two three four five six seven", " short", " one two three"], size=3, bos=False
+)
+def test_windows_put_together_are_the_tokens_of_each_text(tokenizer, texts, size, bos):
+    options = {"max_length": size, "prepend_bos": bos}
+    table, counts = encode(tokenizer, texts, **options)
+    rows, room = pd.DataFrame(table.to_pydict()), (size or 10**6) - bos
+    whole = [tokenizer(text)["input_ids"] for text in texts]
+    for number, (text, ids) in enumerate(zip(texts, whole, strict=True)):
+        assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
+        own, starts = rows[rows["document"] == f"d{number}"], list(range(0, len(ids), room))
+        assert own["window"].tolist() == list(range(len(starts)))
+        assert own["first_position"].tolist() == starts
+        windows = [[tokenizer.bos_token_id] * bos + ids[start : start + room] for start in starts]
+        assert own["input_ids"].tolist() == windows
+        for begins, ends in zip(own["char_start"], own["char_end"], strict=True):
+            # The control token has no characters, where its window begins.
+            assert begins[:bos] == ends[:bos] == begins[bos:][:bos]
+        begins, ends = (sum((e[bos:] for e in own[f"char_{end}"]), []) for end in ("start", "end"))
+        assert begins == sorted(begins)
+        assert (begins[0], ends[-1]) == (0, len(text))
+    cut = [max(len(ids) - room, 0) for ids in whole]
+    expected = {"documents": len(texts), "sequences": len(rows), "bos": int(bos)}
+    expected |= {"tokens": rows["input_ids"].map(len).sum(), "split": sum(n > 0 for n in cut)}
+    assert counts == dict.fromkeys(tokens.COUNTS, 0) | expected
+    table, counts = encode(tokenizer, texts, **options, long_documents="truncate")
+    assert table.to_pylist() == rows[rows["window"] == 0].to_dict("records")
+    found = counts["split"], counts["truncated"], counts["cut"]
+    assert found == (0, sum(n > 0 for n in cut), sum(cut))
 
 
 TEXTS = ["It was the best of times.", " spaces  before", "über\n\n<|endoftext|>", ""]
