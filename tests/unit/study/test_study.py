@@ -121,8 +121,10 @@ def test_models_that_do_not_fit_what_is_asked_are_refused(model, tokenizer):
             attnlag.measure(other, tokenizer, ["a the river"], quantities="surprisal")
 
 
-def test_coefficients_equal_those_of_statsmodels(measured):
-    fit = attnlag.fit(measured, site="mlp", lags=[1, 2], fixed_effects="document")
+def test_coefficients_equal_those_of_statsmodels_and_stand_beside_controls(measured):
+    controls = {"permutation": {"draws": 19}, "random_weights": {"documents": 4}}
+    asked = {"lags": [1, 2], "fixed_effects": "document", "controls": controls}
+    fit = attnlag.fit(measured, site="mlp", **asked)
     rows = measured.norms.query("site == 'mlp' and layer == 1 and position >= 1").copy()
     rows["y"] = np.log(rows["norm"].astype(float))
     # The long text has two windows, each a sequence of its own.
@@ -132,8 +134,14 @@ def test_coefficients_equal_those_of_statsmodels(measured):
     plain = smf.ols("y ~ lag_1 + lag_2 + C(document)", rows.dropna()).fit()
     found = fit.coefficients.query("layer == 1").set_index("term")["estimate"]
     np.testing.assert_allclose(found[["lag_1", "lag_2"]], plain.params[["lag_1", "lag_2"]])
+    assert fit.controls[["permuted_mean", "random_weights"]].notna().to_numpy().all()
+    for words in ("on the order of tokens", "before training"):
+        assert words in fit.findings
+    assert fit.before_training["scale"].unique().tolist() == ["own", "default", "by-depth"]
     assert "lag_2" in fit.summary(layer=1)
-    assert "median" in fit.plot().get_suptitle()
+    drawn = fit.plot()
+    assert "median" in drawn.get_suptitle()
+    assert any("before training" in text.get_text() for text in drawn.findobj(Text))
     assert "lag_1" in fit._repr_html_()
     assert "attention" in measured._repr_html_()
 
@@ -249,18 +257,6 @@ def test_a_series_keeps_its_index_and_one_site_may_be_a_word(model, tokenizer):
     measured = attnlag.measure(model, tokenizer, texts, sites="mlp", progress=False)
     assert measured.tokens["document"].unique().tolist() == ["a", "7"]
     assert measured.sites == ["mlp"]
-
-
-def test_controls_stand_beside_the_coefficients(measured):
-    controls = {"permutation": {"draws": 19}, "random_weights": {"documents": 4}}
-    fit = attnlag.fit(measured, lags=[1], controls=controls)
-    beside = fit.controls[["permuted_mean", "random_weights"]]
-    assert beside.notna().to_numpy().all()
-    assert "on the order of tokens" in fit.findings
-    assert "before training" in fit.findings
-    assert fit.before_training["scale"].unique().tolist() == ["own", "default", "by-depth"]
-    labels = [text.get_text() for text in fit.plot().findobj(Text)]
-    assert any("before training" in label for label in labels)
 
 
 def test_equal_texts_are_pointed_out(model, tokenizer):
