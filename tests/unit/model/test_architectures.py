@@ -3,12 +3,12 @@
 import copy
 import importlib.util
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from models import (
-    BLOOM,
     EXPERTS,
     GPT,
     HEADS,
@@ -137,23 +137,25 @@ WITH_BOTH = [
 
 
 @pytest.mark.parametrize("name", WITH_BOTH)
-def test_sdpa_and_eager_give_the_same_numbers(name, tmp_path):
-    small_model(*MODELS[name]).save_pretrained(tmp_path)
+def test_sdpa_and_eager_give_the_same_numbers(name):
     found = {}
     for attention in ("sdpa", "eager"):
-        model = loading.load_model(tmp_path, torch.device("cpu"), "auto", attention=attention)
-        assert model.config._attn_implementation == attention
+        model = small_model(*MODELS[name], attn_implementation=attention)
         adjustments, found[attention] = adjustments_of(model)
         assert adjustments.identity_error < 1e-5
     for site in SITES:
         close(found["sdpa"][site], found["eager"][site])
 
 
-def test_an_implementation_that_an_architecture_lacks_is_refused(tmp_path):
-    small_model("bloom", BLOOM).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"cannot load the model .*scaled_dot_product_attention"):
-        loading.load_model(tmp_path, torch.device("cpu"), "auto", attention="sdpa")
-    loading.load_model(tmp_path, torch.device("cpu"), "auto", attention="eager")
+def test_an_implementation_is_the_one_that_is_asked_for_and_refused_where_it_is_lacking(tmp_path):
+    for name in ("gpt2", "bloom"):
+        small_model(*MODELS[name]).save_pretrained(tmp_path / name)
+    load = partial(loading.load_model, device=torch.device("cpu"), dtype="auto")
+    for name, attention in (("gpt2", "sdpa"), ("gpt2", "eager"), ("bloom", "eager")):
+        model = load(tmp_path / name, attention=attention)
+        assert model.config._attn_implementation == attention
+    (line,) = refused(load, tmp_path / "bloom", attention="sdpa")
+    assert re.search(r"cannot load the model .*scaled_dot_product_attention", line)
 
 
 # Half precision
@@ -256,14 +258,14 @@ NORMALISED = "found the type '{}'.*; tried self_att.*its paths can be declared"
 REFUSED = [
     # The stream is itself normalised; so it is in GPT-1.
     ("opt", {**OPT, "do_layer_norm_before": False}, None, NORMALISED.format("opt")),
-    ("bloom", {**BLOOM, "apply_residual_connection_post_layernorm": True}, None,
+    ("bloom", {**MODELS["bloom"][1], "apply_residual_connection_post_layernorm": True}, None,
      NORMALISED.format("bloom")),
     # What has just failed is not proposed.
     ("openai-gpt", GPT, None,
      r"found the type 'openai-gpt' \(OpenAIGPTModel\) with 3 blocks in 'h', .*; tried attn and mlp "
      r"in 'h' \(layer 0: .*modules: \{blocks: h, attention: PATH, mlp: PATH\}"),
     # Slow-but-exact BLOOM multiplies by its last matrices without calling their modules.
-    ("bloom", {**BLOOM, "pretraining_tp": 2, "slow_but_exact": True}, None,
+    ("bloom", {**MODELS["bloom"][1], "pretraining_tp": 2, "slow_but_exact": True}, None,
      "layer 0: neither of them seen, not attention and mlp"),
     # Granite's adjustment is the scaled vector.
     ("granite", MODELS["granite"][1], {**PATHS, "scale": 1.0}, "fails the proof"),
