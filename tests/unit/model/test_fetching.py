@@ -18,7 +18,7 @@ from gguf import GGMLQuantizationType
 from gguf_files import as_gguf
 from local_models import from_package, from_path, make_wheel, problem_of
 from models import extractor
-from projects import command_of, command_of_code, environment_of_a_user, ran, refused
+from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran, refused
 from safetensors.torch import load_file, save_file
 from warm_python import python
 
@@ -480,8 +480,9 @@ with offline.lifted():
 print(before, within, is_offline_mode())
 """
 FORBIDDEN = f"from attnlag.model import offline\noffline.forbid_network()\n{LIFTED}"
-IMPORTED = """
-import os
+IMPORTED = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT / "scripts")!r})
 import attnlag.quantities.extraction, attnlag.corpus.tokens, attnlag.model.fetching
 from attnlag.model import offline
 print(offline.SETTINGS.keys() & os.environ.keys())
@@ -513,4 +514,4 @@ def test_the_library_changes_no_environment(tmp_path):
 )
 def test_the_network_is_allowed_only_during_a_download(code, environment, said):
     command, environment = [sys.executable, "-c", code], environment_of_a_user() | environment
-    assert ran(command, env=environment).stdout.strip() == said
+    assert ran(command, cwd=ROOT / "scripts", env=environment).stdout.strip() == said
