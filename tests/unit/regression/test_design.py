@@ -22,7 +22,7 @@ from designs import (
     sequences_of,
 )
 from fits import assert_alike, fit_settings, joined_of, layers_of, moments_of, regressed, stored_of
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from oracles import first_halves, lags_of, spline
@@ -136,7 +136,6 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(sorted)
     ),
 )
 @example([[9, 4], [5]], [], [1], {"upos_previous", "surprisal"}, 0, 5, [])
-@settings(max_examples=40)
 def test_the_design_equals_its_literal_definition(
     documents, lags, leads, covariates, drop_first, rows, spoiled
 ):
