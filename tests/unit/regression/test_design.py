@@ -69,8 +69,8 @@ def facts_of(folder, table, names=COVARIATES):
 
 
 def properties_of(token_ids):
-    """Return properties of tokens, of which some have no surprisal."""
-    upos = np.array(TAGS)[token_ids]
+    """Return properties of tokens, of which some have no surprisal, or no part of speech."""
+    upos = np.where(token_ids == 5, None, np.array(TAGS)[token_ids])
     surprisal = np.where(token_ids == 3, np.nan, token_ids / 4)
     return {"upos": upos, "word_initial": token_ids % 2 == 0, "surprisal": surprisal}
 
@@ -114,7 +114,7 @@ def by_definition(table, spec, facts):
         if name in spec.covariates:
             dummies = {f"{name}_{tag}": of_token == number for number, tag in enumerate(TAGS)}
             found = found.assign(**dummies).astype(dict.fromkeys(dummies, float))
-            found.loc[of_token.isna(), [*dummies]] = np.nan
+            found.loc[of_token.isna() | (of_token == 5), [*dummies]] = np.nan
     for name in ("word_initial", "surprisal"):
         if name in spec.covariates:
             found[name] = own[name].astype(float)
