@@ -12,7 +12,7 @@ from attnlag.errors import counted
 from attnlag.figures.drawing import mark_no_attention
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import NO_ATTENTION, PALETTE
-from attnlag.figures.templates import Line, Lines, Sheet, profile, tests_of
+from attnlag.figures.templates import Lines, Sheet, profile, tests_of
 from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
@@ -31,16 +31,17 @@ MODEL_COLOURS = [colour for colour in PALETTE if colour != "#949494"]
 # One style for each round of the colours.
 DASHES = ["-", "-.", ":"]
 
+Style = dict[str, Any]
+
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a row of panels per lag and a column per corpus."""
     table = inputs.coefficients
-    lags = lags_among(table["term"])
-    corpora = list(table["corpus"].unique())
+    lags, corpora = lags_among(table["term"]), table["corpus"].unique()
     styles = line_styles(table, inputs.mixers_of_models)
     panels = []
     for lag, corpus in itertools.product(lags, corpora):
-        rows = table[(table["term"] == lag) & (table["corpus"] == corpus)]
+        rows = table.query("term == @lag and corpus == @corpus")
         panels.append(panel(rows, styles, inputs, f"{named(lag)}, {corpus}"))
     return Sheet(
         claim_of(table[table["term"] == lags[0]]),
@@ -52,24 +53,19 @@ def figure(inputs: Inputs) -> Sheet:
     )
 
 
-def panel(
-    rows: pd.DataFrame, styles: dict[str, dict[str, Any]], inputs: Inputs, title: str
-) -> Lines:
+def panel(rows: pd.DataFrame, styles: dict[str, Style], inputs: Inputs, title: str) -> Lines:
     """Return one lag in one corpus: a line for each model over an axis of all depths."""
-    lines: list[Line] = []
-    without_attention: list[tuple[np.ndarray, Any]] = []  # depths and colour of each model
+    lines, marks = [], []
     for model, style in styles.items():
         of_model = rows[rows["model"] == model].sort_values("layer")
-        depths = of_model["depth"].to_numpy(dtype=float)
-        lines.append(
-            profile(of_model, list(of_model["layer"]), alpha=inputs.alpha, x=depths, **style)
-        )
-        mixed = of_model["layer"].isin(map(int, inputs.mixers_of_models.get(model, {})))
-        without_attention.append((depths[mixed.to_numpy()], style["color"]))
+        layers, depths = of_model["layer"], of_model["depth"].to_numpy(dtype=float)
+        lines.append(profile(of_model, list(layers), alpha=inputs.alpha, x=depths, **style))
+        mixed = layers.isin(map(int, inputs.mixers_of_models.get(model, {}))).to_numpy()
+        marks.append((depths[mixed], style["color"]))
 
     def mark(axes: Axes) -> None:
-        for places, colour in without_attention:
-            mark_no_attention(axes, places, color=colour)
+        for without_attention, colour in marks:
+            mark_no_attention(axes, without_attention, color=colour)
         axes.set_xlim(-0.02, 1.02)
 
     unit = f"coefficient\n({UNITS[inputs.outcome]})"
@@ -77,11 +73,9 @@ def panel(
     return Lines(lines, unit, title, depths, label, extra=mark)
 
 
-def line_styles(
-    table: pd.DataFrame, mixers: dict[str, dict[str, str]]
-) -> dict[str, dict[str, Any]]:
+def line_styles(table: pd.DataFrame, mixers: dict[str, dict[str, str]]) -> dict[str, Style]:
     """Return colour, dashes and label of each model, in the order of the table."""
-    styles: dict[str, dict[str, Any]] = {}
+    styles: dict[str, Style] = {}
     looks = itertools.cycle(itertools.product(DASHES, MODEL_COLOURS))
     sizes = table.groupby("model", sort=False)["layer"].max() + 1
     for (model, layers), (dashes, colour) in zip(sizes.items(), looks, strict=False):

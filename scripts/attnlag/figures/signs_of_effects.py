@@ -23,7 +23,7 @@ METHOD = (
 
 # Prediction and title of each panel, by the column of the coefficient.
 PANELS = {
-    "predictive": ("alone", "source layer alone"),
+    "predictive": ("alone", "predicted from the source layer alone"),
     "predictive_given": ("given", "source layer at the target's token held fixed"),
 }
 
@@ -46,7 +46,8 @@ def figure(inputs: Inputs) -> Sheet:
             f"Prediction has the sign of {alone['same_sign']:.0f} of {alone['clear']:.0f} clear "
             "effects on the next token"
         )
-    of_target = dict(list(pairs.groupby(pairs["target_layer"].astype(int))))
+    of_target = pairs.groupby(pairs["target_layer"].astype(int))
+    colours = layer_colours(of_target.ngroups)
     # A single document gives effects without intervals.
     across, up = (
         1.3 * float(pairs[names].abs().max().max()) for names in ([*PANELS], ["estimate", *BOUNDS])
@@ -54,9 +55,7 @@ def figure(inputs: Inputs) -> Sheet:
     panels = []
     for column, (prediction, title) in PANELS.items():
         lines = []
-        for (layer, rows), colour in zip(
-            of_target.items(), layer_colours(len(of_target)), strict=True
-        ):
+        for (layer, rows), colour in zip(of_target, colours, strict=True):
             x, y, low, high = (rows[name].to_numpy(float) for name in (column, "estimate", *BOUNDS))
             lines.append(Line(y, f"target layer {layer}", colour, low, high, bars=True, x=x))
         unclear = pairs[~(pairs["conf_low"] * pairs["conf_high"] > 0)][[column, "estimate"]]
@@ -65,7 +64,7 @@ def figure(inputs: Inputs) -> Sheet:
             Lines(
                 lines,
                 "caused: elasticity",
-                f"predicted from the {title}" if column == "predictive" else title,
+                title,
                 np.empty(0),
                 "predicted: coefficient (log norm per log norm)",
                 height=3.6,

@@ -197,14 +197,13 @@ def profile(
     ``alpha``, the level of significance, asks for marks, which come from the columns ``p_adjusted``
     and ``equivalence``, if there is one. Further properties of the line are ``kind``.
     """
-    table = rows.set_index("layer").reindex(list(layers))
+    columns = [value, *BOUNDS, "p_adjusted", "equivalence"]
+    table = rows.set_index("layer").reindex(index=list(layers), columns=columns)
     y, low, high = (table[name].to_numpy(dtype=float) for name in (value, *BOUNDS))
     line = Line(y, color=color, low=low, high=high, **kind)
     if alpha is not None:
         line.weak = table["p_adjusted"].to_numpy(dtype=float) >= alpha
-        line.negligible = np.zeros(len(table), bool)
-        if "equivalence" in table:
-            line.negligible = (table["equivalence"] == "absent").to_numpy()
+        line.negligible = (table["equivalence"] == "absent").to_numpy()
     return line
 
 

@@ -52,51 +52,38 @@ def test_the_scale_of_shades_covers_the_central_tokens():
     assert text_by_token.limits_of(pd.Series([np.nan] * 5)) == (-0.5, 0.5)
 
 
-def lines_of(parts):
-    """Return the text of each line."""
-    lines = {line: "" for _, line, *_ in parts}
-    for _, line, column, text, _ in parts:
-        assert column == len(lines[line])
-        lines[line] += text
-    return list(lines.values())
+def lines_of(tokens, width, lines=9):
+    """Return the lines of tokens as they are seen, and whether tokens are left out."""
+    seen, (parts, left_out) = {}, wrapped(tokens, width, lines)
+    for _, line, column, text, _ in sorted(parts, key=lambda part: part[1:3]):
+        seen[line] = seen.get(line, "").ljust(column) + text
+    return list(seen.values()), left_out
 
 
 def test_wrapped_parts_fit_the_line_and_lose_nothing_but_space_between_words():
     tokens = ["one", " two", "\n", "three", " " + "x" * 25, "."]
-    parts, left_out = wrapped(tokens, width=10, lines=99)
-    assert not left_out
-    assert all(len(line) <= 10 for line in lines_of(parts))
-    for place, token in enumerate(tokens):
-        own = "".join(text for of, _, _, text, _ in parts if of == place)
-        assert own.strip() == token.strip(" ").replace("\n", "⏎")
-    parts, left_out = wrapped(tokens, width=10, lines=2)
-    assert left_out
-    assert {line for _, line, *_ in parts} == {0, 1}
-
-
-def test_lines_end_where_words_or_lines_of_the_text_do():
-    words, _ = wrapped(["a", " 71", "-", "kilomet", "re", " road"], width=13, lines=9)
-    assert lines_of(words) == ["a", "71-kilometre", "road"]
-    blank = ["one", "\n\n", "\n", "  \n", "two", "\n", " three"]
-    assert lines_of(wrapped(blank, width=10, lines=9)[0]) == ["one⏎", "two⏎", "three"]
+    shown = ["one two⏎", "three xxxx", "x" * 10, "x" * 10, "x."]
+    assert lines_of(tokens, 10) == (shown, False)
+    assert lines_of(tokens, 10, lines=2) == (shown[:2], True)
+    of_token = {token: text for token, *_, text, _ in wrapped(tokens, 10, 9)[0]}
+    assert of_token == dict(enumerate(["one", "two", "⏎", "three", "x", "."]))
 
 
 @pytest.mark.parametrize(
     ("text", "seen"),
     [
-        # Hebrew letters in the order of reading; numbers and names run to the right.
-        ("אבג New York, דה (ו) 12.5.", ".12.5 )ו( הד ,New York גבא"),
-        ("say אבג דה, 12 times", "say הד גבא, 12 times"),
-        ("12 אב", "בא 12"),
-        ("12 + 3", "12 + 3"),
+        # Lines end where words and lines of the text do.
+        ("a 71-kilometre road of a number", ["a 71-kilometre road of a", "number"]),
+        ("one\n\n\n  \ntwo\n three", ["one⏎", "two⏎", "three"]),
+        ("12 + 3", ["12 + 3"]),
+        # Hebrew letters are in the order of reading, at the right edge; numbers and names are not.
+        ("אבג New York, דה (ו) 12", [" 12 )ו( הד ,New York גבא"]),
+        ("12 אב", [" " * 19 + "בא 12"]),
+        ("say אבג דה, 12 times", ["say הד גבא, 12 times"]),
     ],
 )
-def test_letters_stand_in_the_order_of_their_script(text, seen):
-    parts, _ = wrapped([*text], width=30, lines=1)
-    places = sorted((column, character) for _, _, column, character, _ in parts)
-    assert "".join(character for _, character in places) == seen
-    # A paragraph that runs to the left begins at the right edge.
-    assert places[0][0] == (30 - len(seen) if text[0] == "א" or text[-1] == "ב" else 0)
+def test_lines_are_those_of_the_text_in_the_order_of_its_script(text, seen):
+    assert lines_of([*text], 24) == (seen, False)
 
 
 def test_brackets_face_the_letters_that_they_enclose():

@@ -26,17 +26,14 @@ def synthetic(layers: int, unfitted=()):
     fitted_layers = ~np.isin(range(layers), unfitted)
     rows = 2000 * fitted_layers
     sums = SimpleNamespace(layers=list(range(layers)), terms=["lag_1", "lag_2"], n=rows)
-    sums.histogram, sums.fitted_histogram, sums.lagged = [], [], []
-    for layer, count in enumerate(rows):
-        random = np.random.default_rng(layer)
-        fitted, residual = random.normal(size=count), random.standard_t(5, size=count)
-        sums.histogram.append(np.histogram(residual, GRID)[0])
-        joint = np.histogram2d(fitted, residual, bins=[COARSE, COARSE])[0].astype(int)
-        sums.fitted_histogram.append(joint)
-        sums.lagged.append(random.normal(size=20) * 50 * bool(count))
+    draws = [np.random.default_rng(layer) for layer in range(layers)]
+    pairs = [(d.normal(size=n), d.standard_t(5, size=n)) for d, n in zip(draws, rows, strict=True)]
+    sums.histogram = [np.histogram(residual, GRID)[0] for _, residual in pairs]
+    joint = [np.histogram2d(*pair, bins=[COARSE, COARSE])[0] for pair in pairs]
+    sums.fitted_histogram = np.array(joint, int)
     sums.powers = np.stack([np.zeros(layers), rows], axis=1)
     sums.pairs = np.arange(2000, 0, -100) * fitted_layers[:, None]
-    sums.lagged = np.array(sums.lagged)
+    sums.lagged = np.array([d.normal(size=20) * 50 for d in draws]) * fitted_layers[:, None]
     documents = [f"a-document-of-long-name-{n}" for n in range(12)]
     influence = grid(layer=range(layers), document=documents)
     influence["change_in_se"] = np.random.default_rng(0).normal(size=len(influence)) * 0.3

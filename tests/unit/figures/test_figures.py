@@ -43,8 +43,6 @@ from attnlag.regression.labels import weights_in_words
 from attnlag.storage import tables
 
 LAYERS = range(4)
-
-
 TESTED = {"alpha": 0.05, "adjust": "holm", "equivalence_bound": 0.05}
 
 
@@ -328,19 +326,13 @@ def of_classes(name, p_value, sizes, merged="", apart=0.1):
     """Return the figure of slopes and numbers of rows of classes."""
     table = grid(subset=sizes, layer=LAYERS).assign(term="lag_1", vcov_type="cluster")
     table["estimate"], table["n_obs"] = (table["subset"].map(sizes).str[n] for n in (0, 1))
-    size = table["estimate"]
-    table = with_interval(table).assign(
-        difference=size - 0.3,
-        difference_p_adjusted=np.where(table["layer"] == 1, 0.01, 0.4),
-        p_adjusted=0.001,
-        median=size,
-        median_low=size - 0.1,
-        median_high=size + apart,
-    )
+    size, layer = table["estimate"], table["layer"]
+    table = with_interval(table).assign(p_adjusted=0.001, difference=size - 0.3, median=size)
+    table["difference_p_adjusted"] = np.where(layer == 1, 0.01, 0.4)
+    table["median_low"], table["median_high"] = size - 0.1, size + apart
+    table["equivalence"] = np.where(layer == 2, "absent", "present")
     tests = {"layer": LAYERS, "term": "lag_1", "p_adjusted": p_value, "merged": merged}
-    table["equivalence"] = np.where(table["layer"] == 2, "absent", "present")
-    regression = TESTED | {"outcome": "norm"}
-    settings = {"regression": regression, "offset": 0, "property": name}
+    settings = {"regression": TESTED | {"outcome": "norm"}, "property": name}
     inputs = SimpleNamespace(settings=settings, equal_slopes=pd.DataFrame(tests), classes=table)
     return slopes_by_class.figure(inputs)
 
@@ -528,14 +520,11 @@ def test_finite_effects_are_lines_by_distance():
 
 
 def comparison(**estimates):
-    frames = [
-        pd.DataFrame({"model": model, "layer": range(len(values)), "estimate": values}).assign(
-            depth=np.linspace(0, 1, len(values))
-        )
-        for model, values in estimates.items()
-    ]
-    table = pd.concat(frames).assign(corpus="x", term="lag_1", p_adjusted=0.01, vcov_type="cluster")
-    return with_interval(table)
+    table = pd.Series(estimates, name="estimate").rename_axis("model").explode().reset_index()
+    table["layer"] = table.groupby("model").cumcount()
+    table["depth"] = table["layer"] / table.groupby("model")["layer"].transform("max").clip(1)
+    kind = {"corpus": "x", "term": "lag_1", "p_adjusted": 0.01, "vcov_type": "cluster"}
+    return with_interval(table.astype({"estimate": float}).assign(**kind))
 
 
 def test_models_are_lines_over_their_own_depths():
