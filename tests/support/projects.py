@@ -238,9 +238,13 @@ def save_model(folder: Path, kind: str, seed: int = 0, **settings: Any) -> None:
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
 
 
-def save_gpt2(folder: Path, *, layers: int = 2, positions: int = 64) -> None:
-    """Write a random GPT-2 of width 32 to a folder."""
-    save_model(folder, "gpt2", n_layer=layers, n_embd=32, n_head=2, n_positions=positions)
+# The size of the tokenizer of small models, and its last token, which is before and after texts.
+ENDS = {"vocab_size": 8281, "bos_token_id": 8280, "eos_token_id": 8280}
+
+
+def save_gpt2(folder: Path, positions: int = 64) -> None:
+    """Write a random GPT-2 of 2 layers and width 32 to a folder."""
+    save_model(folder, "gpt2", n_layer=2, n_embd=32, n_head=2, n_positions=positions, **ENDS)
 
 
 def copy_of_project(folder: Path, config: dict[str, Any]) -> Project:

@@ -37,6 +37,8 @@ WALKS = {
     ],
 }
 KEYS = ["document", "window", "position"]
+# Those that are looked at.
+SITES = ["attention", "difference"]
 
 
 def add(project, walk):
@@ -76,7 +78,8 @@ def extended(gpt2, tmp_path_factory):
         controls={"permutation": {"draws": 19}, "random_weights": {"scales": ["own"]}},
         inference={"covariance": "cluster-crv0"},
     )
-    project.run(*without_figures("plot_regression"))
+    project.run(*without_figures())
+    project.run(*(f"results/tiny/small/{site}/notebook/figures" for site in SITES))
     return project
 
 
@@ -132,7 +135,7 @@ def test_a_site_is_measured_and_regressed(read):
     assert set(read("difference/notebook/coefficients")["site"]) == {"difference"}
 
 
-@pytest.mark.parametrize("site", ["attention", "difference"])
+@pytest.mark.parametrize("site", SITES)
 def test_a_quantity_is_measured_and_regressed(read, site):
     vectors = read(f"{site}/activations/0000")
     found = read(f"{site}/two_before/0000")
@@ -176,7 +179,7 @@ def test_a_stage_makes_its_output(made, read):
     assert json.loads((made / "lengths.json").read_text()) == {"mean": pytest.approx(mean)}
 
 
-@pytest.mark.parametrize("site", ["attention", "difference"])
+@pytest.mark.parametrize("site", SITES)
 def test_a_figure_is_drawn_for_every_regression(made, site):
     assert_drawn(made / site / "notebook/figures/rows_by_layer.png")
 

@@ -58,7 +58,7 @@ def wait_for_job(run, condition):
             with suppress(psutil.Error):
                 if condition(process):
                     return process
-        time.sleep(0.005)
+        time.sleep(0.02)
     raise AssertionError("the run has ended")
 
 

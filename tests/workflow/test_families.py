@@ -7,11 +7,11 @@ import xml.etree.ElementTree
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from projects import new_project, save_model
+from projects import ENDS, new_project, save_model
 
 from attnlag.storage.tables import read_provenance
 
-WIDTH = {"vocab_size": 50257, "hidden_size": 32, "num_hidden_layers": 2}
+WIDTH = {"hidden_size": 32, "num_hidden_layers": 2, **ENDS}
 GROUPED = {"num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 64}
 MAMBA = {"mamba_d_state": 8, "mamba_dt_rank": 4, "use_mamba_kernels": False}
 EVERY_SECOND = {"num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1}
@@ -19,8 +19,7 @@ EVERY_SECOND = {"num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offs
 KINDS = {
     "mamba": ({"state_size": 8}, "no heads: the configuration states no number of heads"),
     "jamba": (
-        {**GROUPED, **EVERY_SECOND, **MAMBA, "num_experts": 2}
-        | {"bos_token_id": 50256, "eos_token_id": 50256},
+        {**GROUPED, **EVERY_SECOND, **MAMBA, "num_experts": 2},
         "2 layers without, as layer 0 has JambaMambaMixer in place of attention",
     ),
 }

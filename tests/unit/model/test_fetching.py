@@ -204,14 +204,14 @@ def test_a_model_is_downloaded_from_the_hub_and_recorded(hub, sharded, tmp_path)
     lines = "".join(f"{name} {files[name]['sha256']}\n" for name in sorted(files))
     assert record == {
         **{"name": "small", "source": "hub", "repository": "small/gpt2", "revision": LATEST},
-        **{"license": "mit", "layers": 2, "width": 32, "context_length": 64, "vocabulary": 50257},
-        **{"model_type": "gpt2", "parameters": 1_635_744, "tokenizer_is_in_json": True},
+        **{"license": "mit", "layers": 2, "width": 32, "context_length": 64, "vocabulary": 8281},
+        **{"model_type": "gpt2", "parameters": 292_512, "tokenizer_is_in_json": True},
         "initial_weights": {"initializer_range": 0.02, "from": "config"},
         "digest": sha256(lines.encode()),
     }
     assert verify_folder(folder)["digest"] == record["digest"]
     assert str(tmp_path) not in made["source.json"].decode()
-    said = "small: GPT2LMHeadModel, 2 layers, width 32, 1,635,744 parameters, 7 MB"
+    said = "small: GPT2LMHeadModel, 2 layers, width 32, 292,512 parameters, 1 MB"
     assert said in told
     assert said in (tmp_path / "log.txt").read_text()
     # Weights are links into the cache; what people edit by hand is a copy.
@@ -421,7 +421,7 @@ def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(mine, target)
     """transformers lists its head elsewhere than those of causal models."""
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     tower |= {"num_attention_heads": 2, "head_dim": 16}
-    text = {**tower, "model_type": "mistral", "vocab_size": 50257, "num_key_value_heads": 2}
+    text = {**tower, "model_type": "mistral", "vocab_size": 8281, "num_key_value_heads": 2}
     vision = {**tower, "model_type": "pixtral", "image_size": 28, "patch_size": 14}
     config = transformers.Mistral3Config(text_config=text, vision_config=vision)
     transformers.Mistral3ForConditionalGeneration(config).save_pretrained(mine)
@@ -460,7 +460,7 @@ def test_the_architecture_shows_the_paths_of_modules(gpt2, target):
     from_path(gpt2, target)
     first, nothing, *lines = (target / "architecture.txt").read_text().splitlines()
     inside = "the paths of modules begin inside (transformer)"
-    assert (first, nothing) == (f"1,635,744 parameters; {inside}", "")
+    assert (first, nothing) == (f"292,512 parameters; {inside}", "")
     path = ["  (transformer): GPT2Model(", "    (h): ModuleList(", "      (0-1): 2 x GPT2Block("]
     assert {*path, "        (attn): GPT2Attention(", "        (mlp): GPT2MLP("} < set(lines)
     assert transformers.AutoModel.from_pretrained(target).get_submodule("h")

@@ -65,7 +65,7 @@ def test_norms_equal_those_of_the_outputs_of_plain_transformers(model, tokenizer
 def test_tokens_are_the_text_and_a_character_of_several_tokens_is_shown_once(measured):
     shown = measured.tokens.groupby("document", sort=False)["token"].agg("".join)
     assert shown.str.replace("·", "").to_dict() == measured.texts
-    assert shown["long"].count("·") == 3
+    assert shown["long"].count("·") == 4
 
 
 def test_a_measurement_does_not_change_the_model(model, tokenizer):
