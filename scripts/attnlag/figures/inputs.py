@@ -140,7 +140,7 @@ def read_models(files: Any, names: Any, settings: Any) -> Inputs:
         joined(names),
         extent,
         models=list(models.values()),
-        coefficients=table.query("site == @names.site and regression == @names.regression"),
+        coefficients=table[table["regression"].eq(names.regression) & table["site"].eq(names.site)],
         outcome=records[0].settings("regression")["outcome"],
         **{name: shared[name] for name in ("alpha", "adjust", "equivalence_bound")},
         mixers_of_models={name: m["mixers"] for name, m in models.items() if "mixers" in m},
