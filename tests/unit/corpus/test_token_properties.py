@@ -165,7 +165,7 @@ def tagged(tagger, text):
 def test_a_token_has_the_tag_of_the_word_it_starts_in_and_white_space_one_of_its_own(
     tagger, tokenizers
 ):
-    text = "They don't know.\n\nThe cats sleep."
+    text = "They don't know.\n\nThe men sleep."
     rows = described(tokenizers["byte-level"], text, tagged(tagger, text))
     found = list(zip(rows["text"], rows["upos"], rows["words_touched"], strict=True))
     # The tokenizer says don|'t, the tagger do|n't.
