@@ -244,7 +244,7 @@ RUNS = {
     ),
     "a disk that is full while weights are saved": Mistake(
         arguments=[MODEL],
-        mount="mkdir data/models && mount -t tmpfs -o size=8m tmpfs data/models",
+        mount="mkdir data/models && mount -t tmpfs -o size=1m tmpfs data/models",
     ),
     "results that may only be read": Mistake(
         arguments=[CORPUS],
