@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from types import NoneType, UnionType
+from types import NoneType
 from typing import Any, get_args, get_origin
 
 from attnlag.config.reading import KeyPath, values_by_path
 from attnlag.config.schema import Config
 from attnlag.errors import nearest, shown
 from attnlag.model.settings import SOURCES, Source
-from attnlag.section import IN_WORDS, Section
+from attnlag.section import IN_WORDS
 
 # Expected values, by the first word of the type of pydantic's error.
 EXPECTED = {
@@ -45,31 +45,22 @@ def key_of(error: Mapping[str, Any], raw: Any) -> KeyPath:
     return (*path, error["ctx"]["key"]) if error["type"] == "impossible" else path
 
 
-def _section_at(path: KeyPath) -> type[Section]:
-    """Return the class of the section at a path from pydantic, which includes kinds of sources."""
+def _type_at(path: KeyPath) -> Any:
+    """Return the type of the value at a path from pydantic, which includes kinds of sources."""
     kind: Any = Config
     for part in path:
+        kind = _not_null(kind)
         if kind == Source:
             kind = SOURCES[str(part)]
         elif get_origin(kind) is dict:
             kind = get_args(kind)[1]
         else:
             kind = kind.model_fields[part].annotation
-        if get_origin(kind) is UnionType:  # The section may be null.
-            kind = get_args(kind)[0]
     return kind
 
 
-def _may_be_null(path: KeyPath) -> bool:
-    """Return whether a section may be null, which leaves out what it is about."""
-    *above, name = path or [""]
-    fields = getattr(_section_at(tuple(above)), "model_fields", {})
-    return name in fields and NoneType in get_args(fields[name].annotation)
-
-
-def _nulls_at(path: KeyPath) -> list[str]:
-    """Return the keys of a section that null switches off; the kinds of sources have none."""
-    return getattr(_section_at(path), "null_switches_off", list)()
+def _not_null(kind: Any) -> Any:
+    return get_args(kind)[0] if NoneType in get_args(kind) else kind
 
 
 def sentence_of(error: Mapping[str, Any]) -> str:
@@ -82,8 +73,7 @@ def sentence_of(error: Mapping[str, Any]) -> str:
     if kind == "impossible":
         return str(context["sentence"])
     if kind in ("missing", "extra_forbidden", "invalid_key"):
-        *section, name = place
-        fields = _section_at(tuple(section)).model_fields
+        name, fields = place[-1], _not_null(_type_at(place[:-1])).model_fields
         if kind == "missing":
             meaning = fields[name].description or "a value"
             return f"is missing, expected {meaning[0].lower()}{meaning[1:]}"
@@ -109,9 +99,11 @@ def sentence_of(error: Mapping[str, Any]) -> str:
         expected = "text that is not empty"
     elif (word := kind.partition("_")[0]) in EXPECTED:
         expected = EXPECTED[word]
-        if word == "model" and _may_be_null(place):
+        section = _type_at(place) if word == "model" else None
+        off: list[str] = getattr(section, "null_switches_off", list)() if value is None else []
+        if NoneType in get_args(section):
             expected += ", or null"
-        elif word == "model" and value is None and (off := _nulls_at(place)):
+        elif off:
             expected = f"a mapping, as in {{{': null, '.join(off)}: null}}"
     else:
         return f"found {shown(value)}: {error['msg']}"
