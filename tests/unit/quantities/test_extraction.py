@@ -176,10 +176,10 @@ def test_a_model_that_keeps_state_runs_pass_by_pass():
     # RecurrentGemma writes the state of its recurrence to its modules.
     model = small_model("recurrent_gemma", {**LLAMA, "num_attention_heads": 2, "lru_width": 48})
     sequences = ragged([4, 20, 7, 12, 9, 30, 5, 14])
-    adjustments = extractor(model, "vectors", threads=8)
+    adjustments = extractor(model, "vectors", threads=2)
     found = np.stack(adjustments.measure(sequences)["vectors", "attention"])
     assert adjustments.passes.parallel == 1
-    expected = np.hstack([run(model, [sequence]) for sequence in sequences])
+    expected = run(model, sequences, batch_tokens=1)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
@@ -333,7 +333,7 @@ def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name):
     expected = np.hstack([alone(sequence) for sequence in ragged(LENGTHS)])
     for batch_tokens in (40, 4096):
         model = ungrouped(*STRETCHED[name])
-        adjustments = extractor(model, "vectors", batch_tokens=batch_tokens, threads=2)
+        adjustments = extractor(model, "vectors", batch_tokens=batch_tokens)
         # A second run must not find what the first one left.
         for _ in range(2):
             found = np.stack(adjustments.measure(ragged(LENGTHS))["vectors", "attention"])
