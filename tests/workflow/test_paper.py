@@ -47,13 +47,13 @@ def test_another_citation_of_attnlag_is_written_anew(written, tmp_path):
     assert project.would_run(TABLE) == {"write_paper": 1}
 
 
-def methods_of(project):
-    """Return the methods of all regressions of a finished project."""
+def methods_of(project, **stated):
+    """Return the methods of a finished project, of whose model this is stated."""
     models = [
         json.loads(path.read_text()) for path in project.folder.glob("data/models/*/source.json")
     ]
     regressions = regressions_in(project.folder / "results")
-    return paper.methods(regressions, {model["name"]: model for model in models})
+    return paper.methods(regressions, {model["name"]: model | stated for model in models})
 
 
 def check_latex(text):
@@ -157,6 +157,7 @@ def test_the_methods_are_those_of_the_settings(written, finished_once):
     other = methods_of(finished_once[0])
     assert "(CR2 [@bell2002], with the degrees of freedom of Satterthwaite" in other
     assert "(Holm [@holm1979])" in other
+    assert "; 1 layer of width " in methods_of(finished_once[0], layers=1)
     for absent in ("control", "half-panel", "effects of documents", "windows", "bootstrap"):
         assert absent not in other
 

@@ -28,10 +28,8 @@ def size(
 ) -> Claim:
     """Return how large a lag or lead is in the median layer, and whether it is beyond a bound.
 
-    ``median`` has the median over the ``layers`` that were fitted and its interval. With few
-    different ``texts``, be there copies or not, there is no interval, and the verdict is about
-    these alone. The sentence counts the layers in which the coefficient is shown to be larger than
-    the bound and, of other lags than the nearest, smaller in size.
+    ``median`` is that over the ``layers`` that were fitted, with its interval. With few different
+    ``texts``, be there copies or not, there is none, and the verdict is about these alone.
     """
     nearest = term == nearest_lag(coefficients["term"])
     sentence = layers_beyond(coefficients, term, layers, equivalence_bound, smaller=not nearest)

@@ -100,7 +100,7 @@ CATALOGUE = {
     ),
     "hac": Covariance(
         "HAC within sequences (Newey-West)",
-        "are Newey-West ones within sequences [@newey1987], over {1} lags",
+        "are Newey-West ones within sequences [@newey1987], up to lag {1}",
         of=_hac,
         df=lambda sums: sums.solution.df_resid,
         residuals=True,

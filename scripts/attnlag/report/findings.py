@@ -54,8 +54,7 @@ def of_regression(
 ) -> str:
     """Return the findings of a regression as text.
 
-    ``by_class`` has the slopes by class of tokens, the tests of equal slopes and the nested models,
-    if there are any.
+    ``by_class`` has slopes by class of tokens, tests of equal slopes and nested models, if any.
     """
     fits, outcome = fitted.goodness, fitted.settings.outcome
     rows, documents = int(fits["n_obs"].max()), int(fits["n_documents"].max())

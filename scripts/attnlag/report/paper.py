@@ -1,7 +1,7 @@
 """The methods of a run in words, and the references that they cite.
 
-Everything is said of the settings with which the tables were made, which their provenance records.
-The sentences are in ``paper.md.j2``, as Markdown with Pandoc's citations (``[@holm1979]``).
+They are those of the settings that the tables record. The sentences are in ``paper.md.j2``, as
+Markdown with Pandoc's citations (``[@holm1979]``).
 """
 
 import itertools

@@ -25,7 +25,7 @@ def over_layers(
 def extent(values: pd.Series) -> str:
     """Return the smallest and the largest of numbers by layer, and their layers."""
     ends = (values.min(), values.idxmin()), (values.max(), values.idxmax())
-    return " to ".join(f"{number(value)} in layer {layer}" for value, layer in ends)
+    return " to ".join(dict.fromkeys(f"{number(value)} in layer {at}" for value, at in ends))
 
 
 def in_common(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

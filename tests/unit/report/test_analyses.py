@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from attnlag.quantities.catalogue import STREAM_GROWTH
 from attnlag.report import analyses
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
@@ -13,7 +14,7 @@ from attnlag.storage.declared import Declared
 WHERE = {"layer": 0, "site": "attention", "documents": 9, "conf_low": 0.1, "conf_high": 0.3}
 EFFECTS = ["own", "next", "top1", "next_less_own"]
 SOURCES = ["previous_1", "self", "first", "effective"]
-KINDS = ["parallel_relative", "orthogonal_relative", "angle", "cosine_previous"]
+KINDS = ["parallel_relative", "orthogonal_relative", "angle", "cosine_previous", STREAM_GROWTH]
 
 # The tables of each analysis of a model of one layer.
 TABLES = {
@@ -28,7 +29,7 @@ TABLES = {
         "head_coefficients": {"term": ["lag_1"], "part": "0", "estimate": np.nan},
     },
     "directions": {
-        "directions": {"quantity": KINDS, "distance": 1, "mean": [-0.1, 0.2, 0.3, 0.4]}
+        "directions": {"quantity": KINDS, "distance": 1, "mean": [-0.1, 0.2, 0.3, 0.4, 0.0]}
         | {"random_pairs": np.nan, "random_weights": 0.5, "trained": 0.4},
     },
     # No layer is earlier than the first.

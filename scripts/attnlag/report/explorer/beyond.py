@@ -1,7 +1,4 @@
-"""What the explorer shows beside coefficients: slopes by class, heads and causes.
-
-Each function returns None if a run makes no such tables; what it returns names them.
-"""
+"""What the explorer shows beside coefficients: slopes by class, heads and causes; None without."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,8 +145,8 @@ def sources(
 ) -> tuple[dict[str, Any], np.ndarray] | None:
     """Return the tokens that wrote those at the beginnings of documents, at one site.
 
-    The codes, a (layers, tokens, sources, 2) uint8 array, say how many tokens back each source
-    lies, and 128 plus its share in percent; 255 for none.
+    The codes, (layers, tokens, sources, 2), say how many tokens back each source lies, and 128 plus
+    its share in percent; 255 for none.
     """
     paths = regression.files.all_of("sources", regression.of_site)
     if not paths:

@@ -269,7 +269,7 @@ def _add_corpus(
     room = documents.with_room(needed, values - reserved)
     shown, taken = list(room.index), int(room.sum())
     groups = group_by_document(corpus)
-    documents_shown = f"all {counted(len(groups), 'document')}"
+    documents_shown = "all " * (len(groups) > 1) + counted(len(groups), "document")
     if len(shown) < len(groups):
         documents_shown = f"{len(shown):,} of {counted(len(groups), 'document')}, taken from the "
         documents_shown += f"{counted(len(set(groups.values())), 'group')} in turn"
