@@ -172,5 +172,5 @@ def halves(fits: pd.DataFrame, coefficients: pd.DataFrame, alpha: float) -> Clai
 def corrected(coefficients: pd.DataFrame) -> str:
     """Return how the correction of bias moves the nearest lag in the median layer."""
     term = nearest_lag(coefficients["term"])
-    medians = coefficients[coefficients["term"] == term][["uncorrected", "estimate"]].median()
-    return moved(named(term), *medians)
+    rows = coefficients[coefficients["term"] == term]
+    return moved(named(term), *rows[["uncorrected", "estimate"]].median())

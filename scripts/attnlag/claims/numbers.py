@@ -1,4 +1,4 @@
-"""The one format of numbers, intervals and layers in sentences; page.state.js has the same."""
+"""The one format of numbers and intervals in sentences; page.state.js has the same."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What training changed, of which only that is said which holds at every scale before it."""
+"""What training changed, if it holds at every scale of the initial weights."""
 
 from typing import NamedTuple
 

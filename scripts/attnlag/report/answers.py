@@ -36,8 +36,8 @@ class SiteAnswers(NamedTuple):
 def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
     """Return the answers for one site from its regressions, in their order.
 
-    The first of norms with effects of documents and a fitted layer answers, or else the first of
-    norms. The first without effects stands beside one with them.
+    The first of norms with a fitted layer answers, one with effects of documents before others.
+    The first without effects stands beside one with them.
     """
     of_norms = [one for one in fitted if one.is_of_norms and one.terms]
     within = [one for one in of_norms if one.has_effects]

@@ -1,4 +1,4 @@
-"""What a paper needs in LaTeX: numbers as macros, coefficients as a table, and the methods."""
+"""What a paper needs in LaTeX: numbers as macros, coefficients as a table, methods."""
 
 import re
 from collections.abc import Iterator, Sequence

@@ -37,7 +37,7 @@ def methods(
     each of the ``figures`` states.
     """
     paragraphs = []
-    for _, same_corpus in itertools.groupby(regressions, lambda regression: regression.of_corpus):
+    for _, same_corpus in itertools.groupby(regressions, lambda one: one.of_corpus):
         study = list(same_corpus)
         versions = {name: v for one in study for name, v in one.record["versions"].items()}
         software = {"version": __version__, "packages": sorted(versions.items())}

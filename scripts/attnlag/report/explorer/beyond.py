@@ -1,4 +1,4 @@
-"""What the explorer shows beside coefficients: slopes by class, heads and causes; None without."""
+"""What the explorer shows beside coefficients: slopes by class, heads, causes, if made."""
 
 from collections.abc import Sequence
 from pathlib import Path

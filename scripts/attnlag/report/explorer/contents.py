@@ -103,7 +103,7 @@ def contents(
     page.index["categories"] = labels.UPOS
     corpora = dict.fromkeys(regression.corpus for regression in regressions)
     for corpus in corpora:
-        of_corpus = [regression for regression in regressions if regression.corpus == corpus]
+        of_corpus = [one for one in regressions if one.corpus == corpus]
         documents_shown, tokens_of = _add_corpus(page, of_corpus, values // len(corpora))
         for regression in of_corpus:
             entry = entries[regression.folder]
