@@ -47,40 +47,30 @@ def load(folder):
     loading.load_model(folder, loading.choose_device("cpu"), "auto")
 
 
-def test_pickles_are_never_read(mine, target, ran):
-    hostile = pickle.dumps(Pickled(ran))
-    names = ("pytorch_model.bin", "training_args.bin", "tokenizer.pkl", "vocab.pkl", "model.pt")
-    for name in names:
-        (mine / name).write_bytes(hostile)
-    from_path(mine, target)
-    assert not set(names) & {path.name for path in target.iterdir()}
-    load(target)
-    # They are not loaded in place of the weights either.
-    (mine / WEIGHTS).unlink()
-    assert "has no model.safetensors" in problem_of(mine, target)
-    assert not ran.exists()
-
-
-def test_code_of_a_model_is_never_run(mine, target, ran):
-    for name in ("modeling_evil.py", "configuration_evil.py", "tokenization_evil.py"):
+def test_neither_pickles_nor_code_of_a_model_are_run(mine, target, ran):
+    pickles = {"pytorch_model.bin", "training_args.bin", "tokenizer.pkl", "vocab.pkl", "model.pt"}
+    code = {"modeling_evil.py", "configuration_evil.py", "tokenization_evil.py"}
+    for name in pickles:
+        (mine / name).write_bytes(pickle.dumps(Pickled(ran)))
+    for name in code:
         (mine / name).write_text(f"open({str(ran)!r}, 'w')\n")
-    classes = {
-        "AutoConfig": "configuration_evil.EvilConfig",
-        "AutoModel": "modeling_evil.EvilModel",
-        "AutoModelForCausalLM": "modeling_evil.EvilModel",
-    }
+    classes = dict.fromkeys(("AutoModel", "AutoModelForCausalLM"), "modeling_evil.EvilModel")
+    classes["AutoConfig"] = "configuration_evil.EvilConfig"
     rewrite(mine / "config.json", auto_map=classes)
     tokenizer = {"AutoTokenizer": ["tokenization_evil.Evil", "tokenization_evil.EvilFast"]}
     rewrite(mine / "tokenizer_config.json", auto_map=tokenizer, tokenizer_class="EvilTokenizer")
     # transformers has a type of this name itself, and takes that.
     from_path(mine, target)
-    assert not list(target.glob("*.py"))
-    # As if it had been put there later.
-    for path in mine.glob("*.py"):
-        shutil.copy(path, target)
+    assert not {path.name for path in target.iterdir()} & (pickles | code)
+    # As if they had been put there later.
+    for name in pickles | code:
+        shutil.copy(mine / name, target)
     load(target)
     rewrite(mine / "config.json", model_type="evil")
     assert "attnlag does not run the code of its repository" in problem_of(mine, target)
+    # Pickles are not loaded in place of the weights either.
+    (mine / WEIGHTS).unlink()
+    assert "has no model.safetensors" in problem_of(mine, target)
     assert not ran.exists()
 
 
