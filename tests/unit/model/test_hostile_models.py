@@ -66,6 +66,9 @@ def test_neither_pickles_nor_code_of_a_model_are_run(mine, target, ran):
     for name in pickles | code:
         shutil.copy(mine / name, target)
     load(target)
+    # By the class that transformers chooses, too.
+    rewrite(target / "source.json", tokenizer_is_in_json=False)
+    tokens.load_tokenizer(target)("words")
     rewrite(mine / "config.json", model_type="evil")
     assert "attnlag does not run the code of its repository" in problem_of(mine, target)
     # Pickles are not loaded in place of the weights either.
