@@ -30,6 +30,7 @@ from statsmodels.tsa.stattools import acf, levinson_durbin
 
 from attnlag.regression.estimation import residuals
 from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import diagnostics
 from attnlag.storage import tables
 
@@ -93,16 +94,9 @@ def fitted(table, effects=False, **options):
 
 
 def robust_covariance(table, sums, effects):
-    """Return the covariances of the coefficients of centred data; NaN for a layer without a fit."""
-    solutions = map(solve, regressed(moments_of(table), effects))
-    return np.array(
-        [
-            each.back @ each.back.T @ meat @ each.back @ each.back.T
-            if each.status == "ok"
-            else np.full_like(meat, np.nan)
-            for each, meat in zip(solutions, residuals.robust_meat(sums), strict=True)
-        ]
-    )
+    """Return the HAC covariances of the coefficients of each layer."""
+    pairs = zip(regressed(moments_of(table), effects), residuals.robust_meat(sums), strict=True)
+    return np.array([LayerFit(layer, "hac", robust_meat=meat).covariance for layer, meat in pairs])
 
 
 @pytest.mark.parametrize("effects", [False, True])
@@ -113,6 +107,8 @@ def test_hac_errors_equal_those_of_statsmodels_with_rows_of_zeros_in_gaps(lags, 
     table = table.filter(np.random.default_rng(1).random(len(table)) > 0.1)
     _, sums = fitted(table, effects, hac_lags=lags)
     y, x, _, sequence, position, document = frame_of(table, 1, effects)
+    # The covariance of the constant is that of regressors with their means.
+    x = x if effects else columns_of(table, 1, ["log_frequency"])[1]
     every = pd.MultiIndex.from_product([np.unique(sequence), range(90)])
     rows = pd.DataFrame(np.column_stack([y, x]), [sequence, position]).reindex(every, fill_value=0)
     options = {"groups": every.get_level_values(0), "maxlags": lags, "use_correction": False}
