@@ -85,6 +85,7 @@ def test_norms_of_each_site_are_those_of_its_vectors_summed_in_float32(fetched, 
         np.testing.assert_allclose(norms, np.linalg.norm(vectors, axis=-1), rtol=1e-6)
         in_half = torch.tensor(vectors, dtype=getattr(torch, dtype)).norm(dim=-1).double().numpy()
         assert dtype == "float32" or np.abs(in_half / norms - 1).max() > 1e-5
+    np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -41,10 +41,11 @@ def test_norms_of_stored_vectors_are_those_of_the_pass(models, name, tmp_path, m
     metadata of a file are those of its quantity, such as the means over random pairs.
     """
     monkeypatch.setattr(extraction, "ROWS_OF_VECTORS", 20)
-    tokens, *files = (tmp_path / kind for kind in ("tokens", "vectors", "norms", "geometry"))
+    kinds = "vectors", "norms", "geometry", "heads"
+    tokens, *files = (tmp_path / kind for kind in ("tokens", *kinds))
     sequences = {(f"d{i}", 0): ids for i, ids in enumerate(ragged([5, 30, 17]))}
     pq.write_table(tokens_table(sequences), tokens)
-    adjustments = extractor(models[name], "vectors", "norms", "geometry")
+    adjustments = extractor(models[name], *kinds)
     directions = adjustments.computations["geometry", "attention"]
     paths = {(path.name, "attention"): path for path in files}
     for stored, bound in (("float32", 1e-6), ("bfloat16", 2e-3), ("float16", 3e-4)):
@@ -52,6 +53,8 @@ def test_norms_of_stored_vectors_are_those_of_the_pass(models, name, tmp_path, m
         extraction.record(stored_sequences(tokens), adjustments, paths, lambda *key: {}, stored)
         (pairs,) = directions.metadata().items()
         assert pairs in pq.read_metadata(files[2]).metadata.items()
+        # Only vectors are rounded.
+        assert pq.read_schema(files[3]).field("layer_00").type.value_type == pa.float32()
         file, norms = pq.ParquetFile(files[0]), pq.read_table(files[1])
         assert file.num_row_groups == 3
         layers = columns.layers_in(norms.schema)
