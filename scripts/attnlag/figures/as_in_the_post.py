@@ -39,12 +39,22 @@ JITTER = 0.6
 def figure(inputs: Inputs) -> CustomFigure:
     """Return the pictures of the rows of a regression, or of a sample of them."""
     sample = DesignSample(inputs.design)
-    outcomes = pd.DataFrame({n: sample.of_layer(n, "y")["y"].to_numpy() for n in sample.layers})
-    return pictures(outcomes, inputs.coefficients, inputs.alpha, inputs.outcome, sample.count)
+    outcomes = {layer: sample.of_layer(layer, "y")["y"] for layer in sample.layers}
+    return pictures(
+        pd.DataFrame(outcomes),
+        inputs.coefficients,
+        inputs.alpha,
+        inputs.outcome,
+        sample.count,
+    )
 
 
 def pictures(
-    outcomes: pd.DataFrame, coefficients: pd.DataFrame, alpha: float, outcome: str, count: int
+    outcomes: pd.DataFrame,
+    coefficients: pd.DataFrame,
+    alpha: float,
+    outcome: str,
+    count: int,
 ) -> CustomFigure:
     """Return the pictures, with the number of layers in which each lag is significant.
 
@@ -59,7 +69,15 @@ def pictures(
     return CustomFigure(claim, draw, (outcomes, coefficients, alpha, outcome, count))
 
 
-def draw(outcomes, coefficients, alpha, outcome, count, title: str, size: Size) -> Figure:
+def draw(
+    outcomes: pd.DataFrame,
+    coefficients: pd.DataFrame,
+    alpha: float,
+    outcome: str,
+    count: int,
+    title: str,
+    size: Size,
+) -> Figure:
     """Draw the pictures, one below the other."""
     dots = outcomes.iloc[:: -(-len(outcomes) // MOST_DOTS)]
     shown = evenly_chosen(outcomes.columns.tolist(), MOST_HISTOGRAMS[size.name])

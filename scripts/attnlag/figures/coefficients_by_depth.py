@@ -37,7 +37,8 @@ Style = dict[str, Any]
 def figure(inputs: Inputs) -> Sheet:
     """Return a row of panels per lag and a column per corpus."""
     table = inputs.coefficients
-    lags, corpora = lags_among(table["term"]), table["corpus"].unique()
+    lags = lags_among(table["term"])
+    corpora = table["corpus"].unique()
     styles = line_styles(table, inputs.mixers_of_models)
     panels = []
     for lag, corpus in itertools.product(lags, corpora):
@@ -58,7 +59,8 @@ def panel(rows: pd.DataFrame, styles: dict[str, Style], inputs: Inputs, title: s
     lines, marks = [], []
     for model, style in styles.items():
         of_model = rows[rows["model"] == model].sort_values("layer")
-        layers, depths = of_model["layer"], of_model["depth"].to_numpy(dtype=float)
+        layers = of_model["layer"]
+        depths = of_model["depth"].to_numpy(dtype=float)
         lines.append(profile(of_model, list(layers), alpha=inputs.alpha, x=depths, **style))
         mixed = layers.isin(map(int, inputs.mixers_of_models.get(model, {}))).to_numpy()
         marks.append((depths[mixed], style["color"]))
@@ -69,7 +71,8 @@ def panel(rows: pd.DataFrame, styles: dict[str, Style], inputs: Inputs, title: s
         axes.set_xlim(-0.02, 1.02)
 
     unit = f"coefficient\n({UNITS[inputs.outcome]})"
-    depths, label = np.sort(rows["depth"].unique()), "relative depth (first layer 0, last layer 1)"
+    depths = np.sort(rows["depth"].unique())
+    label = "relative depth (first layer 0, last layer 1)"
     return Lines(lines, unit, title, depths, label, extra=mark)
 
 
@@ -81,8 +84,12 @@ def line_styles(table: pd.DataFrame, mixers: dict[str, dict[str, str]]) -> dict[
     for (model, layers), (dashes, colour) in zip(sizes.items(), looks, strict=False):
         note = f", {NO_ATTENTION} no attention" * (model in mixers)
         label = f"{model} ({counted(int(layers), 'layer')}{note})"
-        look = {"color": colour, "linestyle": dashes, "label": label, "shade": 0.15}
-        styles[str(model)] = look
+        styles[str(model)] = {
+            "color": colour,
+            "linestyle": dashes,
+            "label": label,
+            "shade": 0.15,
+        }
     return styles
 
 

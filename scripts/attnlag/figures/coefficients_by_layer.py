@@ -30,7 +30,8 @@ def figure(inputs: SimpleNamespace) -> Sheet:
 
     A layer without estimates is a gap, marked below.
     """
-    coefficients, fits = inputs.coefficients, inputs.fits.sort_values("layer")
+    coefficients = inputs.coefficients
+    fits = inputs.fits.sort_values("layer")
     layers = fits["layer"].tolist()
     missing = fits.loc[fits["r_squared"].isna(), "layer"].tolist()
     terms = lags_among(coefficients["term"])

@@ -45,7 +45,8 @@ def figure(inputs: Inputs) -> CustomFigure:
         "order left": diagnostics.order_left(sums)[1],
         "largest |influence| (SE)": influence["change_in_se"].abs().groupby(influence.layer).max(),
     }
-    claim, kurtosis = "No layer was fitted", fits["kurtosis"].median()
+    claim = "No layer was fitted"
+    kurtosis = fits["kurtosis"].median()
     if np.isfinite(kurtosis):
         tails = "heavy" if kurtosis > 3 else "light"
         claim = f"Residuals have {tails} tails (kurtosis {kurtosis:.1f}, median layer; 3 if normal)"

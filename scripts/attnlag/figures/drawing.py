@@ -123,7 +123,8 @@ def framed(
     # Characters of 11, 9 and 8 points are about 0.1, 0.07 and 0.061 inches wide.
     room = size.canvas - 0.2
     claim, _, data = title.partition("\n")
-    claim, note = balanced(claim, int(room / 0.1)), balanced(note, int(room / 0.061))
+    claim = balanced(claim, int(room / 0.1))
+    note = balanced(note, int(room / 0.061))
     data = textwrap.fill(data, int(room / 0.07))
     columns = legend_columns(list(legend or ()), room - 0.1)
     # Lines of text, and the space around them.

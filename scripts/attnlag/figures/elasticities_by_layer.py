@@ -45,7 +45,8 @@ def figure(inputs: Inputs) -> Sheet:
         title = f"on layer {target}"
         panels.append(Lines(lines, unit, title, xlabel="source layer", share="effects"))
     sums = of_pair(inputs, inputs.total_effects).query("lag == 1").set_index("target_layer")
-    sums, places = sums.reindex(layers), 0.5 + np.arange(len(layers))
+    sums = sums.reindex(layers)
+    places = 0.5 + np.arange(len(layers))
     lines = []
     for name, ends, label, colour, shift in (
         ("coefficient", "coefficient_", "lag 1 of the layer itself", PREDICTED, -0.25),

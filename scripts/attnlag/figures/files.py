@@ -55,7 +55,7 @@ def style() -> Iterator[None]:
 
 
 def draw_figure(name: str, inputs: Any, folder: Path, drawing: Mapping[str, Any]) -> None:
-    """Draw a figure of the catalogue into a folder, in the sizes and formats of ``drawing``.
+    """Draw a figure of the catalogue in the sizes and formats of ``drawing``.
 
     A title states the claim and the data, as the caption of a paper would where figures are not
     ``titled``.
@@ -65,8 +65,9 @@ def draw_figure(name: str, inputs: Any, folder: Path, drawing: Mapping[str, Any]
     for size in drawing["sizes"]:
         drawn = figure.draw(title, SIZES[size])
         mark_layers(drawn, list(map(int, inputs.mixers)))
-        files = [folder / f"{name}{suffix_of(size)}.{ending}" for ending in drawing["formats"]]
-        save(drawn, files, SIZES[size])
+        file = f"{name}{suffix_of(size)}"
+        paths = [folder / f"{file}.{ending}" for ending in drawing["formats"]]
+        save(drawn, paths, SIZES[size])
 
 
 @style()

@@ -29,7 +29,8 @@ NEXT_TOKEN = {"kl_divergence": "KL divergence (nats)", "surprisal": "change of s
 def figure(inputs: Inputs) -> Sheet:
     """Return the effects on predictions, and on norms with a panel per lag."""
     effects = inputs.elasticities[inputs.elasticities["source_site"] == inputs.source]
-    kind, scaled = effects["intervention"].astype(str), effects["alpha"].map("scale by {:g}".format)
+    kind = effects["intervention"].astype(str)
+    scaled = effects["alpha"].map("scale by {:g}".format)
     effects = effects.assign(
         label=scaled.where(kind == "scale", kind),
         distance=effects["target_layer"] - effects["source_layer"],

@@ -24,7 +24,8 @@ def figure(inputs: Inputs) -> Sheet:
     documents = rows.groupby("subset", sort=False)["n_documents"].max().astype(int)
     if len(documents) < 2:
         return Sheet("The corpus has one group of documents, so there is nothing to compare")
-    layers, names = sorted(rows["layer"].unique()), list(documents.index)
+    layers = sorted(rows["layer"].unique())
+    names = list(documents.index)
     estimates, p_values = (
         by_layer(rows, "subset", name, names, layers) for name in ("estimate", "p_adjusted")
     )

@@ -28,7 +28,11 @@ class Inputs(SimpleNamespace):
         self.name, self.extent = name, extent
         settings = self.record.settings(stage) if stage else {}
         models = [self.record["model"]] if "model" in self.record else []
-        of_stage = {"settings": settings, "alpha": settings.get("alpha"), "models": models}
+        of_stage = {
+            "settings": settings,
+            "alpha": settings.get("alpha"),
+            "models": models,
+        }
         super().__init__(**of_stage | parts)
 
     @property
@@ -46,11 +50,11 @@ class Inputs(SimpleNamespace):
 
 
 def joined(names: Any, **others: str) -> str:
-    """Return the names that identify a job, or others in their place, for titles.
-
-    Those of a paper are the same.
-    """
-    return ", ".join(filter(None, {**vars(names), **others, "paper": ""}.values()))
+    """Return the names that identify a job, or others in their place, for titles."""
+    parts = vars(names) | others
+    # The figures of a paper are of the same job.
+    parts.pop("paper", None)
+    return ", ".join(parts.values())
 
 
 def rows_of(
@@ -113,10 +117,14 @@ def read_sites(files: Any, names: Any, settings: Any) -> Inputs:
         read_coefficients(path, names, fits=pd.read_parquet(fits))
         for path, fits in zip(files.coefficients, files.fits, strict=True)
     ]
-    # All sites have the same tokens.
-    name, extent = joined(names), studies[0].extent
-    norms = tables.by_site(files.norms)
-    return Inputs(files.coefficients[0], name, extent, norms=norms, studies=studies)
+    return Inputs(
+        files.coefficients[0],
+        joined(names),
+        # All sites have the same tokens.
+        studies[0].extent,
+        norms=tables.by_site(files.norms),
+        studies=studies,
+    )
 
 
 def read_models(files: Any, names: Any, settings: Any) -> Inputs:
@@ -134,7 +142,8 @@ def read_models(files: Any, names: Any, settings: Any) -> Inputs:
         f"{corpus} " * (len(documents) > 1) + counted(number, "document")
         for corpus, number in documents.items()
     )
-    table, shared = pd.read_parquet(files.coefficients), provenance.settings("regression")
+    table = pd.read_parquet(files.coefficients)
+    shared = provenance.settings("regression")
     return Inputs(
         files.coefficients,
         joined(names),
@@ -150,7 +159,8 @@ def read_models(files: Any, names: Any, settings: Any) -> Inputs:
 def read_classes(files: Any, names: Any, settings: Any) -> Inputs:
     """Return slopes by class of tokens of one regression."""
     parts = tables_in(files, "classes", "equal_slopes")
-    return Inputs(files.classes, joined(names), rows_of(parts["classes"]), "classes", **parts)
+    extent = rows_of(parts["classes"])
+    return Inputs(files.classes, joined(names), extent, "classes", **parts)
 
 
 def read_geometry(files: Any, names: Any, settings: Any) -> Inputs:

@@ -75,11 +75,13 @@ def figure(inputs: Inputs) -> Sheet:
         x = order[:, finite] - order[:, finite].mean(axis=1, keepdims=True)
         null = np.quantile(x @ y / (x**2).sum(axis=1), [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
         slopes.append((*alone, *given_frequency, *null))
-    slope, *interval, given, given_low, given_high, low, high = np.array(slopes).T
+    # The slope and its interval: alone, and with the frequency held fixed.
+    slope, *ends_alone, given, given_low, given_high, low, high = np.array(slopes).T
+    held_fixed = "the token's log frequency held fixed"
     lines = [
         permuted(low, high),
-        Line(slope, "surprisal alone", NORMS, *interval),
-        Line(given, "the token's log frequency held fixed", PALETTE[1], given_low, given_high),
+        Line(slope, "surprisal alone", NORMS, *ends_alone),
+        Line(given, held_fixed, PALETTE[1], given_low, given_high),
     ]
     places = int(slope.argmin()), int(slope.argmax())
     ends = dict.fromkeys(f"{np.expm1(slope[n]):+.1%} (layer {sample.layers[n]})" for n in places)
@@ -101,8 +103,8 @@ def figure(inputs: Inputs) -> Sheet:
     )
 
 
-def slope_of(y: np.ndarray, x: np.ndarray, cluster: np.ndarray) -> tuple[float, float, float]:
+def slope_of(y: np.ndarray, x: np.ndarray, cluster: np.ndarray) -> np.ndarray:
     """Return the first slope of a fit with an intercept, and its interval, clustered."""
     fit = clustered.regression(np.concatenate([x, np.ones((1, len(y)))]), y, cluster)
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, fit.df[0]) * np.sqrt(fit.covariance[0, 0])
-    return fit.estimate[0], fit.estimate[0] - reach, fit.estimate[0] + reach
+    return fit.estimate[0] + np.array([0.0, -reach, reach])

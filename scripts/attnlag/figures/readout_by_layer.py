@@ -61,7 +61,8 @@ def panel_of(lines: list[Line], title: str, layers: list[int]) -> Lines:
     """Return the panel of some lines, cut off at a single layer far below, whose point is named."""
     lows = np.fmin.reduce([line.low for line in lines if line.low is not None])
     lowest = np.argsort(lows)[:2]
-    place, floor = int(lowest[0]), FAR * min(float(lows[lowest[-1]]), -0.1)
+    place = int(lowest[0])
+    floor = FAR * min(float(lows[lowest[-1]]), -0.1)
     cut: dict[str, Any] = {}
     if len(lows) > 1 and lows[place] <= floor:
         least = np.nanmin([line.y[place] for line in lines if line.low is not None])

@@ -24,7 +24,8 @@ def figure(inputs: Inputs) -> Sheet:
     colours = lag_colours(terms)
     norms, slopes, medians = [], [], []
     for (site, paths), study in zip(inputs.norms.items(), inputs.studies, strict=True):
-        sample, label = sample_norms(paths).from_position(first.drop_first), SITES[site].label
+        sample = sample_norms(paths).from_position(first.drop_first)
+        label = SITES[site].label
         norms.append(norms_panel(sample, 0, label, "norm (log scale)", share="norms"))
         rows = {term: study.coefficients[study.coefficients["term"] == term] for term in terms}
         lines = []

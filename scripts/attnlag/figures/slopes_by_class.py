@@ -29,8 +29,10 @@ def figure(inputs: Inputs) -> Sheet:
     term = nearest_lag(inputs.equal_slopes["term"])
     slopes = inputs.classes[inputs.classes["term"] == term]
     tests = inputs.equal_slopes[inputs.equal_slopes["term"] == term]
-    trait, regression = SLOPES[settings["property"]].label, settings["regression"]
-    layers, alpha = sorted(slopes["layer"].unique()), regression["alpha"]
+    trait = SLOPES[settings["property"]].label
+    regression = settings["regression"]
+    alpha = regression["alpha"]
+    layers = sorted(slopes["layer"].unique())
     counts = slopes.drop_duplicates("subset").set_index("subset")["n_obs"]
     several = counts.drop([ALL, OTHER], errors="ignore").sort_values(ascending=False, kind="stable")
     if len(several) < 2:

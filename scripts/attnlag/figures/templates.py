@@ -130,7 +130,8 @@ class Sheet:
     def draw(self, title: str, size: Size) -> Figure:
         """Draw the panels in rows, with the legend above and the caption below them."""
         panels = self.panels
-        layers, columns = list(self.layers), min(1 if size.narrow else self.across, len(panels))
+        layers = list(self.layers)
+        columns = min(1 if size.narrow else self.across, len(panels))
         rows = [panels[start : start + columns] for start in range(0, len(panels), columns or 1)]
         heights = [max(panel.height_in(size) for panel in row) for row in rows]
         legend = legend_of(self)

@@ -54,8 +54,7 @@ BESIDE, LONGEST_NAME = 1.25, 16
 # Line ends as they are shown, and the mark of a character that the font lacks.
 LINE_ENDS, NO_GLYPH = str.maketrans("\n\r", "⏎⏎"), "▯"
 
-# Whether letters and digits run to the left, by the class of their direction, and the mark with
-# which a text does, its brackets too.
+# Whether characters run to the left, by Unicode's class, and the mark with which a text does.
 TO_LEFT, MARK = {"L": False, "EN": False, "AN": False, "R": True, "AL": True}, "\u200f"
 
 # A correlation of neighbours below this is called weak.
@@ -123,11 +122,10 @@ def claim_of(documents: Sequence[tuple[str, pd.DataFrame]], layer: int) -> str:
 
 
 def wrapped(tokens: Sequence[str], width: int, lines: int) -> tuple[list[tuple], bool]:
-    """Arrange tokens in lines of a number of characters, with words whole.
+    """Arrange tokens in lines with words whole, and return whether some have no line.
 
-    Returns their parts, and whether text is left out that has no line; blank lines and white space
-    between lines are left out, too. A part is (token, line, column, text, whether it runs to the
-    left). A token has its own in each line, and one for its white space.
+    Blank lines and white space between lines are left out. A token has a part in each line, and
+    one for its white space: (token, line, column, text, whether it runs to the left).
     """
     text = "".join(tokens).translate(LINE_ENDS)
     owners = np.repeat(np.arange(len(tokens)), [len(token) for token in tokens]).tolist()
@@ -151,17 +149,18 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> tuple[list[tuple],
 
 
 def runs_to_left(text: str) -> bool | None:
-    """Return whether the first letter or digit of a text runs to the left, None without any."""
+    """Return whether the first letter or digit runs to the left, None without any."""
     classes = map(unicodedata.bidirectional, text)
     return next((TO_LEFT[name] for name in classes if name in TO_LEFT), None)
 
 
-def from_the_left(runs: Sequence[tuple[int, str]], turned: bool) -> list[tuple[int, str, bool]]:
+def from_the_left(runs: Sequence[tuple], turned: bool) -> list[tuple]:
     """Return the tokens of a line, leftmost first, with whether each runs to the left.
 
-    One without letters and digits goes with those on both sides, if they agree, or with the line.
+    Others than letters and digits go with both sides, if they agree, or with the line.
     """
-    known = pd.Series([turned, *(runs_to_left(text) for _, text in runs), turned], dtype="boolean")
+    letters = (runs_to_left(text) for _, text in runs)
+    known = pd.Series([turned, *letters, turned], dtype="boolean")
     before, after = known.ffill(), known.bfill()
     directions = before.where(before == after, turned).tolist()[1:-1]
     parts = [(*run, to_left) for run, to_left in zip(runs, directions, strict=True)]
@@ -171,7 +170,13 @@ def from_the_left(runs: Sequence[tuple[int, str]], turned: bool) -> list[tuple[i
     return ordered[::-1] if turned else ordered
 
 
-def draw(documents, limits, label: str, title: str, size: Size) -> Figure:
+def draw(
+    documents: Sequence[tuple[str, pd.DataFrame]],
+    limits: tuple[float, float],
+    label: str,
+    title: str,
+    size: Size,
+) -> Figure:
     """Draw the beginnings of documents, each token shaded by its norm.
 
     If there is no room for all documents, the first ones are shown. In a narrow figure their groups
@@ -206,7 +211,8 @@ def draw(documents, limits, label: str, title: str, size: Size) -> Figure:
         axes.text(0, top + 0.13, shortened(group, LONGEST_NAME), weight="bold", fontsize=8.5)
         shades = np.nan_to_num(scale(np.clip(table["log"].to_numpy(), low, high)))
         for token, line, column, text, to_left in parts:
-            left, above = beside + column * CHARACTER, top + over + line * LINE
+            left = beside + column * CHARACTER
+            above = top + over + line * LINE
             box = Rectangle((left, above + 0.012), len(text) * CHARACTER, LINE - 0.024)
             box.set_facecolor(SHADES(shades[token]) if np.isfinite(table["log"][token]) else "w")
             box.set_edgecolor("k" if table["dropped"][token] else "none")
