@@ -35,7 +35,7 @@ def test_imports_point_down():
             assert not above, f"{path.relative_to(ROOT)} imports from {above}"
 
 
-# One interpreter imports them in this order: what one may not import, those before may not either.
+# One interpreter imports them in this order, so none may load what a later one may not.
 LIGHT = {
     "attnlag.regression.design.covariates": {"numpy", "pandas", "pyarrow", "scipy"},
     "attnlag.figures.catalogue": {"matplotlib", "numpy", "pandas", "seaborn"},

@@ -110,10 +110,8 @@ def test_differences_are_tested_layer_by_layer():
     assert wide["layers_differing"] == 1
     # The smaller degrees of freedom count.
     few = dataclasses.replace(second, df=np.ones((5, 1)))
-    assert [differences(*pair)["layers_differing"] for pair in ((first, few), (few, first))] == [
-        0,
-        0,
-    ]
+    for pair in ((first, few), (few, first)):
+        assert differences(*pair)["layers_differing"] == 0
 
 
 def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():
@@ -212,7 +210,8 @@ def test_layers_are_not_compared_over_few_or_no_common_documents(study_of, share
 
 
 def test_models_are_compared_in_pairs_within_a_corpus_and_site(study_of):
-    models = {model: documents_of(3, seed) for model, seed in (("a", 0), ("b", 1), ("twin", 0))}
+    seeds = {"a": 0, "b": 1, "twin": 0}
+    models = {model: documents_of(3, seed) for model, seed in seeds.items()}
     scopes = [*product(("novels", "prompts"), ("attention", "mlp"))]
     studies = [study_of(*model, *scope) for model, scope in product(models.items(), scopes)]
     table = pairs_of(*studies)

@@ -76,15 +76,14 @@ def test_each_step_is_the_regression_with_dummies(shards, entered):
     told = [name for name in names if not (name == "upos_previous" and entered == 5)]
     levels = [dummies_of(pd.factorize(data[name])[0])[:, 1:] for name in told]
     x = np.column_stack([data[LEADS], np.ones(len(data)), *levels])
-    estimate = ols(data["y"], x)
+    y = data["y"].to_numpy()
+    estimate = ols(y, x)
     found = by_step(data)
     assert found["step"].unique().tolist() == [POOLED, *EFFECTS]
     rows = found[found["step"] == (names[-1] if names else POOLED)].set_index("term")
     assert_allclose(rows.loc[LEADS, "estimate"], estimate[:2], atol=1e-8)
-    assert_allclose(
-        rows["r_squared"], 1 - np.var(data["y"] - x @ estimate) / np.var(data["y"]), atol=1e-9
-    )
-    v, (df,) = cr2(data["y"].to_numpy(), x, data["document"], [np.eye(len(estimate))[0]])
+    assert_allclose(rows["r_squared"], 1 - np.var(y - x @ estimate) / np.var(y), atol=1e-9)
+    v, (df,) = cr2(y, x, data["document"], [np.eye(len(estimate))[0]])
     # Only the number of effects across documents counts, and not their leverage.
     close = 1e-7 if entered < 2 else 0.2
     row = rows.loc["lead_1"]

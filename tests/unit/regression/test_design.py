@@ -229,7 +229,8 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(
     without = {"layer_01": 1} if outcome == "norm" else {"layer_00": 1, "layer_01": 3}
     assert counts.nonfinite_norms == without
     # As if there were two shards of these rows.
-    shards, group_of = ([files[3]] * 2, [files[2]] * 2), dict.fromkeys(["d0", "d2", "d4"], "one")
+    shards = [files[3]] * 2, [files[2]] * 2
+    group_of = dict.fromkeys(["d0", "d2", "d4"], "one")
     goodness = fitting.fit_regression(*shards, group_of, fit_settings()).goodness
     dropped = frame[["layer_00.y", "layer_01.y"]].isna().sum()
     assert goodness["n_dropped"].tolist() == (2 * dropped).tolist()
@@ -255,9 +256,14 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(
         assert not column.is_stats_set
 
 
-OWNERS = {"position_12": "position", "log_frequency": "log_frequency", "group_a b": "group"}
-OWNERS |= {"previous_layer_lag_1": "previous_layer"}
-OWNERS |= dict.fromkeys(["lag_1", "y", "position_", "position_x", "group_", "log_frequencyx"])
+OWNERS = {
+    "position_12": "position",
+    "log_frequency": "log_frequency",
+    "group_a b": "group",
+    "previous_layer_lag_1": "previous_layer",
+    **dict.fromkeys(["y", "lag_1", "position_", "position_x"]),
+    **dict.fromkeys(["group_", "log_frequencyx"]),
+}
 
 
 @pytest.mark.parametrize(("term", "owner"), OWNERS.items())
