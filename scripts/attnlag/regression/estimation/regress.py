@@ -119,6 +119,6 @@ def condition_number(moments: Moments) -> float:
     if not moments.within:
         shift = np.eye(moments.p)
         shift[0, 2:] = moments.centre[2:]
-        x = shift.T @ x @ shift
+        x = (x @ shift).T @ shift
     eigenvalues = np.linalg.eigvalsh(x[np.ix_(moments.columns, moments.columns)])
     return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))
