@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# Sums over the clusters of a layer: a `clustered.ClusterSums`, whose module imports numpy.
-Sums = Any
+# A `clustered.ClusterSums` of a layer, whose module imports numpy.
+Clusters = Any
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Covariance:
     method: str
     # Returns the covariance, (K, K), in coordinates in which X'X is I. There Σ ψ_g ψ_g' of the
     # scores of clusters is a whole sandwich.
-    of: Callable[[Sums], Any]
+    of: Callable[[Clusters], Any]
     # Returns the degrees of freedom of t: those of each coefficient, or one number for all.
-    df: Callable[[Sums], Any]
+    df: Callable[[Clusters], Any]
     # Whether errors may depend on each other within clusters.
     clustered: bool = False
     # Whether its degrees of freedom are Satterthwaite's, which joint tests have of their own (AHT).
@@ -40,36 +40,36 @@ class Covariance:
     residuals: bool = False
 
 
-def _cr2(sums: Sums) -> Any:
-    return sums.adjusted.T @ sums.adjusted
+def _cr2(clusters: Clusters) -> Any:
+    return clusters.adjusted.T @ clusters.adjusted
 
 
-def _crv1(sums: Sums) -> Any:
+def _crv1(clusters: Clusters) -> Any:
     """Return G/(G-1) (N-1)/(N-K) Σ ψ_g ψ_g'.
 
     Effects of documents are nested in the clusters: they cost one degree of freedom, for their
     level.
     """
-    solution, g = sums.solution, sums.solution.moments.count
+    solution, g = clusters.solution, clusters.solution.moments.count
     columns = solution.k + bool(solution.absorbed)
     factor = g / (g - 1) * (solution.n_obs - 1) / (solution.n_obs - columns)
-    return factor * sums.plain.T @ sums.plain
+    return factor * clusters.plain.T @ clusters.plain
 
 
-def _crv3(sums: Sums) -> Any:
+def _crv3(clusters: Clusters) -> Any:
     """Return (G-1)/G times the squared changes of the estimates without each cluster."""
-    change = sums.left_out.thetas - sums.solution.theta
+    change = clusters.left_out.thetas - clusters.solution.theta
     return (len(change) - 1) / len(change) * change.T @ change
 
 
-def _hac(sums: Sums) -> Any:
-    return sums.solution.back.T @ sums.robust_meat @ sums.solution.back
+def _hac(clusters: Clusters) -> Any:
+    return clusters.solution.back.T @ clusters.robust_meat @ clusters.solution.back
 
 
-def _independent(sums: Sums) -> Any:
+def _independent(clusters: Clusters) -> Any:
     import numpy as np
 
-    return sums.solution.ssr / sums.solution.df_resid * np.eye(sums.solution.k)
+    return clusters.solution.ssr / clusters.solution.df_resid * np.eye(clusters.solution.k)
 
 
 CATALOGUE = {
@@ -78,7 +78,7 @@ CATALOGUE = {
         "are clustered by {} (CR2 [@bell2002], with the degrees of freedom of Satterthwaite "
         "[@pustejovsky2018])",
         of=_cr2,
-        df=lambda sums: sums.df,
+        df=lambda clusters: clusters.df,
         clustered=True,
         satterthwaite=True,
     ),
@@ -87,14 +87,14 @@ CATALOGUE = {
         "are clustered by {} (CRV1 [@liang1986], t with one degree of freedom less than there are "
         "clusters)",
         of=_crv1,
-        df=lambda sums: sums.solution.moments.count - 1,
+        df=lambda clusters: clusters.solution.moments.count - 1,
         clustered=True,
     ),
     "cluster-jackknife": Covariance(
         "clustered by {}, jackknife (CRV3)",
         "are clustered by {} (the jackknife CRV3 [@mackinnon2023])",
         of=_crv3,
-        df=lambda sums: len(sums.left_out.places) - 1,
+        df=lambda clusters: len(clusters.left_out.places) - 1,
         clustered=True,
         jackknife=True,
     ),
@@ -102,14 +102,14 @@ CATALOGUE = {
         "HAC within sequences (Newey-West)",
         "are Newey-West ones within sequences [@newey1987], up to lag {1}",
         of=_hac,
-        df=lambda sums: sums.solution.df_resid,
+        df=lambda clusters: clusters.solution.df_resid,
         residuals=True,
     ),
     "nonrobust": Covariance(
         "nonrobust",
         "are classical: errors are taken to be independent and of equal variance",
         of=_independent,
-        df=lambda sums: sums.solution.df_resid,
+        df=lambda clusters: clusters.solution.df_resid,
     ),
 }
 

@@ -29,17 +29,17 @@ def class_of(term: str) -> str:
     """Return the class of tokens that a term is restricted to; ``""`` for a term of all tokens."""
     of_all, _, label = term.partition(OF)
     # The name of a group, in its dummy, may hold the separator.
-    return label if is_lag(of_all) or of_all == LEVEL else ""
+    return label if is_lag_or_lead(of_all) or of_all == LEVEL else ""
 
 
-def is_lag(term: str) -> bool:
+def is_lag_or_lead(term: str) -> bool:
     """Return whether a term is a lag or a lead rather than a covariate."""
     return term.startswith(("lag_", "lead_"))
 
 
 def lags_among(terms: Iterable[str]) -> list[str]:
     """Return the lags among the terms of a regression, shortest first, followed by the leads."""
-    lags = {term for term in terms if is_lag(term)}
+    lags = {term for term in terms if is_lag_or_lead(term)}
     return sorted(lags, key=lambda term: (is_lead(term), distance(term)))
 
 

@@ -26,12 +26,12 @@ from attnlag.regression.design.properties import (
     read_property,
 )
 from attnlag.regression.estimation import crossproducts, merging
-from attnlag.regression.estimation.moments import Moments, TermSums, map_of, product
+from attnlag.regression.estimation.moments import KeptTerms, Moments, map_of, product
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
-from attnlag.regression.terms import LEVEL, OF, class_of, is_lag, of_class
+from attnlag.regression.terms import LEVEL, OF, class_of, is_lag_or_lead, of_class
 from attnlag.storage import tables
 
 # Subset of the slopes that all classes share.
@@ -81,7 +81,7 @@ def sum_design(
     )
 
 
-def covariates_beside(terms: TermSums, settings: ClassesSettings) -> TermSums:
+def covariates_beside(terms: KeptTerms, settings: ClassesSettings) -> KeptTerms:
     """Return the covariates without one that the levels of the classes determine already.
 
     Thirds do not determine a number.
@@ -93,24 +93,24 @@ def covariates_beside(terms: TermSums, settings: ClassesSettings) -> TermSums:
     return {
         term: parts
         for term, parts in terms.items()
-        if not (term == "y" or is_lag(term) or same & set(parts))
+        if not (term == "y" or is_lag_or_lead(term) or same & set(parts))
     }
 
 
 def with_levels(
-    layer: Moments, merged: Sequence[str], names: Sequence[str], covariates: TermSums
+    layer: Moments, merged: Sequence[str], names: Sequence[str], covariates: KeptTerms
 ) -> Moments:
     """Return the moments of all classes, with lags of each and levels of each but the last.
 
     ``merged`` has what each class is merged into, "" for a class without rows. What is subtracted
     from lags is the same in all classes, which moves the levels alone.
     """
-    lags = [term for term in layer.terms if is_lag(term)]
+    lags = [term for term in layer.terms if is_lag_or_lead(term)]
     of_lags = [of_class(lag, name) for lag in lags for name in names]
     levels = [of_class(LEVEL, name) for name in names[:-1]]
     terms = ["y", *of_lags, *covariates, *levels]
     place = {term: 1 + index for index, term in enumerate(terms)}
-    apart: TermSums = {term: () for term in of_lags}
+    apart: KeptTerms = {term: () for term in of_lags}
     common = map_of(layer.terms, {"y": ["y"], **apart, **covariates})
     common = np.pad(common, ((0, 0), (0, len(levels))))
     maps = []
@@ -154,12 +154,12 @@ def slopes_by_class(
     name_of = {member: name for name, members in merged.items() for member in members}
     of_classes = [name_of.get(label, "") for label in classes]
     covariates = covariates_beside(merging.kept_terms(layers[0].terms, layers), settings)
-    lags = [term for term in layers[0].terms if is_lag(term)]
+    lags = [term for term in layers[0].terms if is_lag_or_lead(term)]
     of_lags = {lag: [of_class(lag, name) for name in merged] for lag in lags}
     apart, together = [], []
     for layer in layers:
         each = with_levels(layer, of_classes, list(merged), covariates)
-        others = {term: [term] for term in each.terms[1:] if not is_lag(term)}
+        others = {term: [term] for term in each.terms[1:] if not is_lag_or_lead(term)}
         shared = {"y": ["y"], **of_lags, **others}
         effects = regression.fixed_effects == "document"
         own, common = (each.prepared(terms, effects=effects) for terms in (None, shared))
@@ -208,7 +208,7 @@ def _tidy(fits: Sequence[LayerFit], settings: RegressionSettings) -> pd.DataFram
     """Return the tidy table of lags and leads, whose class is the subset."""
     table = results.coefficients_table(fits, settings)
     table["status"] = np.repeat([fit.status for fit in fits], len(fits[0].names))
-    table = table[table["term"].map(is_lag)].reset_index(drop=True)
+    table = table[table["term"].map(is_lag_or_lead)].reset_index(drop=True)
     table["subset"] = table["term"].map(class_of).replace("", ALL)
     table["term"] = table["term"].str.partition(OF)[0]
     return table
@@ -220,7 +220,7 @@ def errors_of_differences(apart: LayerFit, together: LayerFit) -> np.ndarray:
     They are the jackknife's: both regressions leave out the same document. NaN if there is only one
     class.
     """
-    slopes = [place for place, name in enumerate(apart.names) if is_lag(name)]
+    slopes = [place for place, name in enumerate(apart.names) if is_lag_or_lead(name)]
     shared = [together.names.index(apart.names[place].partition(OF)[0]) for place in slopes]
     if apart.left_out is None or together.left_out is None or len(slopes) == len(set(shared)):
         return np.full(len(slopes), np.nan)

@@ -25,7 +25,7 @@ from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import results
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import Errors
-from attnlag.regression.terms import is_lag
+from attnlag.regression.terms import is_lag_or_lead
 from attnlag.storage import tables
 
 STUDY_KEYS = ["model", "corpus", "site", "regression"]
@@ -148,8 +148,8 @@ def profile(layers: Iterable[Moments]) -> Profile:
         solution, k = solve(moments), len(moments.names)
         df, by_document = np.full(k, np.nan), np.full((len(moments.clusters), k), np.nan)
         if solution.status == "ok":
-            sums = ClusterSums(solution)
-            df, by_document = sums.df, sums.adjusted @ solution.back.T
+            clusters = ClusterSums(solution)
+            df, by_document = clusters.df, clusters.adjusted @ solution.back.T
         slopes = slice(0 if moments.within else 1, None)
         estimates.append(solution.estimate[slopes])
         scores.append(by_document[:, slopes])
@@ -226,7 +226,7 @@ def pairs_of_models(studies: Sequence[ComparedStudy], settings: Errors) -> pd.Da
             others = set(pair[1].documents)
             common = tuple(name for name in pair[0].documents if name in others)
             first, second = (profile_of(study, common) for study in pair)
-            for term in filter(is_lag, first.terms):
+            for term in filter(is_lag_or_lead, first.terms):
                 if term not in second.terms:
                     continue
                 row = {**pair[0].keys, "term": term, "documents": len(common)}

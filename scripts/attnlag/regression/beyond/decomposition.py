@@ -23,7 +23,7 @@ from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.design.design import layers_and_terms
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.samples import Sample
-from attnlag.regression.terms import is_lag
+from attnlag.regression.terms import is_lag_or_lead
 
 # The effects, in the order of entry.
 EFFECTS = ("document", "upos", "upos_previous", "token", "token_previous")
@@ -75,7 +75,7 @@ def decomposed(
     factors = factors_of(sample, token_properties)
     with_tags = factors["document"] >= 0
     every_layer, terms = layers_and_terms(pq.read_schema(designs[0]))
-    lags = list(filter(is_lag, terms))
+    lags = list(filter(is_lag_or_lead, terms))
     of_layer = 8 * (1 + len(lags)) * max(len(sample.rows), 1)
     at_once = max(1, int(VARIABLES_BYTES // of_layer))
     steps: list[pd.DataFrame] = []

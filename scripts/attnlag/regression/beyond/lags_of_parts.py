@@ -22,7 +22,7 @@ from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_head
 from attnlag.quantities.traced_tables import WRITTEN
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts, merging, moments, samples
-from attnlag.regression.estimation.moments import Moments, TermSums
+from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
@@ -69,8 +69,8 @@ def of_heads(
     settings = settings.from_sums()
     cells: list[tuple[int, str]] = []
     fits: list[LayerFit] = []
-    beside = [pd.DataFrame(columns=CONTROLS_OF_HEADS, dtype=float)]
-    sums: TermSums | None = None
+    of_controls = [pd.DataFrame(columns=CONTROLS_OF_HEADS, dtype=float)]
+    kept: KeptTerms | None = None
     untrained_layers = pq.read_schema(random.heads).names if random else []
     for name in layers_in(pq.read_schema(shards[0].heads)):
         first = len(cells)
@@ -79,8 +79,8 @@ def of_heads(
             for shard in shards
         ]
         parts = [moments.joined(part) for part in zip(*of_shards, strict=True)]
-        sums = merging.kept_terms(parts[0].terms, parts) if sums is None else sums
-        fits += _fitted(parts, sums, settings, group_of)
+        kept = merging.kept_terms(parts[0].terms, parts) if kept is None else kept
+        fits += _fitted(parts, kept, settings, group_of)
         names = [*map(str, range(len(parts) - 2)), WHOLE, ABOVE]
         cells += [(layer_number(name), part) for part in names]
         if random and name in untrained_layers:
@@ -91,13 +91,13 @@ def of_heads(
                 name: controls.fitted_alone(moments, untrained[0].clusters, settings)[0]
                 for name, moments in (("random_weights", untrained), ("trained", parts))
             }
-            beside.append(pd.DataFrame(alone).dropna(subset="random_weights"))
+            of_controls.append(pd.DataFrame(alone).dropna(subset="random_weights"))
     if not fits:
         return NO_LAGS.copy()
     table = _table_of(fits, cells, settings)
     table["rows"] = np.repeat([fit.n_obs for fit in fits], len(table) // len(fits))
     keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
-    table[CONTROLS_OF_HEADS] = pd.concat(beside[1:] or beside).reindex(keys).to_numpy()
+    table[CONTROLS_OF_HEADS] = pd.concat(of_controls[1:] or of_controls).reindex(keys).to_numpy()
     return table[HEAD_COLUMNS]
 
 
@@ -109,12 +109,12 @@ def _moments(norms: pa.Table, formula: Formula, halves: bool = False) -> list[Mo
 
 def _fitted(
     parts: Sequence[Moments],
-    sums: TermSums,
+    kept: KeptTerms,
     settings: HeadsSettings,
     group_of: Mapping[str, str] | None = None,
 ) -> list[LayerFit]:
     effects = settings.fixed_effects == "document"
-    prepared = (part.prepared(sums, effects=effects, group_of=group_of) for part in parts)
+    prepared = (part.prepared(kept, effects=effects, group_of=group_of) for part in parts)
     return [LayerFit(each, settings.covariance) for each in prepared]
 
 

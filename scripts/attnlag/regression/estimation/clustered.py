@@ -40,7 +40,7 @@ from attnlag.errors import counted
 from attnlag.regression.covariances import Covariance
 from attnlag.regression.estimation.least_squares import Jackknife, Solution
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.terms import is_lag
+from attnlag.regression.terms import is_lag_or_lead
 
 # A cluster with a leverage this close to 1 determines the direction alone: its residuals there are
 # zero whatever the errors.
@@ -299,7 +299,7 @@ def equal_halves(solution: Solution) -> Wald:
         return NO_TEST
     pieces = [piece for piece in solution.pieces if piece.part]
     to = [coordinates_of_half(piece.inverse)[0] for piece in pieces]
-    back = solution.back[[place for place, name in enumerate(moments.names) if is_lag(name)]]
+    back = solution.back[list(map(is_lag_or_lead, moments.names))]
     w = np.concatenate([back @ to[0], -back @ to[1]], axis=1)
     covariance = np.zeros((len(back), len(back)))
     test = SatterthwaiteSums(w, moments.count)

@@ -22,7 +22,7 @@ from scipy.linalg import solve_triangular
 from attnlag.errors import counted, listed
 from attnlag.regression.design.covariates import layers_before
 from attnlag.regression.estimation.moments import Moments, product
-from attnlag.regression.terms import is_lag
+from attnlag.regression.terms import is_lag_or_lead
 
 # A column whose variation relative to its mean is below this varies only by rounding.
 LEAST_VARIATION = 1e-12
@@ -258,7 +258,7 @@ def solve(moments: Moments) -> Solution:
         return Solution(moments, obstacle, n_obs)
 
     # Covariates come first, then lags and leads.
-    order = np.argsort([is_lag(name) for name in names], kind="stable")
+    order = np.argsort([is_lag_or_lead(name) for name in names], kind="stable")
     names = [names[place] for place in order]
     columns = np.array(moments.columns)[order]
     scale = size[columns]
@@ -275,7 +275,7 @@ def solve(moments: Moments) -> Solution:
     solution.to[columns, :-1], solution.to[1, -1] = back, 1
     solution.back = back[np.argsort(order)]
     a, b, c = solution.equations(total)
-    solution.corrected = sum(map(is_lag, names)) if len(total) > 1 else 0
+    solution.corrected = sum(map(is_lag_or_lead, names)) if len(total) > 1 else 0
     solution.theta, solution.pieces = theta, _ = solution.solved(a, b)
     if np.isnan(theta).any():
         lags = listed(names[-solution.corrected :])

@@ -12,7 +12,7 @@ import numpy as np
 
 from attnlag.regression.design.covariates import CATALOGUE, classes_of
 from attnlag.regression.design.properties import OTHER
-from attnlag.regression.estimation.moments import Moments, TermSums
+from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 
 # Smallest number of rows that identify the slopes of the merged class.
@@ -38,13 +38,13 @@ def of_documents(
         yield moments.prepared(terms, effects=effects, corrected=corrected)
 
 
-def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> TermSums:
+def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> KeptTerms:
     """Return the terms of a regression, given those of its moments and the moments of all layers.
 
     Classes in fewer documents than clustered errors need are merged into one (``upos_other``). The
     class with the most rows is the reference and is left out.
     """
-    sums: dict[str, Sequence[str]] = {term: (term,) for term in terms}
+    kept: dict[str, Sequence[str]] = {term: (term,) for term in terms}
     for name in CATALOGUE:
         dummies = {label: f"{name}_{label}" for label in classes_of(name)}
         dummies = {label: dummy for label, dummy in dummies.items() if dummy in terms}
@@ -56,7 +56,7 @@ def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> TermSums:
         sizes, documents = rows.sum(axis=0), (rows > 0).sum(axis=0)
         merged = merged_classes(list(dummies), sizes, documents, documents=fewest, rows=1)
         for dummy in dummies.values():
-            del sums[dummy]
+            del kept[dummy]
         size = dict(zip(dummies, sizes.tolist(), strict=True))
         # Without any rows there is no reference either.
         largest = max(
@@ -64,8 +64,8 @@ def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> TermSums:
         )
         for label, members in merged.items():
             if label != largest:
-                sums[f"{name}_{label}"] = tuple(dummies[member] for member in members)
-    return sums
+                kept[f"{name}_{label}"] = tuple(dummies[member] for member in members)
+    return kept
 
 
 def merged_classes(

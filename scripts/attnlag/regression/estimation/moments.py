@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-# Each new term with the terms that it is the sum of.
-TermSums = Mapping[str, Sequence[str]]
+# The terms of a regression, each with those of a design that it is the sum of.
+KeptTerms = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ class Moments:
         fields = {"terms": terms, "centre": self.centre @ to, "squares": squares}
         return self.changed(lambda s: product(s, to), **fields)
 
-    def with_terms(self, sums: TermSums) -> "Moments":
+    def with_terms(self, kept: KeptTerms) -> "Moments":
         """Return the moments of terms that are sums of these."""
-        return self.through(map_of(self.terms, sums), list(sums))
+        return self.through(map_of(self.terms, kept), list(kept))
 
     def recentred(self, centre: np.ndarray) -> "Moments":
         """Return the moments about another centre, exactly."""
@@ -166,7 +166,7 @@ class Moments:
 
     def prepared(
         self,
-        sums: TermSums | None = None,
+        kept: KeptTerms | None = None,
         *,
         effects: bool,
         corrected: bool = True,
@@ -178,7 +178,7 @@ class Moments:
         stay apart only if they correct the regression.
         """
         moments = self if corrected else self.whole()
-        moments = moments if sums is None else moments.with_terms(sums)
+        moments = moments if kept is None else moments.with_terms(kept)
         moments = moments.centred().with_total()
         moments = moments.demeaned() if effects else moments
         return moments if group_of is None else moments.by_group(group_of)
@@ -192,11 +192,11 @@ def product(s: np.ndarray, to: np.ndarray) -> np.ndarray:
     return whole.reshape(*s.shape[:-2], new, new)
 
 
-def map_of(terms: Sequence[str], sums: TermSums) -> np.ndarray:
+def map_of(terms: Sequence[str], kept: KeptTerms) -> np.ndarray:
     """Return the map from w to that of sums of its terms, (p, new)."""
-    to = np.zeros((1 + len(terms), 1 + len(sums)))
+    to = np.zeros((1 + len(terms), 1 + len(kept)))
     to[0, 0] = 1
-    for place, members in enumerate(sums.values(), start=1):
+    for place, members in enumerate(kept.values(), start=1):
         to[[1 + terms.index(member) for member in members], place] = 1
     return to
 

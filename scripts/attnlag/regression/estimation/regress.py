@@ -9,7 +9,7 @@ from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.clustered import NO_TEST, ClusterSums
 from attnlag.regression.estimation.least_squares import Jackknife, Solution, by_folds, solve
 from attnlag.regression.estimation.moments import Moments
-from attnlag.regression.terms import is_lag
+from attnlag.regression.terms import is_lag_or_lead
 
 
 class LayerFit:
@@ -37,11 +37,12 @@ class LayerFit:
         draws: Iterable[np.ndarray] | None = None,
     ) -> None:
         solution, kind = solve(moments), CATALOGUE[covariance]
-        k, left_out = solution.k, None
+        k, left_out, out_of_fold = solution.k, None, None
         slopes = np.eye(k)[0 if moments.within else 1 :]
         tested = [*joint, slopes] if folds is not None else joint
         if solution.status == "ok" and (folds is not None or kind.jackknife or jackknifed):
             left_out = Jackknife(solution)
+            out_of_fold = None if folds is None else by_folds(solution, folds)
         # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
         self.status = clustered.obstacle_of(solution, kind, left_out)
         self.layer, self.names, self.n_obs = moments.layer, moments.names, solution.n_obs
@@ -65,11 +66,10 @@ class LayerFit:
             self.estimate = solution.estimate
             # The first piece is the regression of all rows.
             self.uncorrected = solution.coefficients(solution.pieces[0].theta)
-            sums = ClusterSums(solution, tested, left_out, robust_meat)
-            self.covariance, self.df, self.joint = sums.errors(kind)
-            out_of_fold = None if folds is None else by_folds(solution, folds)
+            clusters = ClusterSums(solution, tested, left_out, robust_meat)
+            self.covariance, self.df, self.joint = clusters.errors(kind)
             self.goodness = goodness(solution, left_out, out_of_fold)
-            self.goodness["effective_documents"] = sums.effective
+            self.goodness["effective_documents"] = clusters.effective
         self.wald = self.joint.pop() if folds is not None else NO_TEST
 
 
@@ -106,7 +106,7 @@ def residual_squares(moments: Moments, *, lags: bool) -> float:
     matrix = moments.total[0]
     # The terms have no means, which the intercept would remove.
     pairs = zip(moments.columns, moments.names, strict=True)
-    columns = [place for place, name in pairs if is_lag(name) == lags]
+    columns = [place for place, name in pairs if is_lag_or_lead(name) == lags]
     # They differ in size, and the regression has found them not to be collinear.
     size = np.sqrt(np.diag(matrix)[columns])
     a, b = matrix[np.ix_(columns, columns)] / np.outer(size, size), matrix[columns, 1] / size

@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from attnlag.regression.design.design import values_of
 from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.moments import TermSums
+from attnlag.regression.estimation.moments import KeptTerms
 from attnlag.storage import tables
 from attnlag.storage.sums import Sums
 
@@ -134,7 +134,7 @@ def sum_residuals(
     batches: Iterable[pa.RecordBatch],
     lines: Sequence[Line],
     hac_lags: int,
-    kept: TermSums = MappingProxyType({}),
+    kept: KeptTerms = MappingProxyType({}),
 ) -> ResidualSums:
     """Sum over the residuals of a design in a single pass, in batches of whole documents.
 
@@ -247,7 +247,7 @@ def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def sums_of_shards(
-    designs: Sequence[Path], lines: Sequence[Line], hac_lags: int, threads: int, kept: TermSums
+    designs: Sequence[Path], lines: Sequence[Line], hac_lags: int, threads: int, kept: KeptTerms
 ) -> ResidualSums:
     """Return the sums over the designs of all shards, reading several shards concurrently.
 

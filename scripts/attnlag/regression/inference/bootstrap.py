@@ -13,7 +13,7 @@ from scipy import special
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import BootstrapSettings
-from attnlag.regression.terms import is_lag
+from attnlag.regression.terms import is_lag_or_lead
 
 # Weights in one block of draws: 8 MB, whatever the numbers of documents and draws; and those of all
 # draws that are kept, so that layers share them.
@@ -103,7 +103,7 @@ def medians_of_jackknife(
     ``FEWEST_DOCUMENTS`` there are no draws, and the ends of the intervals are NaN.
     """
     names = fits[0].names
-    lags = [place for place, name in enumerate(names) if is_lag(name)]
+    lags = [place for place, name in enumerate(names) if is_lag_or_lead(name)]
     fits = [fit for fit in fits if fit.status == "ok"]
     columns = ["median", "median_low", "median_high"]
     index = pd.Index([names[place] for place in lags], name="term")

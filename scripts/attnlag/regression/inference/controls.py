@@ -24,12 +24,12 @@ from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.least_squares import Solution, solve
-from attnlag.regression.estimation.moments import Moments, TermSums
+from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.inference import permutation
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
-from attnlag.regression.terms import is_lag, is_lead
+from attnlag.regression.terms import is_lag_or_lead, is_lead
 from attnlag.storage import tables
 
 # How weights were drawn at one scale, and the moments of each layer with these.
@@ -83,14 +83,14 @@ class _Fitted:
 def _summed(coefficients: pd.Series) -> np.ndarray:
     """Return which coefficients are of lags, leads aside."""
     terms = coefficients.index.get_level_values("term")
-    return np.array([is_lag(term) and not is_lead(term) for term in terms], dtype=bool)
+    return np.array([is_lag_or_lead(term) and not is_lead(term) for term in terms], dtype=bool)
 
 
-def beside(
+def table(
     coefficients: pd.DataFrame,
     goodness: pd.DataFrame,
     trained: Sequence[Moments],
-    terms: TermSums,
+    kept: KeptTerms,
     settings: RegressionSettings,
     orders: Sequence[PermutedMoments] = (),
     untrained: Sequence[Untrained] = (),
@@ -100,16 +100,17 @@ def beside(
     With an untrained model comes the table of its comparison with the trained one.
     """
     keys, compared = ["layer", "term"], None
-    table = coefficients.loc[coefficients["term"].map(is_lag), [*keys, "estimate"]]
-    table = table.merge(goodness[["layer", "r_squared"]], on="layer", how="left")
+    controls = coefficients.loc[coefficients["term"].map(is_lag_or_lead), [*keys, "estimate"]]
+    controls = controls.merge(goodness[["layer", "r_squared"]], on="layer", how="left")
     if orders:
-        by_layer = permutation.orders_by_layer(orders, terms)
-        table = table.merge(permutation.order_test(by_layer, settings), on=keys, how="left")
-        table["permuted_within"] = orders[0].within
+        by_layer = permutation.orders_by_layer(orders, kept)
+        tests = permutation.order_test(by_layer, settings)
+        controls = controls.merge(tests, on=keys, how="left")
+        controls["permuted_within"] = orders[0].within
     if untrained:
         random, compared = random_weights(untrained, settings, trained)
-        table = table.merge(random, on=keys, how="left")
-    return table, compared
+        controls = controls.merge(random, on=keys, how="left")
+    return controls, compared
 
 
 def untrained(
@@ -172,7 +173,7 @@ def _compared(
     where these are the clusters.
     """
     terms = before.coefficients.index.get_level_values("term")
-    rows = {str(term): terms == term for term in dict.fromkeys(terms) if is_lag(term)}
+    rows = {str(term): terms == term for term in dict.fromkeys(terms) if is_lag_or_lead(term)}
     if len(rows) > 1:
         rows["lags_summed"] = _summed(before.coefficients)
     after_alike = after.coefficients.reindex(before.coefficients.index)

@@ -80,7 +80,7 @@ def fit_regression(
     kept = merging.kept_terms(stored.terms, stored)
     prepared = partial(
         Moments.prepared,
-        sums=kept,
+        kept=kept,
         effects=settings.fixed_effects == "document",
         corrected=settings.bias_correction == "half-panel",
     )
@@ -109,7 +109,7 @@ def fit_regression(
     mixers = stored.record["model"].get("mixers") or {}
     coefficients = results.coefficients_table(fits, settings)
     goodness = results.fits_table(fits, dropped, tests, mixers, settings.adjust)
-    beside = controls.beside(
+    of_controls, before_training = controls.table(
         coefficients, goodness, stored, kept, settings, orders=orders, untrained=untrained
     )
     return FittedRegression(
@@ -123,8 +123,8 @@ def fit_regression(
         influence=results.influence_table(fits),
         merged={term: list(parts) for term, parts in kept.items() if list(parts) != [term]},
         groups=groups.coefficients_by_group(stored, group_of, settings),
-        controls=beside[0],
-        before_training=beside[1],
+        controls=of_controls,
+        before_training=before_training,
     )
 
 

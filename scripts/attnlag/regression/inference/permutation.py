@@ -31,11 +31,11 @@ from attnlag.quantities.outcomes import in_batches, outcome_values
 from attnlag.regression.design.design import Formula
 from attnlag.regression.design.properties import CLASSES, Property, read_property
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import Moments, TermSums
+from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.estimation.samples import generator_of
 from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors, PermutationsSettings
-from attnlag.regression.terms import is_lag
+from attnlag.regression.terms import is_lag_or_lead
 from attnlag.storage.sums import Sums
 from attnlag.storage.tables import runs
 
@@ -125,11 +125,11 @@ def permuted(
     with_token = np.array([entry.permuted_with_token for entry in formula.shared.values()], bool)
     terms = [*formula.places, *formula.shared]
     p = 1 + len(terms)
-    sums: PermutedMoments | None = None
+    moments: PermutedMoments | None = None
     for batch in batches:
         layers = columns.layers_in(batch.schema)
-        if sums is None:
-            sums = PermutedMoments(
+        if moments is None:
+            moments = PermutedMoments(
                 terms=terms,
                 layers=[columns.layer_number(layer) for layer in layers],
                 centre=np.zeros((len(layers), p)),
@@ -173,9 +173,9 @@ def permuted(
             in_order = np.where(with_token[:, None], shared[:, order], shared)
             of_layers = formula.layer_terms(values.take(order, axis=1), rows)
             of_all = formula.shared_terms(in_order, rows)
-            sums.add(place, of_layers, of_all, document[rows])
-    assert sums is not None, "no batch, not even an empty one"
-    return sums
+            moments.add(place, of_layers, of_all, document[rows])
+    assert moments is not None, "no batch, not even an empty one"
+    return moments
 
 
 def _orders(moving: np.ndarray, pool: np.ndarray, keys: np.ndarray) -> Iterator[np.ndarray]:
@@ -211,7 +211,7 @@ def of_norms(
     return permuted(batches, formula, settings, classes)
 
 
-def orders_by_layer(shards: Sequence[PermutedMoments], sums: TermSums) -> list[Moments]:
+def orders_by_layer(shards: Sequence[PermutedMoments], kept: KeptTerms) -> list[Moments]:
     """Return the orders of all shards in each layer, with terms that are sums of theirs.
 
     They are centred by the overall means of the observed order.
@@ -233,7 +233,7 @@ def orders_by_layer(shards: Sequence[PermutedMoments], sums: TermSums) -> list[M
         if not moments.within:
             observed = replace(moments, s=moments.s[:, :1])
             moments = moments.recentred(observed.centred().centre)
-        layers.append(moments.with_terms(sums))
+        layers.append(moments.with_terms(kept))
     return layers
 
 
@@ -249,7 +249,7 @@ def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
     The table has a row per layer and term; W and p-values are those of the layer.
     """
     names, orders = estimates_of_orders(layers)
-    lags = [place for place, name in enumerate(names) if is_lag(name)]
+    lags = [place for place, name in enumerate(names) if is_lag_or_lead(name)]
     fitted = np.isfinite(orders[0]).all(axis=1)
     # A draw may make a layer collinear.
     orders = orders[np.isfinite(orders[:, fitted]).all(axis=(1, 2))]

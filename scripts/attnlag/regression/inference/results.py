@@ -9,7 +9,7 @@ from scipy import special
 from attnlag.regression.estimation.clustered import Wald
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.settings import Errors
-from attnlag.regression.terms import is_lag
+from attnlag.regression.terms import is_lag_or_lead
 
 # Number of influential documents that are kept for each layer and term.
 INFLUENTIAL = 100
@@ -173,7 +173,7 @@ def influence_table(fits: Sequence[LayerFit]) -> pd.DataFrame:
             continue
         errors = np.sqrt(np.diag(fit.covariance))
         for place, term in enumerate(fit.names):
-            if not is_lag(term):
+            if not is_lag_or_lead(term):
                 continue
             change = fit.estimate[place] - fit.left_out.without[:, place]
             # Ties keep the order of the documents.

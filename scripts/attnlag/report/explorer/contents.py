@@ -23,7 +23,7 @@ from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.outcomes import log_norms
 from attnlag.regression import labels
 from attnlag.regression.design.design import columns_of
-from attnlag.regression.terms import distance, is_lag, is_lead, named
+from attnlag.regression.terms import distance, is_lag_or_lead, is_lead, named
 from attnlag.report import answers
 from attnlag.report.answers import away
 from attnlag.report.explorer import beyond, documents, kinds
@@ -230,7 +230,7 @@ def before_training(column: str, regression: RegressionTables) -> str:
 
 def axis(term: str, outcome: str) -> str:
     """Return what a coefficient says, as the label of an axis."""
-    if not is_lag(term) or not catalogue.OUTCOMES[outcome].logarithm:
+    if not is_lag_or_lead(term) or not catalogue.OUTCOMES[outcome].logarithm:
         return f"{named(term)}: {labels.UNITS[outcome]}"
     return f"% longer per 1% longer {away(term)} {'later' if is_lead(term) else 'earlier'}"
 
