@@ -4,6 +4,8 @@ TOLD["total_effects"] = [f"{CAUSAL}/total_effects.parquet"]
 TOLD["prediction_vs_effect"] = [f"{CAUSAL}/prediction_vs_effect.parquet"]
 TOLD["elasticities"] = [f"{CAUSAL}/elasticities.parquet"]
 FINDINGS["causal"] = [f"{CAUSAL}/findings.txt"]
+# Effects are compared with the first of these.
+WITH_LAG_1 = [n for n, r in CONFIG.regressions.items() if 1 in r.lags and r.outcome == "norm"]
 
 
 use rule program as estimate_effects with:
@@ -31,7 +33,7 @@ use rule program as fit_effects with:
         coefficients=partly(
             f"{RESULTS}/coefficients.parquet",
             site=CONFIG.sites_changed(),
-            regression=CONFIG.regression_of_effects(),
+            regression=WITH_LAG_1[:1],
         ),
     output:
         **wanted(

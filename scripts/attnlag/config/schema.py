@@ -213,11 +213,6 @@ class Config(Section):
         files = (path for path in source.path.iterdir() if path.is_file())
         return sorted(str(path) for path in files if may_be_taken(path.name))
 
-    def regression_of_effects(self) -> list[str]:
-        """Return the first regression of norms with lag 1, which effects are compared with."""
-        regressions = self.regressions.items()
-        return [name for name, r in regressions if 1 in r.lags and r.outcome == "norm"][:1]
-
 
 def may_have_groups(corpus: Corpus) -> bool:
     """Return whether documents of a corpus may be of several groups.

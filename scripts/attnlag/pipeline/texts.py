@@ -3,12 +3,7 @@
 from pathlib import Path
 
 from attnlag.config.schema import Config
-from attnlag.corpus.documents import (
-    Tally,
-    read_documents,
-    shards_problem,
-    unknown_documents,
-)
+from attnlag.corpus.documents import Tally, read_documents, shards_problem, unknown_documents
 from attnlag.errors import UserError, counted
 from attnlag.pipeline import stages
 from attnlag.regression.limits import FEWEST_DOCUMENTS
