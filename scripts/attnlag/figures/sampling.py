@@ -39,8 +39,9 @@ class DesignSample:
     """Rows of the design of a regression, by document: all, or a sample of ``MOST_SAMPLED``."""
 
     def __init__(self, paths: Sequence[Path]):
-        self.paths, self.names = paths, pq.read_schema(paths[0]).names
-        self.layers, self.terms = layers_and_terms(pq.read_schema(paths[0]))
+        schema = pq.read_schema(paths[0])
+        self.paths, self.names = paths, schema.names
+        self.layers, self.terms = layers_and_terms(schema)
         self.count = tables.row_count(paths)
         self.rows = sampled_rows(self.count)
         self.documents = pd.factorize(tables.values_at(paths, "document", self.rows))[0]

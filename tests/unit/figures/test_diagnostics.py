@@ -27,7 +27,10 @@ def synthetic(layers: int, unfitted=()):
     rows = 2000 * fitted_layers
     sums = SimpleNamespace(layers=list(range(layers)), terms=["lag_1", "lag_2"], n=rows)
     draws = [np.random.default_rng(layer) for layer in range(layers)]
-    pairs = [(d.normal(size=n), d.standard_t(5, size=n)) for d, n in zip(draws, rows, strict=True)]
+    pairs = [
+        (random.normal(size=count), random.standard_t(5, size=count))
+        for random, count in zip(draws, rows, strict=True)
+    ]
     sums.histogram = [np.histogram(residual, GRID)[0] for _, residual in pairs]
     joint = [np.histogram2d(*pair, bins=[COARSE, COARSE])[0] for pair in pairs]
     sums.fitted_histogram = np.array(joint, int)

@@ -327,10 +327,15 @@ def of_classes(name, p_value, sizes, merged="", apart=0.1):
     table = grid(subset=sizes, layer=LAYERS).assign(term="lag_1", vcov_type="cluster")
     table["estimate"], table["n_obs"] = (table["subset"].map(sizes).str[n] for n in (0, 1))
     size, layer = table["estimate"], table["layer"]
-    table = with_interval(table).assign(p_adjusted=0.001, difference=size - 0.3, median=size)
-    table["difference_p_adjusted"] = np.where(layer == 1, 0.01, 0.4)
-    table["median_low"], table["median_high"] = size - 0.1, size + apart
-    table["equivalence"] = np.where(layer == 2, "absent", "present")
+    table = with_interval(table).assign(
+        p_adjusted=0.001,
+        difference=size - 0.3,
+        difference_p_adjusted=np.where(layer == 1, 0.01, 0.4),
+        median=size,
+        median_low=size - 0.1,
+        median_high=size + apart,
+        equivalence=np.where(layer == 2, "absent", "present"),
+    )
     tests = {"layer": LAYERS, "term": "lag_1", "p_adjusted": p_value, "merged": merged}
     settings = {"regression": TESTED | {"outcome": "norm"}, "property": name}
     inputs = SimpleNamespace(settings=settings, equal_slopes=pd.DataFrame(tests), classes=table)
@@ -354,7 +359,8 @@ def test_classes_are_rows_and_the_extremes_are_named():
     np.testing.assert_allclose(cells.values[:, 0], [0.15, -0.14])
     assert cells.weak[0].tolist() == [True, False, True, True]
     np.testing.assert_allclose(shared.lines[0].y, 0.3)
-    assert not of_classes("upos", 0.01, {name: sizes[name] for name in ("all", "PUNCT")}).panels
+    one = {name: sizes[name] for name in ("all", "PUNCT")}
+    assert not of_classes("upos", 0.01, one).panels
 
 
 def test_thirds_of_a_number_are_drawn_in_order():
@@ -399,7 +405,8 @@ def test_heads_are_maps_of_what_was_measured():
 def test_directions_are_beside_those_of_random_pairs():
     table = grid(layer=LAYERS, distance=(1, 2, 4)).assign(quantity="cosine_previous_centred")
     table["mean"] = 0.54 / table["distance"]
-    table = table.assign(site="attention", random_weights=np.nan, random_pairs=table["mean"] / 2)
+    table = table.assign(site="attention", random_weights=np.nan)
+    table["random_pairs"] = table["mean"] / 2
     inputs = SimpleNamespace(means=with_interval(table, "mean"), alpha=0.05)
     sheet = cosines_by_distance.figure(inputs)
     neighbours, distances = sheet.panels
@@ -432,7 +439,8 @@ def effects():
     table = pd.concat([derivative, made]).assign(source_site="attention", documents=13)
     table = with_interval(table.fillna({"target_site": "attention"}))
     # As the tables of a run are read.
-    table = table.astype(dict.fromkeys((*sites, "intervention"), "category"))
+    names = [*sites, "intervention"]
+    table = table.astype(dict.fromkeys(names, "category"))
     sums = pd.DataFrame({"target_layer": [1, 3], "lag": 1, "estimate": [0.03, -0.01]}).assign(
         **{**sites, "conf_low": 0.0, "conf_high": 0.1, "coefficient": 0.3, "predicted": 0.2},
         **{"coefficient_conf_low": 0.2, "coefficient_conf_high": 0.4},
@@ -455,7 +463,8 @@ def test_predictions_and_effects_are_lines_for_each_target_layer():
     assert np.isnan(first.lines[1].y[1:]).all()
     # One scale, on which effects are as large as they are.
     assert first.share == last.share == "effects"
-    for line, of_one, of_three in zip(sums.lines, (0.3, 0.2, 0.03), (0.3, 0.2, -0.01), strict=True):
+    of_sums = ((0.3, 0.3), (0.2, 0.2), (0.03, -0.01))
+    for line, (of_one, of_three) in zip(sums.lines, of_sums, strict=True):
         np.testing.assert_allclose(line.y, [np.nan, of_one, np.nan, of_three])
         # Observed layers lie apart: no line suggests those between them.
         assert line.bars
@@ -501,7 +510,8 @@ def test_signs_are_compared_with_and_without_intervals():
     assert "nan" not in texts_of(figure)
     # White points are of effects that may be zero.
     points = inputs.elasticities.query("intervention == 'derivative' and lag == 1")
-    (white,) = (line for line in figure.axes[0].lines if str(line.get_markerfacecolor()) == "w")
+    lines = figure.axes[0].lines
+    (white,) = (line for line in lines if str(line.get_markerfacecolor()) == "w")
     assert len(white.get_xdata()) == (points["source_layer"] < points["target_layer"]).sum()
 
 
@@ -582,7 +592,8 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
         ([], ["by all tokens", "by the\ntoken itself", "by all earlier\ntokens"]),
         (["from_itself"], ["by all tokens", "by all earlier\ntokens"]),
     ):
-        lags["estimate"] = np.where(lags["part"].isin(unknown) | (lags["layer"] == 1), np.nan, 0.2)
+        missing = lags["part"].isin(unknown) | (lags["layer"] == 1)
+        lags["estimate"] = np.where(missing, np.nan, 0.2)
         inputs.lags = with_interval(lags)
         _, below = sources_by_layer.figure(inputs).panels
         assert ([line.end for line in below.lines], below.missing) == (ends, [1])
