@@ -28,7 +28,7 @@ CATEGORY = "coefficients"
 SUBCATEGORY = "outcome by lag"
 METHOD = "Added-variable plots show outcome and lag given all other terms."
 
-# Edges of the squares in which points are counted, up to the end of the axes.
+# Edges of the squares in which points are counted, up to the end of the axes, in SD.
 EDGES = np.arange(-4.0, 4.05, 0.1)
 
 # Number of panels that a size has room for, and of panels side by side.
@@ -53,9 +53,9 @@ def cloud_of(terms: pd.DataFrame, lag: str, within: bool) -> Cloud | None:
     centred = known - (known.groupby(level=0).transform("mean") if within else known.mean())
     pair, others = centred[[lag, "y"]].to_numpy(), centred.drop(columns=[lag, "y"]).to_numpy()
     residuals = pair - others @ np.linalg.lstsq(others, pair, rcond=None)[0]
-    x, y = residuals.T
-    if not y.any():
+    if not residuals.any(axis=0).all():
         return None
+    x, y = residuals.T
     # One unit for both leaves the slope as it is.
     counts = np.histogramdd(residuals / np.sqrt(np.mean(y**2)), [EDGES, EDGES])[0]
     return Cloud(counts, x @ y / (x @ x), (x @ y) ** 2 / (x @ x * (y @ y)))
@@ -89,7 +89,7 @@ def draw(clouds, reasons, lag, rows: int, outcome: str, title: str, size: Size) 
     shown = drawing.evenly_chosen(list(clouds), MOST_PANELS[size.name])
     lines = -(-len(shown) // ACROSS[size.name])
     across = -(-len(shown) // lines)
-    darkest = max(10, *(int(clouds[layer].counts.max()) for layer in shown if clouds[layer]))
+    darkest = max([10, *(int(clouds[layer].counts.max()) for layer in shown if clouds[layer])])
     note = (
         f"{len(shown)} of {len(clouds)} layers. "
         * (len(shown) < len(clouds))

@@ -34,14 +34,14 @@ NOT_FITTED = {
 def findings_of(analysis: str, files: Declared, folder: Path) -> str:
     """Return the findings of an analysis in a folder as text."""
     record, table = files.record(TABLES[analysis], folder), files.table(TABLES[analysis], folder)
-    about = f"{folder.parent.name}, {analysis}"
+    about, lags = f"{folder.parent.name}, {analysis}", pd.DataFrame()
     if analysis == "directions":
         lines = geometry.geometry_findings(table)
     elif analysis == "readout":
         lines = sources.readout_findings(table, record["proof"])
     elif analysis == "sources":
-        about = analysis
-        lines = sources.sources_findings(table, files.table("lags", folder), record["proof"])
+        about, lags = analysis, files.table("lags", folder)
+        lines = sources.sources_findings(table, lags, record["proof"])
     elif analysis == "causal":
         about, alpha = "interventions", record.settings("elasticities")["alpha"]
         trials = files.table("prediction_vs_effect", folder)
@@ -58,5 +58,8 @@ def findings_of(analysis: str, files: Declared, folder: Path) -> str:
     known = table.get("documents", pd.Series(dtype=float)).max()
     texts = int(np.nanmin([known, record["corpus"]["texts"]]))
     if texts < FEWEST_DOCUMENTS and len(lines) > 1:
-        lines.append(TOO_FEW.format(counted(texts, "text")) + NOT_FITTED.get(analysis, ""))
+        # Copies of a text may suffice for a fit.
+        fitted = lags.get("estimate", pd.Series(dtype=float)).notna().any()
+        not_fitted = "" if fitted else NOT_FITTED.get(analysis, "")
+        lines.append(TOO_FEW.format(counted(texts, "text")) + not_fitted)
     return titled(f"{record.names}, {about}:", lines)

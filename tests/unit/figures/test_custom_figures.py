@@ -233,11 +233,17 @@ def test_points_and_their_line_are_those_of_the_whole_regression():
     np.testing.assert_array_equal(image.get_array().filled(0), squares)
 
 
-@pytest.mark.parametrize("outcome", [np.full(50, np.nan), np.full(50, 2.0)])
-def test_the_panel_of_a_layer_without_points_states_the_reason(outcome):
-    layers = layers_of(1) | {1: cloud_of(np.arange(50.0), outcome)}
+CONSTANT, VARYING = np.full(50, 2.0), np.arange(50.0)
+
+
+@pytest.mark.parametrize("beside", [layers_of(1), {}], ids=["beside another", "alone"])
+@pytest.mark.parametrize(
+    ("lag", "outcome"), [(VARYING, np.full(50, np.nan)), (VARYING, CONSTANT), (CONSTANT, VARYING)]
+)
+def test_the_panel_of_a_layer_without_points_states_the_reason(beside, lag, outcome):
+    layers = beside | {1: cloud_of(lag, outcome)}
     figure = drawn(layers, lag="lead_2", reasons={1: "the regressors are collinear"})
-    axes = figure.axes[1]
+    axes = figure.axes[-1]
     said = " ".join(axes.texts[0].get_text().split())
     assert said == "not fitted: the regressors are collinear"
     assert not axes.lines

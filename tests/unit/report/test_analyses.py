@@ -66,3 +66,12 @@ def test_what_is_found_in_one_layer_and_in_few_texts_is_said_as_such(analysis, s
     assert same == stated
     assert last.startswith("this is said of 1 text alone: with fewer than 6 documents, intervals ")
     assert ("no lag of" in last) == (analysis in ("heads", "sources"))
+
+
+def test_copies_of_one_text_have_lags(monkeypatch, tmp_path):
+    parts = {"term": "lag_1", "part": ["all", "from_itself", "from_earlier"], "estimate": 0.3}
+    monkeypatch.setitem(TABLES["sources"], "lags", parts)
+    *_, lag, last = findings("sources", tmp_path, texts=1)
+    assert lag.startswith("lag 1 of what a token writes to itself is 0.30 in the median layer")
+    assert last.startswith("this is said of 1 text alone")
+    assert "no lag of" not in last

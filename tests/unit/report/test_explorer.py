@@ -12,6 +12,7 @@ import pytest
 from attnlag.corpus.documents import Document as Row
 from attnlag.corpus.documents import corpus_table, first_of_groups
 from attnlag.quantities import traced_tables
+from attnlag.quantities.head_shares import WHOLE
 from attnlag.report.explorer import beyond, contents, documents, packing, page
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
@@ -152,6 +153,10 @@ def test_each_measure_of_heads_has_a_claim(tmp_path):
     shown = beyond.heads(RegressionTables(tmp_path / "within", declared))
     assert set(shown["claims"]) == {"share", "sink", "estimate", "random_weights"}
     assert shown["claims"]["random_weights"] == "No lag of single heads was fitted after training"
+    # All heads together have all of their squares, even if no token is left.
+    unknown = parts.assign(share=[np.nan, 1.0], part=["0", WHOLE], sink=np.nan, sink_uniform=np.nan)
+    unknown.to_parquet(tmp_path / "heads.parquet")
+    assert beyond.heads(RegressionTables(tmp_path / "within", declared)) is None
 
 
 def test_marks_of_coefficients_mean_what_they_do_in_figures():

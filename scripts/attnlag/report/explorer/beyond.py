@@ -78,9 +78,10 @@ def heads(regression: RegressionTables) -> dict[str, Any] | None:
     """Return single heads of a site with their nearest lag and its controls."""
     site = regression.of_site
     parts = regression.files.table("heads", site)
+    # All heads together have all of their squares, even of no tokens.
+    parts = parts if parts.empty else parts[parts["part"] != WHOLE]
     if parts.empty or parts["share"].isna().all():
         return None
-    parts = parts[parts["part"] != WHOLE]
     coefficients = regression.files.table("head_coefficients", site)
     lags = coefficients[coefficients["term"] == nearest_lag(coefficients["term"])]
     lags = lags[~lags["part"].isin([WHOLE, ABOVE])]
