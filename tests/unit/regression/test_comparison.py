@@ -272,12 +272,12 @@ def test_regressions_with_different_settings_are_not_compared(study_of):
 DOCUMENTS, LAYERS = 40, 6
 
 
-def verdicts_of(model, means, seed=0, before=NONE):
+def verdicts_of(model, means, seed=0, before=NONE, permuted=0.0):
     """Return the verdicts on lags 1 and 2 with these means, and the values of the documents."""
     random = np.random.default_rng(seed)
     values = means + 0.2 * random.normal(size=(DOCUMENTS, *np.shape(means)))
     profile = profile_of_documents(values, ["lag_1", "lag_2"])
-    controls = pd.DataFrame({"layer": range(LAYERS), "term": "lag_1", "permuted_mean": 0.0})
+    controls = pd.DataFrame({"layer": range(LAYERS), "term": "lag_1", "permuted_mean": permuted})
     keys = dict(zip(STUDY_KEYS, (model, "prompts", "attention", "within"), strict=True))
     return replication.of_study(keys, profile, controls, before, Errors()), values
 
@@ -299,6 +299,12 @@ def test_a_claim_is_a_t_test_of_the_means_of_documents():
         row = table.loc[claim]
         assert (row["value"], row["conf_low"]) == pytest.approx((values.mean(), low))
         assert (row["conf_high"], row["verdict"]) == (pytest.approx(high), "holds")
+
+
+def test_a_claim_about_a_control_without_numbers_is_not_made():
+    claims = verdicts_of("one", np.full((LAYERS, 2), 0.1), permuted=np.nan)[0]["claim"]
+    assert "lag 1 is larger than lag 2" in set(claims)
+    assert not claims.str.contains("random order").any()
 
 
 def before(*intervals):

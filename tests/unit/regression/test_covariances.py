@@ -274,5 +274,8 @@ def test_medians_of_the_jackknife_vary_as_it_does():
         assert_allclose(found["median"], fits[0].estimate[1:])
         times = stats.t.ppf(1 - alpha / 2, documents - 1)
         assert_allclose(reach / errors, times, rtol=0.06)
-    none = bootstrap.medians_of_jackknife(fits, BootstrapSettings(bootstrap=0))
-    assert none.isna().any().tolist() == [False, True, True]
+    few = fits_of(layers_of(design_table(SEVEN[:5], 1)), "nonrobust", jackknifed=True)
+    for without_interval, draws in ((fits, 0), (few, 99)):
+        settings = BootstrapSettings(bootstrap=draws)
+        found = bootstrap.medians_of_jackknife(without_interval, settings)
+        assert found.isna().any().tolist() == [False, True, True]

@@ -1,5 +1,6 @@
 """Estimates and inference against statsmodels, on the same rows."""
 
+import dataclasses
 import warnings
 from fractions import Fraction
 from itertools import product
@@ -25,7 +26,7 @@ from attnlag.regression.settings import Errors
 
 LENGTHS = {
     "one document": [60],
-    "two": [30, 8],
+    "five": [30, 8, 12, 7, 9],
     "ragged": [40, 3, 1, 25, 12, 7, 55, 2],
     "many": np.random.default_rng(5).integers(1, 40, 80).tolist(),
 }
@@ -162,7 +163,11 @@ def test_the_r_squared_of_lags_is_that_of_the_residuals_of_the_other_terms(effec
     table = design_table(LENGTHS["many"], 2)
     trend = np.random.default_rng(4).normal(size=table.num_rows) + 1000
     table = changed(table, {"position_1": trend})
-    for layer, fit in enumerate(fitted(table, effects=effects)):
+    fits = fitted(table, effects=effects)
+    # A column of a spline is in no unit that the bound of equivalence is in.
+    tidy = results.coefficients_table(fits, Errors()).dropna(subset="equivalence")
+    assert tidy["term"].tolist() == ["lag_1", "lag_2"] * 2
+    for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer, ["position_1"])
         levels = dummies_of(codes if effects else 0 * codes)
         lags, trend = x[:, 1:3], x[:, 3:]
@@ -269,6 +274,9 @@ def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted(
     expected = results.coefficients_table(alone[:1], Errors())
     pd.testing.assert_frame_equal(tidy[tidy["layer"] == 0], expected)
     assert tidy.loc[tidy["layer"] == 1, "estimate"].isna().all()
+    tests = pd.DataFrame({"skewness": [0.5, 0.5]})
+    of_fits = results.fits_table(fits, [0, 0], tests, {}, "holm")
+    assert of_fits["skewness"].isna().tolist() == [False, True]
     if options:
         assert fitted(broken)[1].status == "ok"
 
@@ -321,10 +329,14 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(effects)
 def test_a_layer_is_flat_below_the_precision_of_bfloat16_also_as_the_layer_before():
     spread = np.array([[1], [0.0043], [0.0035], [1]])
     logs = 2 + spread * np.random.default_rng(1).normal(size=(4, sum(EIGHT)))
-    _, varied, flat, after = fitted(design_of_logs(logs, ["previous_layer"]))
-    assert varied.status == "ok"
+    layers = layers_of(design_of_logs(logs, ["previous_layer"]))
+    _, ok, flat, after = fits_of(layers)
+    assert ok.status == "ok"
     assert flat.status.startswith(f"{EQUAL}the outcome is below")
     assert after.status.startswith(f"{EQUAL}previous_layer is below")
+    # Outcomes that are not logarithms are compared with their size.
+    (numbers,) = fits_of([dataclasses.replace(layers[1], of_logs=False)])
+    assert "is below 0.0039 of their size" in numbers.status
 
 
 @pytest.mark.parametrize("count", [1, 2, 30])

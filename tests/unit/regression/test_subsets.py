@@ -131,6 +131,9 @@ def test_few_documents_are_allowed_for(tokens):
     test = tests.query("layer == 1 and term == 'lag_1'").iloc[0]
     test = test[["f_statistic", "df", "df_residual", "p_value"]]
     assert test.tolist() == pytest.approx(expected, rel=1e-7)
+    for _, of_layers in tests.groupby("term"):
+        corrected = multipletests(of_layers["p_value"], "holm")[1]
+        assert_allclose(of_layers["p_adjusted"], corrected)
 
 
 @pytest.mark.parametrize("bins", [None, 6])
@@ -196,6 +199,7 @@ def test_a_single_class_has_no_test_of_equal_slopes(tokens):
     assert list(rows.index) == ["all", "none"]
     assert rows.loc["none", "estimate"] == pytest.approx(rows.loc["all", "estimate"], abs=1e-12)
     assert tests["p_value"].isna().all()
+    assert rows["difference_std_error"].isna().all()
 
 
 def test_sizes_of_classes_are_those_of_the_layer_with_the_most_rows():
@@ -217,12 +221,18 @@ def test_small_classes_are_merged_and_named():
 
 
 def test_classes_without_rows_are_dropped(tokens):
-    layers = moments_of(design_of_tokens(tokens, lags=(1,), covariates=("upos",)))
+    table = design_of_tokens(tokens, lags=(1,), covariates=("upos",))
+    layers = moments_of(table)
     kept = merging.kept_terms(layers[0].terms, layers)
     assert "upos_X" not in kept
     # The commonest class is what the others are compared with.
     own = [term for term in kept if term.startswith("upos_")]
     assert own == ["upos_ADJ", "upos_DET", "upos_INTJ", "upos_VERB"]
+    # Those of too few documents to cluster by are merged.
+    few = table["upos_INTJ"].to_numpy() * (table["document"].to_pandas().cat.codes < 5)
+    layers = moments_of(changed(table, {"upos_INTJ": few}))
+    merged = merging.kept_terms(layers[0].terms, layers)["upos_other"]
+    assert merged == ("upos_ADJ", "upos_INTJ")
     # A first layer without rows says nothing of the classes.
     names = ("upos", "previous_layer")
     layers = moments_of(design_of_tokens(tokens, lags=(1,), covariates=names))
