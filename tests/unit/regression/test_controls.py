@@ -7,7 +7,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from designs import FACTS, changed, corpus_of, design_of, design_settings, pieces_of, sequences_of
+from designs import (
+    FACTS,
+    changed,
+    corpus_of,
+    design_of,
+    design_settings,
+    design_table,
+    pieces_of,
+    sequences_of,
+)
 from fits import assert_alike, fit_settings, fitted, moments_of, orders_of, sums_of
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -123,6 +132,17 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
     _, compared = controlled([few], trained)
     assert compared["difference"].notna().sum() == 3
     assert compared[["std_error", "conf_low", "conf_high"]].isna().all(axis=None)
+
+
+def test_medians_over_layers_stand_beside_the_difference_of_means():
+    both = [design_table([20] * 8, 3, seed) for seed in (1, 2)]
+    before, trained = map(moments_of, both)
+    draw = {"scale": "own", "initializer_range": 0.02, "origin": "config"}
+    _, compared = controls.random_weights([(draw, before)], fit_settings(), trained)
+    lags = np.array([[fit.estimate[1] for fit in fitted(table)] for table in both])
+    found = compared.set_index("quantity").loc["lag_1", ["before", "trained", "difference"]]
+    expected = [*np.median(lags, axis=1), lags[0].mean() - lags[1].mean()]
+    assert found.tolist() == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp_path):

@@ -18,7 +18,7 @@ from scipy import stats
 from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.estimation import clustered, crossproducts
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.inference import bootstrap
+from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.settings import BootstrapSettings
 
 LENGTHS = [12, 30, 8, 21, 15, 40, 9, 26]
@@ -141,6 +141,10 @@ def test_the_test_of_equal_halves_equals_that_of_matrices_written_out():
         covariance, (eta,) = cr2(y, x, codes, [contrast])
         found = test.statistic, test.df, test.df_residual, test.p_value
         assert found == pytest.approx(aht(ols(y, x), covariance, contrast, eta), rel=1e-8)
+    fits = fits_of(layers, draws=())
+    table = results.fits_table(fits, [0, 0], pd.DataFrame(index=[0, 1]), {}, "holm")
+    corrected = results.adjusted_p_values(table["halves_p_value"], "holm")
+    assert_array_equal(table["halves_p_adjusted"], corrected)
 
 
 def test_without_halves_or_with_few_documents_no_halves_are_tested():
