@@ -7,16 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from designs import (
-    FACTS,
-    changed,
-    corpus_of,
-    design_of,
-    design_settings,
-    design_table,
-    pieces_of,
-    sequences_of,
-)
+from designs import FACTS, changed, corpus_of, design_of, design_settings, pieces_of, sequences_of
 from fits import assert_alike, fit_settings, fitted, moments_of, orders_of, sums_of
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -135,7 +126,7 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
 
 
 def test_medians_over_layers_stand_beside_the_difference_of_means():
-    both = [design_table([20] * 8, 3, seed) for seed in (1, 2)]
+    both = [designs.design_table([20] * 8, 3, seed) for seed in (1, 2)]
     before, trained = map(moments_of, both)
     draw = {"scale": "own", "initializer_range": 0.02, "origin": "config"}
     _, compared = controls.random_weights([(draw, before)], fit_settings(), trained)
