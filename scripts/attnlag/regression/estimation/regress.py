@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from attnlag.regression.covariances import CATALOGUE
-from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.clustered import NO_TEST, ClusterSums
+from attnlag.regression.estimation.clustered import NO_TEST, ClusterSums, equal_halves, obstacle_of
 from attnlag.regression.estimation.least_squares import Jackknife, Solution, by_folds, solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.terms import is_lag_or_lead
@@ -44,7 +43,7 @@ class LayerFit:
             left_out = Jackknife(solution)
             out_of_fold = None if folds is None else by_folds(solution, folds)
         # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
-        self.status = clustered.obstacle_of(solution, kind, left_out)
+        self.status = obstacle_of(solution, kind, left_out)
         self.layer, self.names, self.n_obs = moments.layer, moments.names, solution.n_obs
         # Numbers of those with rows. Documents count as clusters even if they share bins.
         self.n_documents, self.clusters = moments.documents, moments.count
@@ -59,7 +58,7 @@ class LayerFit:
         # (draws, K) array: the estimates in each draw; NaN where there is none.
         self.drawn = solution.weighted(draws or ())
         # Test that the halves of documents have equal lags and leads.
-        self.halves = NO_TEST if draws is None else clustered.equal_halves(solution)
+        self.halves = NO_TEST if draws is None else equal_halves(solution)
         # Columns of the table of fits: R² and the like.
         self.goodness: dict[str, float] = {}
         if self.status == "ok":

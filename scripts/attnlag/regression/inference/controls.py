@@ -71,12 +71,12 @@ class _Fitted:
         # By layer: the sum of the coefficients of lags, and R².
         summed = self.coefficients[_summed(self.coefficients)].groupby("layer")
         self.sums = summed.sum(min_count=1)
-        r_squared = {each.moments.layer: 1 - each.ssr / each.tss for each in solutions}
-        self.r_squared = pd.Series(r_squared)
+        self.r_squared = pd.Series(
+            {each.moments.layer: 1 - each.ssr / each.tss for each in solutions}
+        )
         self.clusters = solutions[0].moments.clusters
         # The coefficients without each cluster, (clusters, coefficients).
-        left_out = [1 - np.eye(len(self.clusters))]
-        without = [each.weighted(left_out) for each in solutions]
+        without = [each.weighted([1 - np.eye(len(self.clusters))]) for each in solutions]
         self.without_each = np.concatenate(without, axis=1)
 
 
@@ -126,10 +126,9 @@ def untrained(
     """
     formula, drawn = Formula.read(design, files, tables.document_names(norms[0])), []
     for path, stream in zip(norms, streams or repeat(None), strict=False):
-        layers = list(formula.outcome.columns(pq.read_schema(path).names))
-        batches = in_batches(
-            formula.outcome, path, stream, tables.ROWS_AT_ONCE, "design of random weights"
-        )
+        outcome, progress = formula.outcome, "design of random weights"
+        layers = list(outcome.columns(pq.read_schema(path).names))
+        batches = in_batches(outcome, path, stream, tables.ROWS_AT_ONCE, progress)
         moments = crossproducts.of_batches(batches, formula, layers)
         drawn.append((tables.read_provenance(path)["draw"], moments))
     return drawn

@@ -101,10 +101,8 @@ def fit_regression(
         fits.append(LayerFit(own, settings.covariance, of_folds, robust_meat=meat, draws=weights))
 
     drawn = np.stack([fit.drawn for fit in fits], axis=1)
-    dropped = [
-        sum(count["dropped_rows"].get(layer_name(number), 0) for count in counts)
-        for number in stored.layers
-    ]
+    of_shards = [count["dropped_rows"] for count in counts]
+    dropped = [sum(rows.get(layer_name(n), 0) for rows in of_shards) for n in stored.layers]
     tests = diagnostics.table(sums, lines).drop(columns="layer")
     mixers = stored.record["model"].get("mixers") or {}
     coefficients = results.coefficients_table(fits, settings)

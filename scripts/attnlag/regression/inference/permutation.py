@@ -11,9 +11,8 @@ the test is for order beyond it.
 The permutation tests one hypothesis: the order within documents means nothing, jointly for all
 lags and leads of a layer. It is not a null for one lag given another.
 
-A token without a norm in one of the layers, or without a covariate, stays in place, and the rows
-whose outcome, lag or lead it is are left out in all layers. A layer without any norm in a document
-is ignored here.
+A token without a norm in one of the layers, or without a covariate, stays in place, and is no
+outcome, lag or lead of a row in any layer. A layer without any norm in a document is ignored here.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
