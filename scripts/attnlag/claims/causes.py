@@ -15,7 +15,7 @@ MOST_LAYERS = 4
 
 
 def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return the effects by layer, of more than ``most`` the two extremes."""
+    """Return the effects by layer, or the two extremes of more than ``most``."""
     if len(effects) <= most:
         return effects
     return effects.loc[[effects["estimate"].idxmin(), effects["estimate"].idxmax()]]

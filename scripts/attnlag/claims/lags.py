@@ -57,7 +57,7 @@ def layers_beyond(
 
 
 def layers_shown(coefficients: pd.DataFrame, term: str) -> tuple[int, int, int]:
-    """Return in how many layers a lag is shown to be above, below, and within."""
+    """Return in how many layers a lag is shown to be above, below and within a bound."""
     rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
     estimates = rows.loc[rows["equivalence"] == "present", "estimate"]
     absent = int((rows["equivalence"] == "absent").sum())
@@ -108,7 +108,7 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
 
 
 def by_regression(medians: Mapping[str, float]) -> Claim:
-    """Return lag 1 of regressions by name (median layer), of many the extremes."""
+    """Return lag 1 of regressions by name (median layer), or the extremes of many."""
     if not medians:
         return Claim("Coefficients of all regressions")
     if len(medians) > MOST_REGRESSIONS:

@@ -10,7 +10,7 @@ def number(value: float) -> str:
 
 
 def moved(what: str, before: float, after: float) -> str:
-    """Return how something moves a quantity; it leaves what is written alike."""
+    """Return how something moves a quantity, or leaves it if both are written alike."""
     old, new = number(before), number(after)
     return f"leaves {what} at {new}" if old == new else f"moves {what} from {old} to {new}"
 

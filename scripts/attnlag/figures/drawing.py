@@ -64,8 +64,10 @@ def name_layer(axes: Axes, layer: int, status: str) -> None:
     """Write the layer over a panel, and within it why it is not fitted, if it is not."""
     axes.set_title(f"layer {layer}", loc="left", weight="bold")
     if status != "ok":
-        reason = textwrap.fill(f"not fitted: {status}", 24)
-        axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center")
+        # Panels of many layers are narrow.
+        reason = textwrap.fill(f"not fitted: {status}", 18)
+        centred: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+        axes.text(0.5, 0.5, reason, fontsize=8, **centred)
 
 
 def mark_layers(figure: Figure, layers: Collection[int]) -> None:

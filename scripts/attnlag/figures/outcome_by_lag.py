@@ -40,14 +40,14 @@ class Cloud(NamedTuple):
 
     counts: np.ndarray  # of points by square: lag, outcome
     slope: float  # of the outcome on the lag
-    share: float  # of the outcome's variance
+    share: float  # of the outcome's variance that the lag explains
 
 
 def cloud_of(terms: pd.DataFrame, lag: str, within: bool) -> Cloud | None:
     """Reduce the terms of a layer, rows by document, to a lag and the outcome given the others.
 
     Rows with a NaN are left out, and the means of all rows are removed or those ``within`` each
-    document. There is no cloud of what does not vary.
+    document. Where either does not vary, there is no cloud.
     """
     known = terms.dropna()
     centred = known - (known.groupby(level=0).transform("mean") if within else known.mean())

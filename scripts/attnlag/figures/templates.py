@@ -103,7 +103,6 @@ class Map:
     texts: Mapping[int, str] = field(default_factory=dict)  # text across a row
     extra: Callable[[Axes], None] | None = None
     xlabel: str = "layer"
-    share: str = ""
 
     def height_in(self, size: Size) -> float:
         """Return the height in inches."""
@@ -146,11 +145,13 @@ class Sheet:
             line, column = divmod(place, columns)
             # A panel that is alone in its row takes all of it.
             cell = grid[line, :] if len(rows[line]) == 1 else grid[line, column]
-            axes = canvas.add_subplot(cell, sharey=of_name.get(panel.share))
-            of_name.setdefault(panel.share or f"panel {place}", axes)
             if isinstance(panel, Map):
+                axes = canvas.add_subplot(cell)
                 _draw_map(axes, panel, layers, "bottom" if mixed else "right")
             else:
+                axes = canvas.add_subplot(cell, sharey=of_name.get(panel.share))
+                if panel.share:
+                    of_name.setdefault(panel.share, axes)
                 _draw_lines(axes, panel, layers)
                 if size.narrow:
                     # The unit has no room.
@@ -173,7 +174,7 @@ class Sheet:
 
 @dataclass
 class CustomFigure:
-    """A figure of neither template, with what draws its parts under a title, in a size."""
+    """A figure of neither template: its claim, its parts and the function that draws them."""
 
     claim: str
     drawn: Callable[..., Figure]

@@ -20,7 +20,7 @@ TABLES = {
     "causal": "total_effects",
 }
 
-# What is said of few texts, and what is not made of these.
+# What is said of few texts, and what is not fitted for these.
 TOO_FEW = (
     f"this is said of {{}} alone: with fewer than {FEWEST_DOCUMENTS} documents, intervals say "
     "nothing about other texts"

@@ -1,4 +1,4 @@
-"""The answers of a run in a dozen lines: its last words, and the head of the explorer."""
+"""The answers of a run in a dozen lines, which it prints last and the explorer shows first."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -36,8 +36,8 @@ class SiteAnswers(NamedTuple):
 def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
     """Return the answers for one site from its regressions, in their order.
 
-    The first of norms with a fitted layer answers, one with effects of documents before others.
-    The first without effects stands beside one with them.
+    The first of norms with a fitted layer answers; those with effects of documents come before
+    the others. Beside one with effects stands the first without.
     """
     of_norms = [one for one in fitted if one.is_of_norms and one.terms]
     within = [one for one in of_norms if one.has_effects]

@@ -104,12 +104,13 @@ def fitted_layers(fits: pd.DataFrame) -> str:
 
 
 def unfitted_layers(fits: pd.DataFrame) -> Iterator[str]:
-    """Yield the layers that were not fitted by reason, of which norms may be the cause."""
+    """Yield the layers that were not fitted, by reason, with rows dropped for their norms."""
     unfitted = fits[fits["status"] != "ok"]
     for _, rows in unfitted.groupby(["status", "n_dropped"], sort=False):
         layers, reason = rows["layer"].tolist(), rows["status"].iloc[0]
         if dropped := int(rows["n_dropped"].iloc[0]):
-            reason += f" ({counted(dropped, 'row')} dropped for {UNUSABLE})"
+            each = " of each" * (len(layers) > 1)
+            reason += f" ({counted(dropped, 'row')}{each} dropped for {UNUSABLE})"
         were = "was" if len(layers) == 1 else "were"
         yield f"{spans(layers, 'layer')} {were} not fitted: {reason}"
 
@@ -217,7 +218,7 @@ def random_weights_findings(before: pd.DataFrame | None) -> Iterator[str]:
         "(mean over the layers, jackknife over documents)",
         "less": f"{lag} is larger than before training at every scale drawn "
         "(mean over the layers, jackknife over documents)",
-        "": f"{lag} is neither shown to be smaller nor larger than before training at every scale "
+        "": f"{lag} is shown to be neither smaller nor larger than before training at every scale "
         "drawn",
         "unknown": f"with {documents}, it is not tested whether {lag} is smaller or larger than "
         "before training",

@@ -77,7 +77,7 @@ def _of_regression(regression: RegressionTables) -> Iterator[tuple[tuple[str, ..
 
 
 def in_latex(text: str) -> str:
-    """Return Markdown as LaTeX: citations, code, and characters of commands."""
+    """Return Markdown as LaTeX: citations, code, and characters that LaTeX interprets."""
     return "".join(map(_piece_in_latex, re.split(r"(\[@[^\]]+\]|`[^`]*`)", text)))
 
 

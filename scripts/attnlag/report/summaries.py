@@ -28,7 +28,7 @@ PREDICTIVE = (
 
 
 def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
-    """Return the fit of one layer of a regression by name as a table of text."""
+    """Return the fit of one layer of the regression ``name`` as a table of text."""
     settings, fit = fitted.settings, fitted.goodness.iloc[fitted.layers.index(layer)]
     mixer = fit["mixer"]
     title = f"{name}: layer {layer}" + (f" ({mixer})" if mixer != "attention" else "")

@@ -191,7 +191,7 @@ CHANGES = {
     "norms that are zero": of_layers(n_dropped=[0, 3, 4]),
     "layers without attention": of_layers(mixer=["Mamba", "attention", "Mamba"]),
     "a layer that was not fitted": of_layers(status=["ok", "ok", "the outcome is constant"]),
-    "no layer that was fitted": of_layers(status="the outcome is constant"),
+    "no layer that was fitted": of_layers(status="the outcome is constant", n_dropped=[7, 7, 0]),
     # Extremes of noisy medians are not stated without intervals.
     "groups without intervals": {"groups": GROUPS.assign(median_low=np.nan)},
     "one group": {"groups": GROUPS[:2]},

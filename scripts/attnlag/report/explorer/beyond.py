@@ -1,4 +1,4 @@
-"""What the explorer shows beside coefficients: slopes by class, heads, causes, if made."""
+"""What the explorer shows beside coefficients: slopes by class, heads and causes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,13 +27,13 @@ INTERVAL = ("estimate", "conf_low", "conf_high")
 
 
 def path_in_results(path: Path) -> str:
-    """Return the path of a table from the folder of the page on."""
+    """Return the path of a table relative to the folder of the page."""
     place = max((at for at, name in enumerate(path.parts) if name == "results"), default=-1)
     return "/".join(path.parts[place + 1 :])
 
 
 def tables_of(regression: RegressionTables, folder: Path, *names: str) -> list[str]:
-    """Return the paths of tables below a folder in CSV."""
+    """Return the paths of declared tables below a folder, in CSV."""
     found = (regression.files.one_of(name, folder) for name in names)
     return [path_in_results(path.with_suffix(".csv")) for path in found if path]
 

@@ -27,7 +27,7 @@ def token_counts(sequences: pd.DataFrame, order: list[str]) -> pd.Series:
 
 
 def with_room(needed: pd.Series, values: int) -> pd.Series:
-    """Return the first documents that have room, at least one, with what they need."""
+    """Return the first documents that there is room for, at least one, and their needs."""
     return needed.iloc[: max(int((needed.cumsum() <= values).sum()), 1)]
 
 

@@ -15,9 +15,9 @@ import numpy as np
 def quantised(values: np.ndarray, bits: int = 8) -> tuple[bytes, dict[str, Any]]:
     """Return (rows, n) numbers as integers of 4, 8 or 16 bits, and the scale of each row.
 
-    An integer stands for ``low + step * integer``, and the largest one for a value that is not
-    finite. Whole numbers are stored exactly if their range fits. Of two integers with 4 bits, the
-    first is in the lower half of a byte.
+    An integer stands for ``low + step * integer``, at most half a step from the number, and the
+    largest one for a value that is not finite. Whole numbers are stored exactly if their range
+    fits. Of two integers with 4 bits, the first is in the lower half of a byte.
     """
     finite = np.isfinite(values)
     levels = 2**bits - 2
