@@ -56,7 +56,10 @@ def check(
     # What is sound is checked even if other keys are wrong, so that all problems are reported.
     sound, hidden = _sound_part(raw, sentences)
     sentences += hidden
-    sentences += value_problems(sound, raw if isinstance(raw, Mapping) else {}, reserved)
+    # What is wrong has its default there, which says nothing of the value that is meant.
+    wrong = {path[:2] for path, _ in sentences}
+    values = value_problems(sound, raw if isinstance(raw, Mapping) else {}, reserved)
+    sentences += [problem for problem in values if problem[0][:2] not in wrong]
     problems = located(sentences, raw, readings)
     problems += further(_sound_part(raw, sentences)[0])
     return config, [text_for("line", problem) for problem in problems]
@@ -77,8 +80,8 @@ def _sentences(error: ValidationError, raw: Any) -> list[Problem]:
 def _sound_part(raw: Any, wrong: Iterable[Problem]) -> tuple[_Sound, list[Problem]]:
     """Return a configuration without its wrong keys, and the problems that these have hidden.
 
-    Keys of a section are compared with each other once each of them is sound. A model, a corpus and
-    a regression with a wrong key is left out whole.
+    Keys of a section are compared with each other once each of them is sound. A model, corpus or
+    regression with a wrong key is left out whole.
     """
     if not isinstance(raw, Mapping):
         return _Sound(), []
@@ -87,7 +90,7 @@ def _sound_part(raw: Any, wrong: Iterable[Problem]) -> tuple[_Sound, list[Proble
         entries = sections.pop(name, None)
         if keys and isinstance(entries, Mapping):
             left = {key: value for key, value in entries.items() if part_of_path(key) != keys[0]}
-            # A key that is at odds with another may have its default.
+            # A key at odds with another may be one that has its default; then all keys go.
             if len(left) < len(entries):
                 sections[name] = left
     try:

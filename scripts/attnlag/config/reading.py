@@ -30,7 +30,7 @@ class Reading(NamedTuple):
 
 
 def read_yaml(file: Path) -> Reading:
-    """Read a configuration file; repeated keys, or what is not YAML, are a UserError."""
+    """Read a configuration file; UserError if it cannot be, is not YAML or repeats a key."""
     if problem := unreadable(file):
         raise UserError(f"{file}: {problem}{file_alike(file) if 'no such' in problem else ''}")
     content = file.read_bytes()
@@ -52,14 +52,19 @@ def read_yaml(file: Path) -> Reading:
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(_yaml_problem(file, error)) from None
     lines: dict[KeyPath, int] = {}
-    repeated = []
+    repeated, problems = set(), []
     for path, line in places:
-        if path in lines:
+        # The line of a repeated section also speaks for the keys in it.
+        if path[:-1] in repeated:
+            repeated.add(path)
+        elif path in lines:
+            repeated.add(path)
             problem = f"found this key in line {lines[path]} too, expected it once"
-            repeated.append(f"{file}:{line}: {written(path)}: {problem}")
-        lines.setdefault(path, line)
-    if repeated:
-        raise UserError(repeated)
+            problems.append(f"{file}:{line}: {written(path)}: {problem}")
+        else:
+            lines[path] = line
+    if problems:
+        raise UserError(problems)
     return Reading(values, lines)
 
 

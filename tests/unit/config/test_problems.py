@@ -191,6 +191,12 @@ inference: {covariance: hac, alpha: 0.001}
 #  bias_correction: none
 extraction: {quantities: []}
 
+# What is wrong has its default in further checks, of which no line is about it.
+controls: {permutation: {draws: 2000, seeed: 1}}
+#> controls.permutation.seeed: unknown key, expected one of draws, within, seed; did you mean
+#  'seed'?
+inference: {alpha: 0.001}
+
 regressions:
   a: {outcome: cosine_previous_centred, lags: [1]}
 #> regressions.a.outcome: found cosine_previous_centred with extraction.keep: norms, expected
@@ -428,6 +434,8 @@ def test_every_repeated_key_is_one_line():
             "6: a: found this key in line 3",
         ),
         '{"a": {"b": 1,\n\t"b": 2}}': ["2: a.b: found this key in line 1"],
+        # A section that is there twice is one mistake, whatever is in it.
+        "a: {b: [1], c: 2}\na: {d: 1, b: [3]}\nd: 1": ["2: a: found this key in line 1"],
     }
     for text, problems in files.items():
         Path(FILE).write_text(text)
