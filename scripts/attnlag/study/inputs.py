@@ -88,7 +88,7 @@ def _documents(
     tally = Tally()
     documents = list(tally.counting(map(Document, text_of, group_of, text_of.values())))
     if tally.notice:
-        warnings.warn(tally.notice, stacklevel=3)
+        warnings.warn(tally.notice, stacklevel=4)  # the line of the user
     return documents
 
 
@@ -137,7 +137,7 @@ def occurrences(tokens: pd.DataFrame) -> pa.Table:
 
 @contextlib.contextmanager
 def evaluated(model: torch.nn.Module) -> Iterator[None]:
-    """Set a model to evaluation, and in the end each module and parameter to what it was in."""
+    """Put a model into evaluation mode; in the end restore modes, gradient flags and threads."""
     modes = {module: module.training for module in model.modules()}
     gradients = {parameter: parameter.requires_grad for parameter in model.parameters()}
     threads = torch.get_num_threads()

@@ -153,7 +153,8 @@ class Study:
 def _choose(name: str, names: Sequence[str], where: str) -> None:
     """Raise UserError for a name that is not among the valid ones."""
     if name not in names:
-        expected = ", ".join(names) + nearest(str(name), names)
+        expected = ", ".join(names) or "none, as one file is the whole table"
+        expected += nearest(str(name), names)
         raise UserError(f"{where}found {name!r}, expected {expected}")
 
 

@@ -262,8 +262,10 @@ def test_a_series_keeps_its_index_and_one_site_may_be_a_word(model, tokenizer):
 def test_equal_texts_are_pointed_out(model, tokenizer):
     german = "Als die Fähre zum letzten Mal ablegte, standen vielleicht dreißig Leute am Ufer."
     texts = {"a": german, "b": german}
-    with pytest.warns(UserWarning, match="1 document, 'b' the first, with the text of an earlier"):
+    words = "1 document, 'b' the first, with the text of an earlier"
+    with pytest.warns(UserWarning, match=words) as warned:
         attnlag.measure(model, tokenizer, texts)
+    assert warned[0].filename == __file__
 
 
 def test_a_loaded_pipeline_gives_parts_of_speech(model, tokenizer):
@@ -458,6 +460,7 @@ FILES = {
     "m/c/stream/random_weights_default": ["stream", 4.0],
     f"{PLACE}/random_weights": ["site", 5.0],
     f"{PLACE}/within/design/0000": ["shard", 6.0],
+    "comparison/pairs": ["comparison", 7.0],
 }
 
 
@@ -489,11 +492,12 @@ def test_a_table_has_the_files_of_its_name_and_whose_they_are(study):
         ("coeficients", {}, "no table 'coeficients', .*; did you mean 'coefficients'"),
         # The name may be the end of a path. The names of all tables would fill a screen.
         ("mean", {}, "did you mean 'means'"),
-        ("sizes", {}, r"'sizes', expected one of the 7 in study.files.table \(docs/outputs.md\)$"),
+        ("sizes", {}, r"'sizes', expected one of the 8 in study.files.table \(docs/outputs.md\)$"),
         ("coefficients", {"regression": "whithin"}, "regression: found 'whithin', expected noteb"),
         ("elasticities", {"model": "n"}, "model: found 'n', expected m"),
         ("design", {"shard": 1}, "shard: found 1, expected 0000"),
         ("elasticities", {"site": "mlp"}, "found 'site', expected model, corpus"),
+        ("pairs", {"model": "m"}, "found 'model', expected none, as one file is the whole table$"),
         ("design", {"modle": "m"}, "found 'modle', expected model, .*; did you mean 'model'"),
     ],
 )
