@@ -169,8 +169,8 @@ class Section(BaseModel):
     def _null_is_the_default(cls, values: Any) -> Any:
         """Remove the keys without a value, so that they get their defaults.
 
-        Null stays where it switches something off, or might be meant to, because it does so for
-        keys of the section. On the command line, it arrives as text.
+        Null stays where it switches something off. It also stays, to be refused, in place of a
+        section with such keys: it may be meant for these. The command line gives it as text.
         """
         if not isinstance(values, Mapping):
             return values

@@ -166,7 +166,7 @@ class TextLines:
                     "document, which starts here; expected at most that, or several documents"
                 )
             # Zeros are valid UTF-8, but they do not occur in text; UTF-16 is full of them.
-            bad, reason = line.find(0), "is in no text, but in UTF-16"
+            bad, reason = line.find(0), "occurs in no text except UTF-16"
             try:
                 text = line.decode("utf-8-sig" if self.number == 1 else "utf-8")
             except UnicodeDecodeError as error:

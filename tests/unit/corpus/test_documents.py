@@ -263,7 +263,7 @@ PROBLEMS = [
       for name in ("x.jsonl", "x.csv", "x.txt")
       for content, code, line, problem in (
           ("words\n", "utf-16", 1, "0xff at offset 0 is not text in UTF-8"),
-          ("\nwords\n", "utf-16-le", 2, "0x00 at offset 1 is in no text, but in UTF-16"),
+          ("\nwords\n", "utf-16-le", 2, "0x00 at offset 1 occurs in no text except UTF-16"),
       )),
     # Columns that are missing or there twice, or of other types.
     ("x.csv", "id,txt,genre,genre\na,words,news,news\n", [
