@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from attnlag.config.problems import check, reading_problems
-from attnlag.pipeline import job, outputs, records, stages, texts
+from attnlag.pipeline import job, outputs, stages
 from attnlag.pipeline.digests import code_digests
 from attnlag.storage import contents
 
@@ -22,6 +22,9 @@ if not workflow.overwrite_configfiles:
 
 
 # A job may run on a machine without the user's files. The submitting run has checked them.
+if workflow.is_main_process:
+    from attnlag.pipeline import records, texts
+
 CONFIG, problems = check(
     config,
     map(os.path.relpath, workflow.configfiles),
