@@ -54,8 +54,9 @@ BESIDE, LONGEST_NAME = 1.25, 16
 # Line ends as they are shown, and the mark of a character that the font lacks.
 LINE_ENDS, NO_GLYPH = str.maketrans("\n\r", "⏎⏎"), "▯"
 
-# Whether characters run to the left, by Unicode's class, and the mark with which a text does.
-TO_LEFT, MARK = {"L": False, "EN": False, "AN": False, "R": True, "AL": True}, "\u200f"
+# Whether letters run to the right or to the left, and digits, by Unicode's class of a character,
+# and the mark with which a text runs to the left.
+KINDS, MARK = {"L": "L", "R": "R", "AL": "R", "EN": "digits", "AN": "digits"}, "\u200f"
 
 # A correlation of neighbours below this is called weak.
 WEAK = 0.1
@@ -140,7 +141,7 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> tuple[list[tuple],
         characters = zip(owners[start:end], map(str.isspace, content), content, strict=True)
         groups = itertools.groupby(characters, operator.itemgetter(0, 1))
         runs = [(token, "".join(c for *_, c in run)) for (token, _), run in groups]
-        turned = bool(runs_to_left(re.sub(r"\d", "", content)))
+        turned = kind_of(re.sub(r"\d", "", content)) == "R"
         column = (width - len(content)) * turned
         for token, shown, to_left in from_the_left(runs, turned):
             parts.append((token, line, column, shown.replace("\t", "→"), to_left))
@@ -148,22 +149,25 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> tuple[list[tuple],
     return parts, next(contents, None) is not None
 
 
-def runs_to_left(text: str) -> bool | None:
-    """Return whether the first letter or digit runs to the left, None without any."""
+def kind_of(text: str) -> str | None:
+    """Return the kind of the first letter or digit, None without any."""
     classes = map(unicodedata.bidirectional, text)
-    return next((TO_LEFT[name] for name in classes if name in TO_LEFT), None)
+    return next((KINDS[name] for name in classes if name in KINDS), None)
 
 
 def from_the_left(runs: Sequence[tuple], turned: bool) -> list[tuple]:
     """Return the tokens of a line, leftmost first, with whether each runs to the left.
 
-    Others than letters and digits go with both sides, if they agree, or with the line.
+    Digits run to the right, and belong to letters before them that do. Others than letters and
+    digits go with both sides, if they agree, or with the line.
     """
-    letters = (runs_to_left(text) for _, text in runs)
-    known = pd.Series([turned, *letters, turned], dtype="boolean")
+    line = "R" if turned else "L"
+    known = pd.Series([line, *(kind_of(text) for _, text in runs), line])
+    letters = known.where(known != "digits").ffill()
+    known = known.mask((known == "digits") & (letters == "L"), "L")
     before, after = known.ffill(), known.bfill()
-    directions = before.where(before == after, turned).tolist()[1:-1]
-    parts = [(*run, to_left) for run, to_left in zip(runs, directions, strict=True)]
+    directions = before.where(before == after, line).tolist()[1:-1]
+    parts = [(*run, kind == "R") for run, kind in zip(runs, directions, strict=True)]
     groups = [list(group) for _, group in itertools.groupby(parts, operator.itemgetter(2))]
     # A line to the left is turned as a whole, and what runs to the right in it once more.
     ordered = [part for g in groups for part in (g if g[0][2] == turned else g[::-1])]

@@ -79,6 +79,7 @@ def test_wrapped_parts_fit_the_line_and_lose_nothing_but_space_between_words():
         # Hebrew letters are in the order of reading, at the right edge; numbers and names are not.
         ("אבג New York, דה (ו) 12", [" 12 )ו( הד ,New York גבא"]),
         ("12 אב", [" " * 19 + "בא 12"]),
+        ("אב 12 GPT - 2 ג", [" " * 9 + "ג GPT - 2 12 בא"]),
         ("say אבג דה, 12 times", ["say הד גבא, 12 times"]),
     ],
 )
