@@ -201,7 +201,7 @@ def draw(
         "Only the beginnings of the documents are shown.": any(cut for _, cut in blocks),
         "Only the first documents are shown.": len(shown) < len(documents),
         f"{NO_GLYPH}: a character that the font lacks.": any(visible(t) != t for t in texts),
-        "Right to left: whole tokens, within which letters are joined.": any(texts.values()),
+        "Right-to-left text is in order of tokens; letters join within one.": any(texts.values()),
     }
     note = " ".join(text for text, needed in notes.items() if needed)
     figure, canvas = framed(title, note, size, tops[-1] + 0.8)
