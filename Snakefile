@@ -36,10 +36,10 @@ onsuccess:
     print(closing_words())
 
 
-# If a layer could not be fitted, everything else has been made and is worth reading.
 onerror:
     # On a full disk, the job that failed has said so.
     with suppress(SystemExit):
         write_record()
+    # If a layer could not be fitted, everything else has been made and is worth reading.
     if LAST_LOG.exists():
         print(closing_words())

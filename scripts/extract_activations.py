@@ -1,8 +1,8 @@
 """Run a model over one shard of tokens and store what is measured, a file per quantity and site.
 
 The model is loaded once, and one forward pass serves all layers, sites and quantities. Memory does
-not grow with the shard. Where vectors are kept, `compute_norms` makes their norms, by the same
-function as the pass would.
+not grow with the shard. Where vectors are kept, the pass stores no norms of adjustments;
+`compute_norms` computes them from the vectors.
 """
 
 from pathlib import Path

@@ -16,8 +16,8 @@ from attnlag.errors import UserError
 from attnlag.model import hooks
 from attnlag.model.hooks import OUTPUT, STREAM, SUBLAYERS, BlockModules, NotGiven
 
-# Bound of the proof on |input + attention + MLP - output| / |output| per token in float32. Rounding
-# leaves a few units in the last place.
+# Bound of the proof on |input + attention + MLP - output| per token in float32, relative to the
+# larger of |input| and |output|. Rounding leaves a few units in the last place.
 BOUND = 1e-5
 
 # In these precisions, rounding would hide a wrong module, so an order of the additions must give
@@ -36,9 +36,9 @@ class Evidence:
     """Observations of one layer's block in a forward pass."""
 
     sublayers: tuple[str, ...]  # those observed between the block's input and its output
-    # The largest ||input + adjustments - output|| / ||output|| over the tokens; NaN if values are
-    # not finite. In half precision it is 0 if these, added in one order, give the output bit for
-    # bit, and otherwise the error of the block run again in float32.
+    # The largest ||input + adjustments - output|| / max(||input||, ||output||) over the tokens; NaN
+    # if values are not finite. In half precision it is 0 if these, added in one order, give the
+    # output bit for bit, and otherwise the error of the block run again in float32.
     error: float
     # Factor of the adjustments with which the identity holds, if it holds with none but this.
     scale: float | None = None
@@ -67,12 +67,12 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
                     f"vectors of {each.shape[1]} from {name} in a stream of {vectors.shape[1]}"
                 )
         stream, *added = (each.to(vectors.device) for _, each in given)
-        found = Evidence(tuple(name for name, _ in given[1:]), _error(stream, added, vectors))
-        if found.error > BOUND:
-            found.scale = _factor(blocks[layer].block, stream, added, vectors)
-            if found.scale is None and vectors.dtype in HALF:
+        seen = Evidence(tuple(name for name, _ in given[1:]), _error(stream, added, vectors))
+        if seen.error > BOUND:
+            seen.scale = _factor(blocks[layer].block, stream, added, vectors)
+            if seen.scale is None and vectors.dtype in HALF:
                 doubtful[len(evidence)] = arguments[0]
-        evidence.append(found)
+        evidence.append(seen)
 
     def keep(_: torch.nn.Module, *inputs: Any) -> None:
         arguments[:] = [_pytree.tree_map(_in_float32, inputs)]

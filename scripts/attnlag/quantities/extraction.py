@@ -45,8 +45,8 @@ class Extractor:
 
     decoder: Decoder
     _: KW_ONLY
-    # Names of quantities of a forward pass and of sites, from their catalogues. With "vectors" or
-    # "norms" of each site among them, a proof compares what a sequence has alone and in a batch.
+    # Names of quantities of a forward pass and of sites, from their catalogues. "vectors" or
+    # "norms" must be among them: a proof compares those of a sequence alone and in a batch.
     quantities: Sequence[str] = ("norms",)
     sites: Sequence[str] = ("attention",)
     # Tokens in simultaneous forward passes, including padding.

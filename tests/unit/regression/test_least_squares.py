@@ -363,7 +363,7 @@ def test_the_jackknife_can_leave_out_a_document_with_most_rows():
     constant = sm.add_constant(x)
     for document in (0, 7):
         expected = ols(y, constant, codes != document)[1:]
-        found = fit.left_out.without[document][1:]
+        found = fit.left_out.coefficients[document][1:]
         assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
     assert np.linalg.cond(constant[codes != 0]) < 1.3
     for name in ("cv_r_squared", "loo_r_squared"):

@@ -224,7 +224,7 @@ def errors_of_differences(apart: LayerFit, together: LayerFit) -> np.ndarray:
     shared = [together.names.index(apart.names[place].partition(OF)[0]) for place in slopes]
     if apart.left_out is None or together.left_out is None or len(slopes) == len(set(shared)):
         return np.full(len(slopes), np.nan)
-    without = apart.left_out.without[:, slopes] - together.left_out.without[:, shared]
+    without = apart.left_out.coefficients[:, slopes] - together.left_out.coefficients[:, shared]
     change = without - (apart.estimate[slopes] - together.estimate[shared])
     return np.sqrt((1 - 1 / len(change)) * (change**2).sum(axis=0))
 

@@ -1,8 +1,8 @@
-"""Least squares from cross-products per document: estimates, without their errors.
+"""Least squares from cross-products per cluster: estimates, without their errors.
 
-Notation: for document g, A_g = X_g'X_g, b_g = X_g'y_g, c_g = y_g'y_g with X = [1, regressors];
-A, b, c are their sums over documents; N, K and G are the numbers of rows, columns of X and
-documents. With document effects there is no constant, and the document means are subtracted from X
+Notation: for cluster g, A_g = X_g'X_g, b_g = X_g'y_g, c_g = y_g'y_g with X = [1, regressors]; A, b,
+c are their sums over clusters; N, K and G are the numbers of rows, columns of X and clusters with
+rows. With document effects there is no constant, and the document means are subtracted from X
 and y.
 
 The half-panel jackknife combines three regressions, on all rows and on either half of every
@@ -223,9 +223,9 @@ class Jackknife:
             thetas.append(theta)
             fitted = (a_g[0] @ theta[..., None])[..., 0]
             sse += float((c_g[0] + (theta * (fitted - 2 * b_g[0])).sum(axis=1)).sum())
-        # (left out, K) arrays, NaN if the rest is collinear: θ, and estimates on centred data.
+        # (left out, K) arrays, NaN if the rest is collinear: θ, and coefficients of centred data.
         self.thetas = np.concatenate(thetas)
-        self.without = self.thetas @ solution.back.T
+        self.coefficients = self.thetas @ solution.back.T
         # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
         self.sse = sse
 

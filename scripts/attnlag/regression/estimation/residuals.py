@@ -47,9 +47,9 @@ class Line(NamedTuple):
     terms: list[str]  # the regressors, without the intercept
     document_effects: bool
     rows: int
-    slopes: np.ndarray  # (K,)
+    slopes: np.ndarray  # (terms,)
     level: float  # fitted value at the overall means, 0 under document effects
-    means: np.ndarray  # (1 + K,): overall means of y and the regressors
+    means: np.ndarray  # (1 + terms,): overall means of y and the regressors
     # sigma, spread: standard deviations of the residuals and of the fitted values, the units of
     # their histograms.
     sigma: float
@@ -75,11 +75,11 @@ class ResidualSums(Sums):
     """Sums over the rows of each layer. All sums are 0 for a layer that is not fitted.
 
     x is [1, regressors], less their overall means or, under document effects, those of their
-    document, and q its length K + 1. z is [x, e₋₁, …, e₋ₚ] with the residuals of the previous
+    document, and q its length. z is [x, e₋₁, …, e₋ₚ] with the residuals of the previous
     P = ``BREUSCH_GODFREY_LAGS`` tokens. A = ``AUTOCORRELATION_LAGS``.
     """
 
-    # The K regressors.
+    # The regressors.
     terms: list[str]
     hac_lags: int
     # (layers,) int64 array: number of rows.
@@ -265,11 +265,11 @@ def sums_of_shards(
 
 
 def robust_meat(sums: ResidualSums) -> np.ndarray:
-    """Return the middle of the covariance that allows for autocorrelation, (layers, k, k).
+    """Return the middle of the covariance that allows for autocorrelation, (layers, K, K).
 
-    With N rows and k columns, including document effects, the covariance of the coefficients is
-    N/(N - k) A⁻¹ M A⁻¹, with the M of Newey and West (1987) summed over sequences, as
-    ``hac-panel`` of statsmodels with its default correction. The middle is N/(N - k) M; 0 for a
+    With N rows, K coefficients and D document effects, the covariance of the coefficients is
+    N/(N - K - D) A⁻¹ M A⁻¹, with the M of Newey and West (1987) summed over sequences, as
+    ``hac-panel`` of statsmodels with its default correction. The middle is N/(N - K - D) M; 0 for a
     layer that is not fitted.
     """
     # Document effects absorb the constant.

@@ -1,7 +1,7 @@
-"""The bootstrap of whole documents, from their cross-products.
+"""The bootstrap of clusters (documents, bins of them or groups), from their cross-products.
 
-It draws as many documents as there are, with replacement. Each draw holds the same documents in
-all layers, which depend on each other, and so gives the distribution of medians over layers.
+It draws as many clusters as there are, with replacement. Each draw holds the same clusters in all
+layers, which depend on each other, and so gives the distribution of medians over layers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,33 +15,33 @@ from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import BootstrapSettings
 from attnlag.regression.terms import is_lag_or_lead
 
-# Weights in one block of draws: 8 MB, whatever the numbers of documents and draws; and those of all
+# Weights in one block of draws: 8 MB, whatever the numbers of clusters and draws; and those of all
 # draws that are kept, so that layers share them.
 NUMBERS_AT_ONCE = 2**20
 NUMBERS_KEPT = 2**24
 
 
-def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield how often each draw takes each document: (block, documents) float64 arrays.
+def weights_of_draws(clusters: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield how often each draw takes each cluster: (block, clusters) float64 arrays.
 
     The draws do not depend on the size of the blocks.
     """
     random = np.random.default_rng(seed)
-    block = max(1, NUMBERS_AT_ONCE // max(documents, 1))
+    block = max(1, NUMBERS_AT_ONCE // max(clusters, 1))
     for start in range(0, draws, block):
         size = min(block, draws - start)
-        drawn = random.integers(documents, size=(size, documents))
-        drawn += documents * np.arange(size)[:, None]
-        counts = np.bincount(drawn.reshape(-1), minlength=size * documents)
-        yield counts.reshape(size, documents).astype(np.float64)
+        drawn = random.integers(clusters, size=(size, clusters))
+        drawn += clusters * np.arange(size)[:, None]
+        counts = np.bincount(drawn.reshape(-1), minlength=size * clusters)
+        yield counts.reshape(size, clusters).astype(np.float64)
 
 
 class Draws:
     """The weights of `weights_of_draws`, to be iterated over once for each layer."""
 
-    def __init__(self, documents: int, draws: int, seed: int) -> None:
-        self.of = documents, draws, seed
-        few = documents * draws <= NUMBERS_KEPT
+    def __init__(self, clusters: int, draws: int, seed: int) -> None:
+        self.of = clusters, draws, seed
+        few = clusters * draws <= NUMBERS_KEPT
         self.kept = list(weights_of_draws(*self.of)) if few else None
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -57,7 +57,7 @@ def median_interval(
     median of noisy estimates is biased towards where other layers are near, by as much as its
     error, so that neither the quantiles alone (percentile interval) nor their reflections (basic
     interval) cover at few and at many documents; this interval contains both. ``draws`` are
-    (draws, layers, …) estimates in draws of documents; without draws the ends are NaN.
+    (draws, layers, …) estimates in draws of clusters; without draws the ends are NaN.
     """
     median = np.median(estimates, axis=0)
     if not len(draws):
@@ -72,9 +72,9 @@ def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: floa
 
     The draws are (draws, layers, K) estimates. In the table, ``draws`` counts those in which every
     fitted layer could be estimated, which intervals and standard errors come from, and ``clusters``
-    the documents or groups that are drawn.
+    the documents or groups with rows, even if bins of documents are drawn.
     """
-    fitted = [index for index, result in enumerate(fits) if result.status == "ok"]
+    fitted = [index for index, fit in enumerate(fits) if fit.status == "ok"]
     names = fits[0].names
     columns = ["median", "std_error", "conf_low", "conf_high", "lowest", "highest"]
     estimates, values = draws[:0], [np.full(len(names), np.nan)] * len(columns)
@@ -113,10 +113,10 @@ def medians_of_jackknife(
     left_out = [fit.left_out for fit in fits if fit.left_out is not None]
     documents = left_out[0].count
     psi = np.zeros((documents, *estimates.shape))
-    for layer, without in enumerate(left_out):
-        share = 1 - 1 / max(len(without.places), 1)
-        change = estimates[layer] - without.without[:, lags]
-        psi[without.places, layer] = np.sqrt(share) * change
+    for layer, each in enumerate(left_out):
+        share = 1 - 1 / max(len(each.places), 1)
+        change = estimates[layer] - each.coefficients[:, lags]
+        psi[each.places, layer] = np.sqrt(share) * change
     enough = documents >= FEWEST_DOCUMENTS and np.isfinite(psi).all()
     alpha = settings.alpha / subsets
     level = 1 - alpha / 2

@@ -76,7 +76,7 @@ def fit_regression(
     settings = settings.possible_with(documents)
     clustered_by, clusters = None, stored.bins or stored.documents
     if settings.cluster == "group":
-        clustered_by, clusters = group_of, _groups_with_rows(stored, group_of)
+        clustered_by, clusters = group_of, _number_of_groups(stored, group_of)
     kept = merging.kept_terms(stored.terms, stored)
     prepared = partial(
         Moments.prepared,
@@ -92,13 +92,13 @@ def fit_regression(
     if hac_lags is None:
         hac_lags = residuals.default_hac_lags(max(line.rows for line in lines) / sequences)
     sums = residuals.sums_of_shards(designs, lines, hac_lags, threads, kept)
-    draws = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
-    weights = bootstrap.Draws(clusters, draws, settings.seed)
+    repetitions = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
+    draws = bootstrap.Draws(clusters, repetitions, settings.seed)
     fits, folds = [], settings.folds
     for moments, meat in zip(stored, residuals.robust_meat(sums), strict=True):
         own = prepared(moments, group_of=clustered_by)
         of_folds = prepared(moments, group_of=group_of) if folds == "groups" else folds
-        fits.append(LayerFit(own, settings.covariance, of_folds, robust_meat=meat, draws=weights))
+        fits.append(LayerFit(own, settings.covariance, of_folds, robust_meat=meat, draws=draws))
 
     drawn = np.stack([fit.drawn for fit in fits], axis=1)
     of_shards = [count["dropped_rows"] for count in counts]
@@ -126,8 +126,8 @@ def fit_regression(
     )
 
 
-def _groups_with_rows(layers: Sequence[Moments], group_of: Mapping[str, str]) -> int:
-    """Return the number of groups of documents, of which enough must have rows to cluster by."""
+def _number_of_groups(layers: Sequence[Moments], group_of: Mapping[str, str]) -> int:
+    """Return the number of groups, with rows or not; raise UserError if too few have rows."""
     groups = [moments.whole().by_group(group_of) for moments in layers]
     found = max(moments.count for moments in groups)
     if found < FEWEST_DOCUMENTS:

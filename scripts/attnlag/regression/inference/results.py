@@ -175,7 +175,7 @@ def influence_table(fits: Sequence[LayerFit]) -> pd.DataFrame:
         for place, term in enumerate(fit.names):
             if not is_lag_or_lead(term):
                 continue
-            change = fit.estimate[place] - fit.left_out.without[:, place]
+            change = fit.estimate[place] - fit.left_out.coefficients[:, place]
             # Ties keep the order of the documents.
             order = np.argsort(-np.abs(np.nan_to_num(change)), kind="stable")[:INFLUENTIAL]
             for row in order.tolist():
