@@ -309,7 +309,7 @@ def how_to_declare(blocks: str = "PATH") -> str:
 def unknown(model: Any, name: str, failures: Sequence[str]) -> str:
     """Return the message on a model that no layout fits; ``failures`` are the layouts tried."""
     problem = f"model {name}: found the type '{model.config.model_type}' ({type(model).__name__})"
-    tried = "; ".join(failures) or f"{len(LAYOUTS)} layouts, whose modules it lacks"
+    layouts = "; ".join(failures) or f"{len(LAYOUTS)} layouts, whose modules it lacks"
     # The blocks are the longest list of modules.
     lists = [
         (path, module)
@@ -320,4 +320,4 @@ def unknown(model: Any, name: str, failures: Sequence[str]) -> str:
     if blocks:
         children = ", ".join(child for child, _ in blocks[0].named_children())
         problem += f" with {len(blocks)} blocks in '{path}', each of {children}"
-    return f"{problem}; tried {tried}; {how_to_declare(path)}"
+    return f"{problem}; tried {layouts}; {how_to_declare(path)}"

@@ -111,11 +111,7 @@ def _error(stream: torch.Tensor, added: Sequence[torch.Tensor], result: torch.Te
     error = float((gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
     if result.dtype not in HALF or math.isnan(error) or not added:
         return error
-    orders = (
-        reduce(operator.add, added, stream),
-        stream + reduce(operator.add, added),
-        reduce(operator.add, added[::-1], stream),
-    )
+    orders = reduce(operator.add, added, stream), stream + reduce(operator.add, added)
     return 0.0 if any(torch.equal(total.to(result.dtype), result) for total in orders) else error
 
 

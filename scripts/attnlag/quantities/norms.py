@@ -1,4 +1,4 @@
-"""Vectors of sites and their L2 norms, in a pass or from stored vectors, which need no torch."""
+"""Vectors of sites and their L2 norms: of a pass, or without torch of stored vectors."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,7 +31,7 @@ def norms_of(vectors: Any) -> Any:
     import torch
 
     if vectors.device.type == "cpu":
-        # The bits are those of stored vectors, if float32 is stored.
+        # Norms of stored vectors have the same bits, if float32 is stored.
         return torch.from_numpy(l2_norms(vectors.float().numpy()))
     return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64).float()
 
@@ -68,13 +68,14 @@ def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
 def norms_in(
     file: pq.ParquetFile, add: Callable[[int, np.ndarray, np.ndarray], object]
 ) -> Iterator[pa.Table]:
-    """Yield the norms of an activations file, keys first; ``add(layer, vectors, position)`` too.
+    """Yield the norms of an activations file, keys first, in tables.
 
-    One column of a row group is in memory at a time. The tables have the rows of several row groups
-    of vectors, which are small: to open a file of as many small row groups of norms would take
-    memory.
+    One column of a row group is in memory at a time; ``add(layer, vectors, position)`` gets each.
+    The tables have the rows of several row groups of vectors, which are small: to open a file of as
+    many small row groups of norms would take memory.
     """
-    layers, held = columns.layers_in(file.schema_arrow), list[pa.Table]()
+    layers = columns.layers_in(file.schema_arrow)
+    held: list[pa.Table] = []
     for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):
         rows = file.read_row_group(group, columns=columns.KEYS)
         position = rows["position"].to_numpy()

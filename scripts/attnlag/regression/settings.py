@@ -25,7 +25,7 @@ CLASSES = OneOf((*properties.CLASSES, *properties.MODERATORS))
 
 
 def _not_refused(name: Any) -> Any:
-    if name in [*covariates.REFUSED]:
+    if isinstance(name, str) and name in covariates.REFUSED:
         raise ValueError(f"found {name}, which is no covariate: {covariates.REFUSED[name]}")
     return name
 

@@ -150,17 +150,19 @@ def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp
     assert set(found["random_weights_documents"]) == {0}
 
 
-def test_the_table_lists_each_lag_beside_its_controls(norms, tmp_path):
-    """The same norms serve as those of the untrained model."""
-    files = [tmp_path / "crossproducts.parquet"], [tmp_path / "design.parquet"]
+def run_of(norms, settings, **given):
+    """Fit a regression as a run does, in documents of two groups by turns."""
+    files = [norms.with_name("crossproducts.parquet")], [norms.with_name("design.parquet")]
     crossproducts.of_norms(norms, None, files[1][0], files[0][0], FORMULA, halves=False)
-    fitted = fitting.fit_regression(
-        *files,
-        {f"d{i}": "one" for i in range(12)},
-        fit_settings(),
-        orders=[sums_of(pq.read_table(norms), FORMULA.settings, draws=19)],
-        untrained=controls.untrained(FORMULA.settings, {}, [norms]),
-    )
+    group_of = {f"d{i}": f"group {i % 2}" for i in range(12)}
+    return fitting.fit_regression(*files, group_of, settings, **given)
+
+
+def test_the_table_lists_each_lag_beside_its_controls(norms):
+    """The same norms serve as those of the untrained model."""
+    orders = [sums_of(pq.read_table(norms), FORMULA.settings, draws=19)]
+    untrained = controls.untrained(FORMULA.settings, {}, [norms])
+    fitted = run_of(norms, fit_settings(), orders=orders, untrained=untrained)
     table, lags = fitted.controls, fitted.coefficients.query("term != 'intercept'")
     pd.testing.assert_frame_equal(
         table[["layer", "term", "estimate"]],
@@ -171,6 +173,20 @@ def test_the_table_lists_each_lag_beside_its_controls(norms, tmp_path):
         assert_allclose(table[column], table["estimate"])
     assert table.notna().all(axis=None)
     assert (table[["permutations", "permuted_within"]] == [19, "document"]).all(axis=None)
+
+
+@pytest.mark.parametrize("documents", [1, 2, 5, 6])
+def test_few_documents_have_no_draws_and_one_has_no_effect(documents, tmp_path):
+    """Two groups by turns are the same folds as two folds of documents."""
+    norms = written(tmp_path, corpus_of(documents=documents), "own")
+    options = {"fixed_effects": "document", "bootstrap": 9, "folds": "groups"}
+    run, within = run_of(norms, fit_settings(**options)), documents > 1
+    assert run.coefficients["term"].eq("intercept").any() == (not within)
+    assert set(run.medians["draws"]) == {9 if documents == 6 else 0}
+    fits = fitted(design_of(pq.read_table(norms), FORMULA.settings), "nonrobust", 2, effects=within)
+    expected = [fit.goodness["cv_r_squared"] for fit in fits]
+    assert_allclose(run.goodness["cv_r_squared"], expected)
+    assert np.isfinite(expected).all() == within
 
 
 TWO_LAGS = design_settings(lags=(1, 2))

@@ -88,8 +88,8 @@ def of_heads(
             # The control has no part above the floor.
             untrained = _moments(norms.drop_columns(norms.column_names[-1]), random.formula)
             alone = {
-                name: controls.fitted_alone(moments, untrained[0].clusters, settings)[0]
-                for name, moments in (("random_weights", untrained), ("trained", parts))
+                model: controls.fitted_alone(own, untrained[0].clusters, settings)[0]
+                for model, own in (("random_weights", untrained), ("trained", parts))
             }
             of_controls.append(pd.DataFrame(alone).dropna(subset="random_weights"))
     if not fits:
@@ -231,8 +231,8 @@ def of_sources(
     table = _table_of(fits, cells, settings)
     table["random_weights"] = np.nan
     if random is not None and len(random):
-        layers_before = _moments(norms_of(random), formula)
-        untrained, _ = controls.fitted_alone(layers_before, layers_before[0].clusters, settings)
+        drawn = _moments(norms_of(random), formula)
+        untrained, _ = controls.fitted_alone(drawn, drawn[0].clusters, settings)
         keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
         table["random_weights"] = untrained.reindex(keys).to_numpy()
     return table[LAG_COLUMNS]

@@ -230,8 +230,8 @@ class Jackknife:
         self.sse = sse
 
 
-def by_folds(solution: Solution, folds: int | Moments) -> Jackknife | None:
-    """Return the estimates without each fold of clusters; None with fewer than two.
+def by_folds(solution: Solution, folds: int | Moments) -> Jackknife:
+    """Return the estimates without each fold of clusters, NaN without the only one.
 
     Cluster g, counted among those with rows, is in fold g mod ``folds``, unless moments of folds
     are given.
@@ -239,8 +239,6 @@ def by_folds(solution: Solution, folds: int | Moments) -> Jackknife | None:
     clusters = folds if isinstance(folds, Moments) else solution.moments
     s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
     count = s.shape[1] if isinstance(folds, Moments) else min(folds, s.shape[1])
-    if count < 2:
-        return None
     sums = np.stack([s[:, fold::count].sum(axis=1) for fold in range(count)], axis=1)
     return Jackknife(solution, replace(clusters, s=sums))
 

@@ -15,8 +15,8 @@ class LayerFit:
     """One layer's regression, with one of `covariances.CATALOGUE`.
 
     The cross-validated R² is by a number of folds of clusters, or by those of moments of the same
-    documents. Without ``folds`` there is nothing out of sample and no test of all slopes, and the
-    estimates without each cluster are given only if ``jackknifed`` or the covariance asks for them.
+    documents. Without ``folds`` there is no such R² and no test of all slopes, and the estimates
+    without each cluster are given only if ``jackknifed`` or the covariance asks for them.
 
     ``robust_meat`` is a layer's `residuals.robust_meat`, for a covariance that needs residuals, and
     ``joint`` has combinations of coefficients, (q, K), that are tested to be zero together. With

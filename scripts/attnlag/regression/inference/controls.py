@@ -71,9 +71,8 @@ class _Fitted:
         # By layer: the sum of the coefficients of lags, and R².
         summed = self.coefficients[_summed(self.coefficients)].groupby("layer")
         self.sums = summed.sum(min_count=1)
-        self.r_squared = pd.Series(
-            {each.moments.layer: 1 - each.ssr / each.tss for each in solutions}
-        )
+        r_squared = {each.moments.layer: 1 - each.ssr / each.tss for each in solutions}
+        self.r_squared = pd.Series(r_squared)
         self.clusters = solutions[0].moments.clusters
         # The coefficients without each cluster, (clusters, coefficients).
         without = [each.weighted([1 - np.eye(len(self.clusters))]) for each in solutions]

@@ -128,12 +128,11 @@ def fit_regression(
 
 def _number_of_groups(layers: Sequence[Moments], group_of: Mapping[str, str]) -> int:
     """Return the number of groups, with rows or not; raise UserError if too few have rows."""
-    groups = [moments.whole().by_group(group_of) for moments in layers]
-    found = max(moments.count for moments in groups)
+    found = max(moments.whole().by_group(group_of).count for moments in layers)
     if found < FEWEST_DOCUMENTS:
         raise UserError(
             f"found {counted(found, 'group')} of documents with rows, expected at least "
             f"{FEWEST_DOCUMENTS} for errors clustered by group; cluster by document, or give "
             "documents of more groups"
         )
-    return len(groups[0].clusters)
+    return len(set(group_of.values()))
