@@ -69,7 +69,7 @@ def of_heads(
     settings = settings.from_sums()
     cells: list[tuple[int, str]] = []
     fits: list[LayerFit] = []
-    of_controls = [pd.DataFrame(columns=CONTROLS_OF_HEADS, dtype=float)]
+    of_controls: list[pd.DataFrame] = []
     kept: KeptTerms | None = None
     untrained_layers = pq.read_schema(random.heads).names if random else []
     for name in layers_in(pq.read_schema(shards[0].heads)):
@@ -96,8 +96,10 @@ def of_heads(
         return NO_LAGS.copy()
     table = _table_of(fits, cells, settings)
     table["rows"] = np.repeat([fit.n_obs for fit in fits], len(table) // len(fits))
-    keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
-    table[CONTROLS_OF_HEADS] = pd.concat(of_controls[1:] or of_controls).reindex(keys).to_numpy()
+    table[CONTROLS_OF_HEADS] = np.nan
+    if of_controls:
+        keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
+        table[CONTROLS_OF_HEADS] = pd.concat(of_controls).reindex(keys).to_numpy()
     return table[HEAD_COLUMNS]
 
 
