@@ -1,4 +1,4 @@
-"""Fit the lags of a regression as documents, parts of speech and tokens are held fixed."""
+"""Fit nested models: the lags as documents, parts of speech and tokens are held fixed in turn."""
 
 from attnlag.errors import counted
 from attnlag.pipeline.program import log

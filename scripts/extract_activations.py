@@ -57,22 +57,22 @@ def main(job, settings: ExtractionSettings):
         paths = catalogue.paths_of(quantities, sites, job.output)
         sizes = {}
         for key, path in paths.items():
-            computed = extractor.computations[key]
-            computed.expect(tables.row_count([job.input.tokens]))
-            sizes[path] = total * formats.bytes_per_token(computed, settings.storage_dtype)
+            computation = extractor.computations[key]
+            computation.expect(tables.row_count([job.input.tokens]))
+            sizes[path] = total * formats.bytes_per_token(computation, settings.storage_dtype)
         room = room_for_shards(sizes, record.settings("tokens")["shards"])
         log.info(f"{next(iter(paths.values())).parent}: {room}")
         # A file's bytes do not depend on the quantities and sites beside it.
         recorded = settings.model_dump(exclude={"sites", "quantities"})
 
         def record_of(quantity, site):
-            """Return the record of a file."""
+            """Return the record of a file: of activations, or as if made from their file."""
             if quantity == "surprisal":
                 return passes.provenance_of(record, quantity, recorded, decoder)
             of_site = recorded | {"site": site or quantity}
             made = passes.provenance_of(record, "activations", of_site, decoder)
-            reduced = {"vectors": "", "stream": "norms"}.get(quantity, quantity)
-            return tables.provenance(made, reduced, {}) if reduced else made
+            stage = {"vectors": "", "stream": "norms"}.get(quantity, quantity)
+            return tables.provenance(made, stage, {}) if stage else made
 
         sequences = stored_sequences(job.input.tokens)
         extraction.record(sequences, extractor, paths, record_of, settings.storage_dtype)

@@ -12,7 +12,7 @@ use rule program as extract_activations with:
         model="data/models/{model}/source.json",
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
-        **wanted(files_of_quantities("{shard}.parquet")),
+        **as_targets(files_of_quantities("{shard}.parquet")),
         vectors=optional(WITH_VECTORS, of_study(f"{SITE}/activations/{{shard}}.parquet")),
         norms=optional(not WITH_VECTORS, of_study(f"{SITE}/norms/{{shard}}.parquet")),
         stream=f"{STUDY}/stream/{{shard}}.parquet",

@@ -38,7 +38,7 @@ use rule program as fit_classes with:
     input:
         crossproducts=shards_of(f"{RESULTS}/class_crossproducts/{{shard}}.parquet"),
     output:
-        **wanted(in_both_formats(RESULTS, "classes", "equal_slopes"), BY_CLASS),
+        **as_targets(in_both_formats(RESULTS, "classes", "equal_slopes"), BY_CLASS),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_classes.log",
     resources:
@@ -48,12 +48,13 @@ use rule program as fit_classes with:
         **job_params("fit_classes"),
 
 
+# Nested models: effects of documents, parts of speech and tokens enter one after another.
 use rule program as decompose_lags with:
     input:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
         token_properties=OF_ALL_TOKENS["token_properties"],
     output:
-        **wanted(in_both_formats(RESULTS, "nested_models"), BY_CLASS),
+        **as_targets(in_both_formats(RESULTS, "nested_models"), BY_CLASS),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/decompose_lags.log",
     resources:

@@ -59,9 +59,9 @@ DIRECTED, UNTRAINED = CONFIG.measures("geometry"), CONFIG.controls.random_weight
 SCALES = ["", *(f"_{scale}" for scale in (UNTRAINED.scales[1:] if UNTRAINED else ()))]
 PERMUTED, COMPARED = CONFIG.controls.permutation, len(CONFIG.models) * len(CONFIG.corpora) > 1
 
-# The files of rules add to these. Lists: targets of a run, one of each job. By name: tables that
-# findings are written from, further ones that the explorer shows, and findings. By folder of a paper:
-# the names of its figures.
+# The files of rules add to these. TARGETS of a run; AWAITED by its last job: one file of each job. By
+# name: tables TOLD in findings and in the explorer, those only SHOWN in the explorer, and FINDINGS.
+# OF_PAPER: the names of figures, by the folder of a paper.
 TARGETS, AWAITED, TOLD, SHOWN, FINDINGS, OF_PAPER = [], [], {}, {}, {}, {}
 
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
@@ -84,7 +84,7 @@ wildcard_constraints:
     paper="(paper/)?",
 
 
-def at(files, wildcards):
+def resolved(files, wildcards):
     """Return files, or what an input function gives for some wildcards."""
     return files(wildcards) if callable(files) else files
 
@@ -100,7 +100,7 @@ def job_params(name, program=None, given=None, **options):
 
     def job_text(wildcards, input, output):
         names, values = dict(wildcards.items()), settings and settings(wildcards)
-        of_job = {key: at(option, wildcards) for key, option in options.items()}
+        of_job = {key: resolved(option, wildcards) for key, option in options.items()}
         return job.argument(job.text_of(name, input, output, names, values, of_job))
 
     compared = {"settings": settings} if settings else {}

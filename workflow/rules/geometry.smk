@@ -49,7 +49,7 @@ use rule program as summarize_geometry with:
             WITH_VECTORS and UNTRAINED, [f"{SITE}/distances/random_weights.parquet"]
         ),
     output:
-        **wanted(in_both_formats(f"{SITE}/geometry", "means")),
+        **as_targets(in_both_formats(f"{SITE}/geometry", "means")),
     log:
         "logs/{model}/{corpus}/{site}/geometry/summarize_geometry.log",
     params:

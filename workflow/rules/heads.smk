@@ -25,7 +25,7 @@ use rule program as summarize_heads with:
         random_weights=optional(BEFORE_TRAINING, f"{HEADS}/random_weights.parquet"),
         random_weights_norms=optional(BEFORE_TRAINING, f"{STUDY}/attention/random_weights.parquet"),
     output:
-        **wanted(in_both_formats(HEADS, "heads", "head_coefficients")),
+        **as_targets(in_both_formats(HEADS, "heads", "head_coefficients")),
     log:
         "logs/{model}/{corpus}/attention/heads/summarize_heads.log",
     resources:

@@ -26,7 +26,7 @@ def shards_of(files):
     """Return the input function of the files of all shards, in order."""
 
     def of_all(wildcards):
-        return partly(at(files, wildcards), shard=CONFIG.shards(wildcards.corpus))
+        return partly(resolved(files, wildcards), shard=CONFIG.shards(wildcards.corpus))
 
     return of_all
 
@@ -41,7 +41,7 @@ def in_both_formats(folder, *names):
 
 
 def of_study(pattern, condition=True):
-    """Return a file of every site, and of every regression that meets a condition.
+    """Return the files of a study: of every site, and of every regression that meets a condition.
 
     The condition, if it is a function, depends on the name of the regression.
     """
@@ -51,11 +51,11 @@ def of_study(pattern, condition=True):
     return list(dict.fromkeys(paths))
 
 
-def wanted(files, condition=True):
-    """Return outputs of a rule, which a run makes where a condition holds, whoever needs them.
+def as_targets(files, condition=True):
+    """Return outputs of a rule, and make them targets of a run where a condition holds.
 
-    It adds them to the targets, and one of them to what the last job waits for: a plan takes time for
-    each file.
+    The last job waits for one of them alone, because Snakemake takes time for each file in its graph
+    of jobs.
     """
     groups = files.values() if isinstance(files, dict) else [files]
     paths = [path for group in groups for path in ([group] if isinstance(group, str) else group)]
@@ -113,7 +113,7 @@ def inputs_of_fit(wildcards):
         "random_weights": optional(UNTRAINED, partly(f"{SITE}/{untrained}.parquet", scale=SCALES)),
         "random_weights_stream": optional(needs_stream, stream),
         **{
-            key: optional(key in needed, at(files, wildcards))
+            key: optional(key in needed, resolved(files, wildcards))
             for key, files in OF_ALL_TOKENS.items()
         },
     }

@@ -36,7 +36,7 @@ use rule program as fit_effects with:
             regression=WITH_LAG_1[:1],
         ),
     output:
-        **wanted(
+        **as_targets(
             in_both_formats(
                 *(CAUSAL, "elasticities", "total_effects", "by_part_of_speech"),
                 "prediction_vs_effect",

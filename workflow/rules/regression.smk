@@ -13,7 +13,7 @@ use rule program as fit_regression with:
         # The designs are read in a second pass, for the residuals.
         unpack(inputs_of_fit),
     output:
-        **wanted(
+        **as_targets(
             in_both_formats(
                 *(RESULTS, "coefficients", "medians", "fits", "influence", "controls", "groups"),
                 *["before_training"] * bool(UNTRAINED),

@@ -4,7 +4,7 @@ from attnlag.figures.sizes import best_of, suffix_of
 
 # Categories of the report in the order of the flow; the report sorts them by name.
 CATEGORIES = "explorer norms coefficients diagnostics interventions comparison directions".split()
-IN_ORDER = {name: f"{at} {name.capitalize()}" for at, name in enumerate(CATEGORIES)}
+IN_ORDER = {name: f"{number} {name.capitalize()}" for number, name in enumerate(CATEGORIES)}
 # Folders of figures are below those of studies, and in the same way below that of a paper.
 DRAWN = "results/{paper}{model}/{corpus}"
 LABELS = dict.fromkeys(("model", "corpus", "site", "regression", "layer"), "all")
@@ -28,7 +28,7 @@ def figures_of(stage, folder, condition=True, **labels):
     OF_PAPER.update(dict.fromkeys(of_study(of_paper, drawn), list(figures)))
     # In the explorer, other regressions have the same.
     first_alone = drawn and all(figure.first_regression for figure in figures.values())
-    wanted(of_run, is_first if first_alone else drawn)
+    as_targets(of_run, is_first if first_alone else drawn)
     ending = f"{suffix_of(best_of(CONFIG.figures.sizes))}.{max(CONFIG.figures.formats)}"
     named = {name: f"{{{name}}}" for name in LABELS if f"{{{name}}}" in folder}
     return report(

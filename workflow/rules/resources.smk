@@ -31,7 +31,7 @@ def memory_of_extraction(wildcards, input, attempt):
     if not (folder / "source.json").exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(input.model))
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    # Half precision is stored in 2 bytes and computed in 4, while the stored weights are at hand.
+    # On a CPU, weights of 2 bytes are in memory beside their float32 copies: 3 times the files.
     copies = 1.5 if CONFIG.extraction.device.startswith("cuda") else 3
     batch = CONFIG.extraction.batch_tokens / 4
     return attempt * round(2500 + copies * weights / 1e6 + batch)

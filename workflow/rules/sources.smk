@@ -47,13 +47,13 @@ use rule program as summarize_sources with:
             UNTRAINED, shards_of(of_study(f"{SITE}/readout/random_weights/{{shard}}.parquet"))
         ),
     output:
-        **wanted(in_both_formats(SOURCES, *["shares", "lags"] * TRACED)),
+        **as_targets(in_both_formats(SOURCES, *["shares", "lags"] * TRACED)),
         source_parts=optional(
             TRACED and UNTRAINED,
             f"{STUDY}/attention/source_parts/random_weights.parquet",
         ),
-        readout=wanted(of_study(f"{SITE}/readout/means.parquet")),
-        readout_csv=wanted(of_study(f"{SITE}/readout/means.csv")),
+        readout=as_targets(of_study(f"{SITE}/readout/means.parquet")),
+        readout_csv=as_targets(of_study(f"{SITE}/readout/means.csv")),
     log:
         "logs/{model}/{corpus}/sources/summarize_sources.log",
     resources:

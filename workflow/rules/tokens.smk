@@ -23,7 +23,7 @@ use rule program as summarize_tokens with:
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        **wanted(in_both_formats(STUDY, "token_summary")),
+        **as_targets(in_both_formats(STUDY, "token_summary")),
         counts=f"{STUDY}/token_counts.parquet",
     log:
         "logs/{model}/{corpus}/token_summary.log",
@@ -42,7 +42,7 @@ use rule program as describe_tokens with:
         # Only if parts of speech are in a file of their own.
         tags=FILES_OF_TAGS,
     output:
-        properties=wanted(f"{STUDY}/token_properties/{{shard}}.parquet"),
+        properties=as_targets(f"{STUDY}/token_properties/{{shard}}.parquet"),
     log:
         "logs/{model}/{corpus}/token_properties/{shard}.log",
     resources:

@@ -8,7 +8,7 @@ use rule program as write_findings with:
     input:
         **TOLD,
     output:
-        **wanted(FINDINGS),
+        **as_targets(FINDINGS),
         summaries=directory(of_study(f"{RESULTS}/summary")),
     log:
         "logs/{model}/{corpus}/findings.log",
@@ -25,8 +25,8 @@ use rule program as build_explorer with:
             *optional(COMPARED, ["results/comparison/findings.txt"]),
         ],
     output:
-        answers=wanted("results/answers.txt"),
-        page=wanted(
+        answers=as_targets("results/answers.txt"),
+        page=as_targets(
             report(
                 "results/explorer.html",
                 caption="../report/explorer.rst",

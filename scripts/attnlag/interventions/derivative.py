@@ -204,7 +204,7 @@ def effects(
     keys = list(sequences)
     passes = Passes(model, batch_tokens, threads)
     groups = passes.batches(list(sequences.values()))
-    first = batch_of(sequences[keys[groups[0].places[0]]][:PROBE_TOKENS])
+    first = batch_of(sequences[keys[groups[0].indices[0]]][:PROBE_TOKENS])
     with passes.first():
         shown = proofs.short_pass(decoder, first, partial(hooks.forward, model), (), {})
     decoder.check_identity(shown.evidence)
@@ -218,7 +218,7 @@ def effects(
         )
 
     def effects_of(batch: Batch) -> list[tuple[SequenceKey, Effect]]:
-        of_batch = [keys[place] for place in batch.places]
+        of_batch = [keys[index] for index in batch.indices]
         kept = partial(receive, of_batch, batch.real)
         return effects_in_batch(decoder, batch, of_batch, settings, targets, kept)
 

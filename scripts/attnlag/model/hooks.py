@@ -49,7 +49,8 @@ class NotGiven(Exception):
 class AllSeen(BaseException):
     """Everything that is needed from a forward pass has been computed.
 
-    On an Exception, torch looks through the hooks of a module, which other passes may be changing.
+    It is a BaseException because on an Exception torch iterates over the hooks of a module, which
+    parallel passes may be changing.
     """
 
 
@@ -99,18 +100,17 @@ def tap(
 ) -> AbstractContextManager[None]:
     """Observe or edit what passes through blocks in forward passes of this thread.
 
-    The points are ``STREAM``, ``OUTPUT`` and sublayers, whose value is what their modules return,
-    summed up, before the block scales it; those of ``modules`` are all given. A tensor that
-    ``on(layer, point, value)`` returns replaces the value, which is that of all sequences and
-    tokens, padding included; these may share one dimension. Later operations may overwrite a value,
-    so ``on`` must copy what it keeps.
+    The points are ``STREAM``, ``OUTPUT`` and sublayers, besides all of ``modules``. The value of a
+    sublayer is the sum of what its modules return, before the block scales it. A value has all
+    sequences and tokens, which may share one dimension, and padding. A tensor that ``on(layer,
+    point, value)`` returns replaces it. ``on`` must copy what it keeps: a value may be overwritten.
     """
     given_by: dict[tuple[int, str], tuple[torch.nn.Module, ...]] = {}
     for layer, block in enumerate(blocks):
         whole = (block.block,)
         of_block = {STREAM: whole, **block.sublayers, OUTPUT: whole}
         given_by |= {(layer, point): of_block[point] for point in of_block if point in points}
-    given_by |= {place: (module,) for place, module in (modules or {}).items()}
+    given_by |= {key: (module,) for key, module in (modules or {}).items()}
     hooks: list[Hook] = []
     for (layer, point), parts in given_by.items():
         give = partial(on, layer, point)
@@ -173,17 +173,17 @@ def watched(
     may overwrite a value: Falcon adds the output of one sublayer to that of the other in place.
     """
     # Computed once, because a GPU would otherwise synchronise in every layer.
-    places = mask.flatten().nonzero().squeeze(1)
-    places_on = {places.device: places}
+    indices = mask.flatten().nonzero().squeeze(1)
+    indices_on = {indices.device: indices}
 
     def on(layer: int, point: str, value: torch.Tensor) -> None:
         # Sequences and tokens may share one dimension, as in OPT.
         if value.ndim not in (2, 3) or value.shape[:-1].numel() != mask.numel():
             shape = " × ".join(map(str, value.shape)) or "()"
             raise NotGiven(f"a tensor of {shape} for {' × '.join(map(str, mask.shape))} tokens")
-        if value.device not in places_on:
-            places_on[value.device] = places.to(value.device)
-        rows = value.reshape(mask.numel(), -1).index_select(0, places_on[value.device])
+        if value.device not in indices_on:
+            indices_on[value.device] = indices.to(value.device)
+        rows = value.reshape(mask.numel(), -1).index_select(0, indices_on[value.device])
         scale = blocks[layer].scale if point in SUBLAYERS else None
         receive(layer, point, rows if scale is None else rows * scale)
 

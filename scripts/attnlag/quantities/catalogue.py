@@ -119,7 +119,7 @@ class Quantity:
         return tuple(filter(None, names))
 
     def sites(self, names: Iterable[str]) -> list[str]:
-        """Return of which of these sites it is measured; "" if it is of the model."""
+        """Return the sites, of these, of which it is measured; [""] if it is of the model."""
         if self.of == "model":
             return [""]
         return [name for name in names if self.of in ("site", name)]
@@ -172,7 +172,7 @@ class Computation:
         return SITES[self.site].vectors(seen)
 
     def layer(self, seen: Any, batch: Any) -> Any:
-        """Return the values of a layer, a tensor of (tokens, *shape) in float32.
+        """Compute the values of a layer, a tensor of (tokens, *shape) in float32.
 
         ``seen`` is what a pass over a batch has given of it, see ``hooks.observed``.
         """

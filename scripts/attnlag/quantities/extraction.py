@@ -79,7 +79,7 @@ class Extractor:
         # The points that passes are to give, and the modules of those beside blocks.
         every = list(self.computations.values())
         self.points = {point for each in every for point in each.points}
-        self.modules = {place: module for each in every for place, module in each.modules.items()}
+        self.modules = dict(item for each in every for item in each.modules.items())
         self.passes = Passes(self.decoder.model, self.batch_tokens, self.threads)
         # Error from the proof of the sites, after the first pass.
         self.identity_error: float | None = None
@@ -128,7 +128,7 @@ class Extractor:
         return values
 
     def forward(self, batch: Batch, values: Values) -> None:
-        """Run one batch and store the values of its tokens at their rows of ``values[key][.]``.
+        """Run one batch and store the values of its tokens at their rows of ``values``.
 
         The quantities of a layer are computed once the pass has given what they need, and the pass
         stops when all are. Padding is on the right, where no token can attend to it. The mask of
@@ -188,13 +188,13 @@ class Extractor:
         """Compare the values of some sequences with those of their first tokens alone.
 
         The short pass has shown those of the longest sequence. A batch of one sequence is repeated
-        only if earlier passes may affect it.
+        only if earlier passes may affect it, by rotary embeddings that stay stretched.
         """
         limits = self.passes.rotary.limits
-        shared = [i for batch in batches if len(batch.places) > 1 or limits for i in batch.places]
+        shared = [i for batch in batches if len(batch.indices) > 1 or limits for i in batch.indices]
         ends = np.cumsum([len(sequence) for sequence in sequences])
         # The batches are in the order of length.
-        longest = batches[0].places[0]
+        longest = batches[0].indices[0]
         for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]):
             rows = slice(ends[index] - len(sequences[index]), ends[index])
             beside = {key: [array[rows] for array in values[key]] for key in self.compared}
@@ -236,8 +236,8 @@ class Extractor:
 def computation_of(name: str, site: str, decoder: Decoder) -> Computation:
     """Return what computes a quantity of a site: for "norms", a `norms.Norms`."""
     module, _, kind = QUANTITIES[name].computed_by.partition(".")
-    found = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
-    return found(QUANTITIES[name], site, decoder)
+    computation = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
+    return computation(QUANTITIES[name], site, decoder)
 
 
 class AsyncCopies:
@@ -250,7 +250,7 @@ class AsyncCopies:
 
     def add(self, target: np.ndarray, values: torch.Tensor) -> None:
         """Send float32 values, (tokens,) or (tokens, width), to rows of an array."""
-        # Pinned memory, which a GPU can write to asynchronously.
+        # From a GPU, torch takes pinned memory for this, so that the copy is asynchronous.
         landed = values.to("cpu", non_blocking=True)
         cuda = values.device.type == "cuda"
         sent = torch.cuda.current_stream(values.device).record_event() if cuda else None
@@ -303,29 +303,29 @@ def record(
     Rows are in the order of the sequences and their tokens. Memory does not grow with their number.
     ``record_of(quantity, site)`` is the record of a file, and ``stored`` the precision of vectors.
     """
-    computed = {key: extractor.computations[key] for key in outputs}
-    precision = {key: stored if each.of_width else "float32" for key, each in computed.items()}
+    computations = {key: extractor.computations[key] for key in outputs}
+    precision = {key: stored if each.of_width else "float32" for key, each in computations.items()}
     writers: dict[Key, pq.ParquetWriter] = {}
     with ExitStack() as opened:
 
         def writer_of(key: Key) -> pq.ParquetWriter:
             if key not in writers:
                 # Layers have been proved by the time that the first rows are written.
-                schema = formats.schema_of(computed[key], precision[key])
+                schema = formats.schema_of(computations[key], precision[key])
                 options = formats.encoding(schema, precision[key])
                 writer = tables.parquet_writer(outputs[key], schema, record_of(*key), **options)
                 writers[key] = opened.enter_context(writer)
             return writers[key]
 
         def write(run: list[TokenSequence], values: Values) -> None:
-            for key, each in computed.items():
+            for key, each in computations.items():
                 if len(each.layers):
                     rows = ROWS_OF_VECTORS if each.of_width else tables.ROWS_AT_ONCE
                     table = formats.rows_of(each, run, values[key], precision[key])
                     writer_of(key).write_table(table, row_group_size=rows)
 
         measure_runs(sequences, extractor, write)
-        for key, each in computed.items():
+        for key, each in computations.items():
             # The fast path was chosen by measurement; stating it reproduces the same bytes.
             facts: dict[Any, Any] = {"fast": extractor.fast} | each.metadata()
             writer_of(key).add_key_value_metadata(facts)

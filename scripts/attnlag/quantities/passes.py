@@ -62,10 +62,10 @@ def runs(sequences: Iterable[TokenSequence], tokens: int) -> Iterator[list[Token
 class Batch(NamedTuple):
     """The sequences of a pass, padded on the right, where no token sees the padding."""
 
-    places: np.ndarray  # numbers of the sequences among all
-    rows: np.ndarray  # numbers of their tokens among those of all, sequence after sequence
+    indices: np.ndarray  # of the sequences among all
+    rows: np.ndarray  # indices of their tokens among those of all, sequence after sequence
     ids: torch.Tensor  # (sequences, tokens)
-    real: np.ndarray  # of the same shape: whether a place has a token
+    real: np.ndarray  # of the same shape: False for padding
 
     @property
     def mask(self) -> torch.Tensor:
@@ -74,21 +74,21 @@ class Batch(NamedTuple):
 
     @property
     def starts(self) -> torch.Tensor:
-        """The places of first tokens among the rows."""
+        """Indices of first tokens among the rows."""
         lengths = self.real.sum(axis=1)
         return torch.from_numpy(np.cumsum(lengths) - lengths)
 
 
 def batched(sequences: Sequence[np.ndarray], groups: Iterable[np.ndarray]) -> Iterator[Batch]:
-    """Yield a batch of the sequences of each group, given their numbers."""
+    """Yield a batch of the sequences of each group, given their indices."""
     lengths = np.array([len(sequence) for sequence in sequences])
     starts = np.cumsum(lengths) - lengths
-    for places in groups:
-        real = np.arange(lengths[places].max()) < lengths[places, None]
+    for indices in groups:
+        real = np.arange(lengths[indices].max()) < lengths[indices, None]
         ids = np.zeros(real.shape, np.int64)
-        ids[real] = np.concatenate([sequences[place] for place in places])
-        rows = np.flatnonzero(real) % real.shape[1] + np.repeat(starts[places], lengths[places])
-        yield Batch(places, rows, torch.from_numpy(ids), real)
+        ids[real] = np.concatenate([sequences[index] for index in indices])
+        rows = np.flatnonzero(real) % real.shape[1] + np.repeat(starts[indices], lengths[indices])
+        yield Batch(indices, rows, torch.from_numpy(ids), real)
 
 
 def batch_of(*sequences: np.ndarray) -> Batch:

@@ -66,9 +66,9 @@ def short_pass(
             hooks.observed(decoder.blocks, batch.mask, {*SUBLAYERS, *points}, modules) as seen,
         ):
             output = run(batch.ids)
-    except hooks.NotGiven as found:
+    except hooks.NotGiven as reason:
         raise UserError(
-            f"{decoder.called}, fails the proof of its sites: found {found}; expected one vector "
+            f"{decoder.called}, fails the proof of its sites: found {reason}; expected one vector "
             "a token, of the width of the stream, into each block, out of it, and from its "
             f"sublayers; tried {decoder.paths}; nothing was stored"
         ) from None
@@ -117,7 +117,7 @@ def batch_invariance(decoder: Decoder, beside: Values, alone: Values) -> None:
 
 
 def differences(beside: Values, alone: Values) -> np.ndarray:
-    """Return the relative differences of a sequence's first tokens alone and in its batch."""
+    """Return the relative differences between a sequence's first tokens alone and in its batch."""
     return np.concatenate(
         [
             relative_differences(measured[: len(expected)], expected)

@@ -250,7 +250,7 @@ class Errors(Level, Negligible):
         return self.changed(covariance="cluster") if needs_residuals else self
 
     def by_document(self) -> Self:
-        """Return the settings with errors from sums that are clustered by document at most."""
+        """Return the settings with errors from sums, by document if they are clustered."""
         return self.from_sums().changed(cluster="document")
 
 

@@ -10,8 +10,8 @@ s_g = X_g'(y_g - X_g θ). Three covariances of θ are built from these:
   estimates has the approximate Hotelling distribution (AHT) of Pustejovsky and Tipton (2018);
 - CRV3, which leaves out each cluster in turn (`Jackknife`), with G - 1.
 
-The way of a clustered error: `least_squares.solve` gives θ as a sum of pieces R b_m (`Piece`; a
-piece has a part m, all rows or a half of them, and a gain R), and the map ``back`` from θ to the
+How a clustered error is computed: `least_squares.solve` gives θ as a sum of pieces R b_m (`Piece`;
+a piece has a cell m, all rows or a half of them, and a gain R), and the map ``back`` from θ to the
 coefficients. `cluster_scores` adds up the scores of the pieces, ψ_g = Σ R s_mg, or Σ R s̃_mg for
 CR2; without halves these are s_g and s̃_g. An entry of `covariances.CATALOGUE` makes a covariance
 of θ of these, and `ClusterSums.errors` makes that of the coefficients (by ``to_terms``: ``back``,
@@ -79,10 +79,9 @@ class ClusterSums:
         # Combinations of coefficients, (q, K), that are tested to be zero together.
         self.contrasts = joint
         # What degrees of freedom of CR2 come from: of each coefficient, and of each joint test.
-        self.tests, self.joint = (
-            [SatterthwaiteSums(each @ to_terms, moments.count) for each in contrasts]
-            for contrasts in (np.eye(solution.k)[:, None], joint)
-        )
+        of_each, count = np.eye(solution.k)[:, None], moments.count
+        self.tests = [SatterthwaiteSums(row @ to_terms, count) for row in of_each]
+        self.joint = [SatterthwaiteSums(rows @ to_terms, count) for rows in joint]
         first_slope = solution.back[0 if moments.within else 1]
         numbers = []
         for a, b, _ in solution.by_cluster(moments.by_document()):
@@ -134,18 +133,18 @@ def cluster_scores(
     """Return the scores ψ_g of clusters, (clusters, K), for CRV1 and for CR2.
 
     ψ_g = Σ R (b_mg - A_mg θ_m) is the change of the estimate per unit of the cluster's weight. For
-    CR2 the scores of each part are those that CR2 gives its own regression; ``of_rows`` is the
+    CR2 the scores of each cell are those that CR2 gives its own regression; ``of_rows`` is the
     adjustment of all rows.
     """
     plain, adjusted = np.zeros((2, a.shape[1], solution.k))
     roots = {0: of_rows.root}
-    for part, gain, theta, inverse in solution.pieces:
-        scores = b[part] - a[part] @ theta
+    for cell, gain, theta, inverse in solution.pieces:
+        scores = b[cell] - a[cell] @ theta
         plain += scores @ gain.T
-        if part not in roots:
+        if cell not in roots:
             to, back = coordinates_of_half(inverse)
-            roots[part] = back @ cr2_adjustment(to.T @ a[part] @ to) @ to.T
-        adjusted += (roots[part] @ scores[..., None])[..., 0] @ gain.T
+            roots[cell] = back @ cr2_adjustment(to.T @ a[cell] @ to) @ to.T
+        adjusted += (roots[cell] @ scores[..., None])[..., 0] @ gain.T
     return plain, adjusted
 
 
@@ -295,9 +294,9 @@ def equal_halves(solution: Solution) -> Wald:
     The result is `NO_TEST` if halves are not apart or documents are few.
     """
     moments = solution.moments
-    if not solution.corrected or moments.count < FEWEST_DOCUMENTS:
+    if not solution.n_corrected or moments.count < FEWEST_DOCUMENTS:
         return NO_TEST
-    pieces = [piece for piece in solution.pieces if piece.part]
+    pieces = [piece for piece in solution.pieces if piece.cell]
     to = [coordinates_of_half(piece.inverse)[0] for piece in pieces]
     back = solution.back[list(map(is_lag_or_lead, moments.names))]
     w = np.concatenate([back @ to[0], -back @ to[1]], axis=1)
@@ -309,8 +308,8 @@ def equal_halves(solution: Solution) -> Wald:
         scores, start = [], 0
         for own, piece in zip(to, pieces, strict=True):
             end = start + own.shape[1]
-            both[:, start:end, start:end] = own.T @ a[piece.part] @ own
-            scores.append((b[piece.part] - a[piece.part] @ piece.theta) @ own)
+            both[:, start:end, start:end] = own.T @ a[piece.cell] @ own
+            scores.append((b[piece.cell] - a[piece.cell] @ piece.theta) @ own)
             start = end
         adjustment = Adjustment(both)
         apart = adjustment.of(np.concatenate(scores, axis=1)) @ w.T
@@ -321,7 +320,7 @@ def equal_halves(solution: Solution) -> Wald:
 
 
 def cr2_of_rows(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return CR2 of a regression beside those of layers, and the df of each coefficient.
+    """Return CR2 of a regression that is not a layer's, and the df of each coefficient.
 
     ``a`` has X_g'X_g, (clusters, K, K), and ``scores`` X_g'e_g, (clusters, K).
     """

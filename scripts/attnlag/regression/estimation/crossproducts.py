@@ -16,7 +16,7 @@ from attnlag.quantities.columns import layer_name
 from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design import design
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation.moments import Moments, in_bins, joined, of_clusters, unpacked
+from attnlag.regression.estimation.moments import Moments, in_bins, joined, unpacked, with_clusters
 from attnlag.storage import tables
 
 # Largest number of documents that are written at once, and of bytes that are written or read.
@@ -157,7 +157,7 @@ def _layer(
 ) -> Moments:
     """Return the moments of a layer from packed ones, (clusters, cells, packed)."""
     s = unpacked(np.ascontiguousarray(packed.swapaxes(0, 1)), 1 + len(terms))
-    return of_clusters(Moments(layer, terms, names, centre, s, 0, **fields), names, s)
+    return with_clusters(Moments(layer, terms, names, centre, s, 0, **fields), names, s)
 
 
 def of_norms(
@@ -293,7 +293,7 @@ class Stored(Sequence[Moments]):
         return moments
 
     def _documents(self, index: int) -> Iterator[Moments]:
-        """Yield the documents of a layer, in blocks about one centre; none are a block too."""
+        """Yield the documents of a layer, in blocks about one centre; without any, an empty one."""
         layer, fields = self.layers[index], {"of_logs": self.of_logs, "above": index}
         largest = int(np.argmax([metadata.num_rows for _, metadata in self.files]))
         centres = [np.array(facts["centre"])[index] for facts in self.facts]

@@ -57,9 +57,9 @@ HALF_PANEL = np.array([2.0, -0.5, -0.5])
 
 
 class Piece(NamedTuple):
-    """A contribution R b_m to an estimate θ, from the rows of one part."""
+    """A contribution R b_m to an estimate θ, from all rows or a half of them."""
 
-    part: int
+    cell: int  # m: the index of these rows in the moments
     # (…, K, K) array: R. The estimate changes by R (b_mg - A_mg θ_m) per unit of the weight of
     # cluster g.
     gain: np.ndarray
@@ -77,13 +77,13 @@ class Solution:
     # ``"ok"``, or the reason why the layer cannot be fitted; only the counts are then set.
     status: str
     n_obs: int
-    # ssr, tss: residual sum of squares, and total sum of squares about the mean or the document
-    # means.
+    # ssr, tss: residual sum of squares, and total sum of squares about the mean or, with document
+    # effects, about the means of documents.
     ssr: float = np.nan
     tss: float = np.nan
-    # Number of lags and leads, which are the last coordinates, so that they alone determine their
-    # coefficients, if halves correct them.
-    corrected: int = 0
+    # Number of lags and leads that halves correct: the last coordinates, which therefore determine
+    # the coefficients of these terms without the others.
+    n_corrected: int = 0
     # (p, K + 1) array: maps w to these coordinates and y.
     to: np.ndarray = field(init=False)
     # (K, K) array: maps θ to the coefficients of centred data.
@@ -108,7 +108,7 @@ class Solution:
 
     @property
     def to_terms(self) -> np.ndarray:
-        """Map from θ to coefficients of the data, (K, K), whose outcome has a mean of zero."""
+        """Map from θ to coefficients on the scale of the data, (K, K), but for the mean of y."""
         result = np.eye(self.k)
         if not self.moments.within:
             result[0, 1:] = -self.moments.centre[2:]
@@ -160,20 +160,20 @@ class Solution:
     def by_cluster(
         self, blocks: Iterable[Moments]
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield `equations` of clusters, (parts, clusters, …), in blocks that fit in memory."""
+        """Yield `equations` of clusters, (cells, clusters, …), in blocks that fit in memory."""
         for s in (block.s for block in blocks):
             step = max(1, NUMBERS_AT_ONCE // (len(s) * s.shape[-1] ** 2))
             for start in range(0, s.shape[1], step):
                 yield self.equations(s[:, start : start + step])
 
     def solved(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[Piece]]:
-        """Return the estimates, (…, K), from sums A (parts, …, K, K) and b (parts, …, K).
+        """Return the estimates, (…, K), from sums A (cells, …, K, K) and b (cells, …, K).
 
         The sums are over some of the documents, or weighted. The estimates are NaN if these do not
         identify all terms, or a half not all lags and leads.
         """
         # Place of the first lag or lead.
-        k, split = self.k, self.k - self.corrected
+        k, split = self.k, self.k - self.n_corrected
         singular = is_singular(a[0])
         inverse = np.linalg.inv(np.where(singular[..., None, None], np.eye(k), a[0]))
         inverse[singular] = np.nan
@@ -185,26 +185,26 @@ class Solution:
         regular = np.where(singular[..., None, None], np.eye(split), of_covariates)
         beside_lags, follow = _apart(np.linalg.inv(regular), a[0])
         pieces, of_rows = [], inverse
-        for part, weight in enumerate(HALF_PANEL):
-            if part:
-                of_covariates = a[part][..., :split, :split]
-                beside_half, follow_half = _apart(_generalised_inverse(of_covariates), a[part])
+        for cell, weight in enumerate(HALF_PANEL):
+            if cell:
+                of_covariates = a[cell][..., :split, :split]
+                beside_half, follow_half = _apart(_generalised_inverse(of_covariates), a[cell])
                 # The cross-products of the lags and leads given the other terms.
-                of_lags = a[part][..., split:, :] @ follow_half
+                of_lags = a[cell][..., split:, :] @ follow_half
                 identified = np.linalg.eigvalsh(of_lags).min(axis=-1, initial=1) > LEAST_IDENTIFIED
                 of_lags = np.where(identified[..., None, None], of_lags, np.eye(k - split))
                 inverse = follow_half @ np.linalg.inv(of_lags) @ np.swapaxes(follow_half, -1, -2)
                 inverse += beside_half
                 inverse[~identified] = np.nan
-                theta = (inverse @ b[part][..., None])[..., 0]
-            pieces.append(Piece(part, weight * follow @ inverse[..., split:, :], theta, inverse))
+                theta = (inverse @ b[cell][..., None])[..., 0]
+            pieces.append(Piece(cell, weight * follow @ inverse[..., split:, :], theta, inverse))
         theta = (beside_lags @ b[0][..., None])[..., 0]
-        theta = theta + sum((piece.gain @ b[piece.part][..., None])[..., 0] for piece in pieces)
+        theta = theta + sum((piece.gain @ b[piece.cell][..., None])[..., 0] for piece in pieces)
         return theta, [*pieces, Piece(0, beside_lags, theta, of_rows)]
 
 
 class Jackknife:
-    """Estimates of a layer without each cluster that has rows, by default one of its moments."""
+    """Estimates of a layer without each cluster that has rows, by default of its own moments."""
 
     def __init__(self, solution: Solution, clusters: Moments | None = None) -> None:
         clusters = solution.moments if clusters is None else clusters
@@ -273,10 +273,10 @@ def solve(moments: Moments) -> Solution:
     solution.to[columns, :-1], solution.to[1, -1] = back, 1
     solution.back = back[np.argsort(order)]
     a, b, c = solution.equations(total)
-    solution.corrected = sum(map(is_lag_or_lead, names)) if len(total) > 1 else 0
+    solution.n_corrected = sum(map(is_lag_or_lead, names)) if len(total) > 1 else 0
     solution.theta, solution.pieces = theta, _ = solution.solved(a, b)
     if np.isnan(theta).any():
-        lags = listed(names[-solution.corrected :])
+        lags = listed(names[-solution.n_corrected :])
         return Solution(moments, f"a half of the documents alone does not tell {lags}", n_obs)
     # A perfect fit leaves a rounding error of either sign.
     solution.ssr = float(np.maximum(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta, 0))

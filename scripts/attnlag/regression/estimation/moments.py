@@ -162,7 +162,7 @@ class Moments:
             return in_bins(lambda: (block.only(documents) for block in blocks()), bins, self)
         place = {name: index for index, name in enumerate(self.clusters)}
         names = [name for name in documents if name in place]
-        return of_clusters(self, names, self.s[:, [place[name] for name in names]])
+        return with_clusters(self, names, self.s[:, [place[name] for name in names]])
 
     def prepared(
         self,
@@ -174,8 +174,8 @@ class Moments:
     ) -> "Moments":
         """Return the moments that a regression is solved from: centred, perhaps of other terms.
 
-        They are without effects of documents, and clustered by groups, if that is asked for. Halves
-        stay apart only if they correct the regression.
+        ``effects`` removes the means of documents, and ``group_of`` adds documents up to groups.
+        Halves stay apart only if they correct the regression (``corrected``).
         """
         moments = self if corrected else self.whole()
         moments = moments if kept is None else moments.with_terms(kept)
@@ -201,8 +201,8 @@ def map_of(terms: Sequence[str], kept: KeptTerms) -> np.ndarray:
     return to
 
 
-def of_clusters(moments: Moments, clusters: list[str], s: np.ndarray) -> Moments:
-    """Return moments of other documents."""
+def with_clusters(moments: Moments, clusters: list[str], s: np.ndarray) -> Moments:
+    """Return the moments with other clusters and their sums; documents are those with rows."""
     documents = int((s[..., 0, 0].sum(axis=0) > 0.5).sum())
     return replace(moments, clusters=clusters, s=s, documents=documents)
 
@@ -215,7 +215,7 @@ def joined(parts: Sequence[Moments]) -> Moments:
     largest = max(parts, key=lambda part: part.documents)
     clusters = [name for part in parts for name in part.clusters]
     s = np.concatenate([part.recentred(largest.centre).s for part in parts], axis=1)
-    return of_clusters(largest, clusters, s)
+    return with_clusters(largest, clusters, s)
 
 
 def in_bins(blocks: Callable[[], Iterator[Moments]], bins: int, like: Moments) -> Moments:

@@ -14,14 +14,14 @@ from attnlag.regression.terms import is_lag_or_lead
 class LayerFit:
     """One layer's regression, with one of `covariances.CATALOGUE`.
 
-    The cross-validated R² is by a number of folds of clusters, or by those of moments of the same
-    documents. Without ``folds`` there is no such R² and no test of all slopes, and the estimates
+    ``folds``, for the cross-validated R², are a number of folds of clusters, or moments by fold.
+    Without them there is no such R² and no joint test of all slopes, and the estimates
     without each cluster are given only if ``jackknifed`` or the covariance asks for them.
 
     ``robust_meat`` is a layer's `residuals.robust_meat`, for a covariance that needs residuals, and
     ``joint`` has combinations of coefficients, (q, K), that are tested to be zero together. With
-    ``draws``, blocks of weights of the clusters or none, the regression is solved again in each
-    draw, and it is tested whether the halves of documents are alike.
+    ``draws``, blocks of weights of the clusters, perhaps none, the regression is solved again in
+    each draw, and it is tested whether the halves of documents are alike.
     """
 
     def __init__(

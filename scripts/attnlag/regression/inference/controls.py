@@ -176,13 +176,13 @@ def _compared(
         rows["lags_summed"] = _summed(before.coefficients)
     after_alike = after.coefficients.reindex(before.coefficients.index)
     known = (before.coefficients.notna() & after_alike.notna()).to_numpy()
-    fits = {"documents": len(before.clusters), "left_out": draw.get("left_out", "")}
+    beside = {"documents": len(before.clusters), "left_out": draw.get("left_out", "")}
     scale = {key: draw[key] for key in ("scale", "initializer_range", "origin")}
     compared = []
     for quantity, used in rows.items():
         used = used & known
         layers = max(len(before.coefficients.index[used].unique("layer")), 1)
-        row = {**scale, "quantity": quantity, **fits}
+        row = {**scale, "quantity": quantity, **beside}
         for name, coefficients in (("before", before.coefficients), ("trained", after_alike)):
             row[name] = coefficients[used].groupby("layer").sum(min_count=1).median()
         if used.any() and before.clusters == after.clusters:
@@ -192,7 +192,7 @@ def _compared(
         compared.append(row)
     r_squared = {"before": before.r_squared, "trained": after.r_squared}
     medians_of_r_squared = pd.DataFrame(r_squared).dropna().median()
-    compared.append({**scale, "quantity": "r_squared", **medians_of_r_squared, **fits})
+    compared.append({**scale, "quantity": "r_squared", **medians_of_r_squared, **beside})
     return pd.DataFrame(compared).reindex(columns=COMPARED)
 
 

@@ -40,12 +40,12 @@ class FittedRegression:
     residual_sums: ResidualSums
     # Number of bins that documents share, as clusters, if their moments exceed the memory budget.
     bins: int | None
-    # What findings, read from tables, do without.
+    # influence, merged: empty in a fit that is read from tables, where nothing needs them.
     influence: pd.DataFrame = field(default_factory=pd.DataFrame)
     # The columns of the design that each term of merged classes is the sum of.
     merged: dict[str, list[str]] = field(default_factory=dict)
     groups: pd.DataFrame = field(default_factory=pd.DataFrame)
-    controls: pd.DataFrame = field(default_factory=pd.DataFrame)  # lags and leads beside these
+    controls: pd.DataFrame = field(default_factory=pd.DataFrame)  # a row per layer and lag or lead
     before_training: pd.DataFrame | None = None  # a row per scale of the weights and quantity
 
 
@@ -59,14 +59,14 @@ def fit_regression(
     untrained: Sequence[Untrained] = (),
     threads: int = 1,
 ) -> FittedRegression:
-    """Fit a regression in every layer, and its controls: the tables of a run, and of a notebook.
+    """Fit a regression in every layer, and its controls, for a run or a notebook.
 
     Cross-products, designs and permuted ``orders`` are those of all shards, in order, and
-    ``group_of`` has the documents in the order of the corpus. Without orders tokens are not
-    permuted; without what `controls.untrained` gives there is no control of random weights. Each
+    ``group_of`` has the documents in the order of the corpus. Without orders, tokens are not
+    permuted; without what `controls.untrained` gives, there is no control of random weights. Each
     thread reads one shard at a time, and the results do not depend on their number.
 
-    A UserError says if no sequence is long enough for a row, or if there are too few documents for
+    Raise UserError if no sequence is long enough for a row, or if there are too few documents for
     the chosen errors or correction.
     """
     stored = Stored(products, settings.stack_mb * 1e6, keep=True)
@@ -85,7 +85,8 @@ def fit_regression(
         corrected=settings.bias_correction == "half-panel",
     )
 
-    # The estimates alone give the residuals, which some errors need; the fits have the rest.
+    # The estimates alone give the residuals, which some errors need. `LayerFit` solves each layer
+    # again, because the moments of all layers may not fit in memory.
     solutions = (solve(prepared(moments, group_of=clustered_by)) for moments in stored)
     lines = [residuals.line_of(solution) for solution in solutions]
     hac_lags = settings.hac_lags

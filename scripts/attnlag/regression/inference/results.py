@@ -82,11 +82,11 @@ def equivalence_test(
 
 def adjusted_p_values(p_values: pd.Series, adjust: str) -> np.ndarray:
     """Return p-values corrected for their number; NaN stays NaN and is not counted."""
-    corrected = p_values.to_numpy(copy=True)
-    tested = ~np.isnan(corrected)
+    adjusted = p_values.to_numpy(copy=True)
+    tested = ~np.isnan(adjusted)
     if adjust == "none" or not tested.any():
-        return corrected
-    p = corrected[tested]
+        return adjusted
+    p = adjusted[tested]
     if adjust == "holm":
         # The function of statsmodels runs the garbage collector: 0.05 s in each of many calls.
         order = np.argsort(p)
@@ -97,8 +97,8 @@ def adjusted_p_values(p_values: pd.Series, adjust: str) -> np.ndarray:
         from statsmodels.stats.multitest import multipletests
 
         p = multipletests(p, method="fdr_bh")[1]
-    corrected[tested] = p
-    return corrected
+    adjusted[tested] = p
+    return adjusted
 
 
 def extremes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series, bool] | None:
@@ -148,14 +148,14 @@ def fits_table(
     columns = ["layer", "n_obs", "n_dropped", "n_documents", *GOODNESS, "parameters"]
     table = pd.DataFrame(rows).assign(n_dropped=dropped).reindex(columns=columns)
     diagnostics = diagnostics.reset_index(drop=True).astype(float)
-    diagnostics.loc[[result.status != "ok" for result in fits]] = np.nan
+    diagnostics.loc[[fit.status != "ok" for fit in fits]] = np.nan
     table = pd.concat([table, diagnostics], axis=1)
     for name in Wald._fields:
         column = "halves_f" if name == "statistic" else f"halves_{name}"
         table[column] = [getattr(fit.halves, name) for fit in fits]
     table["halves_p_adjusted"] = adjusted_p_values(table["halves_p_value"], adjust)
     table["mixer"] = [mixers.get(str(fit.layer), "attention") for fit in fits]
-    table["status"] = [result.status for result in fits]
+    table["status"] = [fit.status for fit in fits]
     return table
 
 
