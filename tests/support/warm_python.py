@@ -155,8 +155,10 @@ def share_memory() -> None:
     """Spare forks most copies of the memory of the libraries."""
     # These objects are neither freed nor, at the end of each fork, finalized.
     gc.collect()
+    for each in gc.get_referents(*gc.get_objects()):
+        if type(each) is weakref.finalize:
+            each.detach()
     gc.freeze()
-    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
     # Linux forks huge pages at once. Where it has no such advice, all works as well.
     advise = ctypes.CDLL(None).madvise
     advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]

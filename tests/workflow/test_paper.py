@@ -48,7 +48,7 @@ def test_another_citation_of_attnlag_is_written_anew(written, tmp_path):
 
 
 def methods_of(project, **stated):
-    """Return the methods of a finished project, of whose model this is stated."""
+    """Return the methods of a finished project, with these facts stated of its model."""
     models = [
         json.loads(path.read_text()) for path in project.folder.glob("data/models/*/source.json")
     ]

@@ -66,10 +66,10 @@ def measured_again(project, **arguments):
 
 def assert_equal_tables(fit, project, regression):
     """Compare a fit with the tables and findings of a regression of the project."""
-    folder = project.folder / BASE / "attention" / regression
+    folder = project.folder / SITE / regression
     by_class = ("classes", "equal_slopes", "nested_models")
-    whole = ("coefficients", "fits", "controls", "groups", *by_class)
-    given = {name: getattr(fit, name) for name in whole}
+    of_fit = ("coefficients", "fits", "controls", "groups", *by_class)
+    given = {name: getattr(fit, name) for name in of_fit}
     given |= {name: getattr(fit.fitted, name) for name in ("medians", "influence")}
     for name, found in given.items():
         path = folder / f"{name}.parquet"

@@ -108,7 +108,7 @@ def test_windows_put_together_are_the_tokens_of_each_text(tokenizer, texts, size
         windows = [[tokenizer.bos_token_id] * bos + ids[start : start + room] for start in starts]
         assert own["input_ids"].tolist() == windows
         for begins, ends in zip(own["char_start"], own["char_end"], strict=True):
-            # The control token has no characters, where its window begins.
+            # The control token has no characters: both its offsets are where its window begins.
             assert begins[:bos] == ends[:bos] == begins[bos:][:bos]
         begins, ends = (sum((e[bos:] for e in own[f"char_{end}"]), []) for end in ("start", "end"))
         assert begins == sorted(begins)

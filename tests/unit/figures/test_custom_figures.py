@@ -73,7 +73,7 @@ def test_wrapped_parts_fit_the_line_and_lose_nothing_but_space_between_words():
     ("text", "seen"),
     [
         # Lines end where words and lines of the text do.
-        ("a 71-kilometre road of a number", ["a 71-kilometre road of a", "number"]),
+        ("a 71-metre road of well-known hills", ["a 71-metre road of", "well-known hills"]),
         ("one\n\n\n  \ntwo\n three", ["one⏎", "two⏎", "three"]),
         ("12 + 3", ["12 + 3"]),
         # Hebrew letters are in the order of reading, at the right edge; numbers and names are not.

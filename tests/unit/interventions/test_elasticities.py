@@ -90,7 +90,7 @@ def test_the_sum_over_sources_is_that_of_each_document():
 
 
 def test_a_scale_becomes_an_arc_elasticity():
-    """Those of norms, of the first layer too; the change of a prediction stays what it is."""
+    """Effects on norms do, on the first layer's too; the change of a prediction stays as it is."""
     place = "attention", 0, "attention", 0, "scale"
     changed = [Effect(*place, a, np.array([np.log(a) * 0.3])) for a in (0.5, 2.0)]
     changed += [

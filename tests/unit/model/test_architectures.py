@@ -141,6 +141,7 @@ def test_sdpa_and_eager_give_the_same_numbers(name):
     found = {}
     for attention in ("sdpa", "eager"):
         model = small_model(*MODELS[name], attn_implementation=attention)
+        assert model.config._attn_implementation == attention
         adjustments, found[attention] = adjustments_of(model)
         assert adjustments.identity_error < 1e-5
     for site in SITES:

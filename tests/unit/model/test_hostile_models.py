@@ -206,7 +206,7 @@ def changed(offset, number):
     return damage
 
 
-# Offsets of the flags, the first of which says that a member is encrypted, and of its size.
+# Offsets of the flags, 1 of which says that a member is encrypted, and of the unpacked size.
 FLAGS, SIZE = 6, 22
 
 
@@ -232,7 +232,7 @@ def test_extraction_takes_the_content_without_its_mode(tmp_path):
         ("STORED", changed(FLAGS, 1), 0, "tiny.gguf is damaged .*encrypted"),
         ("BZIP2", bytes, 0, "expected it stored or deflated"),
         ("LZMA", bytes, 0, "expected it stored or deflated"),
-        ("DEFLATED", changed(SIZE, 2**32 - 2), 0, "has 4.3 GB, but only 1.0 GB of the disk are f"),
+        ("DEFLATED", changed(SIZE, 2**32 - 2), 0, "has 4.3 GB, but only 1.0 GB of the disk"),
         # An archive bomb states less than it holds. No more than the stated size is written.
         *(
             (compression, changed(SIZE, size), size, "tiny.gguf is damaged")

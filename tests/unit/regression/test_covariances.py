@@ -42,7 +42,7 @@ def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression(
 @pytest.mark.parametrize("effects", [False, True])
 @pytest.mark.parametrize("lengths", [[30, 12, 5, 25, 8, 14, 4, 9], [4, 2, 1, 3, 2, 1] + [150] * 4])
 def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, lengths):
-    """With document effects there is a dummy for each. Documents beside large ones hardly count."""
+    """With document effects there is a dummy for each. Small documents may hardly count."""
     table = design_table(lengths, 2, missing=0.1)
     layers = layers_of(table, rows=20, effects=effects)
     k = len(layers[0].names)

@@ -297,7 +297,7 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, effects,
 def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, effects):
     """The documents that share bins are those of two shards, some of which are then left out.
 
-    The shard before these has no rows, and no means to lose the digits of the others by.
+    The shard before these has no rows, so no means: moments about zero would lose digits.
     """
     monkeypatch.setattr(crossproducts, "FEWEST_BINS", 7)
     monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)

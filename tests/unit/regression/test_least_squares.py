@@ -164,7 +164,7 @@ def test_the_r_squared_of_lags_is_that_of_the_residuals_of_the_other_terms(effec
     trend = np.random.default_rng(4).normal(size=table.num_rows) + 1000
     table = changed(table, {"position_1": trend})
     fits = fitted(table, effects=effects)
-    # A column of a spline is in no unit that the bound of equivalence is in.
+    # The bound of equivalence means nothing for the columns of a spline.
     tidy = results.coefficients_table(fits, Errors()).dropna(subset="equivalence")
     assert tidy["term"].tolist() == ["lag_1", "lag_2"] * 2
     for layer, fit in enumerate(fits):
