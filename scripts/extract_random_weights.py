@@ -44,7 +44,7 @@ def main(job, settings: RandomWeightsSettings):
     name = f"{record.names}, random weights"
 
     def record_of(draw, decoder, quantity, site):
-        """Return the record of a file."""
+        """Return the record of a file of one draw."""
         recorded = settings.model_dump() | {"site": site or quantity}
         made = passes.provenance_of(record, "random_weights", recorded, decoder)
         return made | {"draw": draw.facts(source["initial_weights"])}

@@ -270,8 +270,8 @@ class Stored(Sequence[Moments]):
         self.packed = p * (p + 1) // 2
         self.documents = sum(metadata.num_rows for _, metadata in self.files) // self.cells
         # A regression of halves has their sum too.
-        parts = self.cells + (self.facts[0]["halves"] == 2)
-        self.needed = len(self.layers) * parts * self.packed * 8
+        cells = self.cells + (self.facts[0]["halves"] == 2)
+        self.needed = len(self.layers) * cells * self.packed * 8
         self.bins = None
         if self.documents * self.needed > budget:
             self.bins = min(self.documents, max(FEWEST_BINS, int(budget // self.needed)))

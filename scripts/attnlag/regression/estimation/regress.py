@@ -15,8 +15,8 @@ class LayerFit:
     """One layer's regression, with one of `covariances.CATALOGUE`.
 
     ``folds``, for the cross-validated R², are a number of folds of clusters, or moments by fold.
-    Without them there is no such R² and no joint test of all slopes, and the estimates
-    without each cluster are given only if ``jackknifed`` or the covariance asks for them.
+    Without them there is no such R² and no joint test of all slopes, and the estimates without each
+    cluster are given only if ``jackknifed`` or the covariance asks for them.
 
     ``robust_meat`` is a layer's `residuals.robust_meat`, for a covariance that needs residuals, and
     ``joint`` has combinations of coefficients, (q, K), that are tested to be zero together. With
