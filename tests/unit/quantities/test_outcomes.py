@@ -2,8 +2,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.quantities import columns, outcomes
+from attnlag.quantities import columns
 from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.outcomes import in_batches, outcome_values
 
 
 def test_norms_need_a_stream_to_stand_in_if_it_is_given(tmp_path):
@@ -19,9 +20,7 @@ def test_norms_need_a_stream_to_stand_in_if_it_is_given(tmp_path):
     pq.write_table(angles, tmp_path / "angles", row_group_size=2)
     found = {}
     for name, path in (("norm", "own"), ("relative", "own"), ("angle", "angles")):
-        batches = outcomes.in_batches(
-            OUTCOMES[name], tmp_path / path, tmp_path / "stream", 3, "norms"
-        )
+        batches = in_batches(OUTCOMES[name], tmp_path / path, tmp_path / "stream", 3, "norms")
         found[name] = np.concatenate([batch["layer_00"].to_numpy() for batch in batches])
     np.testing.assert_array_equal(found["norm"], [2, np.nan, 0, np.nan, 6])
     np.testing.assert_array_equal(found["relative"], [0.5, np.nan, 0, np.nan, 2])
@@ -33,6 +32,4 @@ def test_sizes_enter_as_logarithms_and_signed_quantities_unchanged():
     for name, outcome in OUTCOMES.items():
         logarithm = name in ("norm", "relative", "orthogonal", "from_itself", "from_earlier")
         own = [np.log(2), np.nan, np.nan] if logarithm else [2, 0, -1]
-        np.testing.assert_allclose(
-            outcomes.outcome_values(outcome, numbers), [*own, np.nan, np.nan]
-        )
+        np.testing.assert_allclose(outcome_values(outcome, numbers), [*own, np.nan, np.nan])

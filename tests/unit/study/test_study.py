@@ -330,13 +330,12 @@ TEXTS = {
 def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(
     adapted, tokenizer, tmp_path
 ):
-    model = adapted
     measured = attnlag.measure(
-        model, tokenizer, TEXTS, sites=SITES, quantities=EVERY, progress=False
+        adapted, tokenizer, TEXTS, sites=SITES, quantities=EVERY, progress=False
     )
     rows = measured.tokens.groupby(["document", "window"], sort=False)["token_id"].agg(np.array)
     sequences = [TokenSequence(*key, ids) for key, ids in rows.items()]
-    programs = extractor(model, *FORWARD, sites=SITES)
+    programs = extractor(adapted, *FORWARD, sites=SITES)
     files = {key: tmp_path / f"{'_'.join(key)}.parquet" for key in programs.computations}
     directions = [programs.computations["geometry", site] for site in SITES]
     for of_site in directions:
@@ -360,7 +359,7 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(
         assert of_site.items() <= pq.read_metadata(files["geometry", site]).metadata.items()
     norms = measured.table("norms").query("site == 'mlp' and layer == 1")
     np.testing.assert_allclose(norms["relative"], norms["norm"] / measured.stream[1])
-    tracer = tracing.Tracer(decoder_of(model), SITES)
+    tracer = tracing.Tracer(decoder_of(adapted), SITES)
     tracer.trace({key: np.array(ids) for key, ids in rows.items()})
     for name, site in (("sources", "attention"), ("readout", "attention"), ("readout", "mlp")):
         pd.testing.assert_frame_equal(
