@@ -51,7 +51,7 @@ if not shutil.which("Rscript"):
     collect_ignore.append("r")
 
 # What all tests take. They fail if they take half as much again.
-CPU_MINUTES = 10
+CPU_MINUTES = 7
 SERVER = pytest.StashKey[subprocess.Popen[bytes]]()
 
 

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from contextlib import suppress
 
@@ -123,7 +124,7 @@ def test_ctrl_c_ends_with_advice_on_what_to_do_next(fresh):
     terminal, printed = pty.openpty()
     run = subprocess.Popen(
         # A session of its own, with this terminal.
-        ["setsid", "--ctty", "--wait", python(), "-m", "snakemake", "--cores", "2"],
+        ["setsid", "--ctty", "--wait", sys.executable, "-m", "snakemake", "--cores", "2"],
         cwd=fresh.folder,
         env=environment_of_a_user(),
         stdin=printed,
