@@ -168,7 +168,7 @@ def test_an_effect_is_judged_by_the_intervals_of_its_share(shares, documents, ve
     }
     # No layer is earlier than the first, whose effect of zero says nothing.
     first = rows[:1].assign(target_layer=0, estimate=0.0, share_low=0.0, share_high=0.0)
-    assert causes.on_a_later_token(pd.concat([first, rows]), 4) == claim
+    assert repr(causes.on_a_later_token(pd.concat([first, rows]), 4)) == repr(claim)
     assert causes.on_a_later_token(first).answer == "No observed layer has an earlier one"
     assert "; 2 layers, " in causes.on_a_later_token(rows, 1).sentence
     later = causes.on_a_later_token(rows.assign(lag=2), 4)
