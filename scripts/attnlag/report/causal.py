@@ -68,7 +68,7 @@ def _trial(row: Any) -> str:
             f"{row.clear:.0f} clear effects (by chance {row.by_chance:.1f})"
         )
     else:
-        # Of a single effect, chance is as often right.
+        # One effect cannot tell a prediction from chance.
         text = f"{'only one' if row.clear else 'no'} effect is clear of zero, so that the sign "
         text += f"predicted from one layer{held} is not checked"
     if np.isfinite(row.rank_correlation):
