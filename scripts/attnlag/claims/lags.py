@@ -1,12 +1,14 @@
 """Claims about the lags of one regression: sizes, comparisons and doubts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from attnlag.claims.claim import Claim
 from attnlag.claims.numbers import moved, number, percent, span
+from attnlag.claims.row import Row, Verdict, verdict_of
 from attnlag.errors import counted
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.inference import results
@@ -22,62 +24,52 @@ def size(
     coefficients: pd.DataFrame,
     term: str,
     median: Mapping[str, float],
+    *,
     equivalence_bound: float,
-    layers: int,
+    alpha: float,
     texts: int,
-) -> Claim:
+) -> Row:
     """Return how large a lag or lead is in the median layer, and whether it is beyond a bound.
 
-    ``median`` is that over the ``layers`` that were fitted, with its interval. With few different
-    ``texts``, be there copies or not, there is none, and the verdict is about these alone.
+    ``median`` is that over the layers that were fitted, with its interval. With few different
+    ``texts``, be there copies or not, there is none.
     """
-    nearest = term == nearest_lag(coefficients["term"])
-    sentence = layers_beyond(coefficients, term, layers, equivalence_bound, smaller=not nearest)
-    value, low, high = (float(median[name]) for name in ("median", "conf_low", "conf_high"))
+    low = float(median["conf_low"])
+    high = float(median["conf_high"])
+    verdict = verdict_of(low, high, equivalence_bound)
     if texts < FEWEST_DOCUMENTS:
-        low = high = np.nan
-    verdict = _verdict(value, low, high, equivalence_bound, texts)
-    return Claim(sentence, value=value, low=low, high=high, verdict=verdict)
-
-
-def layers_beyond(
-    coefficients: pd.DataFrame,
-    term: str,
-    layers: int,
-    equivalence_bound: float,
-    smaller: bool = True,
-) -> str:
-    """Return in how many layers a lag is shown to be beyond a bound, or within."""
-    above, below, absent = layers_shown(coefficients, term)
-    return (
-        f"above {equivalence_bound:g} in {above} of {counted(layers, 'layer')}"
-        + f", below −{equivalence_bound:g} in {below}" * bool(below)
-        + f", shown to be smaller in size in {absent}" * (bool(absent) and smaller)
+        low = np.nan
+        high = np.nan
+        verdict = Verdict.TOO_FEW_TEXTS
+    counts = layers_shown(coefficients, term, equivalence_bound)
+    return replace(
+        counts,
+        value=float(median["median"]),
+        low=low,
+        high=high,
+        level=1 - alpha,
+        texts=texts,
+        verdict=verdict,
     )
 
 
-def layers_shown(coefficients: pd.DataFrame, term: str) -> tuple[int, int, int]:
-    """Return in how many layers a lag is shown to be above, below and within a bound."""
+def layers_shown(coefficients: pd.DataFrame, term: str, equivalence_bound: float) -> Row:
+    """Return in how many layers a lag is shown to be above, below and within a bound.
+
+    Layers without an estimate do not count.
+    """
     rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
-    estimates = rows.loc[rows["equivalence"] == "present", "estimate"]
-    absent = int((rows["equivalence"] == "absent").sum())
-    return int((estimates > 0).sum()), int((estimates < 0).sum()), absent
-
-
-def _verdict(value: float, low: float, high: float, bound: float, texts: int) -> str:
-    """Return whether large ones follow large ones, by the interval if known."""
-    if np.isnan(low):
-        low = high = value
-    verdict = "Hardly"
-    if low > bound:
-        verdict = "Yes"
-    elif high < -bound:
-        verdict = "No, a small one"
-    elif -bound < low and high < bound:
-        verdict = "No"
-    if texts < FEWEST_DOCUMENTS:
-        verdict += " in this text" if texts == 1 else f" in these {texts} texts"
-    return verdict
+    present = rows.loc[rows["equivalence"] == "present", "estimate"]
+    return Row(
+        claim="lag",
+        subject=term,
+        bound=equivalence_bound,
+        layers=len(rows),
+        above=int((present > 0).sum()),
+        below=int((present < 0).sum()),
+        within=int((rows["equivalence"] == "absent").sum()),
+        undecided=int((rows["equivalence"] == "undecided").sum()),
+    )
 
 
 def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outcome: str) -> Claim:

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from attnlag.claims import causes, lags, training
+from attnlag.claims import causes, lags, training, wording
 from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.labels import spans
-from attnlag.regression.terms import distance, is_lead, named
+from attnlag.regression.terms import distance, is_lead
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
@@ -75,21 +75,10 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
     if main.fitted.empty:
         yield Answer(question, "no layer was fitted", False)
     else:
-        claim = main.size_of(nearest)
-        level = f", {100 * (1 - main.settings['alpha']):g}% interval {claim.interval}"
-        lag = f"{named(nearest)}, " * (nearest != "lag_1")
-        change = 100 * (1.1**claim.value - 1)
-        yield Answer(
-            question,
-            f"{claim.verdict}: 10% longer → {abs(change):.1f}% "
-            f"{'longer' if change >= 0 else 'shorter'} ({lag}median layer {number(claim.value)}"
-            f"{level * bool(claim.interval)}; {claim.sentence})",
-            False,
-        )
+        yield Answer(question, wording.lag_answer(main.size_of(nearest)), False)
         for term in others:
-            claim = main.size_of(term)
             label = f"{away(term)} {'on' if is_lead(term) else 'back'}"
-            yield Answer(label, f"{number(claim.value)} ({claim.sentence})")
+            yield Answer(label, wording.filled(wording.LAG_PART, main.size_of(term)))
         covariates = main.record.settings("design")["covariates"]
         yield Answer("variance explained", lags.explained(main.fitted, covariates).sentence)
     if np.isfinite(permuted := main.in_random_order(nearest)):

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.claims import subsets, training
+from attnlag.claims import subsets, training, wording
 from attnlag.claims.lags import (
     autocorrelated,
     corrected,
     different_halves,
     halves,
-    layers_beyond,
+    layers_shown,
 )
 from attnlag.claims.numbers import interval, moved, number, span
 from attnlag.errors import counted
@@ -230,11 +230,8 @@ def counts(fitted: FittedRegression) -> Iterator[str]:
     settings, coefficients, fits = fitted.settings, fitted.coefficients, fitted.goodness
     terms = lags_among(coefficients["term"])
     for term in terms:
-        beyond = layers_beyond(coefficients, term, len(fits), settings.equivalence_bound)
-        rows = coefficients[coefficients["term"] == term]
-        undecided = int((rows["equivalence"] == "undecided").sum())
-        beyond += f", undecided in {undecided}" * bool(undecided)
-        yield f"{named(term)} is {beyond} ({_tested(settings)})"
+        layers = layers_shown(coefficients, term, settings.equivalence_bound)
+        yield f"{wording.filled(wording.LAG_FINDING, layers)} ({_tested(settings)})"
     usable, effects = _usable(fits), settings.fixed_effects
     r_squared = usable["r_squared"]
     best = usable["layer"].iloc[r_squared.argmax()]

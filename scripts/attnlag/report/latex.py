@@ -7,7 +7,6 @@ from itertools import compress
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.lags import layers_shown
 from attnlag.claims.numbers import number
 from attnlag.regression.labels import R_SQUARED, correction
 from attnlag.regression.terms import named
@@ -59,15 +58,14 @@ def _of_regression(regression: RegressionTables) -> Iterator[tuple[tuple[str, ..
     yield ("r squared",), number(fitted["r_squared"].median())
     for term in regression.terms:
         claim = regression.size_of(term)
-        above, below, absent = layers_shown(regression.coefficients, term)
         yield (term, "median"), number(claim.value)
         if np.isfinite(claim.low):
             yield (term, "low"), number(claim.low)
             yield (term, "high"), number(claim.high)
-        yield (term, "layers above"), f"{above}"
-        yield (term, "layers below"), f"{below}"
-        yield (term, "layers present"), f"{above + below}"
-        yield (term, "layers absent"), f"{absent}"
+        yield (term, "layers above"), f"{claim.above}"
+        yield (term, "layers below"), f"{claim.below}"
+        yield (term, "layers present"), f"{claim.above + claim.below}"
+        yield (term, "layers absent"), f"{claim.within}"
         if np.isfinite(permuted := regression.in_random_order(term)):
             yield (term, "random order"), number(permuted)
         if before := regression.before(term):

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from attnlag.claims import lags, training
-from attnlag.claims.claim import Claim
+from attnlag.claims.row import Row
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.inference.fitting import FittedRegression
@@ -96,12 +96,18 @@ class RegressionTables:
         """Return the coefficients of a term that were estimated."""
         return self.coefficients.query("term == @term").dropna(subset="estimate")
 
-    def size_of(self, term: str) -> Claim:
+    def size_of(self, term: str) -> Row:
         """Return the claim about the size of a lag or lead."""
         medians: dict[Any, Any] = self.medians.set_index("term").to_dict("index")
-        bound, layers = self.settings["equivalence_bound"], len(self.fitted)
-        texts = min(int(self.fitted["n_documents"].max()), self.record["corpus"]["texts"])
-        return lags.size(self.coefficients, term, medians[term], bound, layers, texts)
+        documents = int(self.fitted["n_documents"].max())
+        return lags.size(
+            self.coefficients,
+            term,
+            medians[term],
+            equivalence_bound=self.settings["equivalence_bound"],
+            alpha=self.settings["alpha"],
+            texts=min(documents, self.record["corpus"]["texts"]),
+        )
 
     def in_random_order(self, term: str) -> float:
         """Return the median of a lag with tokens in random order; NaN if unknown."""

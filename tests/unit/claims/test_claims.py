@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnlag.claims import causes, directions, heads, lags, numbers
+from attnlag.claims import causes, directions, heads, lags, numbers, wording
+from attnlag.claims.row import Row, Verdict, verdict_of
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 
 
@@ -92,17 +93,61 @@ def median(value, low=np.nan, high=np.nan):
     return {"median": value, "conf_low": low, "conf_high": high}
 
 
-def test_the_size_of_a_lag_counts_layers_beyond_the_bound():
-    first = lags.size(COEFFICIENTS, "lag_1", median(0.2, 0.1, 0.3), 0.05, 4, 20)
-    assert first.sentence == "above 0.05 in 2 of 4 layers, below −0.05 in 1"
-    assert first.interval == "0.10 to 0.30"
-    second = lags.size(COEFFICIENTS, "lag_2", median(0.03, 0.02, 0.06), 0.05, 4, 3)
-    assert second.sentence == "above 0.05 in 1 of 4 layers, shown to be smaller in size in 2"
-    # Few texts speak for themselves alone, of however many documents they are.
-    assert second.interval == ""
-    assert second.verdict == "No in these 3 texts"
-    alone = lags.size(COEFFICIENTS, "lag_1", median(0.2), 0.05, 4, 1)
-    assert alone.verdict == "Yes in this text"
+SETTINGS = {"equivalence_bound": 0.05, "alpha": 0.1}
+
+
+def test_the_size_of_a_lag_counts_the_fitted_layers_beyond_the_bound():
+    unfitted = pd.DataFrame({"layer": [4], "term": "lag_1", "equivalence": "undecided"})
+    rows = pd.concat([COEFFICIENTS, unfitted])
+    first = lags.size(rows, "lag_1", median(0.2, 0.1, 0.3), texts=20, **SETTINGS)
+    assert (first.layers, first.above, first.below, first.within, first.undecided) == (
+        4,
+        2,
+        1,
+        1,
+        0,
+    )
+    assert (first.value, first.low, first.high, first.level) == (0.2, 0.1, 0.3, 0.9)
+    assert first.verdict is Verdict.ABOVE
+    second = lags.size(rows, "lag_2", median(0.03, 0.02, 0.04), texts=20, **SETTINGS)
+    assert (second.above, second.below, second.within, second.undecided) == (1, 0, 2, 1)
+    assert second.verdict is Verdict.WITHIN
+    # Few texts tell nothing of others, of however many documents they are.
+    few = lags.size(rows, "lag_1", median(0.2, 0.1, 0.3), texts=5, **SETTINGS)
+    assert np.isnan([few.low, few.high]).all()
+    assert few.verdict is Verdict.TOO_FEW_TEXTS
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.051, 0.3, Verdict.ABOVE),
+        (-0.3, -0.051, Verdict.BELOW),
+        (-0.049, 0.049, Verdict.WITHIN),
+        (0.049, 0.55, Verdict.UNDECIDED),
+        (-0.06, 0.04, Verdict.UNDECIDED),
+        (np.nan, np.nan, Verdict.UNTESTED),
+    ],
+)
+def test_a_verdict_is_of_the_interval_alone(low, high, verdict):
+    assert verdict_of(low, high, 0.05) is verdict
+
+
+@pytest.mark.parametrize(
+    ("verdict", "first"),
+    [
+        (Verdict.ABOVE, "Yes: 10% longer → 2.2% longer (lag 1, median layer: 0.23, "),
+        (Verdict.BELOW, "No, a small one: 10% longer"),
+        (Verdict.WITHIN, "No: 10% longer"),
+        (Verdict.UNDECIDED, "Undecided: 10% longer"),
+        (Verdict.TOO_FEW_TEXTS, "Too few texts to tell (3; at least 6): 10% longer"),
+        (Verdict.UNTESTED, "Not tested: 10% longer"),
+    ],
+)
+def test_an_answer_begins_with_its_verdict(verdict, first):
+    row = Row("lag", "lag_1", value=0.23, bound=0.05, texts=3, verdict=verdict)
+    assert wording.lag_answer(row).startswith(first)
+    assert "0.23, no interval; layers above 0.05: " in wording.lag_answer(row)
 
 
 @pytest.mark.parametrize(

@@ -91,10 +91,10 @@ def test_the_answers_state_each_number_once(base):
     ("median", "low", "high", "word"),
     [
         (0.23, 0.2, 0.3, "Yes: 10% longer → 2.2% longer"),
-        (0.06, 0.02, 0.1, "Hardly: 10% longer → 0.6% longer"),
+        (0.06, 0.02, 0.1, "Undecided: 10% longer → 0.6% longer"),
         (0.01, -0.02, 0.04, "No: 10% longer → 0.1% longer"),
         (-0.2, -0.3, -0.1, "No, a small one: 10% longer → 1.9% shorter"),
-        (0.23, np.nan, np.nan, "Yes: 10% longer → 2.2% longer (median layer 0.23; above"),
+        (0.23, np.nan, np.nan, "Not tested: 10% longer → 2.2% longer"),
     ],
 )
 def test_the_first_word_depends_on_the_interval(base, median, low, high, word):
@@ -123,8 +123,8 @@ def test_copies_of_few_texts_tell_of_these_texts_alone(base):
     within.record["corpus"]["texts"] = 5
     found = answers.of_site([within])
     assert ": 20 documents, 15 with the text of an earlier one, 1,234 tokens · " in found.title
-    assert found.lines[0].text.startswith("Yes in these 5 texts: 10% longer")
-    assert "interval" not in found.lines[0].text
+    assert found.lines[0].text.startswith("Too few texts to tell (5; at least 6): 10% longer")
+    assert "(lag 1, median layer: 0.23, no interval; " in found.lines[0].text
 
 
 def test_a_regression_without_a_fitted_layer_leaves_the_answer_to_the_next(base):
@@ -132,7 +132,7 @@ def test_a_regression_without_a_fitted_layer_leaves_the_answer_to_the_next(base)
     within, pooled = of_both
     within.fits["status"] = "too few rows"
     lines = answers.of_site(of_both).lines
-    assert lines[0].text.startswith("Yes: 10% longer → 2.2% longer (median layer 0.23, ")
+    assert lines[0].text.startswith("Yes: 10% longer → 2.2% longer (lag 1, median layer: 0.23")
     assert lines[1] == ("regression", "pooled; no layer of within was fitted", True)
     # It does not stand beside itself.
     assert lines[-2].label == "before training"

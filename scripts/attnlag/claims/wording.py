@@ -1,0 +1,63 @@
+"""The words of claims: what a verdict is called, and a template of one line for each claim."""
+
+from math import isfinite
+
+from attnlag.claims.numbers import interval, number
+from attnlag.claims.row import Row, Verdict
+from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.terms import named
+
+# Whether a large adjustment follows a large one.
+FOLLOWS = {
+    Verdict.ABOVE: "Yes",
+    Verdict.BELOW: "No, a small one",
+    Verdict.WITHIN: "No",
+    Verdict.UNDECIDED: "Undecided",
+    Verdict.TOO_FEW_TEXTS: f"Too few texts to tell ({{texts}}; at least {FEWEST_DOCUMENTS})",
+    Verdict.UNTESTED: "Not tested",
+}
+
+LAG_ANSWER = (
+    "{verdict}: 10% longer → {change} ({term}, median layer: {value}, {interval}; "
+    "layers above {bound}: {above} of {layers}, below −{bound}: {below})"
+)
+LAG_PART = (
+    "{value} ({interval}; layers above {bound}: {above} of {layers}, below −{bound}: {below}, "
+    "within ±{bound}: {within})"
+)
+LAG_FINDING = (
+    "layers with {term} above {bound}: {above} of {layers}, below −{bound}: {below}, within "
+    "±{bound}: {within}, undecided: {undecided}"
+)
+
+
+def filled(template: str, row: Row, **fields: str) -> str:
+    """Return a template filled with the fields of a claim, formatted, and with others."""
+    verdict = FOLLOWS[row.verdict].format(texts=row.texts)
+    return template.format(
+        verdict=verdict,
+        term=named(row.subject),
+        value=number(row.value),
+        interval=interval_in_words(row),
+        bound=f"{row.bound:g}",
+        layers=row.layers,
+        above=row.above,
+        below=row.below,
+        within=row.within,
+        undecided=row.undecided,
+        **fields,
+    )
+
+
+def interval_in_words(row: Row) -> str:
+    """Return the level and the ends of the interval of a claim, or that it has none."""
+    if not isfinite(row.low):
+        return "no interval"
+    return f"{100 * row.level:g}% interval {interval(row.low, row.high)}"
+
+
+def lag_answer(row: Row) -> str:
+    """Return whether large ones follow large ones, and by how much."""
+    change = 100 * (1.1**row.value - 1)
+    direction = "longer" if change >= 0 else "shorter"
+    return filled(LAG_ANSWER, row, change=f"{abs(change):.1f}% {direction}")
