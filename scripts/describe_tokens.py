@@ -22,10 +22,10 @@ def main(job, settings: Tagger):
     record = tables.read_provenance(job.input.tokens)
     counts: Counter[str] = Counter()
     verify_folder(folder)
-    corpus = pq.read_table(job.input.corpus, columns=["document", "group"]).to_pydict()
+    groups = pq.read_table(job.input.corpus, columns=["group"])["group"].unique().to_pylist()
     key = f"corpora.{record['corpus']['name']}.tagger.groups"
-    properties.check_groups(settings.groups, set(corpus["group"]), key)
-    source = properties.source_of(settings, corpus["document"], *job.input.tags)
+    properties.check_groups(settings.groups, groups, key)
+    source = properties.source_of(settings)
     described = tables.provenance(record, "token_properties", settings, *source.packages)
     with tables.parquet_writer(job.output.properties, properties.SCHEMA, described) as writer:
         for rows in properties.describe(

@@ -25,7 +25,7 @@ def printed_by_r(design: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def measured():
     """Return a measurement of every sixth text of the default corpus, 20 in all."""
     lines = (ROOT / "data/prompts.jsonl").read_text(encoding="utf-8").splitlines()
     rows = pd.DataFrame(map(json.loads, lines)).set_index("id").iloc[::6][:20]
@@ -34,7 +34,7 @@ def measured(tmp_path_factory):
         transformers.AutoTokenizer.from_pretrained(MODEL),
         rows["text"],
         groups=list(rows["genre"]),
-        tagger=tagged(rows["text"], tmp_path_factory.mktemp("tags") / "tags.csv"),
+        tagger=rows["text"].map(tagged),
         progress=False,
     )
 
@@ -47,7 +47,7 @@ def test_a_fit_of_the_default_model_equals_that_of_clubsandwich(measured, tmp_pa
 
 def test_the_numbers_that_are_committed_are_those_that_r_prints(gpt2, tmp_path):
     """Where these change, what R now prints lies in the folder of the test."""
-    measured = simulated(gpt2, tmp_path / "tags.csv")
+    measured = simulated(gpt2)
     printed = printed_by_r(design_of(measured, [0]), tmp_path)
     committed = pd.read_csv(PRINTED)
     pd.testing.assert_frame_equal(committed, printed, rtol=1e-12)

@@ -1,7 +1,6 @@
 """What attnlag and R's clubSandwich give for the same norms, side by side."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +18,12 @@ CLASSES = ("NOUN", "VERB", "DET")
 COLUMNS = ["layer", "fit", "term", "estimate", "std_error", "df", "p_value", "f", "df_residual"]
 
 
-def tagged(texts: Mapping[str, str], path: Path) -> dict[str, str]:
-    """Write a class for each word of some texts, by its length, to a file; return the tagger."""
-    rows = [
-        (document, word, CLASSES[len(word) % len(CLASSES)])
-        for document, text in texts.items()
-        for word in text.split()
-    ]
-    pd.DataFrame(rows, columns=["document", "word", "tag"]).to_csv(path, index=False)
-    return {"file": str(path)}
+def tagged(text: str) -> str:
+    """Return the words of a text with a class for each, by its length, as in ``The/DET``."""
+    return " ".join(f"{word}/{CLASSES[len(word) % len(CLASSES)]}" for word in text.split())
 
 
-def simulated(model: Path, tags: Path) -> Measurement:
+def simulated(model: Path) -> Measurement:
     """Return a measurement of short texts with the norms of a known autoregression."""
     texts = {
         f"d{i}": " ".join(WORDS[(3 * i + j * (i + 2)) % 30] for j in range(24 + i))
@@ -41,7 +34,7 @@ def simulated(model: Path, tags: Path) -> Measurement:
         load_tokenizer(model),
         texts,
         groups=[f"g{i % 7}" for i in range(12)],
-        tagger=tagged(texts, tags),
+        tagger=[tagged(text) for text in texts.values()],
         progress=False,
     )
     random, tokens = np.random.default_rng(0), measured.tokens

@@ -78,7 +78,6 @@ MODELS = {
 }
 # The documents of a corpus that have one word, further settings, and what runs of it, by name.
 CORPORA = {
-    "tags": ((), {"tagger": {"file": "data/tags.csv"}}, "properties"),
     "groups": ((), {"tagger": {"groups": ["g-1"]}}, "properties"),
     "long": ((), {}, "tokens"),
     "words": (range(12), {}, "fits"),
@@ -122,7 +121,6 @@ def study(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project
             for place, row in enumerate(rows)
         ]
         (project.folder / file).write_text("\n".join(map(json.dumps, texts)))
-    (project.folder / "data/tags.csv").write_text("document,word,tags\ndoc-0,the,DET\n")
     project.write_config(
         models={name: {"source": "path", "path": f"models/{name}"} for name in MODELS},
         corpora=corpora,

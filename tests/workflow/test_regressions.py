@@ -164,10 +164,10 @@ def by_class(gpt2, tmp_path_factory):
     project = new_project(tmp_path_factory.mktemp("classes") / "project", gpt2)
     # The longest have two windows, and one word has several tokens.
     corpus = re.sub(r"(\w+ \w+ )\w+", r"\1zyxwv", small_corpus(14))
-    (project.folder / "data" / "small.jsonl").write_text(corpus)
-    texts = {row["id"]: row["text"] for row in map(json.loads, corpus.splitlines())}
-    tagged(texts, project.folder / "data/tags.csv")
-    tagger = {"file": "data/tags.csv"}
+    rows = [json.loads(line) for line in corpus.splitlines()]
+    lines = [json.dumps(row | {"tags": tagged(row["text"])}) for row in rows]
+    (project.folder / "data" / "small.jsonl").write_text("\n".join(lines))
+    tagger = {"column": "tags"}
     project.write_config(
         corpora={"small": {**project.config["corpora"]["small"], "shards": 2, "tagger": tagger}},
         regressions=REGRESSIONS,
@@ -208,8 +208,9 @@ def test_the_findings_state_how_slopes_differ_and_what_was_permuted(by_class):
 
 @pytest.mark.parametrize("regression", REGRESSIONS)
 def test_the_library_gives_the_tables_of_a_run_with_slopes_by_class(by_class, regression):
-    tagger = {"file": str(by_class.folder / "data/tags.csv")}
-    measured = measured_again(by_class, tagger=tagger, quantities="surprisal")
+    texts = (by_class.folder / "data/small.jsonl").read_text().splitlines()
+    tags = [json.loads(line)["tags"] for line in texts]
+    measured = measured_again(by_class, tagger=tags, quantities="surprisal")
     controls = by_class.config["controls"]
     fit = attnlag.fit(measured, controls=controls, **REGRESSIONS[regression])
     assert_equal_tables(fit, by_class, regression)

@@ -119,8 +119,7 @@ def inputs_of_fit(wildcards):
     }
 
 
-# The user's files from which corpora, tokens and models are made. They are on the user's disk even if
+# The user's files from which corpora and models are made. They are on the user's disk even if
 # a storage provider has the results.
 FILES_OF_CORPUS = lambda wildcards: list(map(local, CONFIG.files_of(wildcards.corpus)))
-FILES_OF_TAGS = lambda wildcards: list(map(local, CONFIG.tag_files(wildcards.corpus)))
 FILES_OF_MODEL = lambda wildcards: list(map(local, CONFIG.model_files(wildcards.model)))

@@ -39,8 +39,6 @@ use rule program as describe_tokens with:
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
         counts=f"{STUDY}/token_counts.parquet",
         corpus="results/corpora/{corpus}.parquet",
-        # Only if parts of speech are in a file of their own.
-        tags=FILES_OF_TAGS,
     output:
         properties=as_targets(f"{STUDY}/token_properties/{{shard}}.parquet"),
     log:
@@ -48,4 +46,4 @@ use rule program as describe_tokens with:
     resources:
         **needs(2000, 120, per_mb=4),
     params:
-        **job_params("describe_tokens", given=FILES_OF_TAGS, folder=SPEED["folder"]),
+        **job_params("describe_tokens", folder=SPEED["folder"]),

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from attnlag.config.places import located
 from attnlag.config.reading import Reading, null_named, part_of_path, read_yaml
+from attnlag.config.removed import removed_problem
 from attnlag.config.schema import Config
 from attnlag.config.sentences import EXPECTED, key_of, sentence_of
 from attnlag.config.values import Problem, value_problems
@@ -74,7 +75,12 @@ class _Sound(Config):
 
 
 def _sentences(error: ValidationError, raw: Any) -> list[Problem]:
-    return [(key_of(item, raw), sentence_of(item)) for item in error.errors()]
+    problems = []
+    for item in error.errors():
+        path = key_of(item, raw)
+        removed = removed_problem(path, item["input"])
+        problems.append((path, removed or sentence_of(item)))
+    return problems
 
 
 def _sound_part(raw: Any, wrong: Iterable[Problem]) -> tuple[_Sound, list[Problem]]:

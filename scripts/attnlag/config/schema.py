@@ -197,11 +197,6 @@ class Config(Section):
         files = [file for pattern in self.corpora[corpus].files for file in files_matching(pattern)]
         return list(dict.fromkeys(files))
 
-    def tag_files(self, corpus: str) -> list[str]:
-        """Return the file with the parts of speech of a corpus, if it has one."""
-        tagger = self.corpora[corpus].tagger
-        return [str(tagger.file)] if tagger and tagger.file else []
-
     def model_files(self, model: str) -> list[str]:
         """Return the files that a model is made from, if it is on this machine."""
         source = self.models[model]

@@ -73,14 +73,10 @@ def value_problems(
 def _corpus_problems(config: Config) -> Iterator[Problem]:
     """Yield the files of corpora that are missing or unsuitable."""
     for name, corpus in config.corpora.items():
-        files: list[tuple[KeyPath, str]] = [
-            (("files", index), pattern) for index, pattern in enumerate(corpus.files)
-        ]
-        if corpus.tagger and corpus.tagger.file:
-            files.append((("tagger", "file"), corpus.tagger.file))
-        for key, pattern in files:
-            if problem := _file_problem(pattern):
-                yield ("corpora", name, *key), problem
+        for index, pattern in enumerate(corpus.files):
+            problem = _file_problem(pattern)
+            if problem:
+                yield ("corpora", name, "files", index), problem
         if is_plain_text(corpus):
             for field in ("id", "text", "group"):
                 if getattr(corpus, field) != Corpus.model_fields[field].default:

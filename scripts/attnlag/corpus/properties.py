@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,11 +44,8 @@ class WordSource(NamedTuple):
     keys: Mapping[str, Any] | None = None
 
 
-def source_of(settings: Tagger, documents: Iterable[str], tags: Path | None = None) -> WordSource:
-    """Return the source that settings name, or raise UserError if one is missing or unsuitable.
-
-    ``documents`` are the ids of the whole corpus, and ``tags`` is the ``file`` of the settings.
-    """
+def source_of(settings: Tagger) -> WordSource:
+    """Return the source that settings name, or raise UserError if it is missing or unsuitable."""
     packages: tuple[str, ...] = ()
     # Without a column, no document has tags in its row.
     words_of = tagging.from_column
@@ -57,8 +53,6 @@ def source_of(settings: Tagger, documents: Iterable[str], tags: Path | None = No
         nlp = tagging.pipeline_of(settings.package, settings.version, settings.sha256)
         words_of = partial(tagging.tagged_by, nlp)
         packages = ("spacy", settings.package)
-    elif tags is not None:
-        words_of = partial(tagging.from_file, tags, tagging.read_tags(tags, documents))
     return WordSource(words_of, settings.groups, packages)
 
 

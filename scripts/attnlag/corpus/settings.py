@@ -24,8 +24,8 @@ Groups = Annotated[list[Text], Field(min_length=1), Distinct, AfterValidator(sor
 class Tagger(Section):
     """The source of the words of a corpus and their parts of speech.
 
-    One of a spaCy pipeline in an installed package (`package`, `version`, `sha256`), a field of the
-    documents (`column`) or a `file`; without these, no token has a part of speech.
+    A spaCy pipeline in an installed package (`package`, `version`, `sha256`), or a field of the
+    documents (`column`); without these, no token has a part of speech.
     """
 
     package: str | None = Field(
@@ -50,24 +50,16 @@ class Tagger(Section):
         description="Field with all words of a document and their tags: `The/DET cat/NOUN "
         "sat/VERB ./PUNCT`; empty: no tags",
     )
-    file: Text | None = Field(
-        default=None,
-        description="CSV, TSV or Parquet file with columns `document`, `word` and `tag`, a row "
-        "per word in the order of the text; a document without rows has no tags",
-    )
 
     @property
     def gives_tags(self) -> bool:
         """Whether words have parts of speech."""
-        return bool(self.package or self.column or self.file)
+        return bool(self.package or self.column)
 
     @model_validator(mode="after")
     def _one_source(self) -> "Tagger":
-        sources = [name for name in ("package", "column", "file") if getattr(self, name)]
-        if len(sources) > 1:
-            raise impossible(
-                sources[1], f"found {sources[1]} beside {sources[0]}, expected one source of tags"
-            )
+        if self.package and self.column:
+            raise impossible("column", "found column beside package, expected one source of tags")
         for name in ("version", "sha256"):
             if (self.package is None) != (getattr(self, name) is None):
                 key, other = (name, "package") if self.package is None else ("package", name)

@@ -1,9 +1,9 @@
-"""The words of a text and their parts of speech, from a tagger or a file, or words alone."""
+"""The words of a text and their parts of speech, from a tagger or a column, or words alone."""
 
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,6 @@ import regex
 
 from attnlag.corpus.catalogue import NONE, UPOS
 from attnlag.corpus.documents import Document
-from attnlag.corpus.formats import DELIMITERS, PARQUET, Problems, file_rows, name_parts
 from attnlag.errors import UserError, as_user_error, nearest, shown
 
 # Components of a spaCy pipeline that produce the universal tags; the others are not run. Rules of
@@ -110,38 +109,6 @@ def from_column(documents: Sequence[Document]) -> Iterator[TaggedWords]:
     for document in documents:
         place = f"the tags of document '{document.id}'"
         yield given_words(document.text, pairs_of(document.tags or "", place), place)
-
-
-def from_file(
-    path: Path, pairs_of: Mapping[str, list[tuple[str, str]]], documents: Sequence[Document]
-) -> Iterator[TaggedWords]:
-    """Yield the words of the documents, with the tags that a file gives, if any: `read_tags`."""
-    for document in documents:
-        pairs = pairs_of.get(document.id, [])
-        yield given_words(document.text, pairs, f"{path}: document '{document.id}'")
-
-
-def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-    """Return the words and tags of a file, by document, in the order of its rows.
-
-    It is CSV, TSV or Parquet with the columns ``document``, ``word`` and ``tag``. Raise UserError
-    if a column is missing or a document is not in the corpus.
-    """
-    if name_parts(path)[1] not in (*DELIMITERS, PARQUET):
-        raise UserError(f"{path}: found another format, expected CSV, TSV or Parquet")
-    problems = Problems()
-    fields = {"id": "document", "text": "word", "tags": "tag"}
-    pairs: dict[str, list[tuple[str, str]]] = {}
-    for _, row in file_rows(path, fields, False, problems):
-        pairs.setdefault(str(row["document"]), []).append((row["word"] or "", row["tag"] or ""))
-    problems.refuse()
-    corpus = set(documents)
-    if strangers := [document for document in pairs if document not in corpus]:
-        raise UserError(
-            f"{path}: found the document {shown(strangers[0])}, which the corpus lacks; expected "
-            f"ids of its documents{nearest(strangers[0], corpus)}"
-        )
-    return pairs
 
 
 def pipeline_of(package: str, version: str | None, sha256: str | None) -> Any:

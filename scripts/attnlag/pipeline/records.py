@@ -136,10 +136,8 @@ def write(config: Config, begun: float = 0.0, complete: bool = False) -> None:
     made_from = {}
     for model in config.models:
         made_from[f"data/models/{model}/source.json"] = config.model_files(model)
-        for corpus in config.corpora:
-            made_from[f"results/corpora/{corpus}.parquet"] = config.files_of(corpus)
-            properties = f"results/{model}/{corpus}/token_properties/0000.parquet"
-            made_from[properties] = config.tag_files(corpus)
+    for corpus in config.corpora:
+        made_from[f"results/corpora/{corpus}.parquet"] = config.files_of(corpus)
     before = read() or {}
     old = before.get("files", {})
     present = results()

@@ -79,10 +79,9 @@ def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
 
 
 def describe_tokens(config: Config, names: Names) -> Tagger:
-    """Return the tagger, without the name of a column or file whose content is an input."""
+    """Return the tagger, without the name of a column, which the corpus has as its own."""
     tagger = config.corpora[names.corpus].tagger or Tagger()
-    given = (key for key in ("column", "file") if getattr(tagger, key))
-    return tagger.changed(**dict.fromkeys(given, "given"))
+    return tagger.changed(column="given") if tagger.column else tagger
 
 
 def extract_activations(config: Config, names: Names) -> ExtractionSettings:

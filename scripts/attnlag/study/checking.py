@@ -1,16 +1,19 @@
 """The arguments of the library, checked as a configuration file is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from attnlag.config.problems import check
 from attnlag.config.schema import Config
 from attnlag.corpus import tagging
+from attnlag.corpus.documents import Document
 from attnlag.corpus.properties import WordSource, check_groups, source_of
 from attnlag.corpus.settings import Tagger
-from attnlag.errors import UserError, shown
+from attnlag.corpus.tagging import TaggedWords
+from attnlag.errors import UserError, counted, shown
 from attnlag.pipeline import stages
 from attnlag.pipeline.stages import Names
 
@@ -54,22 +57,53 @@ def checked(
     return config
 
 
-def tagger_of(tagger: Any, group_of: Mapping[str, str]) -> WordSource:
-    """Return the source of words that `measure` was given, for documents with their groups."""
-    if hasattr(tagger, "pipe"):
+def source_of_words(tagger: Any, documents: Sequence[Document]) -> WordSource:
+    """Return the source of words that `measure` was given, for its documents.
+
+    Raise UserError if it is none, or does not suit the documents.
+    """
+    if isinstance(tagger, Sequence | pd.Series) and not isinstance(tagger, str):
+        return _given_tags(list(tagger), documents)
+    if hasattr(tagger, "pipe") and not isinstance(tagger, pd.DataFrame):
         return WordSource(partial(tagging.tagged_by, tagger), keys={"column": "tags"})
-    settings = Tagger()
-    if isinstance(tagger, Mapping):
-        settings = stages.describe_tokens(checked({}, tagger=tagger), IN_MEMORY)
-        if settings.column:
-            raise UserError(
-                "tagger.column: found a column, expected package or file: texts have none"
-            )
-        check_groups(settings.groups, set(group_of.values()), "tagger.groups")
-    elif tagger is not None:
+    if tagger is None:
+        return source_of(Tagger())
+    if not isinstance(tagger, Mapping):
         raise UserError(
-            f"tagger: found {shown(tagger)}, expected a spaCy pipeline or the keys of a tagger in "
-            "the configuration, as in {'file': 'tags.csv'}"
+            f"tagger: found {shown(tagger)}, expected a spaCy pipeline, the tags of each text, as "
+            "in ['The/DET cat/NOUN'], or the keys of a tagger in the configuration"
         )
-    file = (tagger or {}).get("file")
-    return source_of(settings, group_of, file and Path(file))._replace(keys=tagger)
+    settings = stages.describe_tokens(checked({}, tagger=tagger), IN_MEMORY)
+    if settings.column:
+        raise UserError(
+            "tagger.column: found a column, expected package; or tagger=frame['tags'], the tags of "
+            "each text"
+        )
+    check_groups(settings.groups, {document.group for document in documents}, "tagger.groups")
+    return source_of(settings)._replace(keys=tagger)
+
+
+def _given_tags(tags: Sequence[Any], documents: Sequence[Document]) -> WordSource:
+    """Return the source of words whose tags the user has, a text for each document."""
+    if len(tags) != len(documents):
+        raise UserError(
+            f"tagger: found the tags of {counted(len(tags), 'text')}, expected those of "
+            f"{counted(len(documents), 'text')}"
+        )
+    tags_by_id: dict[str, str] = {}
+    for document, text in zip(documents, tags, strict=True):
+        # An entry that is missing in a data frame is NaN.
+        if isinstance(text, str):
+            tags_by_id[document.id] = text
+        elif text is not None and text == text:
+            raise UserError(
+                f"tagger, '{document.id}': found {shown(text)}, expected its tags, as in "
+                "'The/DET cat/NOUN'"
+            )
+
+    def words(texts: Sequence[Document]) -> Iterator[TaggedWords]:
+        yield from tagging.from_column(
+            [text._replace(tags=tags_by_id.get(text.id)) for text in texts]
+        )
+
+    return WordSource(words, keys={"column": "tags"})

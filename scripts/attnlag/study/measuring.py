@@ -32,7 +32,7 @@ from attnlag.quantities.outcomes import relative_norms
 from attnlag.quantities.surprisal import PREDICTED
 from attnlag.quantities.tracing import Tracer
 from attnlag.storage.sequences import TokenSequence
-from attnlag.study.checking import checked, tagger_of
+from attnlag.study.checking import checked, source_of_words
 from attnlag.study.inputs import evaluated, occurrences, prepared, sequences_of
 
 
@@ -275,9 +275,9 @@ def measure(
         Paths of the blocks and sublayers, for an unknown type of model.
     name : str, optional
         Name of the model; by default the last part of ``model.name_or_path``.
-    tagger : mapping or spaCy pipeline, optional
-        Source of words and parts of speech: the keys of ``tagger`` in the configuration, as in
-        ``{"file": "tags.csv"}``, or a pipeline that spaCy has loaded.
+    tagger : spaCy pipeline, sequence of str, or mapping, optional
+        Source of words and parts of speech: a pipeline that spaCy has loaded, the words and tags of
+        each text, as in ``["The/DET cat/NOUN"]``, or the keys of ``tagger`` in the configuration.
     progress : bool
         Whether a progress bar is shown.
 
@@ -316,7 +316,7 @@ def measure(
     )
     model, name, documents, tokens = prepared(model, tokenizer, texts, groups, config.tokens, name)
     group_of = {document.id: document.group for document in documents}
-    tagger_in_use = tagger_of(tagger, group_of)
+    tagger_in_use = source_of_words(tagger, documents)
     weight = next(model.parameters())
     of_model = copy.deepcopy(model.config), weight.device, weight.dtype
     run = Run(name, sites, *of_model, modules, batch_tokens, prepend_bos)

@@ -15,6 +15,7 @@ from snakemake.common.configfile import load_configfile
 
 from attnlag.config.problems import check, reading_problems
 from attnlag.config.reading import read_yaml
+from attnlag.config.removed import REMOVED
 from attnlag.config.schema import Config
 from attnlag.pipeline.outputs import reserved_names
 from attnlag.regression.design.covariates import CATALOGUE
@@ -93,6 +94,7 @@ SHARED_WORDS = {
     "CLASSES": one_of([*CLASSES, *MODERATORS]),
     "COMMIT": COMMIT,
     "OTHER": "c1" * 20,
+    "SHA256": "'" + "0" * 64 + "'",
     **{f"NAME_{length}": "x" * length for length in (100, 101, 300)},
 }
 
@@ -296,13 +298,14 @@ corpora:
   c: {files: [5, '']}
 #> corpora.c.files[0]: found 5, expected text (quotes make a number text)
 #> corpora.c.files[1]: found "", expected text that is not empty
-  d: {files: [words.txt], tagger: {column: tags, file: words.txt}}
-#> corpora.d.tagger.file: found file beside column, expected one source of tags
+  d: {files: [words.txt], tagger: {column: tags, package: en, version: '1', sha256: $SHA256}}
+#> corpora.d.tagger.column: found column beside package, expected one source of tags
   e: {files: [words.txt], tagger: {package: en-core}}
 #> corpora.e.tagger.package: found package without version, expected both
   f: {files: [words.txt], shards: 0}  #> corpora.f.shards: found 0, expected at least 1
   g: {files: [words.txt], tagger: {file: tags.csv}}
-#> corpora.g.tagger.file: found no file 'tags.csv'
+#> corpora.g.tagger.file: was removed; give the words and tags of each document in a field of its
+#  row, and the name of the field as column
   h: {files: [words.txt, word.txt, nowhere/x.txt, 'texts/*.csv', 'links/*', pipe, /dev/zero]}
 #> corpora.h.files[1]: found no file 'word.txt'; did you mean 'words.txt'?
 #> corpora.h.files[2]: found no file 'nowhere/x.txt'
@@ -374,6 +377,31 @@ def test_each_mistake_is_one_exact_line(case):
     sections = yaml.safe_load("\n".join(lines))
     lines += [TINY] * ("models" not in sections) + [WORDS] * ("corpora" not in sections)
     assert problems_of("\n".join(lines)) == expected
+
+
+def with_row(row):
+    """Return a configuration that states a row of removed keys and values."""
+    config = {
+        "models": {"own": {"source": "path", "path": "mine"}},
+        "corpora": {"own": {"files": ["words.txt"]}},
+        "regressions": {"own": {"lags": [1]}},
+    }
+    key, _, value = row.partition("=")
+    *sections, last = key.removesuffix(".*").split(".")
+    item = yaml.safe_load(value) if value else 1
+    place = config
+    for name in sections:
+        place = place.setdefault("own" if name == "*" else name, {})
+    place[last] = [item] if key.endswith(".*") else item
+    return config
+
+
+@pytest.mark.parametrize("row", REMOVED)
+def test_a_key_or_value_that_was_removed_is_answered_by_what_to_do_instead(row):
+    key, _, value = row.partition("=")
+    key = re.sub(r"\.\*$", "[0]", key).replace("*", "own")
+    said = f"found {value}, which was removed" if value else "was removed"
+    assert check(with_row(row))[1] == [f"configuration: {key}: {said}; {REMOVED[row]}"]
 
 
 @pytest.mark.parametrize("raw", [None, {}, {"models": None}, {"corpora": "null"}])

@@ -5,7 +5,6 @@ import json
 from importlib import metadata
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -13,7 +12,7 @@ from projects import refused
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from attnlag.corpus import formats, properties, tagging, tokens
+from attnlag.corpus import properties, tagging, tokens
 from attnlag.corpus.alignment import Speller, token_texts
 from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
@@ -252,23 +251,6 @@ def test_tags_that_do_not_match_the_words_are_refused(tags, said):
     document = Document("doc", "prose", "The cat  sat.", tags)
     (line,) = refused(list, tagging.from_column([document]))
     assert said in line
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
-def test_words_and_tags_are_read_from_a_file(tmp_path, suffix):
-    rows = [("a", "The", "DET"), ("b", "null", "NOUN"), ("a", "cat,", "NOUN"), ("b", '"', "PUNCT")]
-    frame = pd.DataFrame(rows, columns=["document", "word", "tag"])
-    path = tmp_path / f"tags{suffix}"
-    if suffix == ".parquet":
-        frame.to_parquet(path)
-    else:
-        frame.to_csv(path, index=False, sep=formats.DELIMITERS[suffix])
-    texts = {"a": "The cat,", "b": 'null "', "c": "free"}
-    documents = [Document(name, "prose", text) for name, text in texts.items()]
-    found = tagging.from_file(path, tagging.read_tags(path, texts), documents)
-    assert [words.tags for words in found] == [["DET", "NOUN"], ["NOUN", "PUNCT"], None]
-    (line,) = refused(tagging.read_tags, path, "ac")
-    assert 'found the document "b", which the corpus lacks' in line
 
 
 @pytest.mark.parametrize(

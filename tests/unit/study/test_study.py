@@ -149,7 +149,7 @@ def test_coefficients_equal_those_of_statsmodels_and_stand_beside_controls(measu
 def test_errors_and_tests_equal_those_that_clubsandwich_printed(gpt2, tmp_path):
     """`make test-r` prints them anew."""
     printed = pd.read_csv(Path(__file__).with_name("clubsandwich.csv"))
-    found = clubsandwich.fits_of(clubsandwich.simulated(gpt2, tmp_path / "tags.csv"), [0])
+    found = clubsandwich.fits_of(clubsandwich.simulated(gpt2), [0])
     clubsandwich.assert_equal(found, printed, rtol=1e-11)
 
 
@@ -234,7 +234,11 @@ MISTAKES_IN_MEASUREMENTS = [
     (dict(max_length=True), "max_length: found true, expected a number"),
     (dict(batch_tokens=0), "batch_tokens: found 0, expected at least 1"),
     (dict(prepend_bos="yes"), 'prepend_bos: found "yes", expected auto, true or false'),
-    (dict(tagger="en"), 'tagger: found "en", expected a spaCy pipeline or the keys'),
+    (dict(tagger="en"), 'tagger: found "en", expected a spaCy pipeline, the tags of each text'),
+    (dict(tagger=["a/X", "b/X"]), "tagger: found the tags of 2 texts, expected those of 1 text"),
+    (dict(tagger=[5]), "tagger, '0': found 5, expected its tags, as in 'The/DET cat"),
+    (dict(tagger=pd.DataFrame({"a": [1]})), "tagger: found "),
+    (dict(tagger={"file": "tags.csv"}), "tagger.file: was removed; give the words and tags of"),
     (dict(tagger={"lang": "en"}), "tagger.lang: unknown key"),
     (dict(tagger={"column": "tags"}), "tagger.column: found a column"),
     (dict(tagger={"groups": ["news"]}), "tagger.groups: found 'news'"),
@@ -276,6 +280,18 @@ def test_a_loaded_pipeline_gives_parts_of_speech(model, tokenizer):
     measured = attnlag.measure(model, tokenizer, texts, tagger=nlp, progress=False)
     expected = [token.pos_ for token in nlp(texts[0])]
     assert measured.properties["upos"].to_pylist() == expected
+
+
+def test_own_tags_are_given_as_a_column_of_a_data_frame(model, tokenizer):
+    frame = pd.DataFrame({"text": ["The river ran", "It fell"], "tags": ["The/DET r", None]})
+    frame.loc[0, "tags"] = "The/DET river/NOUN ran/VERB"
+    measured = attnlag.measure(
+        model, tokenizer, frame["text"], tagger=frame["tags"], progress=False
+    )
+    rows = measured.properties.to_pandas()
+    found = rows.groupby("document", observed=True)["upos"].agg(set)
+    assert found["0"] == {"DET", "NOUN", "VERB"}
+    assert found["1"] == {"none"}
 
 
 @pytest.mark.parametrize("module", ["measuring", "regressing", "results"])

@@ -1,0 +1,39 @@
+"""Keys and values of the configuration that are no more, and what to do instead.
+
+Whoever still states one of them is told so in a sentence.
+"""
+
+import json
+from typing import Any
+
+from attnlag.config.reading import KeyPath
+
+# By the path of a key, or of a key and its value. In a path, * stands for a name of the user's
+# choice or for an entry of a list; a value is written as in JSON, text without quotation marks.
+# The sentence continues "was removed; ".
+REMOVED = {
+    "corpora.*.tagger.file": "give the words and tags of each document in a field of its row, and "
+    "the name of the field as column",
+}
+
+
+def removed_problem(path: KeyPath, value: Any) -> str | None:
+    """Return the sentence about a key or a value that was removed, None if it was not."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    for row, instead in REMOVED.items():
+        key, has_value, removed_value = row.partition("=")
+        if not _matches(key.split("."), path):
+            continue
+        if not has_value:
+            return f"was removed; {instead}"
+        if text == removed_value:
+            return f"found {text}, which was removed; {instead}"
+    return None
+
+
+def _matches(pattern: list[str], path: KeyPath) -> bool:
+    """Return whether a key path is that of a row."""
+    if len(pattern) != len(path):
+        return False
+    pairs = zip(pattern, path, strict=True)
+    return all(part == "*" or part == str(found) for part, found in pairs)
