@@ -114,7 +114,7 @@ models: $(READY) ## compare two real models: config/models.yaml, about 6 minutes
 architectures: $(TESTED) ### write benchmarks/architectures.md from tiny models of every type that writes text
 	$(BIN)/python benchmarks/architectures.py
 
-paper: run ## write results/paper: tables in LaTeX, methods, references, figures without titles
+paper: run ## write results/paper: coefficients and numbers in LaTeX, references
 	$(BIN)/snakemake --cores all paper $(CONFIGURED)
 
 report: $(READY) ## make the page that shows the study, in one file that opens without a network

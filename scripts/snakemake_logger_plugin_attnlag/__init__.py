@@ -69,8 +69,7 @@ class LogHandler(LogHandlerBase):
         event = getattr(record, "event", None)
         facts = vars(record)
         if event == LogEvent.JOB_INFO:
-            # Only figures of a paper have a name for it.
-            names = ", ".join(filter(None, (facts.get("wildcards") or {}).values()))
+            names = ", ".join((facts.get("wildcards") or {}).values())
             self.jobs[facts["jobid"]] = facts["rule_name"] + (f" ({names})" if names else "")
             if "rules" not in {part.name.lower() for part in self.common_settings.quiet or ()}:
                 return f"{self.jobs[facts['jobid']]}\n    reason: {facts['reason']}"

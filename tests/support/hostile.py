@@ -37,9 +37,5 @@ def write_hostile_corpus(project: Project) -> None:
             "notebook": {"lags": [1, 2]},
             "grouped": {"lags": [1], "covariates": ["group"], "bias_correction": "none"},
         },
-        figures={
-            "also": list(ON_REQUEST),
-            "formats": ["svg"],
-            "documents": {"small": [row["id"] for row in rows[::DOCUMENTS_OF_EACH]]},
-        },
+        figures={"also": list(ON_REQUEST), "formats": ["svg"]},
     )

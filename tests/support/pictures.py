@@ -23,17 +23,6 @@ def with_interval(table: pd.DataFrame, of: str = "estimate", reach: float = 0.1)
     return table.assign(conf_low=table[of] - reach, conf_high=table[of] + reach)
 
 
-def synthetic_norms(layers: int, sequences: int = 20, length: int = 150):
-    """Return positions and norms (tokens, layers) whose logs follow the tokens before."""
-    random = np.random.default_rng(layers)
-    logs = 0.3 * random.normal(size=(sequences, length, layers))
-    logs[:, 0] = 0
-    for t in range(1, length):
-        logs[:, t] += np.linspace(0.0, 0.6, layers) * logs[:, t - 1]
-    norms = np.exp(logs + np.linspace(1, 4, layers)).astype(np.float32)
-    return np.tile(np.arange(length), sequences), norms.reshape(-1, layers)
-
-
 def synthetic_tables(layers: int, lags: int = 2, unfitted: Sequence[int] = ()):
     """Return coefficients and fits; every third layer's last term is not significant."""
     terms = [f"lag_{n + 1}" for n in range(lags)]

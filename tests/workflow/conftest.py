@@ -69,7 +69,7 @@ def ask_for_the_default_sections(project: Project, _: Path) -> None:
     for section in ("sources", "extraction", *DEFAULTS):
         del project.config[section]
     (project.folder / "data/small.jsonl").write_text(small_corpus(12))
-    project.write_config(**DEFAULTS, figures={"also": ["diagnostics", "outcome_by_lag"]})
+    project.write_config(**DEFAULTS, figures={"also": ["diagnostics", "as_in_the_post"]})
 
 
 def ask_for_two_models(project: Project, llama: Path) -> None:

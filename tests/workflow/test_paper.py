@@ -1,28 +1,20 @@
 """What `make paper` writes, against the tables of runs with other settings."""
 
-import json
 import re
 import shutil
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-import yaml
-from described import regressions_in
 from projects import ran
-
-from attnlag.regression import covariances
-from attnlag.report import paper
 
 FOLDER = "results/paper"
 TABLE = f"{FOLDER}/coefficients.tex"
-FIGURES = f"{FOLDER}/tiny/small/attention/notebook/figures"
-FIGURE = f"{FIGURES}/coefficients_by_layer_column.pdf"
+FIGURES = "results/tiny/small/attention/notebook/figures"
 DOCUMENT = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}\usepackage{booktabs}\usepackage{url}
 \begin{document}
-%s
+\nocite{*}
 \input{coefficients}
 \input{numbers}
 \bibliographystyle{plain}\bibliography{references}
@@ -34,7 +26,7 @@ DOCUMENT = r"""\documentclass{article}
 def written(several_once, tmp_path_factory):
     """Return the folder of the project with several regressions, with what a paper needs."""
     project = several_once[0].copy(tmp_path_factory.mktemp("paper") / "project")
-    project.run(TABLE, FIGURES)
+    project.run(TABLE)
     return project
 
 
@@ -45,15 +37,6 @@ def test_another_citation_of_attnlag_is_written_anew(written, tmp_path):
     (project.folder / "CITATION.cff").unlink()
     (project.folder / "CITATION.cff").write_text(text.replace("title: ", "title: A "))
     assert project.would_run(TABLE) == {"write_paper": 1}
-
-
-def methods_of(project, **stated):
-    """Return the methods of a finished project, with these facts stated of its model."""
-    models = [
-        json.loads(path.read_text()) for path in project.folder.glob("data/models/*/source.json")
-    ]
-    regressions = regressions_in(project.folder / "results")
-    return paper.methods(regressions, {model["name"]: model | stated for model in models})
 
 
 def check_latex(text):
@@ -128,73 +111,40 @@ def test_every_number_has_a_macro_of_its_own(written):
     assert list(map(float, ends)) == pytest.approx([of_lag.min(), of_lag.max()], abs=5.1e-3)
 
 
-def test_the_methods_are_those_of_the_settings(written, finished_once):
-    text = (written.folder / FOLDER / "methods.md").read_text()
-    for words in (
-        "We ran `tiny` (a copy on disk with the SHA-256 ",
-        "; 2 layers of width 32, ",
-        "in float32 on CPU over the corpus `small` (8 documents in 2 groups, ",
-        "became windows of at most that length",
-        "The first token of each sequence",
-        "least squares of the log norm of a token on its lags 1 and 2 (in tokens); ",
-        "on its leads 1 and 2 (in tokens); ",
-        "least squares of the log relative norm of a token",
-        "with a restricted cubic spline of the position in the sequence and effects of documents; ",
-        "half-panel jackknife [@dhaene2015]",
-        "clustered by document (the jackknife CRV3 [@mackinnon2023])",
-        "corrected over the layers for each term (Holm [@holm1979])",
-        "put in random order 19 times (seed 0)",
-        "before training on 6 documents, with initial weights (seed 1) of the scales: the model's "
-        "own 0.02; transformers' left out: the same as own; by depth left out",
-        "torch 2.",
-        "Distributions of norms are over tokens; relative norms",
-    ):
-        assert words in text
-    assert "[@bell2002" not in text
-    # What holds for all regressions is said once.
-    assert text.count("Standard errors") == 1
-    # The other project has no controls, no effects of documents, and another kind of errors.
-    other = methods_of(finished_once[0])
-    assert "(CR2 [@bell2002], with the degrees of freedom of Satterthwaite" in other
-    assert "(Holm [@holm1979])" in other
-    assert "; 1 layer of width " in methods_of(finished_once[0], layers=1)
-    for absent in ("control", "half-panel", "effects of documents", "windows", "bootstrap"):
-        assert absent not in other
-
-
-def test_what_is_cited_is_in_the_references_and_nothing_else(written):
-    folder = written.folder / FOLDER
-    keys = re.findall(r"^@\w+\{(\w+),$", (folder / "references.bib").read_text(), re.M)
-    assert set(keys) == set(paper.cited((folder / "methods.md").read_text()))
-    tex = (folder / "methods.tex").read_text()
-    check_latex(tex)
-    cites = {key for group in re.findall(r"\\cite\{([^}]*)\}", tex) for key in group.split(",")}
-    assert cites == set(keys)
-    first = (folder / "references.bib").read_text().split("\n\n")[0]
+def test_references_begin_with_attnlag_and_have_its_methods(written):
+    text = (written.folder / FOLDER / "references.bib").read_text()
+    keys = re.findall(r"^@\w+\{(\w+),$", text, re.M)
+    assert keys == ["attnlag", *sorted(keys[1:])]
+    assert {"bell2002", "pustejovsky2018", "mackinnon2023", "dhaene2015", "holm1979"} < set(keys)
+    first = text.split("\n\n")[0]
     assert "The attnlag authors" in first
     assert re.search(r"version \d+\.\d+\.\d+, 20\d\d-\d\d-\d\d", first)
+    check_latex(text)
 
 
-def test_every_reference_is_one_that_some_setting_cites():
-    template = Path(paper.__file__).with_name("paper.md.j2").read_text(encoding="utf-8")
-    sentences = [template, *(entry.method for entry in covariances.CATALOGUE.values())]
-    assert set(paper.all_references()) == set(paper.cited(" ".join(sentences))) - {"attnlag"}
-
-
-def test_the_configuration_is_complete_and_figures_have_no_title(written):
-    config = yaml.safe_load((written.folder / FOLDER / "config.yaml").read_text())
-    assert config["inference"]["bootstrap"] == 200
-    assert config["norms"] == {"drop_first": 1}
-    assert (written.folder / FIGURE).read_bytes().startswith(b"%PDF")
+def test_figures_for_a_paper_have_no_titles(written, tmp_path):
+    project = written.copy(tmp_path / "project")
+    svg = project.folder / FIGURES / "coefficients_by_layer.svg"
+    project.write_config(figures={"formats": ["svg"]})
+    project.run(FIGURES)
+    titled = svg.read_text()
+    project.write_config(figures={"titles": False, "sizes": ["column"], "formats": ["svg", "pdf"]})
+    project.run(FIGURES)
+    assert svg.with_name(f"{svg.stem}_column.pdf").read_bytes().startswith(b"%PDF")
+    without = svg.with_name(f"{svg.stem}_column.svg").read_text()
+    assert "tiny, small, attention, notebook" in titled
+    assert "tiny, small, attention, notebook" not in without
+    # The rest is as in any figure.
+    assert "variance explained" in without
 
 
 @pytest.mark.skipif(
     not shutil.which("pdflatex"),
     reason="TeX is not installed, nor needed to write the files; other tests parse them",
 )
-def test_latex_accepts_the_table_the_methods_and_the_references(written):
+def test_latex_accepts_the_table_the_numbers_and_the_references(written):
     folder = written.folder / FOLDER
-    (folder / "main.tex").write_text(DOCUMENT % (folder / "methods.tex").read_text())
+    (folder / "main.tex").write_text(DOCUMENT)
     latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main"]
     for command in (latex, ["bibtex", "main"], latex, latex):
         ran(command, cwd=folder)

@@ -104,10 +104,7 @@ ROWS = {
     "`figures.formats`": [change(figures={"formats": ["png", "svg"]})],
     "`figures.sizes`": [change(figures={"sizes": ["page", "column"]})],
     "`figures.layers`": [change(figures={"layers": [1]})],
-    "`figures`: layer and documents of the text": [
-        change(figures={"text_layer": 0}),
-        change(figures={"documents": {"small": ["doc-3"]}}),
-    ],
+    "`figures.titles`": [change(figures={"titles": False})],
     "`inference`: covariance, clusters, correction": [
         *(inference(covariance="cluster-jackknife"), inference(adjust="none")),
         inference(stack_mb=1),

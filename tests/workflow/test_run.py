@@ -71,7 +71,7 @@ def test_a_folder_has_the_figures_of_the_chosen_sizes_and_no_others(finished):
     folder = finished.folder / "results/tiny/small/attention/figures"
     (folder / "norms_by_layer.pdf").write_text("of another configuration")
     finished.run("results/tiny/small/attention/figures")
-    names = ("cosines_by_distance", "norms_by_layer", "norms_by_position", "text_by_token")
+    names = ("cosines_by_distance", "norms_by_layer", "norms_by_position")
     new = {f"tiny/small/attention/figures/{name}_column.png" for name in names}
     after = finished.results()
     assert set(after) - set(before) == new

@@ -69,10 +69,10 @@ use rule draw as plot_classes with:
         equal_slopes=f"{RESULTS}/equal_slopes.parquet",
     output:
         figures=figures_of(
-            "plot_classes", f"{DRAWN}/{{site}}/{{regression}}/classes/figures", BY_CLASS
+            "plot_classes", f"{STUDY}/{{site}}/{{regression}}/classes/figures", BY_CLASS
         ),
     log:
-        "logs/{paper}{model}/{corpus}/{site}/{regression}/classes/figures/plot_classes.log",
+        "logs/{model}/{corpus}/{site}/{regression}/classes/figures/plot_classes.log",
     localrule: True
     params:
         **job_params("plot_classes", "draw_figures"),

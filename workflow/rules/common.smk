@@ -61,8 +61,7 @@ PERMUTED, COMPARED = CONFIG.controls.permutation, len(CONFIG.models) * len(CONFI
 
 # The files of rules add to these. TARGETS of a run; AWAITED by its last job: one file of each job. By
 # name: tables TOLD in findings and in the explorer, those only SHOWN in the explorer, and FINDINGS.
-# OF_PAPER: the names of figures, by the folder of a paper.
-TARGETS, AWAITED, TOLD, SHOWN, FINDINGS, OF_PAPER = [], [], {}, {}, {}, {}
+TARGETS, AWAITED, TOLD, SHOWN, FINDINGS = [], [], {}, {}, {}
 
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 CODE = code_digests(SCRIPTS)
@@ -80,8 +79,6 @@ wildcard_constraints:
     regression=any_of(CONFIG.regressions),
     pair=any_of(CONFIG.pairs_changed()),
     shard=r"\d{4}\d*",
-    # Figures of a paper have no titles.
-    paper="(paper/)?",
 
 
 def resolved(files, wildcards):

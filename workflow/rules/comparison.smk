@@ -36,10 +36,10 @@ use rule draw as plot_comparison with:
         coefficients="results/comparison/coefficients.parquet",
     output:
         figures=figures_of(
-            "plot_comparison", "results/{paper}comparison/figures/{site}/{regression}"
+            "plot_comparison", "results/comparison/figures/{site}/{regression}"
         ),
     log:
-        "logs/{paper}comparison/figures/{site}/{regression}/plot_comparison.log",
+        "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
     localrule: True
     params:
         **job_params("plot_comparison", "draw_figures"),

@@ -1,6 +1,6 @@
 # Figures of sites and regressions; other analyses draw their own. One job draws all figures of a
-# folder, which is its output; `make paper` asks for folders without titles. Figures of finished tables
-# take less time than their submission to a cluster.
+# folder, which is its output. Figures of finished tables take less time than their submission to a
+# cluster.
 
 
 # Figures come last, because nothing waits for them.
@@ -15,7 +15,6 @@ use rule draw as plot_adjustments with:
     input:
         norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
         stream=shards_of(f"{STUDY}/stream/{{shard}}.parquet"),
-        tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         properties=shards_of(f"{STUDY}/token_properties/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
         # Each for figures of its own.
@@ -26,9 +25,9 @@ use rule draw as plot_adjustments with:
             partly(f"{RESULTS}/coefficients.parquet", regression=CONFIG.regressions),
         ),
     output:
-        figures=figures_of("plot_adjustments", f"{DRAWN}/{{site}}/figures"),
+        figures=figures_of("plot_adjustments", f"{STUDY}/{{site}}/figures"),
     log:
-        "logs/{paper}{model}/{corpus}/{site}/figures/plot_adjustments.log",
+        "logs/{model}/{corpus}/{site}/figures/plot_adjustments.log",
     params:
         **job_params("plot_adjustments", "draw_figures"),
 
@@ -43,9 +42,9 @@ use rule draw as plot_regression with:
         controls=f"{RESULTS}/controls.parquet",
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
     output:
-        figures=figures_of("plot_regression", f"{DRAWN}/{{site}}/{{regression}}/figures"),
+        figures=figures_of("plot_regression", f"{STUDY}/{{site}}/{{regression}}/figures"),
     log:
-        "logs/{paper}{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
     params:
         **job_params("plot_regression", "draw_figures"),
 
@@ -57,9 +56,9 @@ use rule draw as plot_sites with:
         fits=partly(f"{RESULTS}/fits.parquet", site=CONFIG.extraction.sites),
     output:
         figures=figures_of(
-            "plot_sites", f"{DRAWN}/figures/{{regression}}", len(CONFIG.extraction.sites) > 1
+            "plot_sites", f"{STUDY}/figures/{{regression}}", len(CONFIG.extraction.sites) > 1
         ),
     log:
-        "logs/{paper}{model}/{corpus}/figures/{regression}/plot_sites.log",
+        "logs/{model}/{corpus}/figures/{regression}/plot_sites.log",
     params:
         **job_params("plot_sites", "draw_figures"),

@@ -4,7 +4,6 @@
 
 TOLD["heads"] = [f"{HEADS}/heads.parquet"]
 TOLD["head_coefficients"] = [f"{HEADS}/head_coefficients.parquet"]
-SHOWN["head_norms"] = [f"{HEADS}/{{shard}}.parquet"]
 FINDINGS["heads"] = [f"{HEADS}/findings.txt"]
 
 # Groups of documents, and what their regressions need.
@@ -39,8 +38,8 @@ use rule draw as plot_heads with:
         heads=f"{HEADS}/heads.parquet",
         coefficients=f"{HEADS}/head_coefficients.parquet",
     output:
-        figures=figures_of("plot_heads", f"{DRAWN}/attention/heads/figures", site="attention"),
+        figures=figures_of("plot_heads", f"{STUDY}/attention/heads/figures", site="attention"),
     log:
-        "logs/{paper}{model}/{corpus}/attention/heads/figures/plot_heads.log",
+        "logs/{model}/{corpus}/attention/heads/figures/plot_heads.log",
     params:
         **job_params("plot_heads", "draw_figures"),

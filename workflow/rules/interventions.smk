@@ -56,9 +56,9 @@ use rule draw as plot_effects with:
         total_effects=f"{CAUSAL}/total_effects.parquet",
         prediction_vs_effect=f"{CAUSAL}/prediction_vs_effect.parquet",
     output:
-        figures=figures_of("plot_effects", f"{DRAWN}/causal/figures/{{pair}}", site="{pair}"),
+        figures=figures_of("plot_effects", f"{STUDY}/causal/figures/{{pair}}", site="{pair}"),
     log:
-        "logs/{paper}{model}/{corpus}/causal/figures/{pair}/plot_effects.log",
+        "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects.log",
     localrule: True
     params:
         **job_params("plot_effects", "draw_figures"),

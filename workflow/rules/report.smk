@@ -5,8 +5,6 @@ from attnlag.figures.sizes import best_of, suffix_of
 # Categories of the report in the order of the flow; the report sorts them by name.
 CATEGORIES = "explorer norms coefficients diagnostics interventions comparison directions".split()
 IN_ORDER = {name: f"{number} {name.capitalize()}" for number, name in enumerate(CATEGORIES)}
-# Folders of figures are below those of studies, and in the same way below that of a paper.
-DRAWN = "results/{paper}{model}/{corpus}"
 LABELS = dict.fromkeys(("model", "corpus", "site", "regression", "layer"), "all")
 
 
@@ -18,17 +16,15 @@ def is_first(regression):
 def figures_of(stage, folder, condition=True, **labels):
     """Return the folder of the figures of a stage as an output, with their labels in the report.
 
-    A paper and a run have them where a condition holds, as that of `of_study`. The report has them
-    once, in the first of the sizes and the format that is the last in the alphabet.
+    A run has them where a condition holds, as that of `of_study`. The report has them once, in the
+    first of the sizes and the format that is the last in the alphabet.
     """
     figures = {figure.name: figure for figure in CONFIG.figures_drawn(stage)}
-    of_run, of_paper = partly(folder, paper=["", "paper/"])
     # All of them may be on request.
     drawn = figures and condition
-    OF_PAPER.update(dict.fromkeys(of_study(of_paper, drawn), list(figures)))
     # In the explorer, other regressions have the same.
     first_alone = drawn and all(figure.first_regression for figure in figures.values())
-    as_targets(of_run, is_first if first_alone else drawn)
+    as_targets(folder, is_first if first_alone else drawn)
     ending = f"{suffix_of(best_of(CONFIG.figures.sizes))}.{max(CONFIG.figures.formats)}"
     named = {name: f"{{{name}}}" for name in LABELS if f"{{{name}}}" in folder}
     return report(

@@ -68,9 +68,9 @@ use rule draw as plot_sources with:
         lags=optional(TRACED, f"{SOURCES}/lags.parquet"),
         readout=of_study(f"{SITE}/readout/means.parquet"),
     output:
-        figures=figures_of("plot_sources", f"{DRAWN}/attention/sources/figures", site="attention"),
+        figures=figures_of("plot_sources", f"{STUDY}/attention/sources/figures", site="attention"),
     log:
-        "logs/{paper}{model}/{corpus}/attention/sources/figures/plot_sources.log",
+        "logs/{model}/{corpus}/attention/sources/figures/plot_sources.log",
     localrule: True
     params:
         **job_params("plot_sources", "draw_figures"),

@@ -49,27 +49,17 @@ use rule program as write_paper with:
         coefficients=every(f"{RESULTS}/coefficients.parquet"),
         fits=every(f"{RESULTS}/fits.parquet"),
         controls=every(f"{RESULTS}/controls.parquet"),
-        corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
-        tokens=every(f"{STUDY}/tokens/{{shard}}.parquet"),
-        # The record of one shard says how the tokens were permuted.
-        permutations=optional(PERMUTED, every(f"{RESULTS}/permutations/0000.parquet")),
         before_training=optional(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
         medians=every(f"{RESULTS}/medians.parquet"),
-        random_weights=optional(UNTRAINED, every(f"{SITE}/random_weights.parquet")),
-        models=expand("data/models/{model}/source.json", model=CONFIG.models),
     output:
         coefficients="results/paper/coefficients.tex",
         numbers="results/paper/numbers.tex",
-        methods="results/paper/methods.md",
-        methods_tex="results/paper/methods.tex",
         references="results/paper/references.bib",
-        config="results/paper/config.yaml",
     log:
         "logs/paper.log",
     params:
         **job_params(
             "write_paper",
-            figures=sorted({*itertools.chain(*OF_PAPER.values())}),
             # A part of attnlag, like its code.
             given=lambda wildcards: [str(SCRIPTS.parent / "CITATION.cff")],
         ),
@@ -78,7 +68,6 @@ use rule program as write_paper with:
 rule paper:
     input:
         rules.write_paper.output,
-        every(*OF_PAPER),
     message:
         "results/paper is made"
 
@@ -98,5 +87,5 @@ use rule program as check_fits with:
 
 
 # What a later file added would be lost in silence.
-TOLD, SHOWN, FINDINGS, OF_PAPER = map(MappingProxyType, (TOLD, SHOWN, FINDINGS, OF_PAPER))
+TOLD, SHOWN, FINDINGS = map(MappingProxyType, (TOLD, SHOWN, FINDINGS))
 TARGETS, AWAITED = tuple(TARGETS), tuple(AWAITED)

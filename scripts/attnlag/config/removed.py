@@ -14,6 +14,9 @@ from attnlag.config.reading import KeyPath
 REMOVED = {
     "corpora.*.tagger.file": "give the words and tags of each document in a field of its row, and "
     "the name of the field as column",
+    "figures.documents": "the tab Text of results/explorer.html shades every document of a sample",
+    "figures.text_layer": "choose the layer in the tab Text of results/explorer.html",
+    "figures.also.*=outcome_by_lag": "ask for diagnostics, or draw the columns of the design",
 }
 
 

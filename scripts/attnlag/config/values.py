@@ -11,7 +11,7 @@ from typing import Any
 from attnlag.config.reading import KeyPath, file_alike
 from attnlag.config.schema import Config, files_matching, is_plain_text
 from attnlag.corpus.settings import Corpus
-from attnlag.errors import counted, nearest, unreadable
+from attnlag.errors import counted, unreadable
 from attnlag.escaping import name_problem
 from attnlag.model.settings import ModelSource, PathSource
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, changeable
@@ -67,7 +67,6 @@ def value_problems(
                     ("causal", key, index),
                     f"found {site}, expected one of extraction.sites: {', '.join(sites)}",
                 )
-    yield from _figure_problems(config, raw)
 
 
 def _corpus_problems(config: Config) -> Iterator[Problem]:
@@ -111,8 +110,6 @@ def _layers_of_interest(config: Config) -> Iterator[tuple[KeyPath, int]]:
     for key, layers in lists.items():
         for index, layer in enumerate(layers if isinstance(layers, list) else ()):
             yield (*key, index), layer
-    if config.figures.text_layer is not None:
-        yield ("figures", "text_layer"), config.figures.text_layer
 
 
 def _regression_problems(name: str, regression: Regression, config: Config) -> Iterator[Problem]:
@@ -158,18 +155,6 @@ def _tagger_problems(key: KeyPath, name: str, config: Config) -> Iterator[Proble
                 key,
                 f"found {name}, but corpora.{corpus} has no tagger; expected one, for the part of "
                 "speech of tokens",
-            )
-
-
-def _figure_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield the documents of figures in unknown corpora."""
-    corpora = raw.get("corpora")
-    for name in config.figures.documents or ():
-        if corpora and isinstance(corpora, Mapping) and name not in corpora:
-            yield (
-                ("figures", "documents", name),
-                f"found no corpus {name!r}, expected one of {', '.join(config.corpora)}"
-                f"{nearest(name, config.corpora)}",
             )
 
 

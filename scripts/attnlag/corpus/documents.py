@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from pathlib import Path
@@ -290,16 +290,6 @@ def shards_problem(name: str, shards: int, documents: int) -> str | None:
         f"corpora.{name}.shards: found {shards:,}, expected at most {documents:,}: the corpus has "
         f"{counted(documents, 'document')}"
     )
-
-
-def unknown_documents(corpus: str, asked: Iterable[str], known: Collection[str]) -> list[str]:
-    """Return a problem for each document that figures are asked to show and the corpus lacks."""
-    return [
-        f"figures.documents.{corpus}: found '{name}', expected one of its "
-        f"{counted(len(known), 'document')}{nearest(name, known)}"
-        for name in asked
-        if name not in known
-    ]
 
 
 def _lacks_words(value: Any) -> bool:

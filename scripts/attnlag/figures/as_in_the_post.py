@@ -27,7 +27,6 @@ DRAWN_BY = "plot_regression"
 ON_REQUEST = True
 CATEGORY = "coefficients"
 SUBCATEGORY = "as in the post"
-METHOD = "Dots, histograms and coefficients with crosses are drawn as in Cohen (2025)."
 
 # Most tokens with a dot in each layer, and most layers with a histogram by the size of a figure.
 MOST_DOTS, MOST_HISTOGRAMS = 1000, {"page": 4, "column": 2}

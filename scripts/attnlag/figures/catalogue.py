@@ -27,7 +27,6 @@ class Figure:
     drawn_by: str  # the stage that has its inputs
     category: str  # place in the report
     subcategory: str
-    method: str = ""  # a sentence for the methods of a paper
     on_request: bool = False  # whether only runs draw it that name it in ``figures.also``
     # Whether runs draw a folder of such figures alone for the first regression only.
     first_regression: bool = False

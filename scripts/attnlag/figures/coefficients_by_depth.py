@@ -20,7 +20,6 @@ from attnlag.regression.terms import lags_among, named
 DRAWN_BY = "plot_comparison"
 CATEGORY = "comparison"
 SUBCATEGORY = "by relative depth"
-METHOD = "Models are compared by relative depth, layer / (layers - 1)."
 
 # Largest number of fits whose sizes the title states; of more, the smallest and the largest.
 MOST_SIZES = 3

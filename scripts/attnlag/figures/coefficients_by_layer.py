@@ -16,10 +16,6 @@ DRAWN_BY = "plot_regression"
 FIRST_REGRESSION = True
 CATEGORY = "coefficients"
 SUBCATEGORY = "by layer"
-METHOD = (
-    "Coefficients are shown beside the central intervals of the same regression on tokens in "
-    "random order and its coefficients before training."
-)
 
 # Up to this number of lags and leads have a panel each, beside the controls.
 MOST_PANELS = 4

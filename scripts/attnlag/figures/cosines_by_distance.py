@@ -15,11 +15,6 @@ DRAWN_BY = "plot_adjustments"
 CATEGORY = "directions"
 SUBCATEGORY = "cosines"
 NEEDS = "geometry"
-METHOD = (
-    "Cosines of the adjustments to two tokens of a sequence are means with intervals "
-    "clustered by document, beside those of tokens of different documents; centred cosines "
-    "are of vectors less the layer's mean."
-)
 
 PAIRS: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 2.0, "behind": True}
 

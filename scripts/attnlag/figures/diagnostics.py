@@ -22,10 +22,6 @@ DRAWN_BY = "plot_regression"
 ON_REQUEST = True
 CATEGORY = "diagnostics"
 SUBCATEGORY = "residuals and influence"
-METHOD = (
-    "Residuals were examined within sequences; the influence of a document is the change of a "
-    "coefficient without it."
-)
 
 # Number of layers with a row in each size, of documents in a panel of influence, and of points in
 # a panel of quantiles; a mean over fewer rows than the last is not drawn.

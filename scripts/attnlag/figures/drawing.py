@@ -22,9 +22,6 @@ T = TypeVar("T")
 # Colour map of counts, light to dark.
 SHADES: Colormap = sns.color_palette("mako_r", as_cmap=True)
 
-# Share of the tokens beyond either end of an axis that all layers share.
-TAIL = 0.005
-
 # Labels of axes along which layers lie.
 LAYER_AXES = ("layer", "source layer", "target layer")
 

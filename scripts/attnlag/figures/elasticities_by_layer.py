@@ -12,10 +12,6 @@ from attnlag.regression.labels import UNITS
 DRAWN_BY = "plot_effects"
 CATEGORY = "interventions"
 SUBCATEGORY = "elasticities"
-METHOD = (
-    "Elasticities are derivatives of a later log norm with respect to an earlier one, along "
-    "all paths through the model, averaged over tokens with intervals clustered by document."
-)
 
 PREDICTED, CAUSED, JOINTLY = PALETTE[0], PALETTE[3], PALETTE[2]
 

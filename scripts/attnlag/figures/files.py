@@ -57,11 +57,12 @@ def style() -> Iterator[None]:
 def draw_figure(name: str, inputs: Any, folder: Path, drawing: Mapping[str, Any]) -> None:
     """Draw a figure of the catalogue in the sizes and formats of ``drawing``.
 
-    A title states the claim and the data, as the caption of a paper would where figures are not
-    ``titled``.
+    A title states the claim and the data; without ``titles``, the caption of a paper would.
     """
     figure = importlib.import_module(f"attnlag.figures.{name}").figure(inputs)
-    title = f"{figure.claim}\n{inputs.subtitle}" if drawing["titled"] else ""
+    title = ""
+    if drawing["titles"]:
+        title = f"{figure.claim}\n{inputs.subtitle}"
     for size in drawing["sizes"]:
         drawn = figure.draw(title, SIZES[size])
         mark_layers(drawn, list(map(int, inputs.mixers)))

@@ -13,10 +13,6 @@ DRAWN_BY = "plot_effects"
 ON_REQUEST = True
 CATEGORY = "interventions"
 SUBCATEGORY = "finite interventions"
-METHOD = (
-    "Finite interventions replace one adjustment of one token by a multiple of it, by zero, "
-    "by the layer's mean or by that of another token."
-)
 
 # Colours of interventions other than scaling.
 HUES = {"zero": PALETTE[3], "mean": PALETTE[1], "resample": PALETTE[4]}

@@ -13,7 +13,6 @@ FIRST_REGRESSION = True
 NEEDS = "groups"
 CATEGORY = "coefficients"
 SUBCATEGORY = "by group of documents"
-METHOD = "Groups of documents were fitted one by one."
 
 
 def figure(inputs: Inputs) -> Sheet:

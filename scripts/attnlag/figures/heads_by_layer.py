@@ -13,11 +13,6 @@ from attnlag.regression.terms import named, nearest_lag
 DRAWN_BY = "plot_heads"
 CATEGORY = "directions"
 SUBCATEGORY = "heads"
-METHOD = (
-    "A head writes its values, weighted by attention, through its slice of the output "
-    "projection; its share is the squared norm of this vector among those of its layer, and "
-    "the logarithm of its norm was regressed as that of the sum."
-)
 
 
 def figure(inputs: Inputs) -> Sheet:

@@ -51,10 +51,7 @@ class Inputs(SimpleNamespace):
 
 def joined(names: Any, **others: str) -> str:
     """Return the names that identify a job, or others in their place, for titles."""
-    parts = vars(names) | others
-    # The figures of a paper are of the same job.
-    parts.pop("paper", None)
-    return ", ".join(parts.values())
+    return ", ".join((vars(names) | others).values())
 
 
 def rows_of(

@@ -16,10 +16,6 @@ from attnlag.figures.wording import tokens_shown
 DRAWN_BY = "plot_adjustments"
 CATEGORY = "norms"
 SUBCATEGORY = "by layer"
-METHOD = (
-    "Distributions of norms are over tokens; relative norms are divided by the norm of the "
-    "residual stream that the block receives."
-)
 
 # Probabilities of the five quantiles of a layer's norms, with the median in the middle.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

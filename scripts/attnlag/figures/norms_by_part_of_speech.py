@@ -14,11 +14,6 @@ DRAWN_BY = "plot_adjustments"
 NEEDS = "tags"
 CATEGORY = "norms"
 SUBCATEGORY = "by kind of token"
-METHOD = (
-    "Norms by part of speech are means of logarithms less the layer's mean; a word counts by "
-    "its first token, and the share of variance between parts of speech is compared with that "
-    "of random classes of equal number."
-)
 
 # Smallest number of tokens whose mean a cell shows.
 FEWEST_TOKENS = 20

@@ -14,7 +14,6 @@ from attnlag.storage import tables
 DRAWN_BY = "plot_adjustments"
 CATEGORY = "norms"
 SUBCATEGORY = "by position"
-METHOD = "Norms by position are means of logarithms over documents, less the layer's mean."
 
 # Number of first positions with a row each, and of rows for each doubling after them.
 SINGLE, PER_DOUBLING = 8, 4

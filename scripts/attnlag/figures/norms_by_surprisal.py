@@ -19,10 +19,6 @@ DRAWN_BY = "plot_adjustments"
 CATEGORY = "norms"
 SUBCATEGORY = "by surprisal"
 NEEDS = "surprisal"
-METHOD = (
-    "The slope of the log norm on a token's surprisal is compared with slopes where surprisal "
-    "is exchanged among the tokens of a document."
-)
 
 # Number of bins with equal numbers of tokens, and of layers with a line over them.
 BINS, LINES = 15, 5

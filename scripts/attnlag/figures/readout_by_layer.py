@@ -15,11 +15,6 @@ from attnlag.quantities.catalogue import SITES
 DRAWN_BY = "plot_sources"
 CATEGORY = "directions"
 SUBCATEGORY = "readout"
-METHOD = (
-    "The direct effect of an adjustment on a logit is its product with the unembedding "
-    "through the last norm, in standard deviations over the vocabulary, less that on the "
-    "token of another place in the document."
-)
 
 COLOURS = {"own": PALETTE[1], "next": PALETTE[0], "top1": PALETTE[2]}
 

@@ -113,6 +113,6 @@ def read_norms(files: Any, names: Any, settings: Any) -> Inputs:
         sample=sample_norms(files.norms),
         relative=sample_norms(files.norms, stream=files.stream),
         label=SITES[names.site].label,
-        **{name: settings[name] for name in ("drop_first", "documents", "text_layer")},
+        drop_first=settings["drop_first"],
         **vars(files),
     )

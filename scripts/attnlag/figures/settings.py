@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from attnlag.figures import catalogue
-from attnlag.section import Distinct, Name, Natural, Section, Text
+from attnlag.section import Distinct, Natural, Section
 
 ON_REQUEST = tuple(figure.name for figure in catalogue.figures() if figure.on_request)
 
@@ -13,10 +13,6 @@ ON_REQUEST = tuple(figure.name for figure in catalogue.figures() if figure.on_re
 class Figures(Section):
     """How figures are drawn."""
 
-    text_layer: Natural | None = Field(
-        default=None,
-        description="Layer of the figure of shaded tokens; null: the middle layer",
-    )
     layers: Annotated[list[Natural], Field(min_length=1), Distinct] | None = Field(
         default=None, description="Layers that get their own panel; null: all layers"
     )
@@ -32,7 +28,7 @@ class Figures(Section):
         min_length=1,
         description="Sizes of every figure: 10 and 3.5 inches wide (PDF: 10 and 4.5)",
     )
-    documents: dict[Name, Annotated[list[Text], Field(min_length=1), Distinct]] | None = Field(
-        default=None,
-        description="Documents whose tokens are shaded, by corpus; null: the first of each group",
+    titles: bool = Field(
+        default=True,
+        description="Whether figures have titles; without them, a caption of a paper says it",
     )

@@ -16,10 +16,6 @@ DRAWN_BY = "plot_effects"
 ON_REQUEST = True
 CATEGORY = "interventions"
 SUBCATEGORY = "elasticities"
-METHOD = (
-    "Predicted and caused sizes are compared pair by pair of layers, with chance given how "
-    "many of each are positive."
-)
 
 # Prediction and title of each panel, by the column of the coefficient.
 PANELS = {

@@ -14,7 +14,6 @@ from attnlag.regression.terms import lags_among, named
 DRAWN_BY = "plot_sites"
 CATEGORY = "coefficients"
 SUBCATEGORY = "sites side by side"
-METHOD = "Norms and coefficients of the sublayers and of the whole block are over the same tokens."
 
 
 def figure(inputs: Inputs) -> Sheet:

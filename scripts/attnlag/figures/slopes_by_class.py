@@ -13,10 +13,6 @@ from attnlag.regression.terms import named, nearest_lag
 DRAWN_BY = "plot_classes"
 CATEGORY = "coefficients"
 SUBCATEGORY = "by class of tokens"
-METHOD = (
-    "Slopes by class of token come from one regression with a level and slopes for each "
-    "class; a difference is from the slope that all classes share."
-)
 
 
 def figure(inputs: Inputs) -> Sheet:

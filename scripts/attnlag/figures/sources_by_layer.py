@@ -13,10 +13,6 @@ DRAWN_BY = "plot_sources"
 CATEGORY = "directions"
 SUBCATEGORY = "sources"
 NEEDS = "sources"
-METHOD = (
-    "What a token writes into an adjustment is its value, weighted by attention, through the "
-    "output projection; its share is the projection of this vector on the whole adjustment."
-)
 
 STYLES: dict[str, dict[str, Any]] = {
     "the token itself": {"color": PALETTE[1]},

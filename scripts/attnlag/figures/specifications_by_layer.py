@@ -16,7 +16,6 @@ DRAWN_BY = "plot_adjustments"
 CATEGORY = "coefficients"
 SUBCATEGORY = "all regressions"
 NEEDS = "regressions"
-METHOD = "The nearest lag of all regressions is compared on the same tokens."
 
 TERM = "lag_1"
 

@@ -121,8 +121,6 @@ def reserved_names() -> frozenset[str]:
     names = set()
     paths = [output.path.split("/") for output in OUTPUTS]
     paths += [[*path[:-1], f"{path[-1][:-4]}.parquet"] for path in paths if path[-1][-4:] == ".csv"]
-    # Folders of models are in that of a paper, too.
-    paths += [["results", *path[2:]] for path in paths if path[:2] == ["results", "paper"]]
     for path in paths:
         for other in paths:
             for name, beside in zip(path, other, strict=False):

@@ -48,7 +48,6 @@ class Names(NamedTuple):
     site: str = ""
     regression: str = ""
     pair: str = ""
-    paper: str = ""  # where the figures of a paper are, "" for those of a run
 
 
 def from_sections(kind: type[Settings], *sections: Section | None, **others: Any) -> Settings:
@@ -222,17 +221,11 @@ def estimate_effects(config: Config, names: Names) -> EffectsSettings:
     return settings if causal.interventions else settings.default("sources", "positions")
 
 
-def write_paper(config: Config, names: Names) -> dict[str, Any]:
-    return config.model_dump(mode="json")
-
-
 def plot_adjustments(config: Config, names: Names) -> dict[str, Any]:
     # The order of the regressions is that of their lines.
     return {
-        "documents": (config.figures.documents or {}).get(names.corpus),
         "drop_first": config.norms.drop_first,
         "regressions": list(config.regressions),
-        "text_layer": config.figures.text_layer,
     }
 
 
@@ -267,13 +260,18 @@ def canonical(settings: Section | dict[str, Any], **others: Any) -> str:
     return text_for("script", json.dumps(values | others, sort_keys=True, ensure_ascii=False))
 
 
-def _drawing(config: Config, stage: str, names: Names) -> dict[str, Any]:
+def _drawing(config: Config, stage: str) -> dict[str, Any]:
     """Return the figures of a job with their needs, and how it draws them; nothing for others."""
     figures = {figure.name: figure.needs for figure in config.figures_drawn(stage)}
-    of_run = sorted(config.figures.sizes), sorted(config.figures.formats)
-    sizes, formats = (["column"], ["pdf"]) if names.paper else of_run
-    how = {"sizes": sizes, "formats": formats, "titled": not names.paper}
-    return {"drawing": {"figures": figures, **how}} if figures else {}
+    if not figures:
+        return {}
+    drawing = {
+        "figures": figures,
+        "sizes": sorted(config.figures.sizes),
+        "formats": sorted(config.figures.formats),
+        "titles": config.figures.titles,
+    }
+    return {"drawing": drawing}
 
 
 def settings_of(stage: str, config: Config) -> Callable[[Any], str] | None:
@@ -290,6 +288,6 @@ def settings_of(stage: str, config: Config) -> Callable[[Any], str] | None:
             stated = from_sections(kind, *sections(config))
         elif stage in globals():
             stated = globals()[stage](config, names)
-        return canonical(stated, **_drawing(config, stage, names))
+        return canonical(stated, **_drawing(config, stage))
 
     return lambda wildcards: text(Names(*(getattr(wildcards, key, "") for key in Names._fields)))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from attnlag.config.schema import Config
-from attnlag.corpus.documents import Tally, read_documents, shards_problem, unknown_documents
+from attnlag.corpus.documents import Tally, read_documents, shards_problem
 from attnlag.errors import UserError, counted
 from attnlag.pipeline import stages
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -22,13 +22,13 @@ def problems(config: Config) -> list[str]:
         tally = Tally()
         settings = stages.prepare_corpus(config, stages.Names(corpus=name))
         try:
-            ids = {one.id for one in tally.counting(read_documents(files, settings))}
+            for _ in tally.counting(read_documents(files, settings)):
+                pass
         except UserError as error:
             lines += error.problems
             continue
         if problem := shards_problem(name, corpus.shards, tally.documents):
             lines.append(problem)
-        lines += unknown_documents(name, (config.figures.documents or {}).get(name, []), ids)
         groups = len(tally.groups)
         if config.inference.cluster == "group" and groups < FEWEST_DOCUMENTS <= tally.documents:
             lines.append(

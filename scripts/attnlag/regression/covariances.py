@@ -1,8 +1,7 @@
 """The catalogue of covariances: how errors of coefficients are estimated.
 
 A covariance is one entry of `CATALOGUE`. The allowed values of ``inference.covariance``, the errors
-of a fit, its degrees of freedom, and the words for them in figures, summaries and the methods of a
-paper derive from it.
+of a fit, its degrees of freedom, and the words for them in figures and summaries derive from it.
 
 `attnlag.regression.estimation.clustered` has the sums over clusters that they are made of (scores,
 their adjustment, degrees of freedom), and the way from a solved layer to a clustered error. The
@@ -23,8 +22,6 @@ class Covariance:
 
     # In figures and summaries; ``{}`` stands for the unit of clustering.
     label: str
-    # After "Standard errors" in the methods of a paper; ``{}`` as above, ``{1}`` for the HAC lags.
-    method: str
     # Returns the covariance, (K, K), in coordinates in which X'X is I. There Σ ψ_g ψ_g' of the
     # scores of clusters is a whole sandwich.
     of: Callable[[Clusters], Any]
@@ -75,8 +72,6 @@ def _independent(clusters: Clusters) -> Any:
 CATALOGUE = {
     "cluster": Covariance(
         "clustered by {} (CR2)",
-        "are clustered by {} (CR2 [@bell2002], with the degrees of freedom of Satterthwaite "
-        "[@pustejovsky2018])",
         of=_cr2,
         df=lambda clusters: clusters.df,
         clustered=True,
@@ -84,15 +79,12 @@ CATALOGUE = {
     ),
     "cluster-crv1": Covariance(
         "clustered by {} (CRV1)",
-        "are clustered by {} (CRV1 [@liang1986], t with one degree of freedom less than there are "
-        "clusters)",
         of=_crv1,
         df=lambda clusters: clusters.solution.moments.count - 1,
         clustered=True,
     ),
     "cluster-jackknife": Covariance(
         "clustered by {}, jackknife (CRV3)",
-        "are clustered by {} (the jackknife CRV3 [@mackinnon2023])",
         of=_crv3,
         df=lambda clusters: len(clusters.left_out.places) - 1,
         clustered=True,
@@ -100,14 +92,12 @@ CATALOGUE = {
     ),
     "hac": Covariance(
         "HAC within sequences (Newey-West)",
-        "are Newey-West ones within sequences [@newey1987], up to lag {1}",
         of=_hac,
         df=lambda clusters: clusters.solution.df_resid,
         residuals=True,
     ),
     "nonrobust": Covariance(
         "nonrobust",
-        "are classical: errors are taken to be independent and of equal variance",
         of=_independent,
         df=lambda clusters: clusters.solution.df_resid,
     ),

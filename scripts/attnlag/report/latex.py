@@ -1,4 +1,4 @@
-"""What a paper needs in LaTeX: numbers as macros, coefficients as a table, methods."""
+"""What a paper needs in LaTeX: numbers as macros, and coefficients as a table."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,6 @@ import pandas as pd
 from attnlag.claims.numbers import number
 from attnlag.regression.labels import R_SQUARED, correction
 from attnlag.regression.terms import named
-from attnlag.report.paper import cited
 from attnlag.report.regression_tables import RegressionTables
 
 # What LaTeX takes for commands, and characters that it lacks.
@@ -75,13 +74,11 @@ def _of_regression(regression: RegressionTables) -> Iterator[tuple[tuple[str, ..
 
 
 def in_latex(text: str) -> str:
-    """Return Markdown as LaTeX: citations, code, and characters that LaTeX interprets."""
-    return "".join(map(_piece_in_latex, re.split(r"(\[@[^\]]+\]|`[^`]*`)", text)))
+    """Return Markdown as LaTeX: code, and characters that LaTeX interprets."""
+    return "".join(map(_piece_in_latex, re.split("(`[^`]*`)", text)))
 
 
 def _piece_in_latex(piece: str) -> str:
-    if piece.startswith("[@"):
-        return rf"\cite{{{','.join(cited(piece))}}}"
     plain = "".join(ESCAPES.get(sign, sign) for sign in piece.strip("`"))
     # LaTeX may break a long name after a slash, a dot, a hyphen or an underscore.
     breakable = re.sub(r"([/.-]|\\_)", r"\1\\allowbreak{}", plain)

@@ -126,8 +126,7 @@ causal: {targets: most, documents: 0, scales: [1], sources: [1.5]}
 #> causal.documents: found 0, expected a number of at least 1, or all
 #> causal.scales[0]: found 1, expected a factor that changes something
 #> causal.sources: found [1.5], expected a list of layers, as in [0, 15, 29]
-figures: {documents: {word: [a]}}
-#> figures.documents.word: found no corpus 'word', expected one of words; did you mean 'words'?
+figures: {titles: none}  #> figures.titles: found "none", expected true or false
 
 models: [tiny]
 #> models: found ["tiny"], expected a mapping, as in {name: {key: value}}
@@ -321,8 +320,6 @@ corpora:
   k: {files: [words.txt], text: body}
 #> corpora.k.text: found text for plain text, which has no fields
   l: {files: 5}  #> corpora.l.files: found 5, expected a list, as in [a, b]
-# The documents of an invalid corpus are not checked.
-figures: {documents: {l: [a]}}
 tokens:
 
 # Layers are checked in the models that are sound and known.

@@ -165,7 +165,7 @@ def norms(tmp_path_factory):
         files[name] = [folder / f"{name}.parquet"]
         record = {"model": {"name": "m"}, "corpus": {"name": "c"}}
         tables.write_table(pa.table(columns | layers), files[name][0], record)
-    settings = {"drop_first": 1, "documents": None, "text_layer": None}
+    settings = {"drop_first": 1}
     inputs = read_norms(SimpleNamespace(**files), SimpleNamespace(site="attention"), settings)
     return inputs, frame
 
@@ -658,8 +658,6 @@ def test_the_catalogue_of_figures_matches_the_modules():
     assert set(draw_figures.INPUTS) <= {figure.drawn_by for figure in found} | needs
     for figure in found:
         assert figure.drawn_by in draw_figures.INPUTS
-        # What a paper says of it is one sentence.
-        assert figure.method.endswith(".")
 
 
 def test_each_stage_that_draws_has_a_folder_of_figures_of_its_own():

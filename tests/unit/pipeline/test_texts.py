@@ -36,11 +36,6 @@ def test_a_problem_is_found_before_any_job():
         "inference.cluster: found group, but corpora.mine has 2 groups, expected at least 6; "
         "or document"
     )
-    (line,) = problems({"id": "text"}, figures={"documents": {"mine": ["text 1", "text9"]}})
-    assert line == (
-        "figures.documents.mine: found 'text9', expected one of its 8 documents; did you mean "
-        "'text 7'?"
-    )
     first, *_ = problems({"text": "body"})
     assert first == "x.jsonl:1: no field 'body'; found 'text', 'genre'"
 

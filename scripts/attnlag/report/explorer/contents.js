@@ -22,12 +22,10 @@ function block(name, json = false) {
   return unpackedBlocks.get(name);
 }
 
-// The numbers of a row of codes; NaN for the largest code. Two codes of 4 bits share a byte.
+// The numbers of a row of codes; NaN for the largest code.
 function decoded({buffer, scale}, row, count) {
-  const halves = place => new Uint8Array(buffer)[place >> 1] >> 4 * (place & 1) & 15;
   const codes = scale.bits === 8 ? new Uint8Array(buffer, row * count, count)
-    : scale.bits === 4 ? Uint8Array.from({length: count}, (_, at) => halves(row * count + at))
-      : new Uint16Array(buffer, 2 * row * count, count);
+    : new Uint16Array(buffer, 2 * row * count, count);
   const none = 2 ** scale.bits - 1, low = scale.low[row], step = scale.step[row];
   return Float64Array.from(codes, code => code === none ? NaN : low + step * code);
 }
@@ -49,13 +47,13 @@ class Tokens {
     // What the index says of a block, with its bytes; undefined if there is no such block.
     const withBytes = async (name, entry) => entry && {...entry, buffer: await block(name)};
     const scaled = (name, scale) => withBytes(name, scale && {scale});
-    const [documents, stream, norms, residuals, kinds, heads, sources, ...columns] = await Promise.all([
+    const [documents, stream, norms, residuals, kinds, sources, ...columns] = await Promise.all([
       block(`${pair}.texts`, true), scaled(`${pair}/stream`, texts.stream), scaled(site, index.norms[site]),
       scaled(`${regression}.residuals`, study.residuals), block(`${site}.kinds`, true),
-      withBytes(`${site}.heads`, index.heads[site]), withBytes(`${site}.sources`, index.sources[site]),
+      withBytes(`${site}.sources`, index.sources[site]),
       ...texts.columns.map(column => withBytes(column.block, column)),
     ]);
-    return new Tokens({study, documents, stream, norms, residuals, kinds, heads, sources, columns});
+    return new Tokens({study, documents, stream, norms, residuals, kinds, sources, columns});
   }
 
   constructor(contents) {
@@ -103,22 +101,6 @@ class Tokens {
     return this.cached(`relative ${layer}`, () => {
       const stream = decoded(this.stream, layer, this.count);
       return this.norm(layer).map((log, token) => log - stream[token]);
-    });
-  }
-
-  // Log norms of what a head writes; NaN in the documents for whose heads there was no room.
-  head(layer, head) {
-    return this.cached(`head ${layer} ${head}`, () => {
-      const {documents, heads} = this.heads, norms = new Float64Array(this.count).fill(NaN);
-      const shown = [...this.documents.entries()].filter(([, {name}]) => documents.includes(name));
-      const total = shown.reduce((sum, [, {tokens}]) => sum + tokens.length, 0);
-      const values = decoded(this.heads, layer * heads + head, total);
-      let at = 0;
-      for (const [number, {tokens}] of shown) {
-        norms.set(values.subarray(at, at + tokens.length), this.first[number]);
-        at += tokens.length;
-      }
-      return norms;
     });
   }
 

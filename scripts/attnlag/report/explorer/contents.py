@@ -53,7 +53,6 @@ class Contents:
     index: dict[str, Any] = field(default_factory=dict)
     # Compressed numbers and texts, by name.
     blocks: dict[str, str] = field(default_factory=dict)
-    values: int = 0  # number of values of the tokens shown, about their bytes in the page
 
     def add(self, name: str, numbers: np.ndarray, bits: int = 8) -> dict[str, Any]:
         """Add numbers as a block, and return the scale that turns its codes into numbers."""
@@ -84,11 +83,10 @@ class ShownTokens:
 def contents(
     regressions: Sequence[RegressionTables],
     findings: Sequence[Path],
-    values: int = documents.MOST_VALUES,
 ) -> Contents:
     """Read the contents of the page from all regressions of a run and the texts of all findings.
 
-    It holds at most so many ``values`` of tokens, but at least one document of each corpus.
+    It holds at most `documents.MOST_VALUES` of tokens, but at least one document of each corpus.
     """
     results = regressions[0].folder.parents[3]
     names = {regression.name for regression in regressions}
@@ -99,12 +97,13 @@ def contents(
     ]
     entries = {regression.folder: _entry(regression) for regression in regressions}
     page.index["studies"] = list(entries.values())
-    page.index |= {name: {} for name in ("texts", "norms", "heads", "beyond", "sources")}
+    page.index |= {name: {} for name in ("texts", "norms", "beyond", "sources")}
     page.index["categories"] = labels.UPOS
     corpora = dict.fromkeys(regression.corpus for regression in regressions)
+    values = documents.MOST_VALUES // len(corpora)
     for corpus in corpora:
         of_corpus = [one for one in regressions if one.corpus == corpus]
-        documents_shown, tokens_of = _add_corpus(page, of_corpus, values // len(corpora))
+        documents_shown, tokens_of = _add_corpus(page, of_corpus, values)
         for regression in of_corpus:
             entry = entries[regression.folder]
             numbers = residuals(regression, entry["layers"], tokens_of[regression.model])
@@ -117,11 +116,10 @@ def contents(
 def about(index: dict[str, Any], entry: Entry, documents_shown: str) -> str:
     """Return what the page holds of a study, and how it shows it."""
     site = "/".join(entry[name] for name in ("model", "corpus", "site"))
-    heads, step = index["heads"].get(site), max(index["norms"][site]["step"])
-    of_heads = f", and the heads of {len(heads['documents']):,} of them" if heads else ""
+    step = max(index["norms"][site]["step"])
     return (
-        f"The page holds {documents_shown}, with at most {documents.LONGEST:,} tokens each"
-        f"{of_heads}. Log norms are rounded, with errors of at most {step / 2:.3g}. Colours span "
+        f"The page holds {documents_shown}, with at most {documents.LONGEST:,} tokens each. "
+        f"Log norms are rounded, with errors of at most {step / 2:.3g}. Colours span "
         "the central 99% of the tokens in a layer. Dashed: first tokens of a sequence, which the "
         "regressions leave out. Struck through: no value. A residual is the outcome minus the "
         f"prediction of the coefficients{', minus the mean of its document' * entry['effects']}. "
@@ -189,7 +187,6 @@ def _entry(regression: RegressionTables) -> Entry:
                 *beyond.tables_of(regression, folder, "coefficients"),
                 *beyond.folder_of(regression, "design", folder),
             ],
-            "head": beyond.folder_of(regression, "head_norms", regression.of_site),
         },
     }
 
@@ -263,11 +260,7 @@ def _add_corpus(
             "causes": beyond.causes(regression),
             "traced": beyond.traced(regression),
         }
-    # Heads take what documents leave, and at least a quarter.
-    with_heads = [name for name in sites if page.index["beyond"][name]["heads"]]
-    reserved = values // 4 if with_heads else 0
-    room = documents.with_room(needed, values - reserved)
-    shown, taken = list(room.index), int(room.sum())
+    shown = list(documents.with_room(needed, values).index)
     groups = group_by_document(corpus)
     documents_shown = "all " * (len(groups) > 1) + counted(len(groups), "document")
     if len(shown) < len(groups):
@@ -277,11 +270,6 @@ def _add_corpus(
         if written := beyond.sources(regression, shown):
             page.index["sources"][name], codes = written
             page.blocks[f"{name}.sources"] = block(codes.tobytes())
-            taken += codes.size
-    page.values += taken
-    for name in with_heads:
-        lengths = counts[sites[name].model][shown]
-        page.values += _add_heads(page, sites[name], lengths, (values - taken) // len(with_heads))
     tokens_of = {}
     for model, regression in models.items():
         stream = files.all_of("stream", regression.of_corpus)
@@ -303,31 +291,6 @@ def _add_corpus(
                 means = kinds.means(logs, keys, shades, drop_first)
                 page.blocks[f"{name}.kinds"] = json_block(means)
     return documents_shown, tokens_of
-
-
-def _add_heads(page: Contents, regression: RegressionTables, tokens: pd.Series, room: int) -> int:
-    """Add log norms of what heads write, half a byte each, and return their values.
-
-    There is room for the first of the documents, perhaps for none.
-    """
-    paths = regression.files.all_of("head_norms", regression.of_site)
-    schema = pq.read_schema(paths[0])
-    layers = columns.layers_in(schema)
-    heads = schema.field(layers[0]).type.list_size
-    shown = documents.with_room(tokens * (len(layers) * heads // 2), room)
-    if shown.sum() > room:
-        return 0
-    frame = _beginnings(paths, list(shown.index), layers)
-    logs = log_norms(np.concatenate([np.stack(list(frame[layer])).T for layer in layers]))
-    # A shade needs no more than the central values of a head.
-    ends = np.nanquantile(logs, [0.005, 0.995], axis=1, keepdims=True)
-    name = regression.study
-    page.index["heads"][name] = {
-        "heads": heads,
-        "documents": list(dict.fromkeys(frame["document"])),
-        "scale": page.add(f"{name}.heads", np.clip(logs, *ends), bits=4),
-    }
-    return int(shown.sum())
 
 
 def _values_per_token(regression: RegressionTables, sites: int, regressions: int) -> int:

@@ -43,10 +43,10 @@ class Shading {
   constructor(tokens, layer, name, theme) {
     Object.assign(this, {tokens, layer, name});
     const column = tokens.columns.find(column => column.name === name);
-    const head = /^head_(\d+)$/.exec(name), diverging = name === "residual";
-    this.values = column ? tokens.column(name) : head ? tokens.head(layer, Number(head[1])) : tokens[name](layer);
+    const diverging = name === "residual";
+    this.values = column ? tokens.column(name) : tokens[name](layer);
     this.categories = column?.categories;
-    this.exponential = head || name === "norm" || name === "relative";
+    this.exponential = name === "norm" || name === "relative";
     if (this.categories) {
       this.families = [...name === "upos" ? FAMILIES : this.categories.slice(0, FAMILIES.length)
         .map((category, place) => [category, FAMILIES[place][1], [category]]), OTHER];

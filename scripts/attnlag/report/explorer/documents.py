@@ -9,7 +9,8 @@ import pandas as pd
 from attnlag.corpus.alignment import token_texts
 from attnlag.storage import tables
 
-# Largest number of values of tokens, over all models and corpora: a page of nearly 6 megabytes.
+# Largest number of values of tokens, over all models and corpora. A value takes up to 1.33 bytes of
+# the page, which therefore has about six megabytes at most.
 MOST_VALUES = 4_600_000
 
 # Values that stand for the text of a token.

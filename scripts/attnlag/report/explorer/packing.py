@@ -1,7 +1,7 @@
 """Compression of numbers and texts that are stored inside a page.
 
-Log norms take 8 bits, 254 steps of a layer's range, and those of heads 4. A block is compressed
-with gzip and encoded in base64, so that no text of a corpus can become markup.
+Log norms take 8 bits, 254 steps of a layer's range. A block is compressed with gzip and encoded in
+base64, so that no text of a corpus can become markup.
 """
 
 import base64
@@ -13,11 +13,11 @@ import numpy as np
 
 
 def quantised(values: np.ndarray, bits: int = 8) -> tuple[bytes, dict[str, Any]]:
-    """Return (rows, n) numbers as integers of 4, 8 or 16 bits, and the scale of each row.
+    """Return (rows, n) numbers as integers of 8 or 16 bits, and the scale of each row.
 
     An integer stands for ``low + step * integer``, at most half a step from the number, and the
     largest one for a value that is not finite. Whole numbers are stored exactly if their range
-    fits. Of two integers with 4 bits, the first is in the lower half of a byte.
+    fits.
     """
     finite = np.isfinite(values)
     levels = 2**bits - 2
@@ -29,10 +29,7 @@ def quantised(values: np.ndarray, bits: int = 8) -> tuple[bytes, dict[str, Any]]
     step = np.where(all_integers & (step > 0), 1.0, step)
     steps = (np.where(finite, values, 0.0) - low[:, None]) / np.where(step, step, 1)[:, None]
     codes = np.where(finite, np.clip(np.rint(steps), 0, levels), levels + 1)
-    codes = codes.astype(f"<u{max(bits // 8, 1)}").ravel()
-    if bits == 4:
-        codes = np.append(codes, np.zeros(codes.size % 2, np.uint8))
-        codes = codes[::2] | codes[1::2] << 4
+    codes = codes.astype(f"<u{bits // 8}").ravel()
     return codes.tobytes(), {"bits": bits, "low": low.tolist(), "step": step.tolist()}
 
 

@@ -9,32 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnlag.report.explorer.contents import Contents, contents
-from attnlag.report.explorer.documents import MOST_VALUES
 from attnlag.report.explorer.packing import json_block
 from attnlag.report.regression_tables import RegressionTables
 
 FOLDER = Path(__file__).parent
 
-# Largest page in bytes.
-MOST_BYTES = 6_000_000
-
 PROGRAMS = "contents page.charts documents page.state page.study page.tabs page.tokens page".split()
 
 
 def page(regressions: Sequence[RegressionTables], findings: Sequence[Path]) -> str:
-    """Return the page as HTML, of at most `MOST_BYTES` unless it shows one document per corpus.
-
-    How well it compresses is known afterwards; too large a page is made again with fewer documents.
-    """
-    values, values_before = MOST_VALUES, -1
-    while True:
-        made = contents(regressions, findings, values)
-        text = page_of(made)
-        data, excess = sum(map(len, made.blocks.values())), len(text.encode()) - MOST_BYTES
-        if excess <= 0 or made.values == values_before:
-            return text
-        values_before = made.values
-        values = int(max(0.97 * made.values * (1 - excess / data), 0))
+    """Return the page as HTML; `documents.MOST_VALUES` bounds its size."""
+    return page_of(contents(regressions, findings))
 
 
 def page_of(contents: Contents) -> str:

@@ -46,8 +46,7 @@ async function showStudy() {
   }));
   const shades = [["norm", "norm"], ["relative", "norm / norm of the stream"],
     ["residual", `residual of ${study.regression}`],
-    ...tokens.columns.map(column => [column.name, column.label]),
-    ...Array.from({length: tokens.heads?.heads ?? 0}, (_, head) => [`head_${head}`, `norm of head ${head}`])];
+    ...tokens.columns.map(column => [column.name, column.label])];
   state.shade = fill("shade", shades, state.shade);
   showDocuments();
   showFindings();

@@ -81,33 +81,16 @@ function showHeads() {
   const {label, diverging, format} = measures[state.measure];
   const parts = [...new Set(table.part)], at = new Map(rows.map(row => [`${row.layer}.${row.part}`, row]));
   const {layers} = study, cell = (x, row) => at.get(`${layers[x]}.${parts[row]}`);
-  heads.draw({label: `map of ${label}: arrow keys read it, Enter colours the text by a head`, x: layers, xLabel: "layer",
+  heads.draw({label: `map of ${label}: arrow keys read it, Enter chooses a layer`, x: layers, xLabel: "layer",
     rowLabel: "head", rows: parts, unit: label, diverging, format, cellHeight: Math.max(12, Math.min(30, 360 / parts.length)),
     values: parts.map((_, row) => layers.map((_, x) => cell(x, row)?.[state.measure] ?? NaN)),
     tells: (x, row) => known.filter(([name]) => Number.isFinite(cell(x, row)?.[name]))
       .map(([name, {label, format}]) => `${label}: ${format(cell(x, row)[name])}` + (name === "estimate" && Number.isFinite(cell(x, row).conf_low)
         ? ` (${three(cell(x, row).conf_low)} to ${three(cell(x, row).conf_high)})` : "")),
-    onPick: (x, row) => showHead(layers[x], parts[row])});
+    onPick: x => setLayer(layers[x])});
   say("heads-claim", `${claims[state.measure]}.`);
-  say("heads-note", (term && `The terms are those of the regression ${regression}. `) +
-    (tokens.heads ? "Click a head to colour the text by the norm of what it writes." : "The page has no room for the norms of single heads."));
+  say("heads-note", term && `The terms are those of the regression ${regression}. Click a head to choose its layer.`);
   showTables("heads-tables", tables);
-}
-
-function showHead(layer, part) {
-  if (!tokens.heads) return;
-  state.layer = layer;
-  state.shade = `head_${part}`;
-  find("shade").value = state.shade;
-  const {documents} = tokens.heads;
-  if (!documents.includes(state.document)) {
-    [state.document] = documents;
-    delete state.token;
-    find("find").value = "";
-    showDocuments();
-  }
-  state.tab = "text";
-  showDocument();
 }
 
 // --- causes -----------------------------------------------------------------------------------------------

@@ -90,9 +90,7 @@ function drawTokens() {
   shading = new Shading(tokens, at, state.shade, theme());
   pane.shade(shading);
   showScale();
-  const kind = state.shade.replace(/^head_.*/, "head"), traced = tokens.traced(state.document);
-  const lacks = kind === "head" && !tokens.heads.documents.includes(state.document);
-  if (lacks) find("scale").textContent = "The page has no heads of this document.";
+  const kind = state.shade, traced = tokens.traced(state.document);
   if (traced) find("scale").append(make("span", `the first ${traced} tokens are traced to their sources, up to `, {className: "end"}));
   showTables("text-tables", study.tablesOf[kind] ?? tokens.columns.find(({name}) => name === kind).tables);
   showHighlight();
@@ -106,7 +104,7 @@ function drawTokens() {
 
 // The ten tokens with the largest and the smallest values of what colours the text, or norms.
 function showExtremes() {
-  const by = shading.categories || state.shade.startsWith("head_") ? new Shading(tokens, place(), "norm", theme()) : shading;
+  const by = shading.categories ? new Shading(tokens, place(), "norm", theme()) : shading;
   const usable = [];
   for (let token = 0; token < tokens.count; token++) {
     if (Number.isFinite(by.values[token]) && tokens.position[token] >= study.dropFirst) usable.push(token);
@@ -214,7 +212,6 @@ function facts(token) {
   const rows = [["norm", three(Math.exp(tokens.norm(at)[token]))], ["relative norm", three(Math.exp(tokens.relative(at)[token]))],
     ["residual", three(tokens.residual(at)[token])]];
   for (const {name, label} of tokens.columns) rows.push([label, new Shading(tokens, at, name, theme()).inWords(token)]);
-  if (state.shade.startsWith("head_")) rows.push([find("shade").selectedOptions[0].textContent, shading.inWords(token)]);
   list.append(...rows.map(([name, value]) => {
     const row = make("div", "");
     row.append(make("dt", name), make("dd", value));
