@@ -8,12 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from attnlag.errors import UserError, counted
 from attnlag.interventions import effects, sampling
 from attnlag.interventions.settings import EffectsSettings
-from attnlag.model import loading, onednn
+from attnlag.model import loading
 from attnlag.model.decoder import decoder_of
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline.program import log
@@ -29,7 +27,7 @@ def main(job, settings: EffectsSettings):
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
     )
     tokens = sum(map(len, sequences.values()))
-    table, decoder, used = effects.table([], settings.sign_draws), None, {}
+    table, decoder = effects.table([], settings.sign_draws), None
     if sequences:
         load = partial(
             loading.load_model,
@@ -38,6 +36,7 @@ def main(job, settings: EffectsSettings):
             settings.dtype,
             attention=settings.attention_implementation,
             batch_tokens=job.options.batch_tokens,
+            fast=settings.fast,
         )
         try:
             model: Any = load(head=bool(settings.interventions))
@@ -47,12 +46,6 @@ def main(job, settings: EffectsSettings):
             log.info(f"{error}; going on without the prediction of the next token")
             model = load()
         decoder = decoder_of(model, settings.modules, source["name"])
-        ids = torch.from_numpy(next(iter(sequences.values())))
-        # Packed weights and their transposes, and as much again for the graph.
-        needed = 4 * decoder.model.get_memory_footprint()
-        room = needed <= sum(loading.free_bytes(model.device).values())
-        fast = settings.fast if room or settings.fast != "auto" else "off"
-        used["fast"], way = onednn.accelerate(decoder, ids, fast, backward=True)
         table = effects.estimate(
             decoder,
             sequences,
@@ -61,8 +54,7 @@ def main(job, settings: EffectsSettings):
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
         )
-    made = passes.provenance_of(record, "effects", settings.model_dump(), decoder, **used)
+    made = passes.provenance_of(record, "effects", settings.model_dump(), decoder)
     tables.write_table(table, job.output.effects, made)
     documents = counted(len({document for document, _ in sequences}), "document")
-    by = f", by {way}" if sequences else ""
-    log.info(f"{record.names}: effects in {documents} of {counted(tokens, 'token')}{by}")
+    log.info(f"{record.names}: effects in {documents} of {counted(tokens, 'token')}")

@@ -39,6 +39,7 @@ def main(job, settings: ExtractionSettings):
         batch_tokens=job.options.batch_tokens,
         longest=max(lengths, default=0),
         head="surprisal" in settings.quantities,
+        fast=settings.fast,
     )
     with tqdm(total=total, unit="token", unit_scale=True, desc=f"{record.names}: tokens") as bar:
         decoder = decoder_of(model, settings.modules, source["name"])
@@ -81,6 +82,6 @@ def main(job, settings: ExtractionSettings):
     findings += [each.remark for each in extractor.computations.values() if each.remark]
     log.info(
         f"{record.names}: {counted(total, 'token')} x {layers} layers ({', '.join(sites)}) on "
-        f"{model.device} (fast: {extractor.fast}, {extractor.computed_by}), {padding:.1f}% "
+        f"{model.device} ({extractor.computed_by}), {padding:.1f}% "
         f"padding; {'; '.join(findings)}"
     )

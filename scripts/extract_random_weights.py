@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
-from attnlag.model import loading, random_weights
+from attnlag.model import language_models, loading, random_weights
 from attnlag.model.decoder import decoder_of
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline.program import log
@@ -57,8 +57,9 @@ def main(job, settings: RandomWeightsSettings):
     for number in range(further):
         paths = [*output.scales[number::further], output.scales_stream[number]]
         files_of_draws.append(dict(zip(norms, paths, strict=True)))
+    config = language_models.config_of(folder)
     draws = random_weights.draws(
-        folder,
+        language_models.with_fused_gelu(config) if run.fast else config,
         settings.scales,
         settings.seed,
         attention=run.attention_implementation,
@@ -67,7 +68,6 @@ def main(job, settings: RandomWeightsSettings):
     )
     total = sum(lengths) * len(settings.scales)
     made_at: list[str] = []
-    fast: str = run.fast
     decoder: Any = None
     with (
         TemporaryDirectory() as place,
@@ -92,13 +92,11 @@ def main(job, settings: RandomWeightsSettings):
                 sites=sites,
                 batch_tokens=job.options.batch_tokens,
                 threads=job.threads,
-                fast=fast,
+                fast=run.fast,
                 progress=bar.update,
             )
             of_draw = partial(record_of, draw, decoder)
             extraction.record(sequences, extractor, files, of_draw, run.storage_dtype)
-            # The way that was the fastest is not measured again.
-            fast = extractor.fast
             for number, site in enumerate(sites if ("vectors", sites[0]) in files else ()):
                 cosines, distances = centred.cosines_of(files["vectors", site])
                 of_site = of_draw("centred_cosines", site)

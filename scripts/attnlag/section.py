@@ -68,11 +68,6 @@ def _not_bool(value: Any) -> Any:
     return value
 
 
-def off_as_word(value: object) -> object:
-    """Return ``"off"`` for false, because YAML reads the unquoted word as false."""
-    return "off" if value is False else value
-
-
 def truth(value: Any) -> Any:
     # On the command line, true arrives as text.
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value

@@ -1,6 +1,7 @@
 """Language models of transformers: their classes and shapes, built or loaded without warnings."""
 
 import contextlib
+import copy
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,20 @@ def config_of(folder: Path) -> Any:
 
     with quiet_transformers():
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def with_fused_gelu(config: Any) -> Any:
+    """Return a config whose blocks compute the tanh approximation of GELU in one operation.
+
+    ``gelu_new`` and ``gelu_pytorch_tanh`` are the same function: the first takes six operations in
+    torch, and a fifth of the time of GPT-2. Norms differ by 2e-7.
+    """
+    fused = copy.deepcopy(config)
+    for part in (fused, fused.get_text_config()):
+        for key, value in list(vars(part).items()):
+            if value == "gelu_new":
+                setattr(part, key, "gelu_pytorch_tanh")
+    return fused
 
 
 def class_with_head(config: Any) -> Any:

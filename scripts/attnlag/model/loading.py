@@ -16,7 +16,13 @@ from transformers import AutoModel
 
 from attnlag.errors import UserError, amount, as_user_error, counted
 from attnlag.model.folder import stored_tensors
-from attnlag.model.language_models import class_with_head, config_of, hollow_model, stored_model
+from attnlag.model.language_models import (
+    class_with_head,
+    config_of,
+    hollow_model,
+    stored_model,
+    with_fused_gelu,
+)
 from attnlag.model.memory import free_memory
 
 log = logging.getLogger("attnlag")
@@ -53,11 +59,13 @@ def load_model(
     batch_tokens: int = 4096,
     longest: int = 0,
     head: bool = False,
+    fast: bool = False,
 ) -> torch.nn.Module:
     """Return the base model of a model, or with ``head`` all of it, ready for inference.
 
     On ``cuda`` without a number, a model that does not fit on one GPU is spread over all. Memory is
     reserved for a pass over ``batch_tokens``, or over the ``longest`` sequence if it has more.
+    ``fast`` takes activations of one operation, see ``language_models.with_fused_gelu``.
     """
     folder = Path(folder)
     precision = choose_dtype(folder, device, dtype)
@@ -69,7 +77,7 @@ def load_model(
     # Without a map the weights are loaded into main memory. With a map, transformers reads them
     # directly into each GPU, and accelerate moves the stream from one GPU to the next.
     device_map = None if device.type == "cpu" else places
-    return load_base_model(folder, precision, device_map, attention, head)
+    return load_base_model(folder, precision, device_map, attention, head, fast)
 
 
 def load_base_model(
@@ -78,13 +86,18 @@ def load_base_model(
     device_map: Mapping[str, str] | None = None,
     attention: str = "auto",
     head: bool = False,
+    fast: bool = False,
 ) -> torch.nn.Module:
     """Return the base model of a model, or with ``head`` all of it, on the devices of a map."""
+    config = config_of(folder)
+    if fast:
+        config = with_fused_gelu(config)
     # transformers refuses an implementation of attention that the architecture lacks.
     with as_user_error(f"{folder}: transformers cannot load the model", (ValueError, ImportError)):
         model, loading = stored_model(
-            class_with_head(config_of(folder)) if head else AutoModel,
+            class_with_head(config) if head else AutoModel,
             folder,
+            config=config,
             dtype=dtype,
             device_map=None if device_map is None else dict(device_map),
             attn_implementation=None if attention == "auto" else attention,

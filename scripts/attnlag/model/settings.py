@@ -20,7 +20,6 @@ from attnlag.section import (
     Section,
     Text,
     impossible,
-    off_as_word,
     truth,
 )
 
@@ -170,6 +169,15 @@ SOURCES: dict[str, type[ModelSource]] = {
 }
 
 
+def _not_former_way(value: Any) -> Any:
+    if value in ("auto", "off", "fused", "packed"):
+        raise ValueError(
+            f"found {value}, but the processor now decides how products are computed; expected "
+            "true, or false for plain torch"
+        )
+    return value
+
+
 class Running(Section):
     """How a model is run."""
 
@@ -181,10 +189,8 @@ class Running(Section):
         default="auto",
         description="How attention is computed; auto: as transformers chooses",
     )
-    fast: Annotated[Literal["auto", "off", "fused", "packed"], BeforeValidator(off_as_word)] = (
-        Field(
-            default="auto",
-            description="How products are computed on CPU: by plain torch, with fused activations, "
-            "by oneDNN (packed), or the fastest way; the same numbers up to rounding",
-        )
+    fast: Annotated[bool, BeforeValidator(truth), BeforeValidator(_not_former_way)] = Field(
+        default=True,
+        description="Whether GELU is computed in one operation, and on a CPU with AVX-512 products "
+        "with weights that oneDNN has arranged; false: plain torch. Equal up to rounding",
     )

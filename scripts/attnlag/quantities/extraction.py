@@ -53,9 +53,8 @@ class Extractor:
     batch_tokens: int
     # Threads on CPU, for parallel passes.
     threads: int = 1
-    # The fast path: "auto", "off", "fused" or "packed"; after the first pass the one that is used.
-    # It changes the model itself, see ``onednn.accelerate``.
-    fast: str = "off"
+    # Whether products are packed, which changes the model itself, see ``onednn.pack_weights``.
+    fast: bool = False
     # Called with the number of tokens done after each forward pass.
     progress: Callable[[int], object] = lambda tokens: None
 
@@ -83,7 +82,7 @@ class Extractor:
         self.passes = Passes(self.decoder.model, self.batch_tokens, self.threads)
         # Error from the proof of the sites, after the first pass.
         self.identity_error: float | None = None
-        # The fast path in words.
+        # What computes the products, in words.
         self.computed_by = "plain torch"
         # Number of tokens run through the model, without and with padding.
         self.tokens = self.cells = 0
@@ -165,7 +164,7 @@ class Extractor:
         }
 
     def _begin(self, sequence: np.ndarray) -> proofs.ShortPass:
-        """Run the proofs on the first tokens of a sequence, and choose the fast path."""
+        """Run the proofs on the first tokens of a sequence, and pack weights if that is wanted."""
         decoder, batch = self.decoder, batch_of(sequence[: proofs.TOKENS])
         with self.passes.first():
             shown = self._short_pass(batch)
@@ -175,7 +174,8 @@ class Extractor:
         self.identity_error = decoder.check_identity(shown.evidence)
         for each in self.computations.values():
             each.prove(shown.seen, shown.output)
-        self.fast, self.computed_by = onednn.accelerate(decoder, batch.ids[0], self.fast)
+        if self.fast:
+            self.computed_by = onednn.pack_weights(decoder, batch.ids[0])
         return shown
 
     def _compare(
@@ -326,6 +326,4 @@ def record(
 
         measure_runs(sequences, extractor, write)
         for key, each in computations.items():
-            # The fast path was chosen by measurement; stating it reproduces the same bytes.
-            facts: dict[Any, Any] = {"fast": extractor.fast} | each.metadata()
-            writer_of(key).add_key_value_metadata(facts)
+            writer_of(key).add_key_value_metadata(each.metadata())

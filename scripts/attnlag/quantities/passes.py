@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 
 def provenance_of(
-    upstream: Record, stage: str, settings: dict[str, Any], decoder: Decoder | None, **used: Any
+    upstream: Record, stage: str, settings: dict[str, Any], decoder: Decoder | None
 ) -> Record:
     """Return the provenance of what passes give; without a decoder there was no token to pass.
 
@@ -37,9 +37,10 @@ def provenance_of(
     attention.
     """
     model = dict(upstream["model"])
+    used = {}
     if decoder:
         run = decoder.model
-        used |= {"device": run.device.type, "dtype": str(run.dtype).removeprefix("torch.")}
+        used = {"device": run.device.type, "dtype": str(run.dtype).removeprefix("torch.")}
         model |= {"mixers": decoder.mixers} if decoder.mixers else {}
     recorded = {**settings, "used": used}
     return provenance(upstream, stage, recorded, "torch", "transformers", model=model)
