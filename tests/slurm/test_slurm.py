@@ -262,7 +262,7 @@ def chain(slurm: None, gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     project.write_config(
         corpora={"small": {**project.config["corpora"]["small"], "shards": SHARDS}},
         # The analyses of the default run, without a comparison of kernels in each job.
-        extraction={"keep": "vectors", "quantities": ["geometry", "heads"], "fast": "off"},
+        extraction={"keep": "vectors", "quantities": ["geometry", "heads"], "fast": False},
         regressions={"notebook": {"lags": [1, 2], "slopes_by": {"surprisal": "lag"}}},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
         figures={"formats": ["svg"]},

@@ -373,7 +373,7 @@ def test_vectors_too_large_for_the_disk_are_refused(finished, namespaces):
     """The file system has 64 KB and is mounted where only the run sees it."""
     activations = "results/tiny/small/attention/activations"
     # This makes the extraction run again, and no other job of the model.
-    finished.write_config(extraction={"fast": "off"})
+    finished.write_config(extraction={"fast": False})
     # A job that fails loses all its outputs.
     before = finished.results("tiny/small/attention/**/*")
     for made in ("geometry", "heads"):

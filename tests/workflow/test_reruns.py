@@ -145,7 +145,7 @@ ROWS = {
         change(extraction={"attention_implementation": "eager"})
     ],
     "`extraction.storage_dtype`": [change(extraction={"storage_dtype": "bfloat16"})],
-    "`extraction.fast`": [change(extraction={"fast": "off"})],
+    "`extraction.fast`": [change(extraction={"fast": False})],
     "`extraction.keep`": [change(extraction={"keep": "norms"})],
     "`extraction`: device, batch size; threads": [
         change(extraction={"batch_tokens": 99, "device": "cpu"})

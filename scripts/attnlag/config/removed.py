@@ -17,6 +17,9 @@ REMOVED = {
     "figures.documents": "the tab Text of results/explorer.html shades every document of a sample",
     "figures.text_layer": "choose the layer in the tab Text of results/explorer.html",
     "figures.also.*=outcome_by_lag": "ask for diagnostics, or draw the columns of the design",
+    "extraction.fast=auto": "leave the key out: the processor decides how products are computed",
+    "extraction.fast=packed": "leave the key out: the processor decides how products are computed",
+    "extraction.fast=fused": "leave the key out: the processor decides how products are computed",
 }
 
 

@@ -169,15 +169,6 @@ SOURCES: dict[str, type[ModelSource]] = {
 }
 
 
-def _not_former_way(value: Any) -> Any:
-    if value in ("auto", "off", "fused", "packed"):
-        raise ValueError(
-            f"found {value}, but the processor now decides how products are computed; expected "
-            "true, or false for plain torch"
-        )
-    return value
-
-
 class Running(Section):
     """How a model is run."""
 
@@ -189,7 +180,7 @@ class Running(Section):
         default="auto",
         description="How attention is computed; auto: as transformers chooses",
     )
-    fast: Annotated[bool, BeforeValidator(truth), BeforeValidator(_not_former_way)] = Field(
+    fast: Annotated[bool, BeforeValidator(truth)] = Field(
         default=True,
         description="Whether GELU is computed in one operation, and on a CPU with AVX-512 products "
         "with weights that oneDNN has arranged; false: plain torch. Equal up to rounding",

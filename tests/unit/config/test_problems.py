@@ -111,7 +111,7 @@ regressions: [1, 2]
 #> regressions: found [1, 2], expected a mapping, as in {name: {key: value}}
 norms: {drop_first: one}  #> norms.drop_first: found "one", expected a whole number
 extraction:
-  fast: on  #> extraction.fast: found true, expected auto, off, fused or packed
+  fast: 2  #> extraction.fast: found 2, expected true or false
   device: gpu
 #> extraction.device: found "gpu", expected auto, cpu, cuda or cuda:NUMBER
   sites:
@@ -589,7 +589,7 @@ MEANT = """\
 {tokens: {max_length: 'null', prepend_bos: 'true'}} = {tokens: {prepend_bos: true}}
 {regressions: {more: {lags: ['1', '2']}}} = {regressions: {more: {lags: [1, 2]}}}
 {figures: 'null'} = {}
-{extraction: {fast: off}} = {extraction: {fast: 'off'}}
+{extraction: {fast: off}} = {extraction: {fast: 'false'}}
 {extraction: {sites: [block, mlp, attention]}} = {extraction: {sites: [attention, mlp, block]}}
 {regressions: {a: {lags: [1], covariates: [previous_layer, group, position, log_frequency]}}} =
   {regressions: {a: {lags: [1], covariates: [log_frequency, position, group, previous_layer]}}}
