@@ -15,10 +15,12 @@ so that estimates, errors and p-values come from the pipeline's code.
 ``single``: bias, and the share of intervals that cover, by estimator and covariance. ``uneven``:
 half-panel intervals if documents differ in slope (SD 0.1) and noise (log SD 0.5). ``halves``: how
 often equal halves of documents are rejected, with two lags. ``medians``: the coverage of intervals
-of the median over layers. ``classes``: that of slopes by class of tokens, and how often equal
-slopes are rejected if they are equal and if they are not. ``order``: how often the permutation test
-rejects, by what the order of tokens means, from a fifth of the replications. ``training``: the
-coverage of the difference before minus after training, from a fifth of the replications.
+of the median over layers. ``responses``: that of the responses two, three and five tokens later in
+the median layer, from a third of the replications. ``classes``: that of slopes by class of tokens,
+and how often equal slopes are rejected if they are equal and if they are not. ``order``: how often
+the permutation test rejects, by what the order of tokens means, from a fifth of the replications.
+``training``: the coverage of the difference before minus after training, from a fifth of the
+replications.
 """
 
 import argparse
@@ -37,7 +39,7 @@ from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, unpacked
 from attnlag.regression.estimation.regress import LayerFit
-from attnlag.regression.inference import bootstrap, controls, permutation
+from attnlag.regression.inference import bootstrap, controls, permutation, response
 from attnlag.regression.settings import (
     ClassesSettings,
     DesignSettings,
@@ -246,6 +248,53 @@ def medians(replications: int, draws: int, random: np.random.Generator) -> None:
         show(documents, lengths, spread, np.mean(inside))
 
 
+def responses(replications: int, draws: int, random: np.random.Generator) -> None:
+    """Ten layers with dynamics of their own, whose innovations correlate by 0.25."""
+    first = np.linspace(0.05, 0.5, 10)
+    second = np.linspace(-0.03, 0.12, 10)[[3, 7, 0, 9, 5, 1, 8, 4, 2, 6]]
+    dynamics = np.stack([first, second], axis=1)
+    truth = np.median(response.responses(["lag_1", "lag_2"], dynamics), axis=0)
+    distances = (2, 3, 5)
+    header("documents", "lengths", *(f"{distance} tokens" for distance in distances))
+    for documents, lengths in itertools.product((13, 40, 128), SIZES[1]):
+        rows = rows_of(documents, 220, lengths)
+        inside = []
+        for seed in range(replications // 3):
+            products = products_of(rows, *simulated_with_two_lags(rows, dynamics, random))
+            weights = list(bootstrap.weights_of_draws(documents, draws, seed))
+            fits = [
+                LayerFit(layer, "cluster", draws=weights)
+                for layer in layers_of(products, "half-panel", lags=2)
+            ]
+            drawn = np.stack([fit.drawn for fit in fits], axis=1)
+            table = bootstrap.medians_over_layers(fits, drawn, ALPHA).set_index("term")
+            rows_of_response = table.loc[[f"response_{distance}" for distance in distances]]
+            targets = truth[[distance - 1 for distance in distances]]
+            low, high = rows_of_response["conf_low"], rows_of_response["conf_high"]
+            inside.append((low <= targets) & (targets <= high))
+        show(documents, lengths, *np.mean(inside, axis=0).tolist())
+
+
+def simulated_with_two_lags(
+    rows: np.ndarray, dynamics: np.ndarray, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return outcomes and two lags, (rows, layers) each, given the (layers, 2) coefficients."""
+    burnt = 30
+    shape = burnt + 2 + rows.max(), len(rows), len(dynamics)
+    shared = random.normal(size=(*shape[:2], 1))
+    y = 0.5 * shared + 0.75**0.5 * random.normal(size=shape)
+    level = random.normal(size=shape[1:])
+    y[0] += level
+    y[1] += level
+    for t in range(2, shape[0]):
+        y[t] += level + dynamics[:, 0] * y[t - 1] + dynamics[:, 1] * y[t - 2]
+    kept = [y[burnt : burnt + 2 + count, place] for place, count in enumerate(rows)]
+    outcome = np.concatenate([each[2:] for each in kept])
+    lag_1 = np.concatenate([each[1:-1] for each in kept])
+    lag_2 = np.concatenate([each[:-2] for each in kept])
+    return outcome, lag_1, lag_2
+
+
 def of_classes(
     kind: np.ndarray, slopes: Sequence[float], layers: int, random: np.random.Generator
 ) -> list[Moments]:
@@ -353,6 +402,7 @@ TABLES = {
     "uneven": uneven,
     "halves": equal_halves,
     "medians": medians,
+    "responses": responses,
     "classes": by_class,
     "order": order,
     "training": training,

@@ -40,6 +40,7 @@ use rule draw as plot_regression with:
         groups=f"{RESULTS}/groups.parquet",
         residuals=f"{RESULTS}/residuals.parquet",
         controls=f"{RESULTS}/controls.parquet",
+        medians=f"{RESULTS}/medians.parquet",
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
     output:
         figures=figures_of("plot_regression", f"{STUDY}/{{site}}/{{regression}}/figures"),

@@ -12,6 +12,7 @@ from attnlag.claims.row import Row, Verdict, verdict_of
 from attnlag.errors import counted
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.inference import results
+from attnlag.regression.inference.response import responses
 from attnlag.regression.labels import BEFORE_TRAINING, plural
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lead, named, nearest_lag
@@ -72,28 +73,74 @@ def layers_shown(coefficients: pd.DataFrame, term: str, equivalence_bound: float
     )
 
 
+def response(
+    medians: pd.DataFrame, tokens: int, *, equivalence_bound: float, alpha: float, texts: int
+) -> Row:
+    """Return by how much one that is larger by 1 than predicted makes a later one larger.
+
+    ``medians`` are those over the layers, in which the responses are terms; without the term of
+    this distance the value is NaN.
+    """
+    rows = medians[medians["term"] == f"response_{tokens}"]
+    value = np.nan
+    low = np.nan
+    high = np.nan
+    if len(rows):
+        value = float(rows["median"].iloc[0])
+        low = float(rows["conf_low"].iloc[0])
+        high = float(rows["conf_high"].iloc[0])
+    verdict = verdict_of(low, high, equivalence_bound)
+    if texts < FEWEST_DOCUMENTS:
+        low = np.nan
+        high = np.nan
+        verdict = Verdict.TOO_FEW_TEXTS
+    return Row(
+        claim="response",
+        subject=f"{tokens}",
+        value=value,
+        low=low,
+        high=high,
+        level=1 - alpha,
+        bound=equivalence_bound,
+        texts=texts,
+        verdict=verdict,
+    )
+
+
+def median_responses(coefficients: pd.DataFrame) -> list[float]:
+    """Return the responses after 1, 2, … tokens in the median layer; none with leads."""
+    by_layer = coefficients.pivot(index="layer", columns="term", values="estimate")
+    terms = [str(term) for term in by_layer]
+    found = responses(terms, by_layer.to_numpy())
+    fitted = np.isfinite(found).all(axis=1)
+    if not fitted.any():
+        return []
+    return np.median(found[fitted], axis=0).tolist()
+
+
 def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outcome: str) -> Claim:
     """Return what a larger value is followed by (median layer), and before training."""
     term = nearest_lag(coefficients["term"])
-    value, second = (
-        coefficients.loc[coefficients["term"] == name, "estimate"].median()
-        for name in (term, "lag_2")
-    )
+    value = coefficients.loc[coefficients["term"] == term, "estimate"].median()
     if not np.isfinite(value):
         return Claim(f"No coefficient of {plural(outcome)} could be estimated")
-    unit = "%" * (OUTCOMES[outcome].logarithm and not is_lead(term))
+    is_percentage = OUTCOMES[outcome].logarithm and not is_lead(term)
+    unit = "%" if is_percentage else ""
     before = ""
     if controls is not None:
-        of_scales = controls.reindex(columns=[*BEFORE_TRAINING])[controls["term"] == term]
-        medians = of_scales.median().dropna()
+        by_scale = controls.reindex(columns=[*BEFORE_TRAINING])[controls["term"] == term]
+        medians = by_scale.median().dropna()
         if len(medians):
             before = f"; {span(medians)}{unit} before training"
-            before += ", by scale" * (len(medians) > 1)
-    if not unit:
+        if len(medians) > 1:
+            before += ", by scale"
+    if not is_percentage:
         return Claim(f"{named(term).capitalize()} is {number(value)} (median layer{before})")
-    name, later = plural(outcome).removesuffix("s"), ""
-    if term == "lag_1" and np.isfinite(second):
-        later = f", two tokens later {_larger(second)}"
+    name = plural(outcome).removesuffix("s")
+    later = ""
+    following = median_responses(coefficients)
+    if term == "lag_1" and following:
+        later = f", two tokens later by one {_larger(following[1])}"
     return Claim(
         f"A {name} 1% larger is followed by one {_larger(value)}{later} (median layer{before})"
     )

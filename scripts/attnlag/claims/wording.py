@@ -1,11 +1,12 @@
 """The words of claims: what a verdict is called, and a template of one line for each claim."""
 
+from collections.abc import Mapping, Sequence
 from math import isfinite
 
 from attnlag.claims.numbers import interval, number
 from attnlag.claims.row import Row, Verdict
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.terms import named
+from attnlag.regression.terms import distance, named
 
 # Whether a large adjustment follows a large one.
 FOLLOWS = {
@@ -24,6 +25,11 @@ LAG_ANSWER = (
 LAG_PART = (
     "{value} ({interval}; layers above {bound}: {above} of {layers}, below −{bound}: {below}, "
     "within ±{bound}: {within})"
+)
+# The coefficients of several lags are partial.
+RESPONSE_ANSWER = (
+    "{value} ({interval}); five tokens later: {value_after_five} ({interval_after_five}); "
+    "coefficients, each given the others: {coefficients}; held fixed: {held}"
 )
 LAG_FINDING = (
     "layers with {term} above {bound}: {above} of {layers}, below −{bound}: {below}, within "
@@ -61,3 +67,27 @@ def lag_answer(row: Row) -> str:
     change = 100 * (1.1**row.value - 1)
     direction = "longer" if change >= 0 else "shorter"
     return filled(LAG_ANSWER, row, change=f"{abs(change):.1f}% {direction}")
+
+
+def response_answer(
+    after_two: Row, after_five: Row, coefficients: Mapping[str, float], held: Sequence[str]
+) -> str:
+    """Return the responses two and five tokens later beside the coefficients of the lags.
+
+    ``held`` names what is held fixed.
+    """
+    partial = [f"{named(term)} {number(value)}" for term, value in coefficients.items()]
+    return filled(
+        RESPONSE_ANSWER,
+        after_two,
+        value_after_five=number(after_five.value),
+        interval_after_five=interval_in_words(after_five),
+        coefficients=", ".join(partial),
+        held=", ".join(held) or "nothing",
+    )
+
+
+def away(term: str) -> str:
+    """Return the distance of a lag or lead in words."""
+    tokens = distance(term)
+    return {1: "one token", 2: "two tokens", 3: "three tokens"}.get(tokens, f"{tokens} tokens")

@@ -92,7 +92,7 @@ def read_regression(files: Any, names: Any, settings: Any) -> Inputs:
     return read_coefficients(
         files.coefficients,
         names,
-        **tables_in(files, "fits", "controls", "groups", "influence"),
+        **tables_in(files, "fits", "controls", "groups", "influence", "medians"),
         residuals=files.residuals,
         design=files.design,
         layers=settings["layers"],

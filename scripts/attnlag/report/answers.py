@@ -12,9 +12,12 @@ from attnlag.errors import counted
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.labels import spans
-from attnlag.regression.terms import distance, is_lead
+from attnlag.regression.terms import is_lead, named
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
+
+# Lags and leads of a regression that the answers name.
+MAX_TERMS = 3
 
 
 class Answer(NamedTuple):
@@ -68,7 +71,7 @@ def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
 
 def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> Iterator[Answer]:
     """Yield whether large ones follow large ones, what lags explain, and the controls."""
-    nearest, *others = main.terms[:3]
+    nearest = main.terms[0]
     relative = ", relative to its stream," if main.settings["outcome"] == "relative" else ""
     follow = "precede" if is_lead(nearest) else "follow"
     question = f"Does a large adjustment{relative} {follow} a large one?"
@@ -76,9 +79,7 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
         yield Answer(question, "no layer was fitted", False)
     else:
         yield Answer(question, wording.lag_answer(main.size_of(nearest)), False)
-        for term in others:
-            label = f"{away(term)} {'on' if is_lead(term) else 'back'}"
-            yield Answer(label, wording.filled(wording.LAG_PART, main.size_of(term)))
+        yield from _beyond_the_nearest(main)
         covariates = main.record.settings("design")["covariates"]
         yield Answer("variance explained", lags.explained(main.fitted, covariates).sentence)
     if np.isfinite(permuted := main.in_random_order(nearest)):
@@ -92,6 +93,24 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
     for other in pooled if len(main.fitted) else ():
         if np.isfinite(median := other.of_term(nearest)["estimate"].median()):
             yield Answer("ignoring differences between documents", number(median))
+
+
+def _beyond_the_nearest(main: RegressionTables) -> Iterator[Answer]:
+    """Yield the responses to a larger one, or the other lags and leads where there are none."""
+    terms = main.terms[:MAX_TERMS]
+    after_two = main.response_after(2)
+    if np.isfinite(after_two.value):
+        coefficients = {term: main.size_of(term).value for term in terms}
+        held = list(main.record.settings("design")["covariates"])
+        if main.has_effects:
+            held.insert(0, "document means")
+        after_five = main.response_after(5)
+        text = wording.response_answer(after_two, after_five, coefficients, held)
+        yield Answer("two tokens later", text)
+        return
+    for term in terms[1:]:
+        text = wording.filled(wording.LAG_PART, main.size_of(term))
+        yield Answer(f"{named(term)}, other terms held fixed", text)
 
 
 def _causes(table: pd.DataFrame, site: str, texts: int) -> Iterator[Answer]:
@@ -117,12 +136,6 @@ def _doubts(main: RegressionTables) -> str:
         said += f" ({spans(omitted)} still carry {number(left.median())})"
     correction = lags.halves(fits, main.coefficients, alpha)
     return f"{said}; {correction.sentence}" if correction else said
-
-
-def away(term: str) -> str:
-    """Return the distance of a lag or lead in words."""
-    tokens = distance(term)
-    return {1: "one token", 2: "two tokens", 3: "three tokens"}.get(tokens, f"{tokens} tokens")
 
 
 def text_of(answers: SiteAnswers) -> str:

@@ -96,17 +96,32 @@ class RegressionTables:
         """Return the coefficients of a term that were estimated."""
         return self.coefficients.query("term == @term").dropna(subset="estimate")
 
+    @property
+    def texts(self) -> int:
+        """The number of documents in the regression, each text counted once."""
+        documents = int(self.fitted["n_documents"].max())
+        return min(documents, self.record["corpus"]["texts"])
+
     def size_of(self, term: str) -> Row:
         """Return the claim about the size of a lag or lead."""
         medians: dict[Any, Any] = self.medians.set_index("term").to_dict("index")
-        documents = int(self.fitted["n_documents"].max())
         return lags.size(
             self.coefficients,
             term,
             medians[term],
             equivalence_bound=self.settings["equivalence_bound"],
             alpha=self.settings["alpha"],
-            texts=min(documents, self.record["corpus"]["texts"]),
+            texts=self.texts,
+        )
+
+    def response_after(self, tokens: int) -> Row:
+        """Return the claim about the response some tokens later."""
+        return lags.response(
+            self.medians,
+            tokens,
+            equivalence_bound=self.settings["equivalence_bound"],
+            alpha=self.settings["alpha"],
+            texts=self.texts,
         )
 
     def in_random_order(self, term: str) -> float:

@@ -93,6 +93,19 @@ def median(value, low=np.nan, high=np.nan):
     return {"median": value, "conf_low": low, "conf_high": high}
 
 
+def test_a_response_has_the_interval_of_its_median():
+    medians = pd.DataFrame(
+        {"term": ["lag_1", "response_2"], "median": [0.2, 0.11], "conf_low": [0.1, 0.09]}
+    ).assign(conf_high=[0.3, 0.13])
+    row = lags.response(medians, 2, texts=20, **SETTINGS)
+    assert (row.value, row.low, row.high, row.verdict) == (0.11, 0.09, 0.13, Verdict.ABOVE)
+    few = lags.response(medians, 2, texts=5, **SETTINGS)
+    assert np.isnan([few.low, few.high]).all()
+    unknown = lags.response(medians, 3, texts=20, **SETTINGS)
+    assert np.isnan(unknown.value)
+    assert unknown.verdict is Verdict.UNTESTED
+
+
 SETTINGS = {"equivalence_bound": 0.05, "alpha": 0.1}
 
 
@@ -169,8 +182,8 @@ def test_what_follows_stands_beside_what_it_was_before_training():
     )
     claim = lags.followed_by(COEFFICIENTS, controls, "norm")
     assert claim.sentence == (
-        "A norm 1% larger is followed by one 0.11% larger, two tokens later 0.03% larger (median "
-        "layer; 0.50 to 1.45% before training, by scale)"
+        "A norm 1% larger is followed by one 0.11% larger, two tokens later by one 0.08% larger "
+        "(median layer; 0.50 to 1.45% before training, by scale)"
     )
     nowhere = lags.followed_by(COEFFICIENTS.assign(estimate=np.nan), None, "norm")
     assert nowhere.sentence == "No coefficient of norms could be estimated"

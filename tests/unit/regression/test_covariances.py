@@ -14,11 +14,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracles import aht, cr2, cr2_scores, first_halves, half_panel, ols, with_effects
 from projects import ROOT
 from scipy import stats
+from statsmodels.tsa.arima_process import arma_impulse_response
 
 from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.estimation import clustered, crossproducts
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.inference import bootstrap, response, results
 from attnlag.regression.settings import BootstrapSettings
 
 LENGTHS = [12, 30, 8, 21, 15, 40, 9, 26]
@@ -255,6 +256,14 @@ def test_the_median_over_fitted_layers_has_an_interval_that_contains_both_of_its
             "clusters": 7,
         }
         assert found.loc[term].to_dict() == pytest.approx(expected, rel=1e-12)
+    # So has the response two tokens later, which is not that of the median coefficients.
+    drawn_lags = np.delete(draws, 7, axis=0)[:, :5, 1:]
+    after_two = np.median(drawn_lags[..., 0] ** 2 + drawn_lags[..., 1], axis=1)
+    median = np.median([fit.estimate[1] ** 2 + fit.estimate[2] for fit in fits[:5]])
+    low, high = np.quantile(after_two, [0.1, 0.9])
+    margin = max(median - low, high - median)
+    row = found.loc["response_2", ["median", "conf_low", "conf_high"]]
+    assert_allclose(row.astype(float), [median, median - margin, median + margin])
     unknown = ["std_error", "conf_low", "conf_high"]
     found = bootstrap.medians_over_layers(fits, drawn(layers, 0, 0), 0.2)
     assert found.columns[found.isna().any()].tolist() == unknown
@@ -262,6 +271,27 @@ def test_the_median_over_fitted_layers_has_an_interval_that_contains_both_of_its
     found = bootstrap.medians_over_layers(fits[5:], draws[:, 5:], 0.2)
     assert found[["median", *unknown, "lowest", "highest"]].isna().all(axis=None)
     assert (found["draws"] == 0).all()
+
+
+@pytest.mark.parametrize("lags", [[1], [2], [1, 2], [1, 3, 12]])
+def test_responses_are_those_of_the_autoregression(lags):
+    names = ["intercept", *(f"lag_{lag}" for lag in lags), "position_1"]
+    estimates = np.random.default_rng(0).uniform(-0.4, 0.4, (2, 3, len(names)))
+    found = response.responses(names, estimates)
+    assert found.shape == (2, 3, 10)
+    for place in np.ndindex(2, 3):
+        polynomial = np.zeros(1 + max(lags))
+        polynomial[0] = 1
+        polynomial[lags] = -estimates[place][1:-1]
+        oracle = arma_impulse_response(polynomial, [1], leads=11)
+        assert_allclose(found[place], oracle[1:], atol=1e-15)
+    assert response.response_terms(names) == [f"response_{tokens}" for tokens in range(1, 11)]
+
+
+@pytest.mark.parametrize("names", [["intercept", "position_1"], ["lag_1", "lead_1"]])
+def test_there_is_no_response_without_lags_or_with_leads(names):
+    assert response.response_terms(names) == []
+    assert response.responses(names, np.ones((4, 2))).shape == (4, 0)
 
 
 def test_medians_of_the_jackknife_vary_as_it_does():

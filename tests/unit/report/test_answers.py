@@ -63,6 +63,10 @@ def base(tmp_path):
     """Return the folder of a model and a corpus with two regressions and one site."""
     base = tmp_path / "results" / "tiny" / "small"
     medians = {"lag_1": interval(0.23, 0.21, 0.245), "lag_2": interval(0.01)}
+    medians |= {
+        "response_2": interval(0.07, 0.05, 0.09),
+        "response_5": interval(0.002, 0.001, 0.003),
+    }
     for name, size, effects in (("pooled", 0.32, "none"), ("within", 0.23, "document")):
         (base / "attention" / name).mkdir(parents=True)
         regression(base / "attention" / name, size, effects, medians)
@@ -116,6 +120,15 @@ def test_relative_norms_and_an_assumed_scale_are_answered_for_as_such(base):
     assert texts["before training"].endswith("; its own scale is not stated, 0.02 assumed")
     # The pooled regression has another outcome.
     assert "ignoring differences between documents" not in texts
+
+
+def test_where_no_response_is_implied_further_terms_are_given_the_others(base):
+    write_medians(
+        base / "attention" / "within", {"lag_1": interval(0.2), "lag_2": interval(0.0, -0.02, 0.02)}
+    )
+    lines = answers.of_site(regressions_in(base, "within")).lines
+    assert lines[1].label == "lag 2, other terms held fixed"
+    assert lines[1].text.startswith("0.00 (95% interval −0.02 to 0.02; layers above 0.05: ")
 
 
 def test_copies_of_few_texts_tell_of_these_texts_alone(base):

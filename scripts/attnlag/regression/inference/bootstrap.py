@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import special
 
 from attnlag.regression.estimation.regress import LayerFit
+from attnlag.regression.inference import response
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import BootstrapSettings
 from attnlag.regression.terms import is_lag_or_lead
@@ -70,23 +71,31 @@ def median_interval(
 def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: float) -> pd.DataFrame:
     """Return the median of each coefficient over the layers, with its interval, a row per term.
 
-    The draws are (draws, layers, K) estimates. In the table, ``draws`` counts those in which every
+    Rows of the responses that lags imply follow (`response.response_terms`). The draws are
+    (draws, layers, K) estimates. In the table, ``draws`` counts those in which every
     fitted layer could be estimated, which intervals and standard errors come from, and ``clusters``
     the documents or groups with rows, even if bins of documents are drawn.
     """
     fitted = [index for index, fit in enumerate(fits) if fit.status == "ok"]
-    names = fits[0].names
+    terms = fits[0].names
+    names = [*terms, *response.response_terms(terms)]
     columns = ["median", "std_error", "conf_low", "conf_high", "lowest", "highest"]
     estimates, values = draws[:0], [np.full(len(names), np.nan)] * len(columns)
     if fitted:
-        of_layers = np.stack([fits[index].estimate for index in fitted])
+        of_layers = with_responses(terms, np.stack([fits[index].estimate for index in fitted]))
         estimates = draws[:, fitted]
         estimates = estimates[np.isfinite(estimates).all(axis=(1, 2))]
+        estimates = with_responses(terms, estimates)
         median, low, high = median_interval(of_layers, estimates, alpha)
         error = pd.DataFrame(np.median(estimates, axis=1)).std().to_numpy()
         values = [median, error, low, high, of_layers.min(axis=0), of_layers.max(axis=0)]
     table = pd.DataFrame({"term": names, **dict(zip(columns, values, strict=True))})
     return table.assign(draws=len(estimates), clusters=max(fit.clusters for fit in fits))
+
+
+def with_responses(terms: Sequence[str], estimates: np.ndarray) -> np.ndarray:
+    """Return (…, K) coefficients followed by the responses that they imply, along the last axis."""
+    return np.concatenate([estimates, response.responses(terms, estimates)], axis=-1)
 
 
 def medians_of_jackknife(

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.claims.training import scale_of
+from attnlag.claims.wording import away
 from attnlag.corpus.catalogue import CATALOGUE
 from attnlag.corpus.documents import first_of_groups, group_by_document
 from attnlag.errors import counted
@@ -25,7 +26,6 @@ from attnlag.regression import labels
 from attnlag.regression.design.design import columns_of
 from attnlag.regression.terms import distance, is_lag_or_lead, is_lead, named
 from attnlag.report import answers
-from attnlag.report.answers import away
 from attnlag.report.explorer import beyond, documents, kinds
 from attnlag.report.explorer.packing import block, json_block, quantised
 from attnlag.report.regression_tables import RegressionTables
