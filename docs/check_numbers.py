@@ -253,8 +253,10 @@ def of_tokens(results: Results) -> Iterator[tuple[str, str]]:
     )
     yield (
         "docs/tutorial.md",
-        f"does not fall ({pooled.mean():.3f} pooled, {held.mean():.3f}), though single layers move "
-        f"by up to {most:.2f}.",
+        f"the mean of lag 1 over the layers is {pooled.mean():.3f} pooled, "
+        f"{by_step['document'].mean():.3f} within documents, {by_step['upos'].mean():.3f} with the "
+        f"part of speech held fixed too, {by_step['token'].mean():.3f} with the token, and "
+        f"{held.mean():.3f} with the previous token; single layers move by up to {most:.2f}.",
     )
 
 

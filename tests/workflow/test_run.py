@@ -91,7 +91,7 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once):
         "tokens: 100%",
         "tiny · small: 8 documents, 303 tokens · attention, 2 layers",
         "Does a large adjustment follow a large one?",
-        "two tokens back",
+        "two tokens later",
         "variance explained",
         "effects in 8 documents of 303 tokens",
         "Does one cause the next?",

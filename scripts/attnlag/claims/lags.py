@@ -11,6 +11,7 @@ from attnlag.claims.numbers import moved, number, percent, span
 from attnlag.claims.row import Row, Verdict, verdict_of
 from attnlag.errors import counted
 from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.inference import results
 from attnlag.regression.inference.response import responses
 from attnlag.regression.labels import BEFORE_TRAINING, plural
@@ -160,6 +161,32 @@ def by_regression(medians: Mapping[str, float]) -> Claim:
 
 def _larger(value: float) -> str:
     return f"{number(abs(value))}% {'larger' if value >= 0 else 'smaller'}"
+
+
+def as_more_is_held_fixed(steps: pd.DataFrame) -> list[Row]:
+    """Return the nearest lag in each step of the nested models, the mean over the layers.
+
+    Layers count that were fitted in every step. A step that adds no effects, as parts of speech
+    where no token has one, is left out.
+    """
+    term = nearest_lag(steps["term"])
+    rows = steps[steps["term"] == term]
+    estimates = rows.pivot(index="layer", columns="step", values="estimate").dropna()
+    effects = rows.groupby("step")["effects"].max()
+    found = []
+    entered = 0
+    for step in (POOLED, *EFFECTS):
+        if len(estimates) and effects[step] > entered:
+            row = Row(
+                claim="nested model",
+                subject=step,
+                value=float(estimates[step].mean()),
+                layers=len(estimates),
+                texts=int(rows["n_documents"].max()),
+            )
+            found.append(row)
+        entered = max(entered, effects[step])
+    return found
 
 
 def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:

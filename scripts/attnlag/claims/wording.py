@@ -5,6 +5,7 @@ from math import isfinite
 
 from attnlag.claims.numbers import interval, number
 from attnlag.claims.row import Row, Verdict
+from attnlag.regression.beyond.decomposition import POOLED
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import distance, named
 
@@ -35,6 +36,21 @@ LAG_FINDING = (
     "layers with {term} above {bound}: {above} of {layers}, below −{bound}: {below}, within "
     "±{bound}: {within}, undecided: {undecided}"
 )
+
+# What nested models hold fixed, one thing more in each.
+STEPS = {
+    POOLED: "nothing held fixed",
+    "document": "documents held fixed",
+    "upos": "parts of speech held fixed too",
+    "upos_previous": "those of previous tokens too",
+    "token": "tokens too",
+    "token_previous": "previous tokens too",
+}
+STEP_FINDING = "{term}, {step}: {value} (mean over {layers} layers, {texts} documents)"
+POOLED_ANSWER = (
+    "{pooled}, within them {within} (the same texts, lags alone, mean over {layers} layers)"
+)
+OTHER_REGRESSION_ANSWER = "{value} in {regression}, which differs in {settings}"
 
 
 def filled(template: str, row: Row, **fields: str) -> str:

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims import causes, lags, training, wording
+from attnlag.claims.lags import as_more_is_held_fixed
 from attnlag.claims.numbers import number
 from attnlag.errors import counted
+from attnlag.regression.beyond.decomposition import POOLED
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.labels import spans
@@ -90,9 +92,31 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
         text = f"{before.text()}{by_scale}; trained {number(before.trained)} (same texts)"
         assumed = training.assumed_scale(table)
         yield Answer("before training", "; ".join(filter(None, [text, assumed])))
-    for other in pooled if len(main.fitted) else ():
-        if np.isfinite(median := other.of_term(nearest)["estimate"].median()):
-            yield Answer("ignoring differences between documents", number(median))
+    if len(main.fitted):
+        yield from _pooled(main, pooled)
+
+
+def _pooled(main: RegressionTables, others: Sequence[RegressionTables]) -> Iterator[Answer]:
+    """Yield what the nearest lag is if differences between documents are ignored."""
+    nearest = main.terms[0]
+    for other in others:
+        steps = other.files.table("nested_models", other.folder)
+        rows = {row.subject: row for row in as_more_is_held_fixed(steps)} if len(steps) else {}
+        value = other.of_term(nearest)["estimate"].median()
+        if "document" in rows:
+            text = wording.POOLED_ANSWER.format(
+                pooled=number(rows[POOLED].value),
+                within=number(rows["document"].value),
+                layers=rows[POOLED].layers,
+            )
+            yield Answer("pooled over documents", text)
+        elif np.isfinite(value):
+            text = wording.OTHER_REGRESSION_ANSWER.format(
+                value=number(value),
+                regression=other.name,
+                settings=", ".join(main.differing_settings(other)),
+            )
+            yield Answer("pooled over documents", text)
 
 
 def _beyond_the_nearest(main: RegressionTables) -> Iterator[Answer]:

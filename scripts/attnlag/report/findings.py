@@ -9,17 +9,17 @@ import pandas as pd
 
 from attnlag.claims import subsets, training, wording
 from attnlag.claims.lags import (
+    as_more_is_held_fixed,
     autocorrelated,
     corrected,
     different_halves,
     halves,
     layers_shown,
 )
-from attnlag.claims.numbers import interval, moved, number, span
+from attnlag.claims.numbers import interval, number, span
 from attnlag.errors import counted
 from attnlag.escaping import text_for
 from attnlag.regression.beyond.classes import ALL
-from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS
@@ -350,19 +350,13 @@ def class_findings(
 
 
 def decomposition_findings(steps: pd.DataFrame) -> Iterator[str]:
-    """Yield the nearest lag (mean over layers), pooled and with everything held fixed."""
-    term = nearest_lag(steps["term"])
-    rows = steps[steps["term"] == term]
-    by_step = rows.pivot(index="layer", columns="step", values="estimate")
-    by_step = by_step[[POOLED, EFFECTS[-1]]].dropna()
-    if by_step.empty:
-        return
-    change = moved(named(term), *by_step.mean())
-    documents = "a sample of " * bool(rows["sampled"].any())
-    documents += counted(int(rows["n_documents"].max()), "document")
-    # Where no token has a part of speech, these add no effects.
-    effects = rows.groupby("step")["effects"].max()
-    tagged = effects["upos"] > effects["document"]
-    held = "documents, parts of speech and tokens" if tagged else "documents and tokens"
-    with_tags = " with parts of speech" * bool(tagged)
-    yield f"holding {held} fixed {change} (mean over the layers; {documents}{with_tags})"
+    """Yield the nearest lag as one thing more is held fixed, a line for each."""
+    term = named(nearest_lag(steps["term"]))
+    for row in as_more_is_held_fixed(steps):
+        yield wording.STEP_FINDING.format(
+            term=term,
+            step=wording.STEPS[row.subject],
+            value=number(row.value),
+            layers=row.layers,
+            texts=row.texts,
+        )

@@ -18,6 +18,12 @@ from attnlag.regression.terms import lags_among
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
 
+# Settings that move coefficients, by stage.
+ESTIMATED_WITH = {
+    "regression": ("fixed_effects", "bias_correction"),
+    "design": ("lags", "leads", "covariates"),
+}
+
 
 class RegressionTables:
     """The tables of a regression in ``results/{model}/{corpus}/{site}/{name}``, as declared."""
@@ -95,6 +101,15 @@ class RegressionTables:
     def of_term(self, term: str) -> pd.DataFrame:
         """Return the coefficients of a term that were estimated."""
         return self.coefficients.query("term == @term").dropna(subset="estimate")
+
+    def differing_settings(self, other: "RegressionTables") -> list[str]:
+        """Return the keys of settings that move coefficients and differ in another regression."""
+        found = []
+        for stage, keys in ESTIMATED_WITH.items():
+            own = self.record.settings(stage)
+            others = other.record.settings(stage)
+            found += [key for key in keys if own.get(key) != others.get(key)]
+        return found
 
     @property
     def texts(self) -> int:

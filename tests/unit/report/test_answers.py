@@ -8,6 +8,7 @@ import pytest
 from described import regressions_in
 from pictures import grid, with_interval
 
+from attnlag.regression.beyond.decomposition import EFFECTS
 from attnlag.report import answers
 from attnlag.storage import tables
 
@@ -70,6 +71,10 @@ def base(tmp_path):
     for name, size, effects in (("pooled", 0.32, "none"), ("within", 0.23, "document")):
         (base / "attention" / name).mkdir(parents=True)
         regression(base / "attention" / name, size, effects, medians)
+    steps = grid(step=["pooled", *EFFECTS], layer=range(2)).assign(term="lag_1", n_documents=20)
+    steps["estimate"] = steps["step"].map({"pooled": 0.31, "document": 0.27}).fillna(0.5)
+    steps["effects"] = steps["step"].map({"pooled": 1, "document": 20}).fillna(40)
+    steps.to_parquet(base / "attention" / "pooled" / "nested_models.parquet")
     (base / "attention" / "norms").mkdir()
     norms = pd.DataFrame({"document": ["a"] * 1234})
     path = base / "attention" / "norms" / "0000.parquet"
@@ -119,7 +124,14 @@ def test_relative_norms_and_an_assumed_scale_are_answered_for_as_such(base):
     texts = {line.label: line.text for line in lines}
     assert texts["before training"].endswith("; its own scale is not stated, 0.02 assumed")
     # The pooled regression has another outcome.
-    assert "ignoring differences between documents" not in texts
+    assert "pooled over documents" not in texts
+
+
+def test_a_pooled_regression_stands_beside_what_else_differs_where_no_models_are_nested(base):
+    (base / "attention" / "pooled" / "nested_models.parquet").unlink()
+    lines = answers.of_site(regressions_in(base, "pooled", "within")).lines
+    texts = {line.label: line.text for line in lines}
+    assert texts["pooled over documents"] == "0.32 in pooled, which differs in fixed_effects"
 
 
 def test_where_no_response_is_implied_further_terms_are_given_the_others(base):

@@ -249,19 +249,36 @@ def test_consecutive_lags_are_written_as_spans():
     assert list(map(labels.spans, lags)) == ["lag 3", "lags 3 and 4", "lags 3, 4, 6 to 8 and 10"]
 
 
-@pytest.mark.parametrize(
-    ("held", "tags", "fixed", "change", "tagged"),
-    [
-        (0.2, 5, ", parts of speech", "moves lag 1 from 0.31 to 0.20", " with parts of speech"),
-        # Without a tagger, no part of speech is held fixed.
-        (0.313, 0, "", "leaves lag 1 at 0.31", ""),
-    ],
-)
-def test_what_is_held_fixed_moves_or_leaves_the_nearest_lag(held, tags, fixed, change, tagged):
-    steps = pd.DataFrame({"step": [POOLED, *EFFECTS], "estimate": [0.31, 0.3, 0.3, 0.3, 0.3, held]})
-    steps["effects"] = [1, 9, *(9 + tags + more for more in (0, tags, 40, 80))]
-    steps = steps.assign(term="lag_1", layer=0, sampled=False, n_documents=9)
-    assert [*findings.decomposition_findings(steps)] == [
-        f"holding documents{fixed} and tokens fixed {change} (mean over the layers; 9 documents"
-        f"{tagged})"
+def steps(tags=5):
+    """Return nested models of two layers, in which parts of speech add some effects."""
+    rows = grid(step=[POOLED, *EFFECTS], layer=range(2))
+    means = dict(zip([POOLED, *EFFECTS], [0.31, 0.27, 0.26, 0.25, 0.28, 0.32], strict=True))
+    rows["estimate"] = rows["step"].map(means) + rows["layer"].map({0: 0.1, 1: -0.1})
+    effects = [1, 9, 9 + tags, 9 + 2 * tags, 60, 90]
+    rows["effects"] = rows["step"].map(dict(zip(means, effects, strict=True)))
+    return rows.assign(term="lag_1", n_documents=9)
+
+
+def test_each_line_holds_one_thing_more_fixed():
+    table = steps()
+    # A layer without an estimate in one step counts in none.
+    table.loc[len(table)] = {"step": POOLED, "layer": 2, "estimate": 9.0, "term": "lag_1"}
+    assert [*findings.decomposition_findings(table)] == [
+        "lag 1, nothing held fixed: 0.31 (mean over 2 layers, 9 documents)",
+        "lag 1, documents held fixed: 0.27 (mean over 2 layers, 9 documents)",
+        "lag 1, parts of speech held fixed too: 0.26 (mean over 2 layers, 9 documents)",
+        "lag 1, those of previous tokens too: 0.25 (mean over 2 layers, 9 documents)",
+        "lag 1, tokens too: 0.28 (mean over 2 layers, 9 documents)",
+        "lag 1, previous tokens too: 0.32 (mean over 2 layers, 9 documents)",
     ]
+
+
+def test_parts_of_speech_are_not_held_fixed_without_a_tagger():
+    lines = [*findings.decomposition_findings(steps(tags=0))]
+    assert [line.partition(":")[0] for line in lines] == [
+        "lag 1, nothing held fixed",
+        "lag 1, documents held fixed",
+        "lag 1, tokens too",
+        "lag 1, previous tokens too",
+    ]
+    assert [*findings.decomposition_findings(steps().assign(estimate=np.nan))] == []
