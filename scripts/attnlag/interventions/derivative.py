@@ -203,12 +203,12 @@ def effects(
     model.requires_grad_(False)
     keys = list(sequences)
     passes = Passes(model, batch_tokens, threads)
-    groups = passes.batches(list(sequences.values()))
-    first = batch_of(sequences[keys[groups[0].indices[0]]][:PROBE_TOKENS])
+    first = batch_of(max(sequences.values(), key=len)[:PROBE_TOKENS])
     with passes.first():
         shown = proofs.short_pass(decoder, first, partial(hooks.forward, model), (), {})
     decoder.check_identity(shown.evidence)
     # The longest sequences come first.
+    groups = passes.batches(list(sequences.values()))
     size = per_token(decoder, groups[0], settings)
     widest = max(batch.real.size for batch in groups)
     if size * widest > free:

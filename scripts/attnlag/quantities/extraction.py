@@ -99,7 +99,6 @@ class Extractor:
 
     def run(self, ids: torch.Tensor) -> Any:
         """Run the model over a batch of ids, treating padding as tokens; return its output."""
-        self.passes.rotary.reset()
         with_head = hooks.HEAD in self.points
         return hooks.forward(self.decoder.whole if with_head else self.decoder.model, ids)
 
@@ -168,7 +167,7 @@ class Extractor:
         decoder, batch = self.decoder, batch_of(sequence[: proofs.TOKENS])
         with self.passes.first():
             shown = self._short_pass(batch)
-        if len(sequence) == len(batch.rows) or self.passes.rotary.limits:
+        if len(sequence) == len(batch.rows) or self.passes.length_matters:
             # There are no numbers of the first tokens beside later ones to compare with.
             proofs.no_token_sees_later_ones(decoder, shown, self._short_pass)
         self.identity_error = decoder.check_identity(shown.evidence)
@@ -187,40 +186,36 @@ class Extractor:
     ) -> None:
         """Compare the values of some sequences with those of their first tokens alone.
 
-        The short pass has shown those of the longest sequence. A batch of one sequence is repeated
-        only if earlier passes may affect it, by rotary embeddings that stay stretched.
+        The short pass has shown those of the longest sequence.
         """
-        limits = self.passes.rotary.limits
-        shared = [i for batch in batches if len(batch.indices) > 1 or limits for i in batch.indices]
+        if self.passes.length_matters:
+            # The first tokens have other numbers alone, and no sequence shares a pass.
+            return
+        shared = [i for batch in batches if len(batch.indices) > 1 for i in batch.indices]
         ends = np.cumsum([len(sequence) for sequence in sequences])
         # The batches are in the order of length.
         longest = batches[0].indices[0]
+        bound = proofs.LEAK[self.decoder.dtype]
         for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]):
             rows = slice(ends[index] - len(sequences[index]), ends[index])
             beside = {key: [array[rows] for array in values[key]] for key in self.compared}
-            measured = index == longest and not limits
-            alone = self._values_of(shown) if measured else self._alone(sequences[index])
-            bound = proofs.LEAK[self.decoder.dtype]
-            if measured and proofs.differences(beside, alone).max() > bound:
-                again = self._short_pass(shown.batch)
-                proofs.no_token_sees_later_ones(self.decoder, again, self._short_pass)
+            if index == longest:
+                alone = self._values_of(shown)
+                if proofs.differences(beside, alone).max() > bound:
+                    again = self._short_pass(shown.batch)
+                    proofs.no_token_sees_later_ones(self.decoder, again, self._short_pass)
+            else:
+                alone = self._alone(sequences[index])
             if index in shared:
                 proofs.batch_invariance(self.decoder, beside, alone)
 
     def _short_pass(self, batch: Batch) -> proofs.ShortPass:
+        self.passes.reset()
         return proofs.short_pass(self.decoder, batch, self.run, self.points, self.modules)
 
     def _alone(self, sequence: np.ndarray) -> Values:
-        """Return the values to compare for the first tokens of a sequence by itself.
-
-        All tokens are run if the numbers of the first ones depend on the length of the sequence.
-        """
-        if self.passes.rotary.limits:
-            # transformers itself undoes a stretch in a short pass, even if `Rotary` fails to.
-            with torch.inference_mode():
-                self.run(batch_of(sequence[:1]).ids)
-        else:
-            sequence = sequence[: proofs.TOKENS]
+        """Return the values to compare for the first tokens of a sequence by itself."""
+        sequence = sequence[: proofs.TOKENS]
         values = self._room(len(sequence), self.compared)
         self.forward(batch_of(sequence), values)
         return values

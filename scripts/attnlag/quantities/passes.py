@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from torch.utils import _pytree
 
+from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
 from attnlag.storage.sequences import TokenSequence
 from attnlag.storage.tables import Record, provenance
@@ -97,69 +99,37 @@ def batch_of(*sequences: np.ndarray) -> Batch:
     return next(batched(sequences, [np.arange(len(sequences))]))
 
 
-def groups(
-    lengths: np.ndarray, batch_tokens: int, rope_groups: np.ndarray | None = None
-) -> Iterator[np.ndarray]:
+def groups(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
     """Yield indices of sequences of similar length with at most ``batch_tokens`` when padded.
 
     The longest sequences come first, so that a batch that is too large for memory fails at once. A
-    sequence longer than the budget is a batch by itself. If ``rope_groups`` are given, those of
-    `Rotary`, the sequences of a batch have the same.
+    sequence longer than the budget is a batch by itself.
     """
     order = np.argsort(-lengths, kind="stable")
     descending = lengths[order]
-    sharing = np.zeros_like(lengths) if rope_groups is None else rope_groups[order]
     first = 0
     while first < len(order):
         longest = int(descending[first])
         most = first + max(1, batch_tokens // longest)
         alike = int(np.searchsorted(-descending, -LIKE_LENGTH * longest, side="right"))
-        same = int(np.searchsorted(-sharing, -sharing[first], side="right"))
-        stop = min(most, alike, same)
+        stop = min(most, alike)
         yield order[first:stop]
         first = stop
 
 
-class Rotary:
-    """Rotary embeddings that depend on the longest sequence of a pass, or of earlier passes.
+def rope_depends_on_length(model: torch.nn.Module) -> bool:
+    """Return whether rotary embeddings depend on the longest sequence of a pass.
 
-    LongRoPE has two embeddings: a pass uses the long one for all its sequences if one of them is
-    longer than the model's original length. Dynamic embeddings are stretched to the longest
-    sequence beyond that length and stay stretched in later passes.
+    LongRoPE has one embedding up to the model's original length and another beyond it. Dynamic
+    embeddings are stretched to the longest sequence, and stay stretched in later passes.
     """
-
-    def __init__(self, model: torch.nn.Module):
-        # Modules whose embeddings stay stretched.
-        self.stretched: list[torch.nn.Module] = []
-        # The kinds, "longrope" or "dynamic", and the length from which each changes.
-        self.limits: set[tuple[str, int]] = set()
-        for module in model.modules():
-            # If layers differ, there is one entry per type of layer.
-            kinds = getattr(module, "rope_type", None)
-            for layer_type, kind in kinds.items() if isinstance(kinds, dict) else [("", kinds)]:
-                if "dynamic" in str(kind):
-                    self.stretched.append(module)
-                    self.limits.add(("dynamic", int(module.original_max_seq_len)))  # type: ignore[arg-type]
-                elif kind == "longrope":
-                    rope: Any = module.config.rope_parameters  # type: ignore[union-attr]
-                    rope = rope[layer_type] if layer_type else rope
-                    self.limits.add(("longrope", int(rope["original_max_position_embeddings"])))
-
-    def rope_groups(self, lengths: np.ndarray) -> np.ndarray:
-        """Return the group of each length, in which sequences share an embedding."""
-        kinds = np.zeros_like(lengths)
-        for kind, limit in self.limits:
-            kinds = kinds + np.where(lengths > limit, lengths if kind == "dynamic" else 1, 0)
-        return kinds
-
-    def reset(self) -> None:
-        """Restore the embeddings of the loaded model, undoing the stretching by earlier passes."""
-        for module in self.stretched:
-            for name, value in list(module.named_buffers(recurse=False)):
-                if name.endswith("original_inv_freq"):
-                    setattr(module, name.replace("original_", ""), value.clone())
-            for name in [name for name in vars(module) if name.endswith("max_seq_len_cached")]:
-                setattr(module, name, module.original_max_seq_len)
+    for module in model.modules():
+        rope_types = getattr(module, "rope_type", None)
+        # If layers differ, there is an entry for each type of layer.
+        of_layers = rope_types.values() if isinstance(rope_types, dict) else [rope_types]
+        if any("dynamic" in str(each) or each == "longrope" for each in of_layers):
+            return True
+    return False
 
 
 class Passes:
@@ -170,28 +140,38 @@ class Passes:
 
     def __init__(self, model: Any, batch_tokens: int, threads: int = 1):
         self.model, self.batch_tokens, self.threads = model, batch_tokens, threads
-        self.rotary = Rotary(model)
+        self.length_matters = rope_depends_on_length(model)
+        # Whether each sequence has a pass to itself, after the one before it.
+        self.one_by_one = self.length_matters
         # Passes in parallel at most, and the tokens of each.
         self.parallel, self.pass_tokens = 1, batch_tokens
-        # Parallel passes would change stretched embeddings concurrently.
-        if next(model.parameters()).device.type == "cpu" and not self.rotary.limits:
+        if next(model.parameters()).device.type == "cpu" and not self.one_by_one:
             self.parallel = min(threads, PASSES)
             self.pass_tokens = max(1, batch_tokens // PASSES)
 
     def batches(self, sequences: Sequence[np.ndarray]) -> list[Batch]:
         """Return the sequences in batches, see `groups`."""
         lengths = np.array([len(sequence) for sequence in sequences])
-        rope_groups = self.rotary.rope_groups(lengths)
-        return list(batched(sequences, groups(lengths, self.pass_tokens, rope_groups)))
+        most = 1 if self.one_by_one else self.pass_tokens
+        return list(batched(sequences, groups(lengths, most)))
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """Observe a first pass: where it writes to the model, passes run one by one."""
-        self.rotary.reset()
-        with written(self.model) as names:
-            yield
-        if names:
-            self.parallel, self.pass_tokens = 1, self.batch_tokens
+        """Observe a first pass: where it changes the model, sequences run one by one."""
+        self.reset()
+        before = _state(self.model)
+        yield
+        if not _is_same(before, _state(self.model)):
+            self.one_by_one, self.parallel = True, 1
+
+    def reset(self) -> None:
+        """Undo the stretching of rotary embeddings by earlier passes.
+
+        transformers does so itself in a pass that is shorter than the model's original length.
+        """
+        if self.length_matters:
+            with torch.no_grad():
+                hooks.forward(self.model, torch.zeros(1, 1, dtype=torch.int64))
 
     def run(
         self,
@@ -209,7 +189,7 @@ class Passes:
 
         def one(item: T) -> R:
             torch.set_num_threads(max(1, self.threads // side_by_side))
-            self.rotary.reset()
+            self.reset()
             return forward(item)
 
         results = []
@@ -225,32 +205,30 @@ class Passes:
         return results
 
 
-@contextmanager
-def written(model: torch.nn.Module) -> Iterator[list[str]]:
-    """Yield the attributes and buffers of modules that passes within the context write to.
+def _state(model: torch.nn.Module) -> list[tuple[Any, int]]:
+    """Return what modules hold in attributes and buffers, with the number of writes to tensors.
 
-    The list is complete when the context is left. Parallel passes of a model that keeps state on
-    its modules would change each other's numbers.
+    The objects are kept, or another might take the place of one in memory.
     """
-    before, names = _state(model), list[str]()
-    yield names
-    after = _state(model)
-    names += [name for name in before | after if before.get(name) != after.get(name)]
+    held: list[Any] = []
+    for module in model.modules():
+        own = [value for name, value in vars(module).items() if name not in OF_TORCH]
+        held += _pytree.tree_leaves([own, list(module.buffers(recurse=False))])
+    return [(value, _writes(value)) for value in held]
 
 
-def _state(model: torch.nn.Module) -> dict[str, tuple[Any, int | None, Any]]:
-    """Return the attributes and buffers of modules in a form that shows a change when compared."""
-    state: dict[str, tuple[Any, int | None, Any]] = {}
-    for path, module in model.named_modules():
-        for name, value in (*vars(module).items(), *module.named_buffers(recurse=False)):
-            if name in OF_TORCH:
-                continue
-            items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
-            items = enumerate(value) if isinstance(value, list | tuple) else items
-            for place, item in (("", value), *((f"[{key}]", item) for key, item in items)):
-                # Numbers and texts may be made anew. Of others, the identity and the version
-                # count; the object itself is kept, or another might get its identity.
-                same = item if isinstance(item, int | float | str) else id(item)
-                counts = isinstance(item, torch.Tensor) and not item.is_inference()
-                state[f"{path}.{name}{place}"] = same, item._version if counts else None, item
-    return state
+def _writes(value: Any) -> int:
+    """Return how often torch has written to a tensor; 0 of anything else."""
+    counts = isinstance(value, torch.Tensor) and not value.is_inference()
+    return value._version if counts else 0
+
+
+def _is_same(before: list[tuple[Any, int]], after: list[tuple[Any, int]]) -> bool:
+    """Return whether a pass has left what modules hold. Numbers and texts may be made anew."""
+    if len(before) != len(after):
+        return False
+    for (old, old_writes), (new, new_writes) in zip(before, after, strict=True):
+        equal = old is new or (isinstance(old, int | float | str) and old == new)
+        if not equal or old_writes != new_writes:
+            return False
+    return True

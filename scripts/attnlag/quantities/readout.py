@@ -18,8 +18,11 @@ import torch
 from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import HEAD, PROJECTED, SUBLAYERS, NotGiven
-from attnlag.quantities.surprisal import PART, outputs_in_parts
+from attnlag.quantities.surprisal import logits_by_rows
 from attnlag.quantities.traced_tables import TARGETS
+
+# Number of words of the vocabulary that are summed up at once.
+PART = 8192
 
 # Bound on the error of the sum of all effects, relative to the size of the centred logits.
 LOGITS_BOUND = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -133,13 +136,8 @@ class Readout:
 
     def top1(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the word with the largest logit for each input of the head, (tokens,)."""
-        best = torch.full((len(hidden),), -torch.inf, device=hidden.device)
-        word = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
-        for start, logits in outputs_in_parts(self.head, hidden):
-            high, place = logits.max(-1)
-            word = torch.where(high > best, place + start, word)
-            best = torch.maximum(best, high)
-        return word
+        words = [logits.argmax(-1) for _, logits in logits_by_rows(self.head, hidden)]
+        return torch.cat(words)
 
     @torch.inference_mode()
     def effects(

@@ -1,9 +1,8 @@
 """Surprisal, rank and entropy of a model's predictions, from the input of its head.
 
-The head is applied to one part of the vocabulary at a time. The running values are the largest
-logit m, s = Σ exp(z - m) and u = Σ exp(z - m)(z - m). The log-sum-exp is then m + log s, the
-surprisal of token t is m + log s - z_t, and the entropy is log s - u / s. Memory grows with the
-tokens and the size of a part, not with the vocabulary.
+The head is applied to some rows at a time, whose logits z over the vocabulary are in memory at
+once. With m the largest, s = Σ exp(z - m) and u = Σ exp(z - m)(z - m), the surprisal of token t is
+m + log s - z_t, and the entropy log s - u / s.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +21,9 @@ from attnlag.quantities.passes import Batch
 
 PREDICTED = tuple(of_file("surprisal"))
 
-# Numbers of tokens of the vocabulary and of the text whose logits are in memory at once.
-PART, ROWS = 8192, 1024
+# Number of logits in memory at once: 32 MB in float32.
+LOGITS_AT_ONCE = 2**23
+
 # Largest relative difference of logits from those of the model.
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
@@ -33,12 +33,13 @@ FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling",)
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 
 
-def outputs_in_parts(head: Any, hidden: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-    """Yield the outputs of a head over each part of the vocabulary, with its first token."""
+def logits_by_rows(head: Any, hidden: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield the outputs of a head, (rows, vocabulary), for some rows of its inputs at a time."""
     weight, bias = head.weight, getattr(head, "bias", None)
-    for start in range(0, len(weight), PART):
-        part = slice(start, start + PART)
-        yield start, functional.linear(hidden, weight[part], None if bias is None else bias[part])
+    count = max(1, LOGITS_AT_ONCE // len(weight))
+    for start in range(0, len(hidden), count):
+        rows = slice(start, start + count)
+        yield rows, functional.linear(hidden[rows], weight, bias)
 
 
 class Surprisal(Computation):
@@ -66,19 +67,6 @@ class Surprisal(Computation):
         self.scale = value_of(FACTORS, 1.0) / value_of(DIVISORS, 1.0)
         self.cap: float | None = value_of(CAPS, None)
 
-    def _parts(self, hidden: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield the logits over each part of the vocabulary, with its first token."""
-        for start, logits in outputs_in_parts(self.head, hidden):
-            yield start, self._as_stated(logits.float())
-
-    def _of_targets(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the logit of one token for each row, with the rounding of the head."""
-        weight, bias = self.head.weight[targets], getattr(self.head, "bias", None)
-        logits = (hidden.float() * weight.float()).sum(-1)
-        if bias is not None:
-            logits = logits + bias[targets].float()
-        return self._as_stated(logits.to(hidden.dtype).float())
-
     def _as_stated(self, logits: torch.Tensor) -> torch.Tensor:
         """Scale and cap logits as stated in the model's config."""
         logits = logits if self.scale == 1 else logits * self.scale
@@ -91,10 +79,11 @@ class Surprisal(Computation):
             self._refuse(f"{times} passes of its head", "one")
         assert of_head
         gap = size = 0.0
+        hidden = of_head[HEAD].to(self.head.weight.device)
         with torch.inference_mode():
-            for start, logits in self._parts(of_head[HEAD].to(self.head.weight.device)):
-                of_model = output.logits[0, :, start : start + PART].float().to(logits.device)
-                gap += float((logits - of_model).double().square().sum())
+            for rows, outputs in logits_by_rows(self.head, hidden):
+                of_model = output.logits[0, rows].float().to(outputs.device)
+                gap += float((self._as_stated(outputs.float()) - of_model).double().square().sum())
                 size += float(of_model.double().square().sum())
         if not gap**0.5 <= TOLERANCE[self.head.weight.dtype] * size**0.5:
             difference = f"logits that differ by {gap**0.5 / size**0.5:.1e} of their size"
@@ -122,8 +111,8 @@ class Surprisal(Computation):
         # The last token of a sequence does not predict the next sequence.
         targets = ids.roll(-1)
         pieces = [
-            self._of_rows(hidden[first : first + ROWS], targets[first : first + ROWS])
-            for first in range(0, len(ids), ROWS)
+            self._of_rows(self._as_stated(outputs.float()), targets[rows])
+            for rows, outputs in logits_by_rows(self.head, hidden)
         ]
         surprisal, entropy, rank = map(torch.cat, zip(*pieces, strict=True))
         before = torch.stack([surprisal, entropy, rank], dim=1).roll(1, dims=0)
@@ -131,32 +120,16 @@ class Surprisal(Computation):
         return torch.cat([before[:, :2], entropy[:, None], before[:, 2:]], dim=1)
 
     def _of_rows(
-        self, hidden: torch.Tensor, targets: torch.Tensor
+        self, logits: torch.Tensor, targets: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return surprisal and rank of a token for each row, and the entropy of the prediction."""
-        target = self._of_targets(hidden, targets)
-        largest = torch.full_like(target, -torch.inf)
-        total, weighted = torch.zeros_like(target, dtype=torch.float64), 0.0
-        above, summed = torch.zeros_like(targets), torch.empty_like(target)
-        rows = torch.arange(len(targets), device=hidden.device)
-        for start, logits in self._parts(hidden):
-            greater = logits > target[:, None]
-            # The logit of the token itself may be rounded differently.
-            inside = (targets >= start) & (targets < start + logits.shape[1])
-            place = rows[inside], targets[inside] - start
-            greater[place] = False
-            # For the surprisal, the logit must be the one that is in the sum.
-            summed[inside] = logits[place]
-            above += greater.sum(-1)
-            now = torch.maximum(largest, logits.max(-1).values)
-            moved = (largest - now).double()
-            moved = torch.where(total > 0, moved, 0.0)
-            shifted = logits.sub_(now[:, None])
-            exponentials = shifted.exp()
-            of_part = torch.linalg.vecdot(exponentials, shifted).double()
-            weighted = moved.exp() * (weighted + moved * total) + of_part
-            total = moved.exp() * total + exponentials.sum(-1, dtype=torch.float64)
-            largest = now
-        surprisal = largest.double() + total.log() - summed.double()
+        target = logits.gather(1, targets[:, None])
+        rank = (logits > target).sum(-1) + 1
+        largest = logits.max(-1).values
+        shifted = logits - largest[:, None]
+        exponentials = shifted.exp()
+        total = exponentials.sum(-1, dtype=torch.float64)
+        weighted = torch.linalg.vecdot(exponentials, shifted).double()
+        surprisal = largest.double() + total.log() - target[:, 0].double()
         entropy = total.log() - weighted / total
-        return surprisal.float(), entropy.float(), (above + 1).float()
+        return surprisal.float(), entropy.float(), rank.float()

@@ -166,7 +166,6 @@ class Tracer:
             if point == HEAD:
                 raise hooks.AllSeen
 
-        self.passes.rotary.reset()
         head = {(len(self.blocks), HEAD): self.head.head} if self.head else {}
         with hooks.observed(self.blocks, batch.mask, SUBLAYERS, head, then) as layers:
             hooks.forward(self.decoder.whole if head else self.decoder.model, batch.ids)
