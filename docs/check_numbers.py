@@ -366,7 +366,9 @@ def of_sources(results: Results) -> Iterator[tuple[str, str]]:
     own, following = results.readout("own"), results.readout("next")
     yield page, f"lower their own token in layer 0 (by {-own['difference'][0]:.1f} SD)"
     apart = results.readout("next_less_own")
-    more, less = (apart["conf_low"] > 0).sum(), (apart["conf_high"] < 0).sum()
+    differs = apart["p_adjusted"] < 0.05
+    more = (differs & (apart["difference"] > 0)).sum()
+    less = (differs & (apart["difference"] < 0)).sum()
     yield page, f"raised more than their own in {more} of {len(apart)} layers and less in {less}"
     yield "docs/post.md", f"more than their own in {more} of {len(apart)} layers, less in {less}"
     most = following["difference"].idxmax()

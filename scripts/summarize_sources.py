@@ -8,6 +8,7 @@ from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.quantities import traced_means, traced_tables
 from attnlag.regression.beyond import lags_of_parts
+from attnlag.regression.inference.results import adjusted_p_values
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
 
@@ -36,6 +37,8 @@ def main(job, settings: HeadsSettings):
     for site, means in zip(sites, job.output.readout, strict=True):
         random = traced_means.read_shards(untrained.get(site, []))
         table = traced_means.readout(traced_means.read_shards(sites[site]), random, *bounds)
+        by_target = table.groupby("target")["p_value"]
+        table["p_adjusted"] = by_target.transform(adjusted_p_values, adjust=settings.adjust)
         tables.write_results({means: table}, record | {"proof": proof_in(sites[site])}, site=site)
     log.info(f"{record.names}: {counted(len(sites), 'site')}")
 

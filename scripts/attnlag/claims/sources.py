@@ -5,8 +5,7 @@ import pandas as pd
 
 from attnlag.claims.claim import Claim
 from attnlag.claims.numbers import percent
-from attnlag.errors import counted
-from attnlag.quantities.catalogue import SITES
+from attnlag.claims.row import Row, Verdict
 from attnlag.quantities.traced_means import NEXT_LESS_OWN
 
 # Sources whose shares are shown, or summed, with what they are called.
@@ -37,16 +36,29 @@ def shares(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return by_writer
 
 
-def next_token(effects: pd.DataFrame) -> Claim:
-    """Return in how many layers the next token is raised more than the token itself."""
-    label = SITES[effects["site"].iloc[0]].label
+def next_token(effects: pd.DataFrame, alpha: float) -> Row:
+    """Return in how many layers the next token is raised more than the token itself, or less.
+
+    The p-values are corrected over the layers; ``effects`` are those of one site.
+    """
     rows = effects[effects["target"] == NEXT_LESS_OWN].dropna(subset="difference")
-    raised = f"{label} raises the next token more than the token itself"
-    if rows["conf_low"].isna().all():
-        return Claim(f"Too few documents to tell whether the {raised}")
-    ahead, behind = int((rows["conf_low"] > 0).sum()), int((rows["conf_high"] < 0).sum())
-    layers = counted(len(rows), "layer")
-    return Claim(f"The {raised} in {ahead} of {layers}, less in {behind}")
+    differs = rows["p_adjusted"] < alpha
+    verdict = Verdict.UNDECIDED
+    if rows["p_adjusted"].isna().all():
+        verdict = Verdict.TOO_FEW_TEXTS
+    above = int((differs & (rows["difference"] > 0)).sum())
+    below = int((differs & (rows["difference"] < 0)).sum())
+    return Row(
+        claim="next token",
+        subject=str(effects["site"].iloc[0]),
+        value=float(rows["difference"].median()),
+        bound=0.0,
+        layers=len(rows),
+        above=above,
+        below=below,
+        undecided=len(rows) - above - below,
+        verdict=verdict,
+    )
 
 
 def previous_token(table: pd.DataFrame) -> Claim:

@@ -5,6 +5,7 @@ from math import isfinite
 
 from attnlag.claims.numbers import interval, number
 from attnlag.claims.row import Row, Verdict
+from attnlag.quantities.catalogue import SITES
 from attnlag.regression.beyond.decomposition import POOLED
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import distance, named
@@ -51,6 +52,29 @@ POOLED_ANSWER = (
     "{pooled}, within them {within} (the same texts, lags alone, mean over {layers} layers)"
 )
 OTHER_REGRESSION_ANSWER = "{value} in {regression}, which differs in {settings}"
+
+NEXT_TOKEN = (
+    "Layers whose {site} raises the next token more than the token itself: {above} of {layers}; "
+    "less: {below}"
+)
+NEXT_TOKEN_UNTESTED = (
+    "Too few documents to tell whether the {site} raises the next token more than the token itself"
+)
+
+
+def next_token(row: Row) -> str:
+    """Return in how many layers the next token is raised more than the token itself."""
+    template = NEXT_TOKEN
+    if row.verdict is Verdict.TOO_FEW_TEXTS:
+        template = NEXT_TOKEN_UNTESTED
+    return template.format(
+        site=SITES[row.subject].label, above=row.above, layers=row.layers, below=row.below
+    )
+
+
+def clause(sentence: str) -> str:
+    """Return a sentence without its capital, for a line among others."""
+    return sentence[:1].lower() + sentence[1:]
 
 
 def filled(template: str, row: Row, **fields: str) -> str:

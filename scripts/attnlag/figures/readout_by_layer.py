@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from attnlag.claims import wording
 from attnlag.claims.numbers import number
 from attnlag.claims.sources import TARGETS, next_token
 from attnlag.figures.inputs import Inputs
@@ -42,8 +43,9 @@ def figure(inputs: Inputs) -> Sheet:
             lines.append(untrained(np.nan, "before training, first scale"))
         title = SITES[str(site)].label if table["site"].nunique() > 1 else ""
         panels.append(panel_of(lines, title, layers))
+    first_site = table[table["site"] == table["site"].iloc[0]]
     return Sheet(
-        next_token(table[table["site"] == table["site"].iloc[0]]).sentence,
+        wording.next_token(next_token(first_site, inputs.alpha)),
         layers,
         panels,
         "Direct effects on the logits through the last norm and the head, less the effects on the "

@@ -65,6 +65,13 @@ class RatioSums:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sqrt((df + 1) / df * np.maximum(squares, 0)) / self.rows
 
+    @property
+    def p_value(self) -> Any:
+        """Two-sided p-value of a mean of zero; NaN with fewer than two clusters."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistic = np.abs(np.divide(self.mean, self.std_error))
+        return 2 * special.stdtr(self.df, -statistic)
+
     def columns(self, alpha: float) -> dict[str, Any]:
         """Return the columns of a table of means over tokens, clustered by document."""
         reach = special.stdtrit(self.df, 1 - alpha / 2) * self.std_error

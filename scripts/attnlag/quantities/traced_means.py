@@ -33,7 +33,7 @@ def means_by_layer(
 ) -> pd.DataFrame:
     """Return the mean of each column of values of rows by layer, from position ``first`` on.
 
-    Intervals are clustered by document.
+    Intervals, and p-values of a mean of zero, are clustered by document.
     """
     values = values[rows["position"] >= first].astype(float)
     values = values.where(np.isfinite(values))
@@ -46,6 +46,7 @@ def means_by_layer(
     table = pd.DataFrame(ratios.columns(alpha), index=sums.columns)
     medians = pd.Series(values.groupby(rows["layer"]).median().unstack())
     table.insert(4, "median", medians)
+    table["p_value"] = ratios.p_value
     return table
 
 
@@ -77,6 +78,8 @@ def shares(
     Beside it are the mean ``attention`` to the source and the mean share with ``random_weights``.
     """
     table = _means_beside(rows, random, lambda rows: rows[SOURCE_NAMES], drop_first, alpha)
+    # No share is zero.
+    table = table.drop(columns="p_value")
     attention = rows[[f"attention_{name}" for name in SOURCE_CLASSES]].set_axis(
         SOURCE_CLASSES, axis=1
     )
@@ -91,7 +94,7 @@ def readout(
     """Return the effect on each target by layer, less that on the target of another place.
 
     The rows `NEXT_LESS_OWN` have how far the effect on the next token exceeds that on the token
-    itself, with an interval of its own.
+    itself, with an interval and a p-value of its own.
     """
 
     def differences(rows: pd.DataFrame) -> pd.DataFrame:
@@ -105,6 +108,6 @@ def readout(
         effects = rows[[f"{name}{ending}" for name in TARGETS]].set_axis([*TARGETS], axis=1)
         means = means_by_layer(rows, effects.where(comparable), drop_first, alpha)
         table[column] = means["mean"]
-    order = ["mean", "control", "difference", "std_error", "conf_low", "conf_high"]
+    order = ["mean", "control", "difference", "std_error", "p_value", "conf_low", "conf_high"]
     order += ["random_weights", "tokens", "documents"]
     return _rows_by_layer(table[order], "target")

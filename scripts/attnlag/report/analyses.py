@@ -38,7 +38,10 @@ def findings_of(analysis: str, files: Declared, folder: Path) -> str:
     if analysis == "directions":
         lines = geometry.geometry_findings(table)
     elif analysis == "readout":
-        lines = sources.readout_findings(table, record["proof"])
+        settings = record.settings("traced_table")
+        lines = sources.readout_findings(
+            table, record["proof"], settings["alpha"], settings["adjust"]
+        )
     elif analysis == "sources":
         about, lags = analysis, files.table("lags", folder)
         lines = sources.sources_findings(table, lags, record["proof"])

@@ -5,10 +5,12 @@ from typing import Any
 import pandas as pd
 
 from attnlag.claims import sources as claims
+from attnlag.claims import wording
 from attnlag.claims.numbers import number, percent
 from attnlag.errors import listed
 from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.head_shares import WHOLE
+from attnlag.regression.labels import correction
 from attnlag.regression.terms import named, nearest_lag
 
 
@@ -45,7 +47,7 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, proof: str) -> li
     return lines
 
 
-def readout_findings(table: pd.DataFrame, proof: str) -> list[str]:
+def readout_findings(table: pd.DataFrame, proof: str, alpha: float, adjust: str) -> list[str]:
     """Return whether adjustments raise the next token more than their own, and how far."""
     if table.empty or table["difference"].isna().all():
         return [proof]
@@ -57,8 +59,8 @@ def readout_findings(table: pd.DataFrame, proof: str) -> list[str]:
         ]
     )
     site = SITES[table["site"].iloc[0]].label
-    by_intervals = " (intervals of the difference)" * bool(table["conf_low"].notna().any())
+    next_token = wording.clause(wording.next_token(claims.next_token(table, alpha)))
     return [
-        f"{claims.next_token(table).clause}{by_intervals}",
+        f"{next_token} (p < {alpha:g}, {correction(adjust)})",
         f"at most, the {site} raises {peaks}, beyond the effect on the same token of another place",
     ]

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnlag.claims import causes, directions, heads, lags, numbers, wording
+from attnlag.claims import causes, directions, heads, lags, numbers, sources, wording
 from attnlag.claims.row import Row, Verdict, verdict_of
 from attnlag.quantities.head_shares import ABOVE, WHOLE
+from attnlag.quantities.traced_means import NEXT_LESS_OWN
 
 
 def test_numbers_are_written_with_a_minus_sign_and_two_decimals():
@@ -234,3 +235,29 @@ def test_an_effect_is_judged_by_the_intervals_of_its_share(shares, documents, ve
     # A single document gives no interval.
     alone = causes.on_a_later_token(rows.assign(conf_low=np.nan, conf_high=np.nan), 4)
     assert "changes the next by 0.01% in layer 9, −0.03% in layer 29; " in alone.sentence
+
+
+@pytest.mark.parametrize(
+    ("p_adjusted", "said"),
+    [
+        # Intervals of three of the layers exclude zero, before any correction.
+        (
+            [0.01, 0.06, 0.9, 0.04],
+            "MLP adjustment raises the next token more than the token itself",
+        ),
+        (
+            [np.nan] * 4,
+            "Too few documents to tell whether the MLP adjustment raises the next token",
+        ),
+    ],
+)
+def test_corrected_p_values_decide_which_token_is_raised(p_adjusted, said):
+    rows = pd.DataFrame({"layer": range(4), "target": NEXT_LESS_OWN, "site": "mlp"})
+    rows = rows.assign(difference=[0.5, 0.4, 0.3, -0.2], p_adjusted=p_adjusted)
+    rows = rows.assign(conf_low=[0.1, 0.1, -0.1, -0.3], conf_high=[1, 1, 1, -0.1])
+    row = sources.next_token(rows, 0.05)
+    sentence = wording.next_token(row)
+    assert said in sentence
+    if row.verdict is not Verdict.TOO_FEW_TEXTS:
+        assert (row.layers, row.above, row.below, row.undecided) == (4, 1, 1, 2)
+        assert sentence.endswith(": 1 of 4; less: 1")

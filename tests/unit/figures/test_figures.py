@@ -10,7 +10,6 @@ import statsmodels.formula.api as smf
 from pictures import TITLE, grid, synthetic_controls, synthetic_tables, texts_of, with_interval
 
 import draw_figures
-from attnlag.claims.sources import next_token
 from attnlag.figures import (
     catalogue,
     coefficients_by_depth,
@@ -36,7 +35,6 @@ from attnlag.figures.sampling import NormsSample, read_norms, shares_between
 from attnlag.figures.sizes import PAGE
 from attnlag.figures.templates import Sheet, legend_of
 from attnlag.pipeline.outputs import TABLE
-from attnlag.quantities import traced_means
 from attnlag.quantities.catalogue import OPTIONAL
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.labels import weights_in_words
@@ -610,7 +608,9 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     table = grid(target=("own", "next", "top1"), layer=LAYERS)
     table["difference"] = table["layer"] / 10
     table.loc[0, "difference"] = -1.4
-    table = with_interval(table.assign(site="attention", random_weights=0.01), "difference")
+    table = with_interval(
+        table.assign(p_adjusted=0.01, site="attention", random_weights=0.01), "difference"
+    )
 
     def panel_of(readout):
         inputs = SimpleNamespace(readout=readout, alpha=0.05)
@@ -633,18 +633,6 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     (axes,) = figure.axes
     (name,) = axes.texts
     assert name.get_window_extent().x1 < axes.get_window_extent().x1
-
-
-def test_intervals_decide_which_token_is_raised():
-    table = grid(target=("own", "next", traced_means.NEXT_LESS_OWN), layer=LAYERS)
-    table = table.assign(site="mlp", difference=0.5)
-    raised = "he MLP adjustment raises the next token more than the token itself"
-    for low, high, said in (
-        ([0.1, 0.1, -0.1, -0.2], [1, 1, 1, -0.1], f"T{raised} in 2 of 4 layers, less in 1"),
-        (np.nan, np.nan, f"Too few documents to tell whether t{raised}"),
-    ):
-        ends = pd.DataFrame({"layer": LAYERS, "conf_low": low, "conf_high": high})
-        assert next_token(table.merge(ends)).sentence == said
 
 
 def test_the_catalogue_of_figures_matches_the_modules():

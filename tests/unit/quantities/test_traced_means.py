@@ -86,6 +86,9 @@ def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, ran
     own, other = (rows[name] - rows[f"{name}_control"] for name in ("own", "next"))
     for _, row in apart.iterrows():
         check(row, rows, other - own, "difference")
+        # The interval at the level of the p-value ends at zero.
+        same = traced_means.readout(rows, random, 1, row["p_value"]).loc[row.name]
+        assert min(abs(same["conf_low"]), abs(same["conf_high"])) == pytest.approx(0, abs=1e-9)
     for _, row in table.drop(apart.index).iterrows():
         effect, control = rows[row["target"]], rows[f"{row['target']}_control"]
         check(row, rows, effect - control, "difference")

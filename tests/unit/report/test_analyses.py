@@ -18,7 +18,9 @@ KINDS = ["parallel_relative", "orthogonal_relative", "angle", "cosine_previous",
 
 # The tables of each analysis of a model of one layer.
 TABLES = {
-    "readout": {"readout": {"target": EFFECTS, "difference": [-0.2, 0.4, 0.3, 0.6]}},
+    "readout": {
+        "readout": {"target": EFFECTS, "difference": [-0.2, 0.4, 0.3, 0.6]} | {"p_adjusted": 0.01}
+    },
     "sources": {
         "shares": {"source": SOURCES, "mean": 0.2, "median": 0.1, "attention": 0.4},
         "lags": {"term": ["lag_1"], "part": "all", "estimate": np.nan},
@@ -51,6 +53,7 @@ def findings(analysis, folder, texts):
     """Return the lines that are found in an analysis of a model of one layer."""
     record = {"model": {"name": "m"}, "corpus": {"name": "c", "texts": texts}, "proof": "sums"}
     settings = {"elasticities": {"alpha": 0.05}, "heads_table": {"regression": "within"}}
+    settings["traced_table"] = {"alpha": 0.05, "adjust": "holm"}
     record |= {"stages": settings, "sampled": 0, "traced": None}
     files = {name: folder / f"{name}.parquet" for name in TABLES[analysis]}
     for name, columns in TABLES[analysis].items():

@@ -117,16 +117,17 @@ def test_writers_of_a_token_are_codes_of_distance_and_percent(tmp_path):
 
 
 def test_writers_and_readout_are_shown_each_without_the_other(tmp_path):
-    numbers = dict.fromkeys((*beyond.INTERVAL[1:], "mean", "difference"), 0.5)
+    numbers = dict.fromkeys((*beyond.INTERVAL[1:], "mean", "difference", "p_adjusted"), 0.5)
+    record = {"stages": {"traced_table": {"alpha": 0.05}}}
     rows = pd.DataFrame({"layer": [0, 1], "tokens": 9, "documents": 3, "site": "mlp"} | numbers)
     of_sources, logits = rows.assign(source="previous_1"), rows.assign(target="next_less_own")
-    starts = {"shares": "The token before writes", "readout": "The MLP adjustment raises"}
+    starts = {"shares": "The token before writes", "readout": "Layers whose MLP adjustment raises"}
     # What is not known of a model has a table without rows.
     for known in (of_sources, logits), (of_sources, logits[:0]), (of_sources[:0], logits):
         declared = {}
         for name, table in zip(starts, known, strict=True):
             declared[name] = [tmp_path / f"{name}.parquet"]
-            table.to_parquet(*declared[name])
+            tables.write_frame(table, *declared[name], record)
         shown = beyond.traced(RegressionTables(tmp_path / "within", Declared(**declared)))
         for (name, start), table in zip(starts.items(), known, strict=True):
             assert any(claim.startswith(start) for claim in shown["claims"]) == bool(len(table))

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from attnlag.claims import causes as claims_on_causes
 from attnlag.claims import heads as claims_on_heads
 from attnlag.claims import sources as claims
+from attnlag.claims import wording
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.quantities.traced_tables import LISTS, STRONGEST
 from attnlag.regression.beyond.classes import ALL
@@ -130,7 +131,8 @@ def traced(regression: RegressionTables) -> dict[str, Any] | None:
     if len(logits) and logits["difference"].notna().any():
         names = ("layer", "difference", *INTERVAL[1:], "random_weights")
         entry["tables"] += tables_of(regression, site, "readout")
-        entry["claims"].append(claims.next_token(logits).sentence)
+        alpha = files.record("readout", site).settings("traced_table")["alpha"]
+        entry["claims"].append(wording.next_token(claims.next_token(logits, alpha)))
         entry["readout"] = [
             {"name": label, **columns_of(logits[logits["target"] == target], *names)}
             for target, label in claims.TARGETS.items()
