@@ -4,11 +4,9 @@ The derivative comes from reverse mode, all sources of a target at once; finite 
 one adjustment at a time and run the model again.
 """
 
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from attnlag.errors import UserError, counted
+from attnlag.errors import counted
 from attnlag.interventions import effects, sampling
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import loading
@@ -29,8 +27,7 @@ def main(job, settings: EffectsSettings):
     tokens = sum(map(len, sequences.values()))
     table, decoder = effects.table([], settings.sign_draws), None
     if sequences:
-        load = partial(
-            loading.load_model,
+        model = loading.load_model(
             folder,
             loading.choose_device(job.options.device),
             settings.dtype,
@@ -38,19 +35,11 @@ def main(job, settings: EffectsSettings):
             batch_tokens=job.options.batch_tokens,
             fast=settings.fast,
         )
-        try:
-            model: Any = load(head=bool(settings.interventions))
-        except UserError as error:
-            if not settings.interventions:
-                raise
-            log.info(f"{error}; going on without the prediction of the next token")
-            model = load()
         decoder = decoder_of(model, settings.modules, source["name"])
         table = effects.estimate(
             decoder,
             sequences,
             settings,
-            sampling.tags_of(job.input.token_properties, sequences),
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
         )

@@ -115,7 +115,8 @@ def _number_or_all(value: Any) -> Any:
     raise ValueError(f"found {shown(value)}, expected a number of at least 1, or all")
 
 
-def _number_list_or_all(value: Any) -> Any:
+def number_list_or_all(value: Any) -> Any:
+    """Return a selection of layers, or raise ValueError."""
     if not isinstance(value, list):
         try:
             return _number_or_all(value)
@@ -131,7 +132,7 @@ def _number_list_or_all(value: Any) -> Any:
 NumberOrAll = Annotated[Positive | Literal["all"], BeforeValidator(_number_or_all)]
 
 # A selection of layers: their number, a list, or all.
-Layers = Annotated[Positive | list[Natural] | Literal["all"], BeforeValidator(_number_list_or_all)]
+Layers = Annotated[Positive | list[Natural] | Literal["all"], BeforeValidator(number_list_or_all)]
 
 
 def impossible(key: str, sentence: str) -> PydanticCustomError:

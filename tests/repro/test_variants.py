@@ -25,15 +25,15 @@ TOLERANCE = 1e-5 if CONFIG else 1e-6
 # A standard error below this fraction of its estimate is rounding in float32: the elasticity of an
 # adjustment with respect to itself is 1, and its standard errors come out as 1e-9.
 ROUNDING = 1e-6
-# Interventions that replace an adjustment by one from other documents of the shard.
-OF_A_SHARD = ["mean", "resample"]
+# Interventions that replace an adjustment by one from the documents of the shard.
+OF_A_SHARD = ["mean"]
 # Folders of the project that no run needs, which are not copied.
 UNUSED = {"results", "logs", "benchmarks", "tests", "docs", "site", "build"}
 # Tables of estimates, and the columns that name a row.
 TABLES = {
     "*/*/*/*/coefficients.parquet": ["layer", "term"],
     "*/*/causal/elasticities.parquet": (
-        "source_site source_layer target_site target_layer lag intervention alpha".split()
+        "source_site source_layer target_site target_layer lag intervention".split()
     ),
 }
 SAME_BYTES = {

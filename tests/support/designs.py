@@ -95,7 +95,7 @@ def effects_table(rows):
     names = ["document", "source_layer", "target_layer", "lag", "positions", "effect_sum"]
     sites = {"source_site": "attention", "target_site": "attention"}
     table = pd.DataFrame(rows, columns=names)
-    return table.assign(**sites, intervention="derivative", alpha=np.nan)
+    return table.assign(**sites, intervention="derivative")
 
 
 def changed(table, columns):

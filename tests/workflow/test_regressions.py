@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from clubsandwich import CLASSES, tagged
+from clubsandwich import tagged
 from described import undescribed
 from designs import changed
 from projects import SEVERAL, assert_drawn, new_project, small_corpus, without_figures
@@ -171,7 +171,6 @@ def by_class(gpt2, tmp_path_factory):
     project.write_config(
         corpora={"small": {**project.config["corpora"]["small"], "shards": 2, "tagger": tagger}},
         regressions=REGRESSIONS,
-        causal={"targets": 1, "documents": 8, "interventions": ["zero"], "positions": 6},
         controls={
             "permutation": {"draws": 19, "within": "upos"},
             "random_weights": {"documents": 8},
@@ -179,17 +178,6 @@ def by_class(gpt2, tmp_path_factory):
     )
     project.run(*without_figures("plot_classes"))
     return project
-
-
-def test_interventions_are_at_tokens_of_each_part_of_speech(by_class):
-    paths = sorted(by_class.folder.glob("results/tiny/small/causal/effects/*.parquet"))
-    effects = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
-    assert effects.loc[effects["intervention"] == "derivative", "upos"].isna().all()
-    cell = "intervention == 'zero' and source_layer == 0 and target_layer == 1 and lag == 0"
-    zero = effects.query(cell + " and target_site == 'attention'")
-    assert zero["document"].nunique() == 8
-    assert set(zero["upos"]) == set(CLASSES)
-    assert (zero.groupby("document", observed=True)["positions"].sum() == 6).all()
 
 
 def test_the_findings_state_how_slopes_differ_and_what_was_permuted(by_class):

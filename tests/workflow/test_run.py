@@ -102,7 +102,6 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once):
     assert "Open results/explorer.html · everything else: findings.txt and figures/" in printed
     # Figures that were asked for besides those of every run.
     assert "results/tiny/small/attention/notebook/figures/diagnostics.png\n" in printed
-    assert "results/tiny/small/causal/figures/attention/signs_of_effects.png\n" in printed
     assert printed.index("variance explained") > printed.index("303 tokens x 2 layers")
 
 

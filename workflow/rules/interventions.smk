@@ -2,6 +2,7 @@
 
 TOLD["total_effects"] = [f"{CAUSAL}/total_effects.parquet"]
 TOLD["prediction_vs_effect"] = [f"{CAUSAL}/prediction_vs_effect.parquet"]
+TOLD["finite_effects"] = [f"{CAUSAL}/finite_effects.parquet"]
 TOLD["elasticities"] = [f"{CAUSAL}/elasticities.parquet"]
 FINDINGS["causal"] = [f"{CAUSAL}/findings.txt"]
 # Effects are compared with the first of these.
@@ -13,7 +14,6 @@ use rule program as estimate_effects with:
         model="data/models/{model}/source.json",
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
         corpus="results/corpora/{corpus}.parquet",
-        token_properties=f"{STUDY}/token_properties/{{shard}}.parquet",
     output:
         effects=f"{CAUSAL}/effects/{{shard}}.parquet",
     log:
@@ -38,7 +38,7 @@ use rule program as fit_effects with:
     output:
         **as_targets(
             in_both_formats(
-                *(CAUSAL, "elasticities", "total_effects", "by_part_of_speech"),
+                *(CAUSAL, "elasticities", "total_effects", "finite_effects"),
                 "prediction_vs_effect",
             )
         ),
@@ -54,7 +54,6 @@ use rule draw as plot_effects with:
     input:
         elasticities=f"{CAUSAL}/elasticities.parquet",
         total_effects=f"{CAUSAL}/total_effects.parquet",
-        prediction_vs_effect=f"{CAUSAL}/prediction_vs_effect.parquet",
     output:
         figures=figures_of("plot_effects", f"{STUDY}/causal/figures/{{pair}}", site="{pair}"),
     log:

@@ -10,6 +10,14 @@ from attnlag.regression.limits import FEWEST_DOCUMENTS
 # An effect below this share of the association hardly causes it.
 HARDLY = 0.25
 
+# Verdicts.
+UNDECIDED = "undecided"
+LONGER, SHORTER = "longer", "shorter"
+AGREES, DIFFERS = "agrees", "differs"
+
+# What interventions do, as the subject of a sentence.
+DOING = {"halve": "Halving", "double": "Doubling"}
+
 # Target layers whose effects are named one by one.
 MOST_LAYERS = 4
 
@@ -50,6 +58,59 @@ def of_single_layers(pairs: pd.DataFrame) -> Claim:
         "Layers predict the next token's adjustment in others by up to "
         f"{number(predicted)} and change it by at most {number(caused)}"
     )
+
+
+def of_removal(effects: pd.DataFrame) -> Claim:
+    """Return what removing an adjustment does to the size of the next token's in later layers.
+
+    ``effects`` are the rows of ``finite_effects`` of one pair of sites, source layer and distance.
+    The value is the mean change of the log norm over these layers. The verdict is ``longer``,
+    ``shorter`` or ``undecided``; there is none without an interval.
+    """
+    row = effects[effects["intervention"] == "zero"].iloc[0]
+    value, low, high = (float(row[name]) for name in ("estimate", "conf_low", "conf_high"))
+    verdict = ""
+    if low > 0:
+        verdict = LONGER
+    elif high < 0:
+        verdict = SHORTER
+    elif low <= 0 <= high:
+        verdict = UNDECIDED
+    within = ""
+    if verdict:
+        within = f" ({percent(low, 1)} to {percent(high, 1)})"
+    later = counted(int(row["layers"]), "later layer")
+    sentence = (
+        f"Removing an adjustment of layer {row['source_layer']} changes the next token's by "
+        f"{percent(value, 1)}{within} on average over {later}, and clearly in {row['clear']:.0f}; "
+        f"{counted(int(row['documents']), 'document')}"
+    )
+    return Claim(sentence, value, low, high, verdict=verdict)
+
+
+def of_proportion(effects: pd.DataFrame, intervention: str) -> Claim:
+    """Return how far the derivative foretells the effect of halving or doubling an adjustment.
+
+    The value is the ratio of the change to that by the derivative, 1 if they agree; ``effects`` are
+    as for `of_removal`. The verdict is ``agrees`` if the interval lies within 25% of 1, ``differs``
+    if it lies outside, and else ``undecided``; there is none without an interval.
+    """
+    row = effects[effects["intervention"] == intervention].iloc[0]
+    value, low, high = (float(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
+    verdict, within = "", ""
+    if low <= high:
+        verdict = UNDECIDED
+        within = f" ({interval(low, high)})"
+        if abs(low - 1) < HARDLY and abs(high - 1) < HARDLY:
+            verdict = AGREES
+        elif low > 1 + HARDLY or high < 1 - HARDLY:
+            verdict = DIFFERS
+    doing = DOING[intervention]
+    sentence = (
+        f"{doing} an adjustment of layer {row['source_layer']} has {number(value)} times{within} "
+        "the effect on the next token's that a small change foretells"
+    )
+    return Claim(sentence, value, low, high, verdict=verdict)
 
 
 def _associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str]:

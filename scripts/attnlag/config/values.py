@@ -105,7 +105,6 @@ def _layers_of_interest(config: Config) -> Iterator[tuple[KeyPath, int]]:
     lists = {
         ("figures", "layers"): config.figures.layers,
         ("causal", "targets"): getattr(config.causal, "targets", None),
-        ("causal", "sources"): getattr(config.causal, "sources", None),
     }
     for key, layers in lists.items():
         for index, layer in enumerate(layers if isinstance(layers, list) else ()):

@@ -187,7 +187,7 @@ def read_sources(files: Any, names: Any, settings: Any) -> Inputs:
 
 def read_effects(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the effects of interventions on the pair of sites that are changed and observed."""
-    effects = tables_in(files, "elasticities", "total_effects", "prediction_vs_effect")
+    effects = tables_in(files, "elasticities", "total_effects")
     pair = " to ".join(dict.fromkeys((settings["source"], settings["target"])))
     # All tokens may be dropped.
     documents = effects["elasticities"]["documents"].max() if len(effects["elasticities"]) else 0

@@ -106,7 +106,7 @@ def effects_in_batch(
             for source, of_layers in zip(sources, of_sources, strict=True):
                 for number, of_layer in enumerate(of_layers):
                     place = source, number, site, layer
-                    effect = Effect(*place, DERIVATIVE, np.nan, of_layer, positions=counts)
+                    effect = Effect(*place, DERIVATIVE, of_layer, positions=counts)
                     results.append((key, effect))
     return results
 

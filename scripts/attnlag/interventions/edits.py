@@ -26,13 +26,9 @@ class Effect(NamedTuple):
     # None if the target is the prediction of the next token.
     target_layer: int | None
     intervention: str
-    # Factor of scaling; NaN otherwise.
-    alpha: float
     # (distances,) float array: sum of derivatives, or change of the log norm or of the surprisal
     # (nats), or divergence (nats); NaN if undefined.
     effects: np.ndarray
-    # Part of speech of the changed token, if requested.
-    upos: str | None = None
     # (distances,) int array: number of tokens in each sum; None: one for each finite effect.
     positions: np.ndarray | None = None
 

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import special
 
 from attnlag.interventions import cross_layer, elasticities, prediction_vs_effect
+from attnlag.interventions.finite_effects import finite_effects
 from attnlag.regression.settings import ElasticitiesSettings
 
 
@@ -53,9 +54,9 @@ def tables_of(
     caused["predictive_conf_high"] = caused["predictive"] + reach
     return {
         "elasticities": caused,
-        "by_part_of_speech": elasticities.by_part_of_speech(effects, settings),
         "total_effects": elasticities.beside_predictions(
             summed, predicted, coefficients, settings.alpha
         ),
         "prediction_vs_effect": pd.concat([trials, same_layer]),
+        "finite_effects": finite_effects(effects, caused, settings),
     }

@@ -1,4 +1,4 @@
-"""The table of effects by document, source, part of speech, target, lag and intervention."""
+"""The table of effects by document, source, target, lag and intervention."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -26,9 +26,6 @@ EFFECTS_SCHEMA = pa.schema(
         ("target_layer", pa.int32()),
         ("lag", pa.int32()),
         ("intervention", pa.dictionary(pa.int32(), pa.string())),
-        ("alpha", pa.float64()),
-        # Part of speech of the changed token; null for the derivative.
-        ("upos", pa.dictionary(pa.int32(), pa.string())),
         ("positions", pa.int64()),
         ("effect_sum", pa.float64()),
         ("sign_draws", pa.int32()),
@@ -40,59 +37,80 @@ def estimate(
     decoder: Decoder,
     sequences: Mapping[SequenceKey, np.ndarray],
     settings: EffectsSettings,
-    tags: Mapping[SequenceKey, Sequence[str]],
     *,
     batch_tokens: int,
     threads: int,
+    changes: Mapping[str, finite.Edit] | None = None,
     progress: bool = True,
 ) -> pa.Table:
-    """Estimate the effects in some sequences, given the parts of speech of their tokens.
+    """Estimate the effects in some sequences.
 
     The model has a head if effects on predictions are wanted; its parameters lose their gradients.
-    The other arguments are those of `derivative.effects`; ``progress`` is whether a bar is shown,
-    on which each token counts twice if there are finite interventions.
+    ``changes`` are edits of an adjustment by name, besides the interventions of the settings. The
+    other arguments are those of `derivative.effects`; ``progress`` is whether a bar is shown, on
+    which each token counts twice if there are finite interventions.
     """
-    finitely = bool(settings.interventions)
-    depth = len(decoder.blocks)
-    layers = sampling.selected_layers(settings.sources, depth, change=True) if finitely else []
-    replacements = finite.Replacements(sequences, settings, layers, tags)
-    total = sum(map(len, sequences.values())) * (2 if finitely else 1)
-    shown = {"desc": f"{decoder.name}: effects", "disable": not progress, "delay": 2}
-    with tqdm(total=total, unit="token", unit_scale=True, **shown) as bar:
-        common: dict[str, Any] = {"threads": threads, "progress": bar.update}
+    finitely = bool(settings.interventions or changes)
+    layers: list[int] = []
+    if finitely:
+        depth = len(decoder.blocks)
+        layers = sampling.selected_layers(settings.sources, depth, change=True)
+    means = finite.MeanAdjustments(settings.source_sites, layers, settings.drop_first)
+    total = sum(map(len, sequences.values()))
+    if finitely:
+        total *= 2
+    with tqdm(
+        total=total,
+        unit="token",
+        unit_scale=True,
+        desc=f"{decoder.name}: effects",
+        disable=not progress,
+        delay=2,
+    ) as bar:
         derivatives = derivative.effects(
             decoder,
             sequences,
             settings,
             batch_tokens=batch_tokens,
             free=sum(loading.free_bytes(decoder.model.device).values()),
-            receive=replacements.receive,
-            **common,
+            receive=means.receive,
+            threads=threads,
+            progress=bar.update,
         )
-        found = [*derivatives.items()]
+        found = list(derivatives.items())
         if finitely:
-            found += finite.effects(decoder, sequences, settings, replacements, **common).items()
+            changed = finite.effects(
+                decoder,
+                sequences,
+                settings,
+                means,
+                changes=changes,
+                threads=threads,
+                progress=bar.update,
+            )
+            found += changed.items()
     return table(found, settings.sign_draws)
 
 
 def table(effects: Iterable[tuple[SequenceKey, Sequence[Effect]]], sign_draws: int) -> pa.Table:
     """Return the effects of a shard, summed over the windows and tokens of each document.
 
-    The effects of finite interventions are summed separately for each part of speech.
     ``sign_draws`` is the number of sign vectors in each sum of derivatives.
     """
     rows: list[tuple[Any, ...]] = []
-    for (document, _), of_sequence in effects:
-        for effect in of_sequence:
-            counts = np.isfinite(effect.effects) if effect.positions is None else effect.positions
-            of_derivative = sign_draws if effect.intervention == DERIVATIVE else None
+    for (document, _), in_sequence in effects:
+        for effect in in_sequence:
+            counts = effect.positions
+            if counts is None:
+                counts = np.isfinite(effect.effects)
+            draws = sign_draws if effect.intervention == DERIVATIVE else None
             for lag, (count, value) in enumerate(zip(counts, effect.effects, strict=True)):
-                keys = document, *effect[:4], lag, *effect[4:6], effect.upos
-                rows.append((*keys, int(count), value if count else 0.0, of_derivative))
+                keys = (document, *effect[:4], lag, effect.intervention)
+                rows.append((*keys, int(count), value if count else 0.0, draws))
     frame = pd.DataFrame(rows, columns=EFFECTS_SCHEMA.names)
     cell = [name for name in EFFECTS_SCHEMA.names if name not in EFFECT_SUMS]
     sums = frame.groupby(cell, sort=False, dropna=False, as_index=False)[EFFECT_SUMS].sum()
-    sums = sums.loc[sums["positions"] > 0, EFFECTS_SCHEMA.names].astype({"upos": object})
+    sums = sums.loc[sums["positions"] > 0, EFFECTS_SCHEMA.names]
     return pa.Table.from_pandas(
         sums, EFFECTS_SCHEMA, preserve_index=False
     ).replace_schema_metadata()

@@ -12,10 +12,11 @@ import pandas as pd
 from scipy import special
 
 from attnlag.interventions.cross_layer import PREDICTIVE, PREDICTIVE_KEYS
+from attnlag.interventions.settings import FACTORS
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.settings import ElasticitiesSettings
 
-EFFECT_KEYS = ["source_site", "target_site", "intervention", "alpha", "lag"]
+EFFECT_KEYS = ["source_site", "target_site", "intervention", "lag"]
 LAYERS = ["source_layer", "target_layer"]
 
 
@@ -33,35 +34,33 @@ def ratios(effects: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, np.n
     return cells, estimate, RatioSums.of(total - estimate[cell] * rows, rows, cell)
 
 
-def table(
-    effects: pd.DataFrame, settings: ElasticitiesSettings, beside: Sequence[str] = ()
-) -> pd.DataFrame:
+def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the effect per token of each source on each target, by intervention.
 
-    The effect is the elasticity for the derivative, the arc elasticity Δ log‖a‖ / log α for
-    scaling, and the mean change for the other finite interventions. ``effects`` are sums by
-    document over all shards, see ``interventions.effects.EFFECTS_SCHEMA``; further columns may
-    distinguish them.
+    The effect is the elasticity for the derivative, the arc elasticity Δ log‖a‖ / log α for a
+    multiple α of the adjustment, and the mean change for the other finite interventions.
+    ``effects`` are sums by document over all shards, see ``interventions.effects.EFFECTS_SCHEMA``.
     """
     # The prediction of the next token belongs to no layer.
     effects = effects.assign(target_layer=effects["target_layer"].fillna(-1).astype(int))
     # Interventions are in the order in which they come.
-    kinds = effects.groupby(EFFECT_KEYS, sort=False, dropna=False, observed=True).ngroup()
-    order = [*beside, *EFFECT_KEYS] if beside else ["kind", *EFFECT_KEYS]
-    cells, estimate, sums = ratios(effects.assign(kind=kinds), [*order, *LAYERS])
+    kinds = effects.groupby(EFFECT_KEYS, sort=False, observed=True).ngroup()
+    cells, estimate, sums = ratios(effects.assign(kind=kinds), ["kind", *EFFECT_KEYS, *LAYERS])
     # A ratio that is equal in all documents, such as 1 or 0 by definition, has only rounding error.
     error = sums.std_error
     error = np.where(error < 1e-12 * np.maximum(1, np.abs(estimate)), 0.0, error)
-    reach = special.stdtrit(sums.df, 1 - settings.alpha / 2) * error
-    # The effect of scaling is stated per per cent of the scale.
-    of_norms = (cells["intervention"] == "scale") & (cells["target_layer"] >= 0)
-    factor = np.where(of_norms, np.log(cells["alpha"].to_numpy(float)), 1.0)
+    margin = special.stdtrit(sums.df, 1 - settings.alpha / 2) * error
+    # The effect of scaling on a norm is stated per per cent of the scale.
+    factor = np.ones(len(cells))
+    for name, scale in FACTORS.items():
+        scaled = (cells["intervention"] == name) & (cells["target_layer"] >= 0)
+        factor[scaled] = np.log(scale)
     # Division by a negative number exchanges the ends of the interval.
-    ends = np.sort([(estimate - reach) / factor, (estimate + reach) / factor], axis=0)
+    ends = np.sort([(estimate - margin) / factor, (estimate + margin) / factor], axis=0)
     layer = cells["target_layer"].astype("Int64")
     cells["target_layer"] = layer.where(layer >= 0)
     keys = ["source_site", "source_layer", "target_site", "target_layer", "lag", "intervention"]
-    return cells[[*beside, *keys, "alpha"]].assign(
+    return cells[keys].assign(
         estimate=estimate / factor,
         std_error=error / np.abs(factor),
         conf_low=ends[0],
@@ -69,16 +68,6 @@ def table(
         documents=sums.clusters.astype(int),
         positions=sums.rows.astype(int),
     )
-
-
-def by_part_of_speech(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
-    """Return the effects of finite interventions on tokens of each part of speech.
-
-    The columns are those of `table` after ``upos``.
-    """
-    finite = effects[effects["upos"].notna()]
-    finite = finite.assign(upos=finite["upos"].astype(str))
-    return table(finite, settings, ["upos"])
 
 
 def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
@@ -96,7 +85,7 @@ def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.Da
         .reset_index()
         .astype({"target_layer": int})
     )
-    filled: dict[str, Any] = {"source_layer": 0, "intervention": "derivative", "alpha": np.nan}
+    filled: dict[str, Any] = {"source_layer": 0, "intervention": "derivative"}
     return table(summed.assign(**filled), settings).drop(columns=list(filled))
 
 

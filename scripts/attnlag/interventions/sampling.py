@@ -5,17 +5,15 @@ All draws are seeded by the document's id, so that they do not depend on shards 
 
 import hashlib
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
 
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import UserError
-from attnlag.regression.design.properties import CLASSES, read_property
-from attnlag.storage.sequences import KEYS, TokenSequence, keys_of, stored_sequences
+from attnlag.storage.sequences import TokenSequence, stored_sequences
 
 
 def selected_layers(
@@ -79,35 +77,19 @@ def signs(seed: int, document: str, window: int, tokens: int) -> np.ndarray:
     return 2.0 * generator(seed, document, window, 0).integers(0, 2, tokens) - 1.0
 
 
-def tags_of(
-    token_properties: Path, sequences: Mapping[tuple[str, int], np.ndarray]
-) -> dict[tuple[str, int], list[str]]:
-    """Return the part of speech of each token of some sequences, from the table of a shard."""
-    facts = read_property("upos", [token_properties], {document for document, _ in sequences})
-    rows = keys_of([TokenSequence(*key, ids) for key, ids in sequences.items()])
-    codes = facts.of(pa.table(rows, KEYS)).astype(int)
-    ends = np.cumsum([len(ids) for ids in sequences.values()])
-    tags = np.split(np.array(CLASSES["upos"])[codes], ends[:-1])
-    return {key: of_key.tolist() for key, of_key in zip(sequences, tags, strict=True)}
-
-
 def positions(
-    seed: int, document: str, window: int, first: int, lags: int, count: int, tags: Sequence[str]
+    seed: int, document: str, window: int, first: int, lags: int, count: int, tokens: int
 ) -> list[int]:
     """Return tokens of a sequence to intervene on, drawn from those followed by ``lags`` tokens.
 
-    If the sequence is too short, they are drawn from all tokens. Parts of speech, ``tags``, are
-    strata of a systematic sample: tokens are sorted by tag, randomly within each, and taken at
-    equal steps from a random start. Tags are sampled in proportion to their tokens and all tokens
-    are equally likely, so means over the sample need no weights (Cochran 1977, section 8).
+    The sequence has ``tokens`` tokens, of which those before ``first`` are not drawn. If it is too
+    short, tokens are drawn from all others.
     """
-    last = len(tags) - lags
-    allowed = np.arange(first, last if last > first else len(tags))
+    allowed = np.arange(first, tokens - lags)
+    if not len(allowed):
+        allowed = np.arange(first, tokens)
     if count >= len(allowed):
         return allowed.tolist()
     # This stream differs from that of the signs.
-    rng = generator(seed, document, window, 1)
-    order = rng.permutation(allowed)
-    order = order[np.argsort(np.array(tags)[order], kind="stable")]
-    places = ((rng.random() + np.arange(count)) * len(order) / count).astype(int)
-    return sorted(order[np.minimum(places, len(order) - 1)].tolist())
+    drawn = generator(seed, document, window, 1).choice(allowed, count, replace=False)
+    return sorted(drawn.tolist())

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from attnlag.model.settings import Running
 from attnlag.quantities.settings import SITES, Norms, Site
@@ -11,7 +11,6 @@ from attnlag.section import (
     Distinct,
     Layers,
     Natural,
-    NotBool,
     NumberOrAll,
     Positive,
     Section,
@@ -20,10 +19,10 @@ from attnlag.section import (
 SomeSites = Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()]
 
 
-def _not_one(value: float) -> float:
-    if value == 1:
-        raise ValueError("found 1, expected a factor that changes something")
-    return value
+# Factors of the interventions that multiply an adjustment. `SMALL` is run beside the others, which
+# are compared with it.
+SMALL = "small"
+FACTORS = {"halve": 0.5, "double": 2.0, SMALL: 1.02}
 
 
 class Interventions(Section):
@@ -53,20 +52,10 @@ class Interventions(Section):
     target_sites: SomeSites | None = Field(
         default=None, description="Sites that are observed; null: those of the extraction"
     )
-    interventions: Annotated[list[Literal["scale", "zero", "mean", "resample"]], Distinct] = Field(
-        default=["scale", "zero", "mean", "resample"],
-        description="Finite interventions besides the derivative: a multiple, zero, the layer's "
-        "mean, or the adjustment of a token in another document; empty: none",
-    )
-    scales: Annotated[
-        list[Annotated[float, Field(gt=0), NotBool, AfterValidator(_not_one)]],
-        Distinct,
-        AfterValidator(sorted),
-    ] = Field(default=[0.5, 0.9, 1.1, 2.0], description="Factors of `scale`")
-    sources: Layers = Field(
-        default=1,
-        description="Layers that finite interventions change, as in `targets`, but a number leaves "
-        "out the last and not the first",
+    interventions: Annotated[list[Literal["halve", "double", "zero", "mean"]], Distinct] = Field(
+        default=["halve", "double", "zero", "mean"],
+        description="Finite changes of an adjustment in one layer, besides the derivative: half or "
+        "twice of it, zero, or the layer's mean; empty: none",
     )
     positions: Positive = Field(
         default=1,
@@ -91,6 +80,9 @@ class EffectsSettings(Interventions, Norms, Running):
 
     source_sites: list[str]
     target_sites: list[str]
+    # Layers that finite interventions change: a number of them is spread over depth and leaves out
+    # the last, which no layer follows.
+    sources: Layers = 1
     modules: dict[str, Any] | None = None  # declared module paths of the model
 
     @property

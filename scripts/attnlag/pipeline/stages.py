@@ -216,9 +216,7 @@ def estimate_effects(config: Config, names: Names) -> EffectsSettings:
         modules=config.modules_of(names.model),
     )
     # Settings of interventions that are not requested change nothing.
-    if "scale" not in causal.interventions:
-        settings = settings.default("scales")
-    return settings if causal.interventions else settings.default("sources", "positions")
+    return settings if causal.interventions else settings.default("positions")
 
 
 def plot_adjustments(config: Config, names: Names) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def findings_of(analysis: str, files: Declared, folder: Path) -> str:
     elif analysis == "causal":
         about, alpha = "interventions", record.settings("elasticities")["alpha"]
         trials = files.table("prediction_vs_effect", folder)
-        lines = causal.causal_findings(table, trials, alpha)
+        changes = files.table("finite_effects", folder)
+        lines = causal.causal_findings(table, trials, changes, alpha)
     else:
         sample = record["sampled"] and f", a sample of {counted(record['sampled'], 'document')}"
         about = f"attention{sample or ''}, heads"

@@ -5,7 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.causes import by_layer, extremes, on_a_later_token
+from attnlag.claims.causes import (
+    DOING,
+    by_layer,
+    extremes,
+    of_proportion,
+    of_removal,
+    on_a_later_token,
+)
 from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.interventions.prediction_vs_effect import ALONE, SAME
@@ -13,11 +20,16 @@ from attnlag.interventions.prediction_vs_effect import ALONE, SAME
 # With more target layers, only the smallest and the largest effect are stated.
 MOST_LAYERS = 6
 
+SOURCES_AND_TARGETS = ["source_site", "target_site", "source_layer"]
 
-def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, alpha: float) -> list[str]:
+
+def causal_findings(
+    effects: pd.DataFrame, trials: pd.DataFrame, changes: pd.DataFrame, alpha: float
+) -> list[str]:
     """Return the effects on the next token, layer by layer, beside what is predicted.
 
-    They are those of the tables ``total_effects`` and ``prediction_vs_effect``.
+    They are those of the tables ``total_effects``, ``prediction_vs_effect`` and, as ``changes``,
+    ``finite_effects``.
     """
     lines = []
     effects = effects[effects["lag"] == 1]
@@ -45,6 +57,14 @@ def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, alpha: float) -
         lines += [f"{_sites(source, target)}: {text}" for text in told]
     for row in trials.query("lag == 1").itertuples():
         lines.append(f"{_sites(row.source_site, row.target_site)}: {_trial(row)}")
+    near = changes[changes["lag"] == 1]
+    for (source, target, _), rows in near.groupby(SOURCES_AND_TARGETS, sort=False, observed=True):
+        claims = []
+        names = set(rows["intervention"])
+        if "zero" in names:
+            claims.append(of_removal(rows))
+        claims += [of_proportion(rows, name) for name in DOING if name in names]
+        lines += [f"{_sites(source, target)}: {claim.clause}" for claim in claims]
     if effects.empty:
         lines.append("no document has a token with a previous one")
     return lines

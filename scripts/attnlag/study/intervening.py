@@ -3,18 +3,25 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 
-from attnlag.errors import counted
+from attnlag.errors import UserError, counted, listed, shown
 from attnlag.interventions import effects, elasticities, sampling
+from attnlag.interventions.derivative import DERIVATIVE
+from attnlag.interventions.finite import Edit
+from attnlag.interventions.settings import FACTORS
 from attnlag.model.decoder import decoder_of
 from attnlag.pipeline import stages
 from attnlag.regression.settings import ElasticitiesSettings
+from attnlag.section import number_list_or_all
 from attnlag.study.checking import IN_MEMORY, checked
 from attnlag.study.inputs import evaluated, prepared, sequences_of
+
+# Names of interventions, which further ones cannot have.
+NAMES = [DERIVATIVE, *FACTORS, "zero", "mean"]
 
 
 @dataclass
@@ -31,8 +38,8 @@ class Interventions:
     def elasticities(self) -> pd.DataFrame:
         """One row per source, target, distance and intervention: the mean effect and its interval.
 
-        It is % of length per % for the derivative and for ``scale``, and the mean change of the log
-        norm, of surprisal or the divergence (nats) for the others.
+        It is % of length per % for the derivative, ``halve``, ``double`` and ``small`` (2% more),
+        and the mean change of the log norm, of surprisal or the divergence (nats) for the others.
         """
         return elasticities.table(self.effects, self.settings)
 
@@ -40,6 +47,22 @@ class Interventions:
         documents = counted(self.effects["document"].nunique(), "document")
         kinds = ", ".join(self.effects["intervention"].unique())
         return f"{self.model}: effects in {documents} ({kinds})"
+
+
+def _checked_changes(changes: Mapping[str, Edit]) -> dict[str, Edit]:
+    """Return interventions by name; raise UserError if a name is taken or a value no function."""
+    problems = []
+    for name, edit in changes.items():
+        if name in NAMES:
+            taken = listed(NAMES)
+            problems.append(f"changes: found the name '{name}', expected another than {taken}")
+        elif not callable(edit):
+            problems.append(
+                f"changes, '{name}': found {shown(edit)}, expected a function of an adjustment"
+            )
+    if problems:
+        raise UserError(problems)
+    return dict(changes)
 
 
 def intervene(
@@ -55,6 +78,8 @@ def intervene(
     modules: Mapping[str, Any] | None = None,
     name: str | None = None,
     progress: bool = True,
+    sources: int | Sequence[int] | Literal["all"] = 1,
+    changes: Mapping[str, Edit] | None = None,
     **causal: Any,
 ) -> Interventions:
     """Change adjustments of a model and measure the effect on the sizes of later ones.
@@ -73,10 +98,15 @@ def intervene(
         Number of tokens at the start of every sequence that are neither source nor target.
     inference : mapping, optional
         Keys of the configuration's section ``inference``, of which intervals use ``alpha``.
+    sources : int, sequence of int or "all"
+        Layers that finite interventions change; a number of them is spread over depth and leaves
+        out the last.
+    changes : mapping, optional
+        Further interventions by name: functions that return what replaces an adjustment, a tensor
+        of shape (width,), given it. They are called once for each changed token.
     **causal
         Keys of the section ``causal``: ``targets``, ``lags``, ``sign_draws``, ``document_tokens``,
-        ``interventions``, ``scales``, ``sources``, ``positions``, ``seed``, ``batch_tokens``. All
-        texts are used.
+        ``interventions``, ``positions``, ``seed``, ``batch_tokens``. All texts are used.
 
     Raises
     ------
@@ -100,16 +130,21 @@ def intervene(
         }
     )
     assert config.causal is not None
+    edits = _checked_changes(changes or {})
     settings = stages.estimate_effects(config, IN_MEMORY)
+    try:
+        layers = number_list_or_all(sources if isinstance(sources, int | str) else list(sources))
+    except ValueError as error:
+        raise UserError(f"sources: {error}") from None
+    settings = settings.changed(sources=layers, positions=config.causal.positions)
     model, name, _, tokens = prepared(model, tokenizer, texts, None, config.tokens, name)
     sequences = sampling.beginnings_of(sequences_of(tokens), settings.document_tokens)
-    tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
     with evaluated(model):
         table = effects.estimate(
             decoder_of(model, modules, name),
             sequences,
             settings,
-            tags,
+            changes=edits,
             batch_tokens=config.causal.batch_tokens,
             threads=torch.get_num_threads(),
             progress=progress,

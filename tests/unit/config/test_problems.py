@@ -121,11 +121,10 @@ extraction:
 #  'attention'?
 inference: {alpha: .nan, folds: x}  #> inference.alpha: found NaN, expected less than 1
 #> inference.folds: found "x", expected a whole number
-causal: {targets: most, documents: 0, scales: [1], sources: [1.5]}
+causal: {targets: most, documents: 0, interventions: [halve, zer]}
 #> causal.targets: found "most", expected a number of layers, a list of layers, or all
 #> causal.documents: found 0, expected a number of at least 1, or all
-#> causal.scales[0]: found 1, expected a factor that changes something
-#> causal.sources: found [1.5], expected a list of layers, as in [0, 15, 29]
+#> causal.interventions[1]: found "zer", expected halve, double, zero or mean; did you mean 'zero'?
 figures: {titles: none}  #> figures.titles: found "none", expected true or false
 
 models: [tiny]

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.formula.api as smf
-from pictures import TITLE, grid, synthetic_controls, synthetic_tables, texts_of, with_interval
+from pictures import grid, synthetic_controls, synthetic_tables, texts_of, with_interval
 
 import draw_figures
 from attnlag.figures import (
@@ -16,7 +16,6 @@ from attnlag.figures import (
     coefficients_by_layer,
     cosines_by_distance,
     elasticities_by_layer,
-    finite_effects_by_distance,
     groups_by_layer,
     heads_by_layer,
     norms_by_layer,
@@ -24,7 +23,6 @@ from attnlag.figures import (
     norms_by_position,
     norms_by_surprisal,
     readout_by_layer,
-    signs_of_effects,
     slopes_by_class,
     sources_by_layer,
     specifications_by_layer,
@@ -425,17 +423,10 @@ def effects():
         predictive_conf_low=0.2,
         predictive_conf_high=0.4,
     )
-    kinds = {"intervention": ("scale", "zero"), "lag": (0, 1)}
-    finite = grid(target_layer=(1, 2, 3), **kinds)
-    finite["estimate"] = finite["intervention"].map({"scale": 0.1, "zero": 0.2})
-    finite["estimate"] *= finite["target_layer"]
-    of_next = grid(target_site=("kl_divergence", "surprisal"), **kinds)
-    of_next["estimate"] = of_next["intervention"].map({"scale": 0.1, "zero": 0.5})
-    of_next["estimate"] /= 1 + of_next["lag"]
-    made = pd.concat([finite, of_next]).assign(source_layer=0)
-    made["alpha"] = made["intervention"].map({"scale": 0.5})
+    finite = grid(target_layer=(1, 2, 3), intervention=("halve", "zero"), lag=(0, 1))
+    made = finite.assign(source_layer=0, estimate=0.2)
     table = pd.concat([derivative, made]).assign(source_site="attention", documents=13)
-    table = with_interval(table.fillna({"target_site": "attention"}))
+    table = with_interval(table.assign(target_site="attention"))
     # As the tables of a run are read.
     names = [*sites, "intervention"]
     table = table.astype(dict.fromkeys(names, "category"))
@@ -481,50 +472,6 @@ def test_predictions_and_effects_are_lines_for_each_target_layer():
     nothing = effects()
     nothing.elasticities = nothing.elasticities.iloc[:0]
     assert not elasticities_by_layer.figure(nothing).panels
-    assert not finite_effects_by_distance.figure(nothing).panels
-
-
-def test_signs_are_compared_with_and_without_intervals():
-    inputs = effects()
-    inputs.elasticities["predictive_given"] = -0.2
-    sites = {"source_site": "attention", "target_site": "attention", "lag": 1}
-    trial = {"clear": 4, "same_sign": 3, "by_chance": 2.5, "rank_correlation": 0.3}
-    inputs.prediction_vs_effect = pd.DataFrame([sites | trial]).assign(prediction="alone")
-    sheet = signs_of_effects.figure(inputs)
-    assert sheet.claim == "Prediction has the sign of 3 of 4 clear effects on the next token"
-    said = "3 of 4 clear effects have its sign (by chance 2.5) rank correlation of sizes 0.30"
-    figure = sheet.draw(TITLE, PAGE)
-    assert said in texts_of(figure)
-    ends = figure.axes[0].get_ylim()[1]
-    # The effects of one document have no intervals, and none is clear.
-    inputs.elasticities[["conf_low", "conf_high"]] = np.nan
-    nothing = {"clear": 0, "same_sign": 0, "by_chance": 0.0, "rank_correlation": np.nan}
-    inputs.prediction_vs_effect = inputs.prediction_vs_effect.assign(**nothing)
-    sheet = signs_of_effects.figure(inputs)
-    assert sheet.claim == "No effect on a next token is clear of zero"
-    figure = sheet.draw(TITLE, PAGE)
-    assert 0.02 < figure.axes[0].get_ylim()[1] < ends
-    assert "no effect is clear of zero predicted" in texts_of(figure)
-    assert "nan" not in texts_of(figure)
-    # White points are of effects that may be zero.
-    points = inputs.elasticities.query("intervention == 'derivative' and lag == 1")
-    lines = figure.axes[0].lines
-    (white,) = (line for line in lines if str(line.get_markerfacecolor()) == "w")
-    assert len(white.get_xdata()) == (points["source_layer"] < points["target_layer"]).sum()
-
-
-def test_finite_effects_are_lines_by_distance():
-    sheet = finite_effects_by_distance.figure(effects())
-    divergence, _, same, _ = sheet.panels
-    assert [line.label for line in divergence.lines] == ["scale by 0.5", "zero"]
-    np.testing.assert_allclose(divergence.lines[1].y, [0.5, 0.25])
-    np.testing.assert_allclose(same.lines[1].y, [0.2, 0.4, 0.6])
-    assert all(line.low is not None for line in (*divergence.lines, *same.lines[:2]))
-    # The derivative is known in its target layers alone.
-    np.testing.assert_allclose(same.lines[2].y, [0.0, np.nan, 0.0])
-    assert sheet.claim == (
-        "The intervention 'zero' changes the prediction of the next token most, by 0.50 nats"
-    )
 
 
 def comparison(**estimates):

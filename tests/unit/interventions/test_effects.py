@@ -6,7 +6,6 @@ against the model run with replaced vectors.
 
 import copy
 import operator
-from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,7 +34,6 @@ settings = EffectsSettings(
     documents="all",
     document_tokens=512,
     interventions=(),
-    scales=(),
 ).changed
 
 
@@ -90,30 +88,19 @@ def test_layers_are_spread_over_depth(number, layers, change, selected):
     assert sampling.selected_layers(number, layers, change=change) == selected
 
 
-def test_parts_of_speech_are_those_of_the_first_tokens_of_each_window(tmp_path):
-    keys = {"document": pa.array(list("aaabb")).dictionary_encode(), "window": [0, 0, 1, 0, 0]}
-    keys |= {"position": [0, 1, 0, 0, 1], "upos": ["NOUN", "VERB", "DET", "ADJ", "PUNCT"]}
-    path = tmp_path / "token_properties.parquet"
-    pq.write_table(pa.table(keys), path)
-    sequences = {("a", 1): np.array([5]), ("b", 0): np.array([7])}
-    assert sampling.tags_of(path, sequences) == {("a", 1): ["DET"], ("b", 0): ["ADJ"]}
-
-
-def test_parts_of_speech_are_drawn_in_proportion():
-    tags = ["NOUN"] * 12 + ["VERB"] * 6 + ["DET", "NOUN"] * 3
-    drawn = np.zeros(len(tags))
+def test_tokens_are_drawn_alike_from_those_that_enough_others_follow():
+    drawn = np.zeros(20)
     for seed in range(3000):
-        places = sampling.positions(seed, "d0", 0, 1, 0, 6, tags)
+        places = sampling.positions(seed, "d0", 0, 1, 4, 6, 20)
         assert len(set(places)) == 6
+        assert places == sorted(places)
         drawn[places] += 1
-        # 6 of 23 tokens are drawn, which have 14, 6 and 3 of each tag.
-        counts = Counter(tags[place] for place in places)
-        for tag, expected in (("NOUN", 84 / 23), ("VERB", 36 / 23), ("DET", 18 / 23)):
-            assert abs(counts[tag] - expected) < 1
-    assert drawn[0] == 0
+    assert drawn[[0, *range(16, 20)]].tolist() == [0] * 5
     # Five standard errors of a share of 3,000 draws.
-    assert drawn[1:] / 3000 == pytest.approx(6 / 23, abs=0.04)
-    assert sampling.positions(0, "d0", 0, 1, 0, 99, tags) == list(range(1, len(tags)))
+    assert drawn[1:16] / 3000 == pytest.approx(6 / 15, abs=0.045)
+    assert sampling.positions(0, "d0", 0, 1, 4, 99, 20) == list(range(1, 16))
+    # Of a sequence that is too short, any token is drawn.
+    assert sampling.positions(0, "d0", 0, 1, 4, 99, 5) == [1, 2, 3, 4]
 
 
 # Derivatives.
@@ -310,48 +297,43 @@ def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
 # Finite interventions.
 
 LAYER, TOKEN = 1, 4
-CHOSEN = settings(interventions=("scale", "zero", "mean", "resample"), scales=(0.9, 2.0), lags=2)
+CHOSEN = settings(interventions=("halve", "double", "zero", "mean"), lags=2)
 SEQUENCES = {
     (f"d{i}", 0): np.random.default_rng(i).integers(0, 100, n) for i, n in enumerate((9, 12, 7))
 }
 
 
-def collecting(sequences):
-    """Return what is to collect the adjustments of a layer, of tokens of one part of speech."""
-    tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
-    return finite.Replacements(sequences, CHOSEN, [LAYER], tags)
+def collecting():
+    """Return what is to collect the adjustments of a layer."""
+    return finite.MeanAdjustments(["attention"], [LAYER], CHOSEN.drop_first)
 
 
-def replacements(model, sequences):
-    """Return what replaces adjustments of a layer, collected in the pass of the derivative."""
-    decoder, vectors = decoder_of(model), collecting(sequences)
-    effects_in(decoder, sequences, 192, CHOSEN, receive=vectors.receive)
-    return decoder, vectors
+def collected(model, sequences):
+    """Return a decoder and the means of its adjustments, from the pass of the derivative."""
+    decoder, means = decoder_of(model), collecting()
+    effects_in(decoder, sequences, 192, CHOSEN, receive=means.receive)
+    return decoder, means
 
 
 def test_each_intervention_equals_the_model_run_with_the_replaced_vector(monkeypatch):
     monkeypatch.setattr(sampling, "positions", lambda *_: [TOKEN])
     model = gpt2_of_large_weights()
-    decoder, vectors = replacements(model, SEQUENCES)
-    found = finite.effects(decoder, SEQUENCES, CHOSEN, vectors)
+    decoder, means = collected(model, SEQUENCES)
+    turned = {"turned": torch.neg}
+    found = finite.effects(decoder, SEQUENCES, CHOSEN, means, changes=turned)
 
     plain = {key: adjustments(model, ids) for key, ids in SEQUENCES.items()}
     tokens = torch.cat([added[LAYER, 1:] for added, _ in plain.values()])
-    key, after = ("d0", 0), ("d1", 0)
+    key = ("d0", 0)
     base, logs = plain[key]
     own = base[LAYER, TOKEN]
-    put = {
-        ("scale", 0.9): 0.9 * own,
-        ("scale", 2.0): 2 * own,
-        ("zero", None): 0 * own,
-        ("mean", None): tokens.mean(0),
-        ("resample", None): plain[after][0][LAYER, TOKEN],
-    }
-    names = [(e.intervention, None if np.isnan(e.alpha) else e.alpha) for e in found[key]]
-    assert set(names) == set(put)
-    for effect, name in zip(found[key], names, strict=True):
+    put = {"halve": 0.5 * own, "small": 1.02 * own, "double": 2 * own, "zero": 0 * own}
+    put |= {"mean": tokens.mean(0), "turned": -own}
+    assert [effect.intervention for effect in found[key]][: len(put)] == list(put)
+    for effect in found[key]:
         assert (effect.source_site, effect.source_layer) == ("attention", LAYER)
-        changed, moved = adjustments(model, SEQUENCES[key], {(LAYER, TOKEN): put[name]})
+        vector = put[effect.intervention]
+        changed, moved = adjustments(model, SEQUENCES[key], {(LAYER, TOKEN): vector})
         near = slice(TOKEN, TOKEN + 3)
         if effect.target_site == "attention":
             norms = [a[effect.target_layer, near].norm(dim=-1) for a in (base, changed)]
@@ -366,15 +348,8 @@ def test_each_intervention_equals_the_model_run_with_the_replaced_vector(monkeyp
         np.testing.assert_allclose(effect.effects, expected, atol=1e-12)
 
 
-def test_positions_leave_room_for_lags_and_depend_only_on_the_document():
-    places = collecting(SEQUENCES).places
-    for key, (place,) in places.items():
-        assert 1 <= place < len(SEQUENCES[key]) - 2
-    alone = collecting({("d2", 0): SEQUENCES["d2", 0]}).places
-    assert alone["d2", 0] == places["d2", 0]
-
-
-def test_a_single_document_has_no_resampling():
-    _, vectors = replacements(gpt2_of_large_weights(), {("d0", 0): SEQUENCES["d0", 0]})
-    kinds = [kind for kind, *_ in finite.variants(vectors, "attention", LAYER, ("d0", 0))]
-    assert kinds == ["scale", "scale", "zero", "mean"]
+def test_a_change_that_returns_no_vector_is_refused():
+    decoder, means = collected(gpt2_of_large_weights(), SEQUENCES)
+    for edit, found in ((torch.norm, "a tensor of shape ()"), (len, "int")):
+        (line,) = refused(finite.effects, decoder, SEQUENCES, CHOSEN, means, changes={"x": edit})
+        assert line.startswith(f"changes, 'x': found {found} in place of an adjustment")

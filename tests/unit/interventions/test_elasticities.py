@@ -10,7 +10,14 @@ from designs import effects_table, norms_table
 from oracles import cr2, mean_of, multipletests, ols
 from scipy import stats
 
-from attnlag.interventions import cross_layer, effect_tables, elasticities, prediction_vs_effect
+from attnlag.claims import causes
+from attnlag.interventions import (
+    cross_layer,
+    effect_tables,
+    elasticities,
+    finite_effects,
+    prediction_vs_effect,
+)
 from attnlag.interventions.edits import Effect
 from attnlag.interventions.effects import EFFECTS_SCHEMA, table
 from attnlag.regression.settings import ElasticitiesSettings
@@ -21,6 +28,7 @@ SETTINGS = ElasticitiesSettings(
     alpha=0.05, bootstrap=500, seed=0, drop_first=1, equivalence_bound=0.05
 )
 NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTION)
+NO_CHANGES = pd.DataFrame(columns=finite_effects.COLUMNS)
 NO_TRIALS = pd.DataFrame(columns=[*prediction_vs_effect.TRIAL_KEYS, *prediction_vs_effect.COUNTS])
 
 
@@ -76,7 +84,7 @@ def test_the_sum_over_sources_is_that_of_each_document():
     # t with 4 degrees of freedom has its 97.5th percentile at 2.776.
     assert table.loc[1, "predicted_conf_low"] == pytest.approx(0.1 - 2.776445 * 0.02)
     assert np.isnan(table.loc[2, "predicted_conf_low"])
-    text = "\n".join(causal_findings(table.reset_index(), NO_TRIALS, 0.05))
+    text = "\n".join(causal_findings(table.reset_index(), NO_TRIALS, NO_CHANGES, 0.05))
     assert "1% longer in all earlier layers changes the next by 0.02% (" in text
     assert "together, in the same tokens, predicts 0.10% (0.04 to 0.16) in layer 1" in text
     assert "lag 1 of these layers themselves is 0.40, 0.60 in within" in text
@@ -89,22 +97,24 @@ def test_the_sum_over_sources_is_that_of_each_document():
     assert alone[told].isna().all(axis=None)
 
 
-def test_a_scale_becomes_an_arc_elasticity():
+def test_the_effect_of_a_multiple_becomes_an_arc_elasticity():
     """Effects on norms do, on the first layer's too; the change of a prediction stays as it is."""
-    place = "attention", 0, "attention", 0, "scale"
-    changed = [Effect(*place, a, np.array([np.log(a) * 0.3])) for a in (0.5, 2.0)]
+    place = "attention", 0, "attention", 0
+    changed = []
+    for name, factor in (("halve", 0.5), ("double", 2.0), ("small", 1.02)):
+        changed.append(Effect(*place, name, np.array([np.log(factor) * 0.3])))
     changed += [
-        Effect("attention", 0, "surprisal", None, "scale", 0.5, np.array([0.1, np.nan])),
-        Effect("attention", 0, "attention", 0, "zero", np.nan, np.array([np.nan])),
+        Effect("attention", 0, "surprisal", None, "halve", np.array([0.1, np.nan])),
+        Effect(*place, "zero", np.array([np.nan])),
     ]
     other = [one._replace(effects=one.effects * 1.1) for one in changed]
     rows = table([(("a", 0), changed), (("b", 0), other)], 1)
     assert rows.schema == EFFECTS_SCHEMA
     found = elasticities.table(rows.to_pandas(), SETTINGS)
     norms = found[found["target_site"] == "attention"]
-    assert norms["estimate"].tolist() == pytest.approx([0.315, 0.315])
+    assert norms["estimate"].tolist() == pytest.approx([0.315] * 3)
     # About their mean, 0.3 and 0.33 of one token each.
-    assert norms["std_error"].tolist() == pytest.approx([0.015, 0.015])
+    assert norms["std_error"].tolist() == pytest.approx([0.015] * 3)
     assert (norms["conf_low"] < norms["conf_high"]).all()
     words = found[found["target_site"] == "surprisal"]
     assert words["estimate"].tolist() == pytest.approx([0.105])
@@ -139,30 +149,55 @@ def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
     assert len(alone) == len(whole) == 4
 
 
-def test_effects_by_part_of_speech_average_to_those_of_all_tokens():
-    kind = ("attention", 0, "attention", 1, "zero", np.nan)
-    changed = {
-        (document, 0): [
-            Effect(*kind, np.array([effect]), tag)
-            for tag, effect in (("NOUN", size), ("NOUN", 3 * size), ("VERB", -size))
-        ]
-        for document, size in (("a", 1.0), ("b", 2.0))
-    }
-    rows = table(changed.items(), 1).to_pandas()
-    by_tag = elasticities.by_part_of_speech(rows, SETTINGS).set_index("upos")
-    assert by_tag["estimate"].to_dict() == {"NOUN": 3.0, "VERB": -1.5}
-    assert by_tag["positions"].to_dict() == {"NOUN": 4, "VERB": 2}
-    # Sums of two documents: 4 and 8, about their mean.
-    assert by_tag.loc["NOUN", "std_error"] == pytest.approx(np.sqrt(2 * (2**2 + 2**2)) / 4)
-    assert elasticities.table(rows, SETTINGS)["estimate"].tolist() == [1.5]
+def test_finite_changes_are_averaged_over_later_layers_and_compared_with_small_ones():
+    """By the mean of the tokens' effects, and by a regression of the one change on the other."""
+    random = np.random.default_rng(3)
+    small = random.normal(0, 0.1, (9, 3))
+    zero = random.normal(0, 0.1, (9, 3))
+    # The effect on one layer is clear, and another's would be without Holm's correction.
+    zero[:, 2] += 0.5
+    apart = zero[:, 1] - zero[:, 1].mean()
+    zero[:, 1] = apart + stats.t.isf(0.015, 8) * stats.sem(apart)
+    changes = {"zero": zero, "small": small * np.log(1.02)}
+    changes["halve"] = 0.7 * small * np.log(0.5) + random.normal(0, 0.01, (9, 3))
+    sequences = []
+    for document in range(9):
+        effects = []
+        for name, values in changes.items():
+            for layer, value in enumerate([9.0, *values[document]], start=5):
+                place = "attention", 5, "attention", layer
+                effects.append(Effect(*place, name, np.array([np.nan, value])))
+        sequences.append(((f"d{document}", 0), effects))
+    rows = table(sequences, 1).to_pandas()
+    whole = elasticities.table(rows, SETTINGS)
+    found = finite_effects.finite_effects(rows, whole, SETTINGS).set_index("intervention")
+    assert (found["lag"] == 1).all()
+    assert (found["layers"] == 3).all()
+    assert (found["documents"] == 9).all()
+    assert (found["positions"] == 9).all()
+    means = zero.mean(axis=1)
+    margin = stats.t.isf(0.025, 8) * stats.sem(means)
+    expected = [means.mean(), means.mean() - margin, means.mean() + margin]
+    assert found.loc["zero", ["estimate", "conf_low", "conf_high"]].tolist() == pytest.approx(
+        expected
+    )
+    p = stats.ttest_1samp(zero, 0).pvalue
+    assert (p < 0.05).sum() == 2
+    assert found.loc["zero", "clear"] == multipletests(p, method="holm")[0].sum() == 1
+    arc = changes["halve"] / np.log(0.5)
+    assert found.loc["halve", "ratio"] == pytest.approx((arc * small).sum() / (small**2).sum())
+    assert found.loc["halve", "ratio_low"] < 0.7 < found.loc["halve", "ratio_high"]
+    assert found.loc[["zero", "small"], "ratio"].isna().all()
+    assert causes.of_removal(found.reset_index()).verdict == "longer"
+    assert causes.of_proportion(found.reset_index(), "halve").verdict == "differs"
 
 
 @pytest.mark.parametrize("documents", [0, 1])
 def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     """The findings are still a sentence."""
-    changed = [Effect("attention", 0, "attention", 1, "zero", np.nan, np.array([0.1, 0.2]))]
+    changed = [Effect("attention", 0, "attention", 1, "zero", np.array([0.1, 0.2]))]
     for layer, sums in enumerate(([0.3, 0.2], [9.0, 0.0])):
-        place = "attention", layer, "attention", 1, "derivative", np.nan
+        place = "attention", layer, "attention", 1, "derivative"
         changed.append(Effect(*place, np.array(sums), positions=np.array([9, 8])))
     rows = table([(("a", 0), changed)][:documents], 1).to_pandas()
     found = elasticities.table(rows, SETTINGS)
@@ -171,7 +206,7 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     lags = {"attention": lags_of([0.4])}
     beside = elasticities.beside_predictions(summed, NO_PREDICTIONS, lags, 0.05)
     assert len(beside) == documents
-    line, *_ = causal_findings(beside, NO_TRIALS, 0.05)
+    line, *_ = causal_findings(beside, NO_TRIALS, NO_CHANGES, 0.05)
     told = "changes the next by 0.03% in layer 1; 1 document"
     assert line.endswith(told if documents else "no document has a token with a previous one")
 
@@ -254,7 +289,7 @@ def test_the_norms_are_read_from_the_files_of_all_shards(documents, tmp_path):
     predicted = []
     for used in (names, names[1:]):
         rows = [(name, source, 2, 1, 5, 0.1) for name in used for source in (0, 1)]
-        effects = effects_table(rows).assign(upos=None)
+        effects = effects_table(rows)
         made = effect_tables.tables_of(effects, 15, {"attention": paths}, {}, SETTINGS)
         predicted += made["total_effects"]["predicted"].tolist()
     beginnings = [(windows, windows) for _, windows in cross_layer.documents_in(paths, 1, 15)]

@@ -42,6 +42,10 @@ TABLES = {
         "prediction_vs_effect": {"lag": [1, 1], "prediction": ["same layer", "alone"]}
         | {"source_site": "attention", "target_site": "attention", "pairs": 1}
         | {"clear": [0, 1], "significant": 1, "rank_correlation": np.nan},
+        "finite_effects": {"intervention": ["zero", "halve", "small"], "lag": 1, "layers": 2}
+        | {"source_site": "attention", "target_site": "attention", "source_layer": 4, "clear": 1}
+        | {"estimate": 0.2}
+        | {"ratio": [np.nan, 0.7, np.nan], "ratio_low": np.nan, "ratio_high": np.nan},
     },
 }
 # What is said of them.

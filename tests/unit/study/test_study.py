@@ -401,7 +401,7 @@ def test_interventions_equal_the_model_run_with_other_vectors(adapted, tokenizer
     model.eval()
     rows = found.effects.query("intervention == 'zero' and document == 'text 3' and lag == 1")
     ids = torch.tensor(tokenizer(TEXTS["text 3"])["input_ids"][:20])
-    place = sampling.positions(0, "text 3", 0, 1, 1, 1, ["none"] * len(ids))[0]
+    place = sampling.positions(0, "text 3", 0, 1, 1, 1, len(ids))[0]
     before, logs = adjustments(model, ids)
     after, moved = adjustments(model, ids, {(0, place): 0})
     growth = (after[1, place + 1].norm() / before[1, place + 1].norm()).log()
