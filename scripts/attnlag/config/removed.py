@@ -20,6 +20,12 @@ REMOVED = {
     "extraction.fast=auto": "leave the key out: the processor decides how products are computed",
     "extraction.fast=packed": "leave the key out: the processor decides how products are computed",
     "extraction.fast=fused": "leave the key out: the processor decides how products are computed",
+    "causal.scales": "use the interventions halve and double, or changes of attnlag.intervene",
+    "causal.sources": "a run changes the middle layer; use sources of attnlag.intervene for others",
+    "causal.interventions.*=scale": "use halve and double",
+    "causal.interventions.*=resample": "use mean, or changes of attnlag.intervene",
+    "figures.also.*=signs_of_effects": "read prediction_vs_effect.csv",
+    "figures.also.*=finite_effects_by_distance": "read finite_effects.csv",
 }
 
 

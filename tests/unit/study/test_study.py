@@ -414,6 +414,32 @@ def test_interventions_equal_the_model_run_with_other_vectors(adapted, tokenizer
         assert found == pytest.approx(float(expected), rel=1e-4, abs=1e-6)
 
 
+def test_a_notebook_changes_any_layer_in_any_way(model, tokenizer):
+    options = {"lags": 1, "sign_draws": 1, "targets": [1], "interventions": []}
+    options |= {"document_tokens": 9, "progress": False}
+    twice = {"twice": lambda added: 2 * added}
+    found = attnlag.intervene(model, tokenizer, TEXTS, sources=[0, 1], changes=twice, **options)
+    changed = found.effects.query("intervention == 'twice'")
+    assert set(changed["source_layer"]) == {0, 1}
+    own = changed.query("source_layer == target_layer and lag == 0")
+    np.testing.assert_allclose(own["effect_sum"], own["positions"] * np.log(2), rtol=1e-5)
+    for given, line in (
+        ({"sources": [7]}, "layers to intervene on or to observe: found 7, expected layers of"),
+        ({"sources": "most"}, 'sources: found "most", expected a number of layers, a list of'),
+        ({"changes": {"zero": len}}, "changes: found the name 'zero', expected another than"),
+        ({"changes": {"x": 2}}, "changes, 'x': found 2, expected a function of an adjustment"),
+        ({"scales": [0.9]}, "scales: was removed; use the interventions halve and double, or"),
+    ):
+        (said,) = refused(
+            attnlag.intervene,
+            model,
+            tokenizer,
+            TEXTS,
+            **options | given | {"interventions": ["zero"]},
+        )
+        assert line in said
+
+
 NOT_HEADS = [name for name in catalogue.OPTIONAL if name != "heads"]
 
 
