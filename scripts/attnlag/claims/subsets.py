@@ -1,11 +1,13 @@
 """Claims about a lag in groups of documents and in classes of tokens."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from math import isfinite
 
 import pandas as pd
 
 from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import interval, number
+from attnlag.claims.numbers import number
+from attnlag.claims.row import Row, verdict_of
 from attnlag.corpus.catalogue import NONE
 from attnlag.errors import counted
 from attnlag.regression.beyond.classes import ALL
@@ -15,26 +17,37 @@ from attnlag.regression.labels import UPOS
 from attnlag.regression.terms import named
 
 
-def by_group(rows: pd.DataFrame, shown: Callable[[str], str] = str) -> Claim:
-    """Return in how many groups of documents a lag has the same sign, and its range.
+def by_subset(table: pd.DataFrame) -> list[Row]:
+    """Return the median of a lag over the layers in each subset that was fitted.
 
-    ``rows`` are those of the lag; ``shown`` makes a group's name fit for its place.
+    ``table`` has the rows of the lag, whose intervals of medians hold for all subsets at once.
     """
-    medians = rows.groupby("subset", sort=False)["estimate"].median().dropna()
-    if medians.empty:
-        return Claim("No group of documents could be fitted separately")
-    positive = int((medians > 0).sum())
-    sign, count = "positive", positive
-    if len(medians) > 2 * positive:
-        sign, count = "negative", len(medians) - positive
-    where = "every group" if count == len(medians) else f"{count} of {len(medians)} groups"
-    where = "the one fitted group" if len(medians) == 1 else where
-    ends = medians.sort_values(kind="stable").iloc[[0, -1]].items()
-    sizes = dict.fromkeys(f"{number(size)} ({shown(str(group))})" for group, size in ends)
-    return Claim(
-        f"{named(rows['term'].iloc[0]).capitalize()} is {sign} in {where} of documents: "
-        f"{' to '.join(sizes)} in the median layer",
-    )
+    found = []
+    for subset, rows in table.groupby("subset", sort=False):
+        if rows["estimate"].isna().all():
+            continue
+        low = float(rows["median_low"].iloc[0])
+        high = float(rows["median_high"].iloc[0])
+        row = Row(
+            claim="subset",
+            subject=str(subset),
+            value=float(rows["estimate"].median()),
+            low=low,
+            high=high,
+            bound=0.0,
+            layers=int(rows["estimate"].notna().sum()),
+            verdict=verdict_of(low, high, 0.0),
+        )
+        found.append(row)
+    return found
+
+
+def extremes_apart(rows: Sequence[Row]) -> tuple[Row, Row] | None:
+    """Return the smallest and the largest of some numbers if their intervals do not meet."""
+    known = sorted((row for row in rows if isfinite(row.low)), key=lambda row: row.value)
+    if not known or known[0].high >= known[-1].low:
+        return None
+    return known[0], known[-1]
 
 
 def by_class(slopes: pd.DataFrame, tests: pd.DataFrame, trait: str, alpha: float) -> Claim:
@@ -60,17 +73,3 @@ def by_class(slopes: pd.DataFrame, tests: pd.DataFrame, trait: str, alpha: float
 def class_name(name: object) -> str:
     """Return the name of a class of tokens: a part of speech in full."""
     return UPOS.get(str(name), str(name))
-
-
-def intervals(table: pd.DataFrame, shown: Callable[[str], str] = str) -> str:
-    """Return the smallest and the largest median of subsets with their intervals, if known."""
-    ends = extremes(table)
-    if ends is None:
-        return ""
-    texts = (
-        f"{number(row['median'])} ({interval(row['median_low'], row['median_high'])}) in "
-        f"{shown(str(row.name))}"
-        for row in ends[:2]
-    )
-    count = table.dropna(subset="median_low")["subset"].nunique()
-    return f"medians over the layers: {' to '.join(texts)}; intervals hold jointly for all {count}"

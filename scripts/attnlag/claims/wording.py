@@ -1,10 +1,11 @@
 """The words of claims: what a verdict is called, and a template of one line for each claim."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 
 from attnlag.claims.numbers import interval, number
 from attnlag.claims.row import Row, Verdict
+from attnlag.claims.subsets import extremes_apart
 from attnlag.quantities.catalogue import SITES
 from attnlag.regression.beyond.decomposition import POOLED
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -69,6 +70,50 @@ def next_token(row: Row) -> str:
         template = NEXT_TOKEN_UNTESTED
     return template.format(
         site=SITES[row.subject].label, above=row.above, layers=row.layers, below=row.below
+    )
+
+
+GROUPS = "Groups of documents with {term} above 0: {above} of {groups}, below 0: {below}"
+NO_GROUPS = "No group of documents could be fitted separately"
+# Medians over the layers.
+EXTREMES = (
+    "{low} ({low_interval}) in {low_name} to {high} ({high_interval}) in {high_name}, jointly for "
+    "all {count}"
+)
+NO_EXTREMES = "no two of {count} are shown to differ by their joint intervals"
+
+
+def groups(rows: Sequence[Row], term: str) -> str:
+    """Return in how many groups of documents the joint interval of a lag excludes zero."""
+    if not rows:
+        return NO_GROUPS
+    verdicts = [row.verdict for row in rows]
+    return GROUPS.format(
+        term=named(term),
+        above=verdicts.count(Verdict.ABOVE),
+        below=verdicts.count(Verdict.BELOW),
+        groups=len(rows),
+    )
+
+
+def extremes(rows: Sequence[Row], shown: Callable[[str], str] = str) -> str:
+    """Return the smallest and the largest number of subsets, if their intervals do not meet.
+
+    ``shown`` makes a name fit for its place.
+    """
+    count = sum(isfinite(row.low) for row in rows)
+    ends = extremes_apart(rows)
+    if ends is None:
+        return NO_EXTREMES.format(count=count)
+    low, high = ends
+    return EXTREMES.format(
+        low=number(low.value),
+        low_interval=interval(low.low, low.high),
+        low_name=shown(low.subject),
+        high=number(high.value),
+        high_interval=interval(high.low, high.high),
+        high_name=shown(high.subject),
+        count=count,
     )
 
 

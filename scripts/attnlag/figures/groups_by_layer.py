@@ -1,6 +1,7 @@
 """Coefficient of the nearest lag by layer, for each group of documents."""
 
-from attnlag.claims.subsets import by_group
+from attnlag.claims import wording
+from attnlag.claims.subsets import by_subset
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.figures.wording import inference_text, shortened
@@ -40,7 +41,7 @@ def figure(inputs: Inputs) -> Sheet:
     )
     note = f"A regression per group; number of documents in brackets. A dot: p < {inputs.alpha:g}. "
     return Sheet(
-        by_group(rows, shortened).sentence,
+        wording.groups(by_subset(rows), term),
         layers,
         [panel],
         f"{note}{inference_text(rows, inputs.adjust)}",

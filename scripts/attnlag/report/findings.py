@@ -292,9 +292,11 @@ def group_findings(by_group: pd.DataFrame) -> Iterator[str]:
     if len(fitted) + len(reason_of) == 1:
         yield "all documents are in one group, so there are no groups to compare"
         return
-    rows = by_group[by_group["term"] == nearest_lag(by_group["term"])]
-    if medians := subsets.intervals(rows):
-        yield f"{subsets.by_group(rows).clause}; {medians}"
+    term = nearest_lag(by_group["term"])
+    rows = subsets.by_subset(by_group[by_group["term"] == term])
+    if any(np.isfinite(row.low) for row in rows):
+        counts = wording.clause(wording.groups(rows, term))
+        yield f"{counts} (medians over the layers); {wording.extremes(rows)}"
     for reason in dict.fromkeys(reason_of.values()):
         groups = [group for group, of_group in reason_of.items() if of_group == reason]
         names = textwrap.shorten(", ".join(groups), 120, placeholder=" …")
@@ -341,12 +343,14 @@ def class_findings(
         )
         return
     claim = subsets.by_class(slopes, tests, "class of token", settings.alpha)
-    medians = subsets.intervals(classes[classes["subset"] != OTHER], subsets.class_name)
-    parts = [f"{claim.clause} (test of equal slopes, {_tested(settings)})", medians]
+    parts = [f"{claim.clause} (test of equal slopes, {_tested(settings)})"]
+    medians = subsets.by_subset(classes[classes["subset"] != OTHER])
+    if any(np.isfinite(row.low) for row in medians):
+        parts.append(f"medians over the layers: {wording.extremes(medians, subsets.class_name)}")
     if merged := tests["merged"].iloc[0]:
         few = textwrap.shorten(merged, 100, placeholder=" …")
         parts.append(f"too few for separate slopes: {few}")
-    yield "; ".join(filter(None, parts))
+    yield "; ".join(parts)
 
 
 def decomposition_findings(steps: pd.DataFrame) -> Iterator[str]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnlag.claims import causes, directions, heads, lags, numbers, sources, wording
+from attnlag.claims import causes, directions, heads, lags, numbers, sources, subsets, wording
 from attnlag.claims.row import Row, Verdict, verdict_of
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.quantities.traced_means import NEXT_LESS_OWN
@@ -261,3 +261,32 @@ def test_corrected_p_values_decide_which_token_is_raised(p_adjusted, said):
     if row.verdict is not Verdict.TOO_FEW_TEXTS:
         assert (row.layers, row.above, row.below, row.undecided) == (4, 1, 1, 2)
         assert sentence.endswith(": 1 of 4; less: 1")
+
+
+def groups(**ends):
+    rows = [
+        {"subset": name, "layer": layer, "estimate": (low + high) / 2 + layer - 1}
+        | {"median_low": low, "median_high": high}
+        for name, (low, high) in ends.items()
+        for layer in range(3)
+    ]
+    return subsets.by_subset(pd.DataFrame(rows))
+
+
+def test_groups_have_a_sign_only_where_their_joint_intervals_do():
+    rows = groups(prose=(0.1, 0.2), verse=(-1.0, 1.42), law=(-0.3, -0.1), rare=(np.nan, np.nan))
+    verdicts = [Verdict.ABOVE, Verdict.UNDECIDED, Verdict.BELOW]
+    assert [row.verdict for row in rows] == verdicts
+    assert [row.value for row in rows] == pytest.approx([0.15, 0.21, -0.2])
+    said = wording.groups(rows, "lag_1")
+    assert said == "Groups of documents with lag 1 above 0: 1 of 3, below 0: 1"
+    assert wording.groups([], "lag_1") == "No group of documents could be fitted separately"
+
+
+def test_extremes_are_named_only_if_they_are_apart():
+    apart = groups(prose=(0.1, 0.2), verse=(0.15, 0.4), law=(0.3, 0.5))
+    assert wording.extremes(apart, str.upper) == (
+        "0.15 (0.10 to 0.20) in PROSE to 0.40 (0.30 to 0.50) in LAW, jointly for all 3"
+    )
+    alike = groups(prose=(0.1, 0.31), law=(0.3, 0.5))
+    assert wording.extremes(alike) == "no two of 2 are shown to differ by their joint intervals"
