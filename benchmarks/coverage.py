@@ -19,8 +19,9 @@ of the median over layers. ``responses``: that of the responses two, three and f
 the median layer, from a third of the replications. ``classes``: that of slopes by class of tokens,
 and how often equal slopes are rejected if they are equal and if they are not. ``order``: how often
 the permutation test rejects, by what the order of tokens means, from a fifth of the replications.
-``training``: the coverage of the difference before minus after training, from a fifth of the
-replications.
+``omitted``: how often the test of omitted lags rejects if two lags are enough and if a third is
+lacking, and the coverage of the sum of the omitted coefficients. ``training``: the coverage of the
+difference before minus after training, from a fifth of the replications.
 """
 
 import argparse
@@ -30,16 +31,17 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from scipy import stats
+from scipy import signal, stats
 
+from attnlag.quantities.columns import layer_name, layers_in
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
-from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import clustered
+from attnlag.regression.design.design import Counts, Formula, designs
+from attnlag.regression.estimation import clustered, crossproducts, omitted_lags, residuals
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, unpacked
 from attnlag.regression.estimation.regress import LayerFit
-from attnlag.regression.inference import bootstrap, controls, permutation, response
+from attnlag.regression.inference import bootstrap, controls, diagnostics, permutation, response
 from attnlag.regression.settings import (
     ClassesSettings,
     DesignSettings,
@@ -53,6 +55,8 @@ LAG, ALPHA, LAYERS = 0.3, 0.05, 30
 FEWEST_TOKENS = 6
 # Numbers per array of replications that are simulated at once.
 NUMBERS = 2_000_000
+# Tokens before a simulated autoregression, after which it is stationary.
+BURN_IN = 50
 
 COVARIANCES = {
     "nonrobust": "nonrobust",
@@ -370,6 +374,77 @@ def order(replications: int, draws: int, random: np.random.Generator) -> None:
         show(documents, *cells)
 
 
+def norms_of_autoregressions(
+    sizes: np.ndarray,
+    slopes: Sequence[float],
+    level: float,
+    errors: str,
+    layers: int,
+    random: np.random.Generator,
+) -> pa.Table:
+    """Return norms whose logs follow an autoregression about the levels of their documents."""
+    columns = []
+    for _layer in range(layers):
+        parts = []
+        for size in sizes.tolist():
+            shape = size + BURN_IN
+            if errors == "t(5)":
+                noise = random.standard_t(5, size=shape)
+            else:
+                noise = random.exponential(size=shape) - 1
+            parts.append(signal.lfilter([1.0], [1.0, *-np.array(slopes)], noise)[BURN_IN:])
+            parts[-1] += level * random.normal()
+        columns.append(np.exp(np.concatenate(parts)))
+    documents = np.repeat(np.arange(len(sizes)), sizes)
+    names = pa.array([f"document {place}" for place in range(len(sizes))])
+    zeros = pa.array(np.zeros(len(documents), np.int32))
+    position = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
+    keys = {
+        "document": pa.DictionaryArray.from_arrays(pa.array(documents, pa.int32()), names),
+        "window": zeros,
+        "position": pa.array(position),
+        "token_id": zeros,
+    }
+    return pa.table(keys | {layer_name(n): pa.array(own) for n, own in enumerate(columns)})
+
+
+def omitted_tests(norms: pa.Table, lags: list[int], effects: bool) -> pd.DataFrame:
+    """Return the tests of the lags that a regression of norms omits, a row per layer."""
+    formula = Formula(DesignSettings(lags=lags), {})
+    batches = norms.combine_chunks().to_batches()
+    layers = crossproducts.of_batches(batches, formula, layers_in(norms.schema))
+    lines = [residuals.line_of(solve(moments.prepared(effects=effects))) for moments in layers]
+    further = omitted_lags.omitted_lags(lines[0].terms, layers[0].documents)
+    rows = designs(batches, formula, Counts())
+    sums = residuals.sum_residuals(rows, lines, 0, omitted=further)
+    return diagnostics.omitted_lags_table(sums, ALPHA)
+
+
+def omitted(replications: int, draws: int, random: np.random.Generator) -> None:
+    """Documents of log-normal lengths; 0.22 and 0.05 are the lags, levels have an SD of 1 or 0."""
+    header(
+        *("tokens", "documents", "errors", "pooled", "within", "sum within", "it covers"),
+        *("lag 3 of 0.05: rejects", "its sum", "it covers"),
+    )
+    for tokens, documents, errors in itertools.product(
+        (60, 224), (13, 40, 128), ("t(5)", "exponential")
+    ):
+        sizes = rows_of(documents, tokens, "lognormal") + 2
+        rejected, found = [], {}
+        for lag_3, level in ((0.0, 0.0), (0.0, 1.0), (0.05, 1.0)):
+            parts = []
+            for begun in range(0, replications, 20):
+                count = min(20, replications - begun)
+                slopes = (0.22, 0.05, lag_3)
+                norms = norms_of_autoregressions(sizes, slopes, level, errors, count, random)
+                parts.append(omitted_tests(norms, [1, 2], effects=level > 0))
+            table = pd.concat(parts)
+            inside = (table["omitted_sum_low"] <= lag_3) & (lag_3 <= table["omitted_sum_high"])
+            rejected.append(float((table["omitted_p_value"] < ALPHA).mean()))
+            found[lag_3] = float(table["omitted_sum"].mean()), float(inside.mean())
+        show(tokens, documents, errors, *rejected[:2], *found[0.0], rejected[2], *found[0.05])
+
+
 def training(replications: int, draws: int, random: np.random.Generator) -> None:
     """The models before and after training share a part of each document's slope, in 6 layers.
 
@@ -405,6 +480,7 @@ TABLES = {
     "responses": responses,
     "classes": by_class,
     "order": order,
+    "omitted": omitted,
     "training": training,
 }
 

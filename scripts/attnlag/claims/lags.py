@@ -1,20 +1,22 @@
 """Claims about the lags of one regression: sizes, comparisons and doubts."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import moved, number, percent, span
+from attnlag.claims.numbers import interval, moved, number, percent, span
 from attnlag.claims.row import Row, Verdict, verdict_of
 from attnlag.errors import counted
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
-from attnlag.regression.inference import results
+from attnlag.regression.estimation.omitted_lags import shortest_omitted
 from attnlag.regression.inference.response import responses
-from attnlag.regression.labels import BEFORE_TRAINING, plural
+from attnlag.regression.labels import BEFORE_TRAINING, plural, spans
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lead, named, nearest_lag
 
@@ -205,16 +207,52 @@ def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
     return Claim(f"{sentence}lags, the rest by either (median layer)")
 
 
-def autocorrelated(fits: pd.DataFrame, alpha: float, adjust: str) -> Claim:
-    """Return in how many layers the lags are too few: residuals are autocorrelated."""
-    p_values = fits["breusch_godfrey_p_value"]
-    layers = int((results.adjusted_p_values(p_values, adjust) < alpha).sum())
-    sentence = "no layer is shown to need more lags"
-    if p_values.isna().all():
-        sentence = "it was not tested whether the lags are too few"
-    elif layers:
-        sentence = f"the lags are too few in {layers} of {counted(len(fits), 'layer')}"
-    return Claim(sentence, value=layers)
+class OmittedLags(NamedTuple):
+    """Whether the lags of a regression are too few, and what further ones would carry."""
+
+    # Numbers of layers: those tested, and those in which further lags have coefficients.
+    tested: int
+    rejected: int
+    # The further lags, in tokens.
+    lags: list[int]
+    # Sum of their coefficients in the layer in the middle of all, 0 if the lags were enough, and
+    # its interval there; NaN without a test.
+    total: float
+    low: float
+    high: float
+
+
+def omitted_lags(fits: pd.DataFrame, terms: Sequence[str], alpha: float) -> OmittedLags:
+    """Return whether lags are too few, from the table of fits and the terms of the regression."""
+    tested = fits.dropna(subset="omitted_p_value").sort_values("omitted_sum")
+    if tested.empty:
+        return OmittedLags(0, 0, [], math.nan, math.nan, math.nan)
+    middle = tested.iloc[(len(tested) - 1) // 2]
+    return OmittedLags(
+        tested=len(tested),
+        rejected=int((tested["omitted_p_adjusted"] < alpha).sum()),
+        lags=shortest_omitted(terms, int(middle["omitted_df"])),
+        total=float(middle["omitted_sum"]),
+        low=float(middle["omitted_sum_low"]),
+        high=float(middle["omitted_sum_high"]),
+    )
+
+
+def too_few(found: OmittedLags) -> str:
+    """Return in how many layers the lags are too few, in words."""
+    if not found.tested:
+        return "it was not tested whether the lags are too few"
+    if not found.rejected:
+        return "no layer is shown to need more lags"
+    return f"the lags are too few in {found.rejected} of {counted(found.tested, 'layer')}"
+
+
+def carried(found: OmittedLags) -> str:
+    """Return what the omitted lags would carry, in words; empty without a test."""
+    if not found.tested:
+        return ""
+    size = f"{number(found.total)}, {interval(found.low, found.high)},"
+    return f"{spans(found.lags)} would carry {size} in the median layer; 0 if the lags were enough"
 
 
 def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:

@@ -38,7 +38,7 @@ def figure(inputs: Inputs) -> CustomFigure:
     strip = {
         "kurtosis": fits["kurtosis"],
         "Breusch-Pagan R²": fits["breusch_pagan"] / fits["n_obs"],
-        "order left": diagnostics.order_left(sums)[1],
+        "omitted lags": fits["omitted_sum"],
         "largest |influence| (SE)": influence["change_in_se"].abs().groupby(influence.layer).max(),
     }
     claim = "No layer was fitted"
@@ -60,8 +60,8 @@ def draw(sums, strip, status, influence, layers, title: str, size: Size) -> Figu
     note = (
         "Above: all layers; those below are orange. Residuals and fitted values are in standard "
         "deviations (SD) of their layer. Breusch-Pagan R²: share of the variance of squared "
-        "residuals that the regressors explain. Order left: sum of partial autocorrelations at "
-        "lags up to 10 that the regression omits. "
+        "residuals that the regressors explain. Omitted lags: sum of the coefficients that "
+        "further lags would have. "
         f"Shades: tokens per square, 1 to {darkest:,} (log scale); orange: mean residual. "
         "Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of the "
         f"coefficient of {named(nearest_lag(sums.terms))} due to a document, in standard errors "

@@ -11,9 +11,6 @@ from attnlag.claims.lags import as_more_is_held_fixed
 from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.regression.beyond.decomposition import POOLED
-from attnlag.regression.estimation.residuals import ResidualSums
-from attnlag.regression.inference.diagnostics import order_left
-from attnlag.regression.labels import spans
 from attnlag.regression.terms import is_lead, named
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
@@ -150,14 +147,12 @@ def _causes(table: pd.DataFrame, site: str, texts: int) -> Iterator[Answer]:
 
 
 def _doubts(main: RegressionTables) -> str:
-    """Return what speaks against a regression: order left, and halves that differ."""
+    """Return what speaks against a regression: too few lags, and halves that differ."""
     fits, alpha = main.fitted, main.settings["alpha"]
-    order = lags.autocorrelated(fits, alpha, main.settings["adjust"])
-    path = main.files.one_of("residuals", main.folder)
-    omitted, left = order_left(ResidualSums.read(path)) if path else ([], pd.Series(dtype=float))
-    said = order.sentence
-    if order.value and left.notna().any():
-        said += f" ({spans(omitted)} still carry {number(left.median())})"
+    omitted = lags.omitted_lags(fits, main.coefficients["term"].unique(), alpha)
+    said = lags.too_few(omitted)
+    if size := lags.carried(omitted):
+        said += f" ({size})"
     correction = lags.halves(fits, main.coefficients, alpha)
     return f"{said}; {correction.sentence}" if correction else said
 

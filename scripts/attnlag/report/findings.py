@@ -10,11 +10,13 @@ import pandas as pd
 from attnlag.claims import subsets, training, wording
 from attnlag.claims.lags import (
     as_more_is_held_fixed,
-    autocorrelated,
+    carried,
     corrected,
     different_halves,
     halves,
     layers_shown,
+    omitted_lags,
+    too_few,
 )
 from attnlag.claims.numbers import interval, number, span
 from attnlag.errors import counted
@@ -22,8 +24,6 @@ from attnlag.escaping import text_for
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.design.properties import OTHER
-from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS
-from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.inference.groups import fitted_groups
 from attnlag.regression.labels import R_SQUARED, UNITS, correction, others_in_words, spans
@@ -265,20 +265,15 @@ def halves_findings(fitted: FittedRegression) -> Iterator[str]:
 
 
 def residual_findings(fitted: FittedRegression) -> Iterator[str]:
-    """Yield whether the residuals are autocorrelated, and how much order the lags leave.
+    """Yield whether the lags are too few, and how much further lags would carry.
 
     With thousands of tokens the test rejects even negligible order, so the size is stated too.
     """
     settings, fits = fitted.settings, fitted.goodness
-    if fits["breusch_godfrey_p_value"].isna().all():
-        return
-    claim = autocorrelated(fits, settings.alpha, settings.adjust)
-    test = f"Breusch-Godfrey, lags 1 to {BREUSCH_GODFREY_LAGS}, {_tested(settings)}"
-    yield f"{claim.sentence} (autocorrelation of residuals: {test})"
-    lags, remaining = order_left(fitted.residual_sums)
-    if claim.value and remaining.notna().any():
-        left = over_layers(remaining, about="sum of partial autocorrelations")
-        yield f"{spans(lags)}, which are not in the regression, still carry {left}"
+    omitted = omitted_lags(fits, fitted.coefficients["term"].unique(), settings.alpha)
+    if omitted.tested:
+        yield f"{too_few(omitted)} (score test clustered by document, {_tested(settings)})"
+        yield carried(omitted)
 
 
 def group_findings(by_group: pd.DataFrame) -> Iterator[str]:

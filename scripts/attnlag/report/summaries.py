@@ -81,17 +81,18 @@ def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
         stubs=[text_for("line", term) for term in coefficients["term"]],
         txt_fmt=fmt_params,
     )
-    bera, pagan, godfrey = (
+    bera, pagan = (
         f"{fit[test]:.4g} (p {fit[f'{test}_p_value']:.3g})"
-        for test in ("jarque_bera", "breusch_pagan", "breusch_godfrey")
+        for test in ("jarque_bera", "breusch_pagan")
     )
+    omitted = f"{fit['omitted_f']:.4g} (p {fit['omitted_p_value']:.3g})"
     skewness, kurtosis, watson = (
         f"{fit[name]:.4f}" for name in ("skewness", "kurtosis", "durbin_watson")
     )
     below = _two_columns(
         [
             ("Jarque-Bera:", bera, "Breusch-Pagan:", pagan),
-            ("Skewness:", skewness, "Breusch-Godfrey:", godfrey),
+            ("Skewness:", skewness, "Omitted lags (F):", omitted),
             ("Kurtosis:", kurtosis, "Durbin-Watson (biased):", watson),
         ]
     )

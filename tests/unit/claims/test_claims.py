@@ -165,16 +165,24 @@ def test_an_answer_begins_with_its_verdict(verdict, first):
 
 
 @pytest.mark.parametrize(
-    ("p_values", "sentence"),
+    ("p_values", "sentence", "total"),
     [
-        ([0.001, 0.9], "the lags are too few in 1 of 2 layers"),
-        ([0.9, np.nan], "no layer is shown to need more lags"),
-        ([np.nan, np.nan], "it was not tested whether the lags are too few"),
+        ([0.001, 0.9, 0.9], "the lags are too few in 1 of 3 layers", 0.2),
+        ([0.9, np.nan, 0.9], "no layer is shown to need more lags", 0.1),
+        ([np.nan] * 3, "it was not tested whether the lags are too few", np.nan),
     ],
 )
-def test_lags_are_too_few_only_where_that_is_tested(p_values, sentence):
-    fits = pd.DataFrame({"breusch_godfrey_p_value": p_values})
-    assert lags.autocorrelated(fits, 0.05, "holm").sentence == sentence
+def test_lags_are_too_few_only_where_that_is_tested(p_values, sentence, total):
+    fits = pd.DataFrame({"omitted_p_value": p_values, "omitted_p_adjusted": p_values})
+    fits = fits.assign(
+        omitted_df=2, omitted_sum=[0.3, 0.2, 0.1], omitted_sum_low=0.0, omitted_sum_high=0.5
+    )
+    terms = ["lag_1", "lag_3"]
+    found = lags.omitted_lags(fits, terms, 0.05)
+    assert lags.too_few(found).startswith(sentence)
+    # The layer in the middle of those that were tested.
+    assert found.total == pytest.approx(total, nan_ok=True)
+    assert found.lags == ([2, 4] if found.tested else [])
 
 
 def test_what_follows_stands_beside_what_it_was_before_training():

@@ -35,7 +35,12 @@ def regression(folder, size, effects, medians, origin="stated", **settings):
         n_documents=20,
         r_squared_others=[0.05, 0.1, 0.2],
         r_squared_lags=[0.09, 0.26, 0.38],
-        breusch_godfrey_p_value=[1e-6, 0.4, 1e-6],
+        omitted_p_value=[1e-6, 0.4, 1e-6],
+        omitted_p_adjusted=[3e-6, 0.4, 3e-6],
+        omitted_sum=[0.1, 0.0, 0.2],
+        omitted_sum_low=[0.05, -0.05, 0.15],
+        omitted_sum_high=[0.15, 0.05, 0.25],
+        omitted_df=8,
         halves_p_adjusted=[0.01, 0.5, 0.5] if effects == "document" else np.nan,
     )
     controls = rows[["layer", "term"]].assign(permuted_mean=-0.001)

@@ -26,9 +26,10 @@ def fitted_results():
     layers = layers_of(table)
     fits = fits_of(layers, "nonrobust", 5)
     tidy = tables_of_fits.coefficients_table(fits, Errors(covariance="nonrobust"))
-    tests = ["jarque_bera", "breusch_pagan", "breusch_godfrey"]
+    tests = ["jarque_bera", "breusch_pagan", "omitted"]
     names = [*tests, *(f"{name}_p_value" for name in tests)]
-    numbers = pd.DataFrame(0.25, range(3), [*names, "skewness", "kurtosis", "durbin_watson"])
+    names += ["skewness", "kurtosis", "durbin_watson", "omitted_f"]
+    numbers = pd.DataFrame(0.25, range(3), names)
     return tidy, tables_of_fits.fits_table(fits, [0] * 3, numbers, {}, "holm"), table
 
 
@@ -65,9 +66,8 @@ def test_the_summary_says_what_was_corrected_and_what_is_unknown(results):
     assert not {"AIC", "likelihood", "nan"} & set(re.findall(r"\w+", text))
     flat = {f"layer_{layer:02d}.y": np.full(300, 2.5) for layer in range(3)}
     unfitted = fitted(changed(results[2], flat), "nonrobust")
-    goodness = tables_of_fits.fits_table(
-        unfitted, [0] * 3, pd.DataFrame(index=range(3)), {}, "holm"
-    )
+    untested = pd.DataFrame({"omitted_p_value": np.nan}, range(3))
+    goodness = tables_of_fits.fits_table(unfitted, [0] * 3, untested, {}, "holm")
     text = summaries.layer_summary(fitted_of(results, goodness=goodness), 0, "a name")
     assert "Not fitted: the outcome is constant (300 rows)." in text
 
@@ -98,7 +98,12 @@ FITS = pd.DataFrame(
         "cv_r_squared": [0.08, 0.35, 0.2],
         "partial_r_squared": [0.09, 0.3, 0.2],
         "halves_p_adjusted": [0.001, 0.2, 0.03],
-        "breusch_godfrey_p_value": [0.001, 0.03, 0.9],
+        "omitted_p_value": [0.001, 0.03, 0.9],
+        "omitted_p_adjusted": [0.003, 0.06, 0.9],
+        "omitted_sum": [0.30, 0.16, 0.10],
+        "omitted_sum_low": [0.25, 0.11, -0.05],
+        "omitted_sum_high": [0.35, 0.21, 0.25],
+        "omitted_df": 3,
     }
 ).assign(status="ok", n_obs=300, n_documents=40, effective_documents=12.3, n_dropped=0)
 FITS["mixer"] = "attention"
@@ -184,9 +189,9 @@ CHANGES = {
         "coefficients": COEFFICIENTS.assign(uncorrected=COEFFICIENTS["estimate"] + 0.001),
     },
     "halves, other documents and residuals of which nothing is known": of_layers(
-        **dict.fromkeys(("halves_p_adjusted", "cv_r_squared", "breusch_godfrey_p_value"), np.nan)
+        **dict.fromkeys(("halves_p_adjusted", "cv_r_squared", "omitted_p_value"), np.nan)
     ),
-    "residuals without order": of_layers(breusch_godfrey_p_value=0.9),
+    "residuals without order": of_layers(omitted_p_adjusted=0.9),
     "a layer that is predicted worse than by its mean": of_layers(r_squared=[-0.31, 0.2, 0]),
     "norms that are zero": of_layers(n_dropped=[0, 3, 4]),
     "layers without attention": of_layers(mixer=["Mamba", "attention", "Mamba"]),
@@ -202,10 +207,8 @@ TEXT, *CHANGED = STORED.split("\n\n")
 
 
 @pytest.fixture
-def text_of(monkeypatch):
+def text_of():
     """Return the function that gives the findings, with other settings or tables."""
-    remaining = pd.Series([0.1, 0.16, 0.3])
-    monkeypatch.setattr(findings, "order_left", lambda sums: ([3, 4, 5], remaining))
     tables = {"coefficients": COEFFICIENTS, "medians": MEDIANS, "goodness": FITS}
     tables |= {"controls": CONTROLS, "before_training": BEFORE, "groups": GROUPS}
     tables |= {"residual_sums": None, "bins": None}

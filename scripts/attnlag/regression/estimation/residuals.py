@@ -29,10 +29,11 @@ import pyarrow as pa
 from attnlag.regression.design.design import values_of
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.moments import KeptTerms
+from attnlag.regression.estimation.omitted_lags import ScoreSums, sum_scores
+from attnlag.regression.terms import distance, is_lag_or_lead
 from attnlag.storage import tables
 from attnlag.storage.sums import Sums
 
-BREUSCH_GODFREY_LAGS = 10
 AUTOCORRELATION_LAGS = 20
 
 # Edges of the histograms, in standard deviations; one bin below and one above hold the rest.
@@ -75,12 +76,13 @@ class ResidualSums(Sums):
     """Sums over the rows of each layer. All sums are 0 for a layer that is not fitted.
 
     x is [1, regressors], less their overall means or, under document effects, those of their
-    document, and q its length. z is [x, e₋₁, …, e₋ₚ] with the residuals of the previous
-    P = ``BREUSCH_GODFREY_LAGS`` tokens. A = ``AUTOCORRELATION_LAGS``.
+    document, and q its length. A = ``AUTOCORRELATION_LAGS``.
     """
 
     # The regressors.
     terms: list[str]
+    # Further lags, of which the fields ``omitted_…``, a row per layer, are the `ScoreSums`.
+    omitted: list[int]
     hac_lags: int
     # (layers,) int64 array: number of rows.
     n: np.ndarray
@@ -91,10 +93,8 @@ class ResidualSums(Sums):
     # smallest, largest, (layers,) float64 array: extremes of e; ∞ and -∞ without rows.
     smallest: np.ndarray
     largest: np.ndarray
-    # (layers, q + P, q + P) float64 array: Σ z z'.
+    # (layers, q, q) float64 array: Σ x x'.
     products: np.ndarray
-    # (layers, q + P) float64 array: Σ z e.
-    scores: np.ndarray
     # (layers, q) float64 array: Σ x e².
     squares: np.ndarray
     # (layers, q, q) float64 array: Σ s_t s_t' + Σ_l w_l Σ_t (s_t s_t₋l' + s_t₋l s_t') with s = x e
@@ -111,6 +111,16 @@ class ResidualSums(Sums):
     # (layers, len(COARSE_EDGES) + 1, len(COARSE_EDGES) + 1) int64 array: joint histogram of the
     # fitted values (first axis) and e / sigma (second axis).
     fitted_histogram: np.ndarray
+    omitted_documents: np.ndarray
+    omitted_rows: np.ndarray
+    omitted_products: np.ndarray
+    omitted_scores: np.ndarray
+    omitted_weighted_scores: np.ndarray
+    omitted_meat: np.ndarray
+
+    def score_sums(self, place: int) -> ScoreSums:
+        """Return the sums of a layer for the test of the further lags."""
+        return ScoreSums(*(getattr(self, name)[place] for name in ScoreSums._fields))
 
     def __add__(self, other: "ResidualSums") -> "ResidualSums":
         return replace(
@@ -135,14 +145,16 @@ def sum_residuals(
     lines: Sequence[Line],
     hac_lags: int,
     kept: KeptTerms = MappingProxyType({}),
+    omitted: Sequence[int] = (),
 ) -> ResidualSums:
     """Sum over the residuals of a design in a single pass, in batches of whole documents.
 
-    With 0 lags, Newey-West errors allow for heteroskedasticity alone.
+    With 0 lags, Newey-West errors allow for heteroskedasticity alone. ``omitted`` are the further
+    lags that are tested.
     """
     reach, terms = max(AUTOCORRELATION_LAGS, hac_lags), ["y", *lines[0].terms]
-    nothing = np.zeros((len(terms), 0)), np.zeros(0, np.intp), reach
-    of_no_rows = [_of_layer(line, hac_lags, *nothing) for line in lines]
+    no_rows = np.zeros((len(terms), 0)), np.zeros(0, np.intp), np.zeros(0, np.intp), reach
+    of_no_rows = [_of_layer(line, hac_lags, omitted, *no_rows) for line in lines]
 
     def of_batch(batch: pa.RecordBatch) -> ResidualSums:
         documents, first_rows = tables.runs(batch)
@@ -164,21 +176,27 @@ def sum_residuals(
                 x -= np.repeat(np.add.reduceat(x, starts, axis=1) / sizes, sizes, axis=1)
             else:
                 x[1:] -= line.means[1:, None]
-            own = _of_layer(line, hac_lags, x, slots[usable], 1 + slots[-1])
+            rows = x, document[usable], slots[usable], 1 + slots[-1]
+            own = _of_layer(line, hac_lags, omitted, *rows)
             sums[place] = own | {"effects": effects}
-        return _of_layers(lines, hac_lags, sums)
+        return _of_layers(lines, hac_lags, omitted, sums)
 
     # A loop would hold a batch while the next is read.
     of_batches = map(of_batch, filter(len, batches))
-    return reduce(add, of_batches, _of_layers(lines, hac_lags, of_no_rows))
+    return reduce(add, of_batches, _of_layers(lines, hac_lags, omitted, of_no_rows))
 
 
 def _of_layers(
-    lines: Sequence[Line], hac_lags: int, sums_of_layers: list[dict[str, Any]]
+    lines: Sequence[Line],
+    hac_lags: int,
+    omitted: Sequence[int],
+    sums_of_layers: list[dict[str, Any]],
 ) -> ResidualSums:
     arrays = {key: np.stack([sums[key] for sums in sums_of_layers]) for key in sums_of_layers[0]}
     layers = [line.layer for line in lines]
-    return ResidualSums(terms=lines[0].terms, layers=layers, hac_lags=hac_lags, **arrays)
+    return ResidualSums(
+        layers=layers, terms=lines[0].terms, omitted=list(omitted), hac_lags=hac_lags, **arrays
+    )
 
 
 def _slots(batch: pa.RecordBatch, reach: int) -> np.ndarray:
@@ -191,14 +209,21 @@ def _slots(batch: pa.RecordBatch, reach: int) -> np.ndarray:
 
 
 def _of_layer(
-    line: Line, hac_lags: int, x: np.ndarray, slots: np.ndarray, end: int
+    line: Line,
+    hac_lags: int,
+    omitted: Sequence[int],
+    x: np.ndarray,
+    document: np.ndarray,
+    slots: np.ndarray,
+    end: int,
 ) -> dict[str, Any]:
     """Return the sums over the rows of a batch that one layer keeps, in slots before an end.
 
-    ``x`` has y, then the centred regressors.
+    ``x`` has y, then the centred regressors; ``document`` numbers the document of each row.
     """
     fitted = line.slopes @ x[1:]
     e = x[0] - (fitted + line.level)
+    score_sums = _scores_of_omitted_lags(line, omitted, x, e, document, slots, end)
     x[0] = 1
     e2 = e * e
     s = x * e
@@ -220,7 +245,6 @@ def _of_layer(
     for lag in range(1, hac_lags + 1):
         cross = present[2:] @ past[lag - 1][2:].T
         meat += (1 - lag / (hac_lags + 1)) * (cross + cross.T)
-    z = np.stack([*x, *(placed[1][slots - lag] for lag in range(1, BREUSCH_GODFREY_LAGS + 1))])
     lags = range(1, AUTOCORRELATION_LAGS + 1)
     return {
         "n": len(e),
@@ -228,8 +252,7 @@ def _of_layer(
         "powers": np.array([e.sum(), e2.sum(), e2 @ e, e2 @ e2]),
         "smallest": e.min(initial=np.inf),
         "largest": e.max(initial=-np.inf),
-        "products": z @ z.T,
-        "scores": z @ e,
+        "products": x @ x.T,
         "squares": x @ e2,
         "meat": meat,
         "differences": step @ step,
@@ -237,7 +260,50 @@ def _of_layer(
         "lagged": [present[1] @ past[lag - 1][1] for lag in lags],
         "histogram": np.bincount(bins, minlength=len(RESIDUAL_EDGES) + 1),
         "fitted_histogram": np.bincount(cells, minlength=size * size).reshape(size, size),
+        **score_sums._asdict(),
     }
+
+
+def _scores_of_omitted_lags(
+    line: Line,
+    omitted: Sequence[int],
+    x: np.ndarray,
+    e: np.ndarray,
+    document: np.ndarray,
+    slots: np.ndarray,
+    end: int,
+) -> ScoreSums:
+    """Return the sums of the rows whose further lags all exist; arguments as of `_of_layer`.
+
+    The value at a further lag is that of the nearest lag of the regression, or the outcome, of an
+    earlier row.
+    """
+    place_of_lag = {0: 0}
+    for place, term in enumerate(line.terms, start=1):
+        if is_lag_or_lead(term):
+            place_of_lag[distance(term)] = place
+    row_in_slot = np.full(end, -1)
+    row_in_slot[slots] = np.arange(len(slots))
+    nearest = [max(shorter for shorter in place_of_lag if shorter < lag) for lag in omitted]
+    earlier_rows = [
+        row_in_slot[slots - (lag - shorter)] for lag, shorter in zip(omitted, nearest, strict=True)
+    ]
+    complete = np.ones(len(slots), dtype=bool)
+    for rows in earlier_rows:
+        complete &= rows >= 0
+    further = [
+        x[place_of_lag[shorter], rows[complete]]
+        for shorter, rows in zip(nearest, earlier_rows, strict=True)
+    ]
+    constant = [] if line.document_effects else [np.ones(np.count_nonzero(complete))]
+    is_lag = [False] * len(constant) + [*map(is_lag_or_lead, line.terms)] + [True] * len(omitted)
+    return sum_scores(
+        np.stack([*constant, *x[1:, complete], *further]),
+        e[complete],
+        document[complete],
+        np.array(is_lag),
+        effects=line.document_effects,
+    )
 
 
 def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -247,7 +313,12 @@ def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def sums_of_shards(
-    designs: Sequence[Path], lines: Sequence[Line], hac_lags: int, threads: int, kept: KeptTerms
+    designs: Sequence[Path],
+    lines: Sequence[Line],
+    hac_lags: int,
+    threads: int,
+    kept: KeptTerms,
+    omitted: Sequence[int] = (),
 ) -> ResidualSums:
     """Return the sums over the designs of all shards, reading several shards concurrently.
 
@@ -255,7 +326,8 @@ def sums_of_shards(
     """
 
     def sums_of(design: Path) -> ResidualSums:
-        return sum_residuals(tables.documents(design, "residuals"), lines, hac_lags, kept)
+        batches = tables.documents(design, "residuals")
+        return sum_residuals(batches, lines, hac_lags, kept, omitted)
 
     with ThreadPoolExecutor(threads) as pool:
         sums = reduce(add, pool.map(sums_of, designs))

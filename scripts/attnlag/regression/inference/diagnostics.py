@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy import special
-from scipy.linalg import solve_toeplitz
 
+from attnlag.regression.estimation import omitted_lags
 from attnlag.regression.estimation.least_squares import WORST_CONDITION
 from attnlag.regression.estimation.residuals import (
     AUTOCORRELATION_LAGS,
-    BREUSCH_GODFREY_LAGS,
     RESIDUAL_EDGES,
     Line,
     ResidualSums,
@@ -29,11 +28,6 @@ def table(sums: ResidualSums, lines: Sequence[Line]) -> pd.DataFrame:
       N/6 (S² + (K - 3)²/4) against χ²(2)
     - ``breusch_pagan``: N R² of e² on a constant and the regressors (Koenker 1981) against χ²(K).
       Under document effects the regressors are the within-transformed ones.
-    - ``breusch_godfrey``: N R² of e on a constant, the regressors and the residuals at lags 1 to
-      10 (zero before the sequence), against χ² with one degree of freedom per lag that has pairs.
-      Under document effects all are within-transformed once, before they are lagged, as in R's
-      plm::pbgtest (whose lags cross from one unit to the next); short documents then have negative
-      autocorrelation without any dynamics.
     - ``durbin_watson``: Σ (e_t - e_t₋₁)² / Σ e², without differences across starts of sequences
       (Bhargava, Franzini and Narendranathan, Review of Economic Studies 49, 1982, equation 4). It
       is biased towards 2 with a lagged outcome (Nerlove and Wallis, Econometrica 34, 1966).
@@ -50,20 +44,11 @@ def table(sums: ResidualSums, lines: Sequence[Line]) -> pd.DataFrame:
     skewness, kurtosis = m3 / m2**1.5, m4 / m2**2
     jarque_bera = n / 6 * (skewness**2 + (kurtosis - 3) ** 2 / 4)
 
-    breusch_pagan, breusch_godfrey, lags = (np.full(len(n), np.nan) for _ in range(3))
+    breusch_pagan = np.full(len(n), np.nan)
     for place in np.flatnonzero(sums.n):
         breusch_pagan[place] = _n_r_squared(
-            sums.products[place, :q, :q], sums.squares[place], sums.powers[place, 3]
+            sums.products[place], sums.squares[place], sums.powers[place, 3]
         )
-        used = np.flatnonzero(sums.pairs[place, :BREUSCH_GODFREY_LAGS])
-        if len(used):
-            lags[place] = len(used)
-            z = np.concatenate([np.arange(q), q + used])
-            breusch_godfrey[place] = _n_r_squared(
-                sums.products[place][np.ix_(z, z)],
-                sums.scores[place, z],
-                sums.powers[place, 1],
-            )
     columns = {
         "layer": sums.layers,
         "skewness": skewness,
@@ -72,13 +57,39 @@ def table(sums: ResidualSums, lines: Sequence[Line]) -> pd.DataFrame:
         "jarque_bera_p_value": special.chdtrc(2, jarque_bera),
         "breusch_pagan": breusch_pagan,
         "breusch_pagan_p_value": special.chdtrc(q - 1, breusch_pagan),
-        "breusch_godfrey": breusch_godfrey,
-        "breusch_godfrey_p_value": special.chdtrc(lags, breusch_godfrey),
         "durbin_watson": sums.differences / np.where(raw2 > 0, raw2 * n, np.nan),
     }
     values = quantiles(sums, lines, np.array(PERCENTILES) / 100)
     columns |= {f"residual_p{p:02d}": values[:, i] for i, p in enumerate(PERCENTILES)}
     return pd.DataFrame(columns)
+
+
+def omitted_lags_table(sums: ResidualSums, alpha: float) -> pd.DataFrame:
+    """Return the test of the lags that a regression omits, one row per layer.
+
+    Columns, NaN for a layer that is not fitted and where `omitted_lags` finds nothing to test:
+
+    - ``omitted_f``, ``omitted_df``, ``omitted_df_residual``, ``omitted_p_value``: that the further
+      lags, ``omitted_df`` in number, have no coefficients
+    - ``omitted_sum``, ``omitted_sum_low``, ``omitted_sum_high``: sum of these coefficients, 0 if
+      the lags were enough, with an interval at ``alpha``
+    """
+    tests = []
+    for place in range(len(sums.layers)):
+        tests.append(omitted_lags.test_of(sums.score_sums(place), len(sums.omitted)))
+    table = pd.DataFrame(tests)
+    margin = special.stdtrit(table["sum_df"], 1 - alpha / 2) * table["std_error"]
+    return pd.DataFrame(
+        {
+            "omitted_f": table["f"],
+            "omitted_df": table["df"],
+            "omitted_df_residual": table["df_residual"],
+            "omitted_p_value": table["p_value"],
+            "omitted_sum": table["sum"],
+            "omitted_sum_low": table["sum"] - margin,
+            "omitted_sum_high": table["sum"] + margin,
+        }
+    )
 
 
 def _n_r_squared(products: np.ndarray, scores: np.ndarray, total: float) -> float:
@@ -129,8 +140,7 @@ def autocorrelation(sums: ResidualSums) -> pd.DataFrame:
     """Return the autocorrelation of the residuals within sequences, by layer and lag.
 
     It is the mean of e_t e_t₋l over the existing pairs, divided by the mean of e². Short sequences
-    have few pairs at long lags, so dividing by all rows would bias those towards zero. ``partial``
-    is given the shorter lags; it is NaN beyond a lag without pairs.
+    have few pairs at long lags, so dividing by all rows would bias those towards zero.
     """
     pairs = np.where(sums.pairs > 0, sums.pairs, np.nan)
     variance = sums.powers[:, 1] / np.where(sums.n > 0, sums.n, np.nan)
@@ -140,32 +150,6 @@ def autocorrelation(sums: ResidualSums) -> pd.DataFrame:
             "layer": np.repeat(sums.layers, AUTOCORRELATION_LAGS),
             "lag": np.tile(np.arange(1, AUTOCORRELATION_LAGS + 1), len(sums.layers)),
             "autocorrelation": values.reshape(-1),
-            "partial": np.concatenate([partial_autocorrelation(row) for row in values]),
             "pairs": sums.pairs.reshape(-1),
         }
     )
-
-
-def partial_autocorrelation(autocorrelation: np.ndarray) -> np.ndarray:
-    """Return partial autocorrelations at lags 1, 2, … from autocorrelations at these lags.
-
-    The one at lag l is the last coefficient of the regression on lags 1 to l (Yule-Walker).
-    """
-    partial = np.full(len(autocorrelation), np.nan)
-    has_pairs = np.isfinite(autocorrelation)
-    for lag in range(1, 1 + int(np.argmin([*has_pairs, False]))):
-        column = np.concatenate([[1.0], autocorrelation[: lag - 1]])
-        partial[lag - 1] = solve_toeplitz(column, autocorrelation[:lag])[-1]
-    return partial
-
-
-def order_left(sums: ResidualSums) -> tuple[list[int], pd.Series]:
-    """Return the lags from 1 to 10 that a regression omits, and the order left in each layer.
-
-    It is the sum of the partial autocorrelations of the residuals at these lags.
-    """
-    terms = {f"lag_{lag}": lag for lag in range(1, BREUSCH_GODFREY_LAGS + 1)}
-    lags = [lag for term, lag in terms.items() if term not in sums.terms]
-    table = autocorrelation(sums)
-    omitted = table[table["lag"].isin(lags)]
-    return lags, omitted.groupby("layer")["partial"].sum(min_count=1)

@@ -19,6 +19,7 @@ from attnlag.regression.estimation import merging, residuals
 from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.omitted_lags import omitted_lags
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.inference import bootstrap, controls, diagnostics, groups, results
@@ -92,7 +93,8 @@ def fit_regression(
     hac_lags = settings.hac_lags
     if hac_lags is None:
         hac_lags = residuals.default_hac_lags(max(line.rows for line in lines) / sequences)
-    sums = residuals.sums_of_shards(designs, lines, hac_lags, threads, kept)
+    omitted = omitted_lags(lines[0].terms, documents)
+    sums = residuals.sums_of_shards(designs, lines, hac_lags, threads, kept, omitted)
     repetitions = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
     draws = bootstrap.Draws(clusters, repetitions, settings.seed)
     fits, folds = [], settings.folds
@@ -105,6 +107,7 @@ def fit_regression(
     of_shards = [count["dropped_rows"] for count in counts]
     dropped = [sum(rows.get(layer_name(n), 0) for rows in of_shards) for n in stored.layers]
     tests = diagnostics.table(sums, lines).drop(columns="layer")
+    tests = tests.join(diagnostics.omitted_lags_table(sums, settings.alpha))
     mixers = stored.record["model"].get("mixers") or {}
     coefficients = results.coefficients_table(fits, settings)
     goodness = results.fits_table(fits, dropped, tests, mixers, settings.adjust)

@@ -1,0 +1,174 @@
+"""Whether a regression has too few lags, from sums over documents of the pass over residuals.
+
+The regression is compared with one that has further lags z beside its regressors x: the shortest
+ones that it omits. Their scores are Σ_g u_g, where u_g sums, over the rows of document g, an
+instrument times the residual e of the regression as it is, without a correction of bias:
+
+- pooled, the instruments are [1, x, z] themselves;
+- under document effects, e loses the mean of the *later* rows of its document, and the lags in x
+  and z lose the mean of the *earlier* ones, each weighted by its precision (Hayakawa, Econometric
+  Theory 25, 2009: the double-filter instrumental variables estimator). Both would be uncorrelated
+  if the lags were enough, whatever the length of documents. With means of whole documents they
+  would not: that is Nickell's bias, which a test must not take for order. Other covariates lose the
+  mean of the later rows.
+
+With A = Σ instruments [x, z]', the scores of the further lags given x are L u_g,
+L = [-A_zx A_xx⁻¹, I]. Their sum S does not depend on the coefficients of x that e is computed with.
+It is compared with the spread of the scores over G documents, about zero, as in a score test:
+F = (G - q)/q · T/(G - T), T = S' (Σ L u_g u_g' L')⁻¹ S, against F(q, G - q) for q lags, as
+Hotelling's T².
+
+The coefficients that the further lags would have are A_zz.x⁻¹ S. Their sum would be 0 if the lags
+were enough. Its error is clustered by document, and its degrees of freedom are one less than the
+effective number of documents (Σ n_g)² / Σ n_g².
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.terms import distance, is_lag_or_lead, is_lead
+
+# Number of further lags, at most, and documents that each of them needs: more lags than that cost
+# the test its power.
+MAX_OMITTED_LAGS = 8
+DOCUMENTS_PER_LAG = 3
+
+# A matrix with a larger condition number has lost all precision.
+MAX_CONDITION = 1e12
+
+
+def omitted_lags(terms: Sequence[str], documents: int) -> list[int]:
+    """Return the lags that are tested: the shortest that a regression omits.
+
+    There are none with fewer documents than clustered errors need, nor beside leads: a regression
+    on later tokens has autocorrelated errors whatever its lags.
+    """
+    if documents < FEWEST_DOCUMENTS or any(map(is_lead, filter(is_lag_or_lead, terms))):
+        return []
+    return shortest_omitted(terms, min(MAX_OMITTED_LAGS, documents // DOCUMENTS_PER_LAG))
+
+
+def shortest_omitted(terms: Sequence[str], count: int) -> list[int]:
+    """Return the shortest lags, in tokens, that are not among the terms of a regression."""
+    lags = {distance(term) for term in terms if is_lag_or_lead(term)}
+    candidates = range(1, max(lags) + count + 1)
+    return [lag for lag in candidates if lag not in lags][:count]
+
+
+class ScoreSums(NamedTuple):
+    """Sums over the documents of a layer; w = [1, x, z], without the 1 under document effects."""
+
+    # n_g is the number of rows of a document whose further lags all exist.
+    omitted_documents: np.ndarray  # () int: those with such rows
+    omitted_rows: np.ndarray  # (2,): Σ n_g, Σ n_g²
+    omitted_products: np.ndarray  # (K + q, K + q): Σ instruments w'
+    omitted_scores: np.ndarray  # (K + q,): Σ u_g
+    omitted_weighted_scores: np.ndarray  # (K + q,): Σ n_g u_g
+    omitted_meat: np.ndarray  # (K + q, K + q): Σ u_g u_g'
+
+
+def sum_scores(
+    w: np.ndarray, e: np.ndarray, document: np.ndarray, is_lag: np.ndarray, *, effects: bool
+) -> ScoreSums:
+    """Return the sums of some documents of one layer.
+
+    ``w`` is (K + q, rows), ``e`` has the residuals, (rows,), ``document`` a number for each row,
+    equal in a run of rows, and ``is_lag`` tells which of ``w`` are lags. ``effects`` removes the
+    levels of documents.
+    """
+    starts = np.flatnonzero(np.diff(document, prepend=-1))
+    sizes = np.diff(starts, append=len(document))
+    instruments = w
+    if effects and len(starts):
+        instruments, w, e = _filtered(w, e, starts, sizes, is_lag)
+    scores = np.zeros((len(w), 0))
+    if len(starts):
+        scores = np.add.reduceat(instruments * e, starts, axis=1)
+    return ScoreSums(
+        omitted_documents=np.array(np.count_nonzero(sizes > effects)),
+        omitted_rows=np.array([sizes.sum(), sizes @ sizes], dtype=float),
+        omitted_products=instruments @ w.T,
+        omitted_scores=scores.sum(axis=1),
+        omitted_weighted_scores=scores @ sizes,
+        omitted_meat=scores @ scores.T,
+    )
+
+
+def _filtered(
+    w: np.ndarray, e: np.ndarray, starts: np.ndarray, sizes: np.ndarray, is_lag: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return instruments, ``w`` and ``e`` without the levels of documents.
+
+    A value loses the mean of the later rows of its document, and a lag as an instrument that of the
+    earlier ones. They are scaled to the variance of independent values; where there are no such
+    rows, they are 0.
+    """
+    values = np.vstack([w, e])
+    index = np.arange(values.shape[1]) - np.repeat(starts, sizes)
+    later_rows = np.repeat(sizes, sizes) - 1 - index
+    until = np.cumsum(values, axis=1)
+    begun = until[:, starts] - values[:, starts]
+    earlier = until - values - np.repeat(begun, sizes, axis=1)
+    totals = np.add.reduceat(values, starts, axis=1)
+    later = np.repeat(totals, sizes, axis=1) - earlier - values
+    forward = values - later / np.maximum(later_rows, 1)
+    forward *= np.sqrt(later_rows / (later_rows + 1))
+    lags = w[is_lag] - earlier[:-1][is_lag] / np.maximum(index, 1)
+    instruments = forward[:-1].copy()
+    instruments[is_lag] = lags * np.sqrt(index / (index + 1))
+    return instruments, forward[:-1], forward[-1]
+
+
+class OmittedLags(NamedTuple):
+    """The test that further lags have no coefficients, and the sum of these coefficients."""
+
+    f: float = np.nan
+    df: int = 0
+    df_residual: float = np.nan
+    p_value: float = np.nan
+    sum: float = np.nan
+    std_error: float = np.nan
+    sum_df: float = np.nan
+
+
+def test_of(sums: ScoreSums, lags: int) -> OmittedLags:
+    """Return the test of a layer, given the number of further lags; NaN if it has none.
+
+    There is no test if the lags are collinear with the regressors, or documents as few as lags.
+    """
+    documents = int(sums.omitted_documents)
+    if not lags or documents <= lags:
+        return OmittedLags()
+    a, k = sums.omitted_products, len(sums.omitted_scores) - lags
+    scale = np.sqrt(np.abs(np.diag(a)))
+    if not (scale > 0).all() or np.linalg.cond(a / np.outer(scale, scale)) > MAX_CONDITION:
+        return OmittedLags()
+    given_x = np.hstack([-np.linalg.solve(a[:k, :k].T, a[k:, :k].T).T, np.eye(lags)])
+    score = given_x @ sums.omitted_scores
+    meat = given_x @ sums.omitted_meat @ given_x.T
+    if not np.linalg.cond(meat) <= MAX_CONDITION:
+        return OmittedLags()
+    distance_from_zero = score @ np.linalg.solve(meat, score)
+    ratio = distance_from_zero / (documents - distance_from_zero)
+    f = (documents - lags) / lags * ratio
+
+    # Documents of n_g rows have n_g / Σ n of the sum of scores, and deviate from that.
+    rows, squares = sums.omitted_rows
+    concentration = squares / rows**2
+    weighted = np.outer(given_x @ sums.omitted_weighted_scores / rows, score)
+    spread = meat - weighted - weighted.T + concentration * np.outer(score, score)
+    given_all = given_x @ a[:, k:]
+    total = np.linalg.solve(given_all.T, np.ones(lags))
+    return OmittedLags(
+        f=f,
+        df=lags,
+        df_residual=documents - lags,
+        p_value=float(special.fdtrc(lags, documents - lags, f)),
+        sum=float(total @ score),
+        std_error=float(np.sqrt(total @ spread @ total / (1 - concentration))),
+        sum_df=1 / concentration - 1,
+    )
