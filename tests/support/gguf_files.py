@@ -42,6 +42,7 @@ def as_gguf(
     stored=GGMLQuantizationType.F32,
     leave_out="",
     widen="",
+    add_space_prefix=None,
 ):
     """Write a model, or a tiny one with random weights, and return its path.
 
@@ -65,6 +66,8 @@ def as_gguf(
     writer.add_token_list(PIECES)
     writer.add_token_scores([0.0] * 3 + [-float(n) for n in range(len(PIECES) - 3)])
     writer.add_token_types([2, 3, 3] + [1] * (len(PIECES) - 3))
+    if add_space_prefix is not None:
+        writer.add_add_space_prefix(add_space_prefix)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_pad_token_id(0)

@@ -20,6 +20,9 @@ from attnlag.model.folder import WEIGHTS
 from attnlag.model.gguf_config import ARCHITECTURES, FACTORS, config_of
 from attnlag.model.language_models import hollow_model, quiet_transformers
 
+# The key that says whether a text is read as if a space were before it, as it is by default.
+SPACE_PREFIX = "tokenizer.ggml.add_space_prefix"
+
 
 def convert_gguf(path: Path, folder: Path) -> dict[str, Any]:
     """Convert a GGUF file to a Hugging Face folder with float32 safetensors, without a network.
@@ -54,6 +57,13 @@ def convert_gguf(path: Path, folder: Path) -> dict[str, Any]:
         os.symlink(path.resolve(), Path(alone, file))
         kind: Any = TOKENIZER_MAPPING.get(type(config), PreTrainedTokenizerFast)
         tokenizer = kind.from_pretrained(alone, gguf_file=file, trust_remote_code=False)
+    stated = header.fields.get(SPACE_PREFIX)
+    prefixed = tokenizer.tokenize("a")[0].startswith("▁")
+    if stated is not None and not stated.contents() and prefixed:
+        raise UserError(
+            f"{file} states {SPACE_PREFIX} (False), for which transformers' "
+            f"{type(tokenizer).__name__} has no place; expected the model in safetensors"
+        )
     tensors = _places(model, header, architecture, file)
     model.config.architectures = [type(model).__name__]
     # A GGUF file does not state it: transformers would write its default as if it were the model's.

@@ -112,7 +112,14 @@ def config_of(header: Any, architecture: str, file: str) -> Any:
             values["layer_types"] = [kinds[bool(each)] for each in pattern]
         else:
             values["sliding_window_pattern"] = pattern
-    values |= _rotation(left, architecture, values, factors)
+    if architecture == "gemma3" and not values.get("sliding_window"):
+        # llama.cpp then has no layer with a window, whatever pattern is stated.
+        values.pop("sliding_window_pattern", None)
+        values["layer_types"] = ["full_attention"] * values["num_hidden_layers"]
+    for cap in CAPS.values():
+        if values.get(cap) == 0:
+            values[cap] = None
+    values |= _rotation(left, architecture, values, factors, file)
     for key, neutral in NEUTRAL.items():
         if left.get(key) == neutral:
             del left[key]
@@ -164,8 +171,16 @@ def _rotation(
     architecture: str,
     values: Mapping[str, Any],
     factors: Mapping[str, np.ndarray],
+    file: str,
 ) -> dict[str, Any]:
-    """Return what a header states of the rotation, removing it from what is ``left``."""
+    """Return what a header states of the rotation, removing it from what is ``left``.
+
+    Raise UserError if transformers has no place for the factors of the rotation. llama.cpp always
+    applies those of Llama, also beside another scaling.
+    """
+    as_in_llama3: dict[str, Any] = {}
+    if architecture == "llama" and "rope_freqs.weight" in factors:
+        as_in_llama3 = _as_in_llama3(factors["rope_freqs.weight"], values)
     original = left.get("rope.scaling.original_context_length", values["max_position_embeddings"])
     if architecture == "phi3" and {*FACTORS["phi3"]} <= {*factors}:
         long, short = (factors[name].tolist() for name in FACTORS["phi3"])
@@ -177,10 +192,15 @@ def _rotation(
         return {"rope_scaling": scaling, "original_max_position_embeddings": original}
     kind = left.get("rope.scaling.type", "linear")
     if kind not in SCALINGS[architecture]:
-        return {}
+        return as_in_llama3
     left.pop("rope.scaling.type", None)
     factor = left.pop("rope.scale_linear", 1.0)
     factor = left.pop("rope.scaling.factor", factor) or 1.0
+    if as_in_llama3 and (kind == "yarn" or factor != 1.0):
+        raise UserError(
+            f"{file} has the tensor rope_freqs.weight beside {architecture}.rope.scaling.type "
+            f"({kind}), and transformers has no place for both; expected the model in safetensors"
+        )
     if kind == "yarn":
         scaling = {
             "rope_type": kind,
@@ -193,9 +213,7 @@ def _rotation(
         return {"rope_scaling": scaling}
     if factor != 1.0:
         return {"rope_scaling": {"rope_type": kind, "factor": factor}}
-    if architecture == "llama" and "rope_freqs.weight" in factors:
-        return _as_in_llama3(factors["rope_freqs.weight"], values)
-    return {}
+    return as_in_llama3
 
 
 def _as_in_llama3(divisors: np.ndarray, values: Mapping[str, Any]) -> dict[str, Any]:

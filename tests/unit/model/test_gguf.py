@@ -87,6 +87,22 @@ def no_place(said):
     return re.escape(said) + ".*has no place; expected the model in safetensors$"
 
 
+def scaling(**keys):
+    return {f"rope.scaling.{key}": value for key, value in keys.items()}
+
+
+def divisors_of_llama3():
+    """Return the tensor that llama.cpp's converter computes for Llama 3.1."""
+    found = []
+    for wavelength in 2 * np.pi * 1e4 ** (np.arange(0, 16, 2) / 16):
+        smooth = (8192 / wavelength - 1) / 3
+        if wavelength < 2048:
+            found.append(1.0)
+        else:
+            found.append(8.0 if wavelength > 8192 else 1 / ((1 - smooth) / 8 + smooth))
+    return np.array(found, np.float32)
+
+
 # For each file: its architecture, what is written into it, and what is said of it.
 REFUSED = [
     ("llama", {"called": "stablelm"}, "architecture 'stablelm', expected one of llama, qwen2, "),
@@ -111,6 +127,13 @@ REFUSED = [
       )),
     ("llama", {"tensors": {"rope_freqs": np.linspace(1, 3, 8, dtype=np.float32)}},
      no_place("the tensor rope_freqs.weight holds other factors")),
+    ("llama", {"add_space_prefix": False}, no_place("tokenizer.ggml.add_space_prefix (False)")),
+    *(("llama", {"keys": keys, "tensors": {"rope_freqs": divisors_of_llama3()}},
+       rf"tensor rope_freqs\.weight beside llama\.rope\.scaling\.type \({kind}\)")
+      for kind, keys in (
+          ("linear", scaling(type="linear", factor=8.0)), ("linear", {"rope.scale_linear": 2.0}),
+          ("yarn", scaling(type="yarn", factor=4.0)),
+      )),
     ("qwen2", {"tensors": {"blk.1.attn_output.bias": np.ones(WIDTH, np.float32)}},
      no_place("the tensor blk.1.attn_output.bias, for which transformers' Qwen2ForCausalLM")),
     ("llama", {"tensors": {"blk.0.attn_q_norm": np.ones(16, np.float32)}},
@@ -165,10 +188,6 @@ def rope(kind, theta=1e4, **further):
     return {"rope_type": kind, "rope_theta": theta, **further}
 
 
-def scaling(**keys):
-    return {f"rope.scaling.{key}": value for key, value in keys.items()}
-
-
 LLAMA3 = rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
 LLAMA3 |= {"original_max_position_embeddings": 8192}
 LONG, SHORT = [2.0, 4.0] * 4, [1.0, 1.1] * 4
@@ -186,18 +205,6 @@ OF_GEMMA3 |= {"attention.sliding_window": 5, "attention.scale": 8**-0.5}
 OF_GEMMA3 |= {"attention.sliding_window_pattern": [False, True]}
 
 
-def divisors_of_llama3():
-    """Return the tensor that llama.cpp's converter computes for Llama 3.1."""
-    found = []
-    for wavelength in 2 * np.pi * 1e4 ** (np.arange(0, 16, 2) / 16):
-        smooth = (8192 / wavelength - 1) / 3
-        if wavelength < 2048:
-            found.append(1.0)
-        else:
-            found.append(8.0 if wavelength > 8192 else 1 / ((1 - smooth) / 8 + smooth))
-    return np.array(found, np.float32)
-
-
 def caps(attention, final):
     return {"attn_logit_softcapping": attention, "final_logit_softcapping": final}
 
@@ -205,6 +212,14 @@ def caps(attention, final):
 # For each file: architecture, config of the model, keys and tensors of the file.
 STATED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "llama 3": ("llama", {"rope_parameters": LLAMA3}, {}, {"rope_freqs": divisors_of_llama3()}),
+    "llama 3, type none": (
+        *("llama", {"rope_parameters": LLAMA3}),
+        *(scaling(type="none"), {"rope_freqs": divisors_of_llama3()}),
+    ),
+    "linear, factors of one": (
+        *("llama", {"rope_parameters": rope("linear", factor=8.0)}),
+        *(scaling(type="linear", factor=8.0), {"rope_freqs": np.ones(8, np.float32)}),
+    ),
     "linear": (
         *("llama", {"rope_parameters": rope("linear", factor=8.0)}),
         *(scaling(type="linear", factor=8.0), {}),
@@ -233,6 +248,15 @@ STATED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = 
         {},
     ),
     "gemma 3": ("gemma3", GEMMA3, OF_GEMMA3, {}),
+    "gemma 3 without a window": (
+        *("gemma3", GEMMA3 | {"layer_types": ["full_attention"] * 2}),
+        *({key: OF_GEMMA3[key] for key in OF_GEMMA3 if "sliding_window" not in key}, {}),
+    ),
+    "gemma 3 with a window of 0": (
+        *("gemma3", GEMMA3 | {"layer_types": ["full_attention"] * 2}),
+        *(OF_GEMMA3 | {"attention.sliding_window": 0}, {}),
+    ),
+    "caps of 0": ("gemma2", SMALL_GEMMA | caps(None, None), heads_of(8) | caps(0.0, 0.0), {}),
 }
 
 
@@ -255,6 +279,17 @@ def test_the_converted_model_has_the_norms_of_the_one_that_it_was_made_from(name
     converted(as_gguf(tmp_path / "m.gguf", architecture, model, keys, tensors), tmp_path / "folder")
     found = AutoModel.from_pretrained(tmp_path / "folder")
     np.testing.assert_allclose(norms_of(found), norms_of(model.base_model), rtol=1e-3)
-    for key in ("final_logit_softcapping", "tie_word_embeddings"):
-        stated = keys.get(key, getattr(model.config, key, None))
-        assert getattr(found.config, key, None) == stated
+    assert found.config.tie_word_embeddings == model.config.tie_word_embeddings
+    cap = keys.get(
+        "final_logit_softcapping", getattr(model.config, "final_logit_softcapping", None)
+    )
+    # A cap of 0 is none.
+    assert getattr(found.config, "final_logit_softcapping", None) == (cap or None)
+
+
+@pytest.mark.parametrize("stated", [None, True])
+def test_a_text_begins_with_a_space(stated, tmp_path):
+    path = as_gguf(tmp_path / "m.gguf", "llama", add_space_prefix=stated)
+    converted(path, tmp_path / "folder")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "folder")
+    assert tokenizer.tokenize("abcd ab") == ["▁abcd", "▁ab"]
