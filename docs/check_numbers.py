@@ -427,7 +427,8 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
         page,
         f"{alone['clear']:.0f} of {alone['pairs']} effects differ from zero. The source's norm "
         f"alone has the sign of {alone['same_sign']:.0f} of them, by chance "
-        f"{alone['by_chance']:.1f}; with the source layer at the target's token held fixed it has "
+        f"{alone['by_chance']:.1f}: it predicts one sign alone, which tells nothing; "
+        "with the source layer at the target's token held fixed it has "
         f"{given['same_sign']:.0f}, by chance {given['by_chance']:.1f}. Larger coefficients do go "
         f"with larger effects (rank correlation {alone['rank_correlation']:.2f} and "
         f"{given['rank_correlation']:.2f}). Lag 1 is significant in {same['significant']:.0f} of "

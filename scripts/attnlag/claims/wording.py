@@ -1,7 +1,7 @@
 """The words of claims: what a verdict is called, and a template of one line for each claim."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
+from math import isclose, isfinite
 
 from attnlag.claims.numbers import interval, number
 from attnlag.claims.row import Row, Verdict
@@ -114,6 +114,28 @@ def extremes(rows: Sequence[Row], shown: Callable[[str], str] = str) -> str:
         high_interval=interval(high.low, high.high),
         high_name=shown(high.subject),
         count=count,
+    )
+
+
+SIGNS = (
+    "prediction from {predictor} has the sign of {same} of {clear} clear effects (by chance "
+    "{by_chance}{nothing})"
+)
+TELLS_NOTHING = ": one of the two has one sign alone, which tells nothing"
+
+
+def signs(predictor: str, same: int, clear: int, by_chance: float) -> str:
+    """Return how often predictions have the sign of effects, and whether that can tell anything.
+
+    Where all effects, or all predictions, have one sign, they agree as often as by chance.
+    """
+    nothing = TELLS_NOTHING if isclose(same, by_chance) else ""
+    return SIGNS.format(
+        predictor=predictor,
+        same=same,
+        clear=clear,
+        by_chance=f"{by_chance:.1f}",
+        nothing=nothing,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from attnlag.claims import wording
 from attnlag.claims.causes import (
     DOING,
     by_layer,
@@ -81,16 +82,10 @@ def _trial(row: Any) -> str:
             f"lag 1 of a layer on itself is significant in {row.significant} of "
             f"{counted(row.pairs, 'layer')}, where the effect is exactly zero"
         )
-    held = "" if row.prediction == ALONE else ", the source layer at that token held fixed,"
-    if row.clear > 1:
-        text = (
-            f"prediction from one layer{held} is right about the sign in {row.same_sign:.0f} of "
-            f"{row.clear:.0f} clear effects (by chance {row.by_chance:.1f})"
-        )
-    else:
-        # One effect cannot tell a prediction from chance.
-        text = f"{'only one' if row.clear else 'no'} effect is clear of zero, so that the sign "
-        text += f"predicted from one layer{held} is not checked"
+    predictor = "one layer"
+    if row.prediction != ALONE:
+        predictor += ", the source layer at that token held fixed,"
+    text = wording.signs(predictor, int(row.same_sign), int(row.clear), row.by_chance)
     if np.isfinite(row.rank_correlation):
         text += f"; rank correlation of sizes {number(row.rank_correlation)}"
     return text

@@ -298,3 +298,11 @@ def test_extremes_are_named_only_if_they_are_apart():
     )
     alike = groups(prose=(0.1, 0.31), law=(0.3, 0.5))
     assert wording.extremes(alike) == "no two of 2 are shown to differ by their joint intervals"
+
+
+def test_signs_tell_nothing_where_all_of_them_are_alike():
+    start = "prediction from one layer has the sign of 7 of 10 clear effects (by chance "
+    assert wording.signs("one layer", 7, 10, 5.8) == f"{start}5.8)"
+    # All predictions are positive, and 7 effects.
+    told = wording.signs("one layer", 7, 10, 0.7 * 10)
+    assert told == f"{start}7.0: one of the two has one sign alone, which tells nothing)"

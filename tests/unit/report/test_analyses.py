@@ -41,7 +41,8 @@ TABLES = {
         | {"source_site": "attention", "target_site": "attention", "regression": "within"},
         "prediction_vs_effect": {"lag": [1, 1], "prediction": ["same layer", "alone"]}
         | {"source_site": "attention", "target_site": "attention", "pairs": 1}
-        | {"clear": [0, 1], "significant": 1, "rank_correlation": np.nan},
+        | {"clear": [0, 1], "same_sign": 1, "by_chance": 1.0}
+        | {"significant": 1, "rank_correlation": np.nan},
         "finite_effects": {"intervention": ["zero", "halve", "small"], "lag": 1, "layers": 2}
         | {"source_site": "attention", "target_site": "attention", "source_layer": 4, "clear": 1}
         | {"estimate": 0.2}
