@@ -22,6 +22,8 @@ the permutation test rejects, by what the order of tokens means, from a fifth of
 ``omitted``: how often the test of omitted lags rejects if two lags are enough and if a third is
 lacking, and the coverage of the sum of the omitted coefficients. ``training``: the coverage of the
 difference before minus after training, from a fifth of the replications.
+``checkpoints``: the coverage of a checkpoint's lag in the median layer, and of its difference from
+the final weights, from a fifth of the replications.
 """
 
 import argparse
@@ -42,12 +44,14 @@ from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, unpacked
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, controls, diagnostics, permutation, response
+from attnlag.regression.inference import training as path_of_training
 from attnlag.regression.settings import (
     ClassesSettings,
     DesignSettings,
     Errors,
     PermutationsSettings,
     RegressionSettings,
+    TrainingSettings,
 )
 
 LAG, ALPHA, LAYERS = 0.3, 0.05, 30
@@ -471,6 +475,42 @@ def training(replications: int, draws: int, random: np.random.Generator) -> None
         show(documents, 1 - above - below, above, below, width / table["difference"].std())
 
 
+def checkpoints(replications: int, draws: int, random: np.random.Generator) -> None:
+    """Documents have slopes of their own, which both weights share in part; layers differ.
+
+    The truth is the median over layers of the mean estimates of each layer.
+    """
+    header("documents", "layers", "SD of layers", "value", "difference", "wrongly above", "below")
+    design = DesignSettings(lags=[1])
+    settings = TrainingSettings(design=design, fixed_effects="document", alpha=ALPHA)
+    for documents, (layers, spread) in itertools.product((8, 16, 40), LAYERS_OF_CHECKPOINTS):
+        rows = rows_of(documents, 150, "lognormal")
+        of_layers = spread * random.normal(size=layers)
+        medians = []
+        by_layer = []
+        for _ in range(replications // 5):
+            shared = 0.07 * random.normal(size=(documents, 1))
+            weights = []
+            for step, mean in ((64, 0.4), (None, 0.1)):
+                own = 0.07 * random.normal(size=(documents, layers))
+                slopes = np.clip(mean + of_layers + shared + own, -0.9, 0.9)
+                products = products_of(rows, *simulated(rows, layers, random, slopes))
+                moments = moments_of(products, ["y", "lag_1"])
+                weights.append(path_of_training.Checkpoint(step, "weights", moments))
+            tables = path_of_training.fit(weights[:1], weights[1], settings)
+            medians.append(tables.medians.iloc[0])
+            lags = tables.layers[tables.layers["quantity"] == "lag_1"]
+            by_layer.append(lags["estimate"].to_numpy().reshape(2, layers))
+        table = pd.DataFrame(medians)
+        early, late = np.median(np.mean(by_layer, axis=0), axis=1)
+        value = table["conf_low"].le(early) & table["conf_high"].ge(early)
+        above = (table["difference_low"] > early - late).mean()
+        below = (table["difference_high"] < early - late).mean()
+        show(documents, layers, spread, value.mean(), 1 - above - below, above, below)
+
+
+# Number of layers, and the standard deviation of their slopes.
+LAYERS_OF_CHECKPOINTS = ((4, 0.0), (4, 0.1), (30, 0.02), (30, 0.1))
 SIZES = ((13, 20, 100), ("equal", "lognormal"))
 TABLES = {
     "single": single,
@@ -482,6 +522,7 @@ TABLES = {
     "order": order,
     "omitted": omitted,
     "training": training,
+    "checkpoints": checkpoints,
 }
 
 if __name__ == "__main__":

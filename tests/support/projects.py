@@ -66,14 +66,14 @@ def settings_text(
     """Return the settings of a stage as JSON, given parts of the configuration beside the least."""
     notebook = {"lags": [1, 2], "slopes_by": {"upos": "outcome"}, **(regression or {})}
     raw: dict[str, Any] = {
-        "models": {"gpt2": {"source": "path", "path": "gpt2"}},
+        "models": {"gpt2": {"source": "path", "path": "gpt2", "revisions": ["step64"]}},
         "corpora": {"prompts": {"files": ["prompts.jsonl"], **(corpus or {})}},
         "regressions": {"notebook": notebook},
         "extraction": {"quantities": []},
     }
     for section, values in sections.items():
         raw[section] = {**raw.get(section, {}), **values}
-    names = stages.Names("gpt2", "prompts", "attention", "notebook", "attention")
+    names = stages.Names("gpt2", "prompts", "attention", "notebook", "attention", "64")
     return stages.settings_of(stage, Config.model_validate(raw))(names)
 
 

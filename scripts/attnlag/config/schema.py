@@ -119,6 +119,20 @@ class Config(Section):
         """Return whether a pass measures a quantity."""
         return quantity in self.quantities_measured()
 
+    def models_with_revisions(self) -> list[str]:
+        """Return the models whose earlier checkpoints are measured."""
+        if self.controls.revisions is None:
+            return []
+        return [name for name, model in self.models.items() if model.checkpoints()]
+
+    def regressions_of_training(self) -> list[str]:
+        """Return the regressions of norms, which are fitted to earlier checkpoints too."""
+        return [
+            name
+            for name, regression in self.regressions.items()
+            if catalogue.OUTCOMES[regression.outcome].folder == "norms"
+        ]
+
     def files_of_tokens(self, regression: str) -> set[str]:
         """Return the files that a regression's covariates need."""
         return covariates.files_needed(self.regressions[regression].covariates)
@@ -200,13 +214,21 @@ class Config(Section):
     def model_files(self, model: str) -> list[str]:
         """Return the files that a model is made from, if it is on this machine."""
         source = self.models[model]
-        if not isinstance(source, PathSource):
-            return []
-        if source.path.is_file():
-            return [str(source.path)]
-        # The folder may also contain files that are not taken, with any names.
-        files = (path for path in source.path.iterdir() if path.is_file())
-        return sorted(str(path) for path in files if may_be_taken(path.name))
+        return files_of_folder(source.path) if isinstance(source, PathSource) else []
+
+    def revision_files(self, model: str, step: int) -> list[str]:
+        """Return the files of an earlier checkpoint, if it is on this machine."""
+        path = self.models[model].checkpoints()[step].get("path")
+        return files_of_folder(Path(path)) if path else []
+
+
+def files_of_folder(path: Path) -> list[str]:
+    """Return the files of a model on this machine, given its folder or its only file."""
+    if path.is_file():
+        return [str(path)]
+    # The folder may also contain files that are not taken, with any names.
+    files = (file for file in path.iterdir() if file.is_file())
+    return sorted(str(file) for file in files if may_be_taken(file.name))
 
 
 def may_have_groups(corpus: Corpus) -> bool:

@@ -1,14 +1,14 @@
 """Problems of well-formed values: missing files, impossible layers, incompatible keys."""
 
-import contextlib
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
+from attnlag.config.folders import folder_problem, json_object, sizes_in, sizes_of_folder
 from attnlag.config.reading import KeyPath, file_alike
+from attnlag.config.revisions import revision_problems
 from attnlag.config.schema import Config, files_matching, is_plain_text
 from attnlag.corpus.settings import Corpus
 from attnlag.errors import counted, unreadable
@@ -47,6 +47,7 @@ def value_problems(
                 )
     yield from _corpus_problems(config)
     yield from _model_problems(config)
+    yield from revision_problems(config)
     yield from _length_problems(config)
     for name, regression in config.regressions.items():
         yield from _regression_problems(name, regression, config)
@@ -207,19 +208,11 @@ def _model_problem(name: str, path: Path) -> str | None:
     try:
         if path.resolve() == Path("data/models", name).resolve():
             return f"'{path}' is where the run puts the model, {expected} elsewhere"
-        if not path.exists():
-            return f"found no folder '{path}', {expected}"
-        if problem := name_problem(path):
-            return problem
-        if path.is_file():
-            return None if path.suffix == ".gguf" else f"'{path}' is a file, {expected}"
-        if not (path / "config.json").is_file():
-            return f"the folder '{path}' has no config.json, {expected}"
+        if path.is_file() and path.suffix == ".gguf" and not name_problem(path):
+            return None
     except OSError as error:
         return f"'{path}' cannot be read: {error.strerror}"
-    if _json_object(path / "config.json") is None:
-        return f"'{path / 'config.json'}' holds no JSON object, {expected}"
-    return None
+    return folder_problem(path, expected)
 
 
 def _facts(name: str, model: ModelSource) -> dict[str, int]:
@@ -230,11 +223,9 @@ def _facts(name: str, model: ModelSource) -> dict[str, int]:
     if isinstance(model, PathSource) and model.path.suffix == ".gguf":
         return {}  # Reading the header takes a second; fetch_model checks the stated values.
     if isinstance(model, PathSource):
-        record = _json_object(model.path / "config.json") or {}
-        text = record.get("text_config")  # Multimodal models have a separate text config.
-        record = text if isinstance(text, dict) else record
+        found = sizes_of_folder(model.path)
     else:
-        record = _json_object(Path("data/models", name, "source.json")) or {}
+        record = json_object(Path("data/models", name, "source.json")) or {}
         source = model.origin()
         # The record holds the commit, which is unknown here for a branch or tag.
         if not re.fullmatch(COMMIT, source.get("revision", "")):
@@ -242,20 +233,6 @@ def _facts(name: str, model: ModelSource) -> dict[str, int]:
         # The folder may hold an earlier model of this name, which is then fetched anew.
         if any(record.get(key, value) != value for key, value in source.items()):
             record = {}
-    # Names in the record, and the corresponding names in the configs of transformers.
-    names = {
-        "layers": ("layers", "num_hidden_layers", "n_layer", "num_layers"),
-        "width": ("width", "hidden_size", "n_embd", "d_model"),
-    }
-    facts: dict[str, int] = model.model_dump(include={"layers", "width"}, exclude_none=True)
-    for fact, keys in names.items():
-        numbers = [record[key] for key in keys if isinstance(record.get(key), int)]
-        facts.update({fact: numbers[0]} if numbers else {})
-    return facts
-
-
-def _json_object(file: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        value = json.loads(file.read_text(encoding="utf-8"))
-        return value if isinstance(value, dict) else None
-    return None
+        found = sizes_in(record)
+    stated: dict[str, int] = model.model_dump(include={"layers", "width"}, exclude_none=True)
+    return stated | found

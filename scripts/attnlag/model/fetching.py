@@ -13,7 +13,7 @@ copied, and no code that comes with a model is run.
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +59,78 @@ def fetch_model(
         raise UserError([f"model '{name}': {problem}" for problem in error.problems]) from error
 
 
-def _from_path(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def fetch_revision(
+    name: str,
+    step: int,
+    settings: Mapping[str, Any],
+    target: str | Path,
+    final: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Create the local folder of an earlier checkpoint, whole or not at all.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    step : int
+        Number of steps of training.
+    settings : mapping
+        Those of a source in the configuration, checked. A tokenizer is not needed.
+    target : path
+        The folder. An existing one stays unchanged if anything fails.
+    final : mapping
+        The ``source.json`` of the model.
+
+    Returns
+    -------
+    dict
+        The ``source.json`` of the checkpoint.
+
+    Raises
+    ------
+    UserError
+        If the checkpoint cannot be fetched, or is of another type or size than the model.
+    """
+    checkpoint = settings["revision"] if "revision" in settings else Path(settings["path"]).name
+    try:
+        with replaced_whole(target) as folder:
+            facts = FETCHERS[settings["source"]](settings, folder, tokenizer=False)
+            facts |= {"step": step, "checkpoint": checkpoint}
+            record = _describe(name, settings, facts, folder)
+            if problems := list(_differences(record, final)):
+                raise UserError(problems)
+            return record
+    except UserError as error:
+        key = f"models.{name}.revisions, step {step}"
+        raise UserError([f"{key}: {problem}" for problem in error.problems]) from error
+
+
+def _differences(record: Mapping[str, Any], final: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what keeps a checkpoint from being one of a model, given the records of both."""
+    words = {
+        "model_type": "the type {}",
+        "layers": "{} layers",
+        "width": "a width of {}",
+        "vocabulary": "{} tokens",
+    }
+    for key, text in words.items():
+        if record[key] != final[key]:
+            found, expected = text.format(record[key]), text.format(final[key])
+            yield f"found {found}, but the model has {expected}"
+
+
+def _from_path(settings: Mapping[str, Any], folder: Path, tokenizer: bool = True) -> dict[str, Any]:
     """Fill ``folder`` from a folder on this machine or from a GGUF file."""
     path = Path(settings["path"])
     if path.suffix == ".gguf":
         log.info("converting %s (%s)", path, amount(path.stat().st_size))
         return {"revision": None, **convert_gguf(path, folder)}
     # Real copies, because the user may edit the original files.
-    take_files(path, folder, str(path))
+    take_files(path, folder, str(path), tokenizer=tokenizer)
     return {"revision": None}
 
 
-FETCHERS: dict[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
+FETCHERS: dict[str, Callable[..., dict[str, Any]]] = {
     "hub": from_hub,
     "path": _from_path,
     "package": from_package,

@@ -64,11 +64,11 @@ def verify_folder(folder: str | Path, *needed: str) -> dict[str, Any]:
     return record
 
 
-def choose_files(names: Iterable[str], where: str) -> list[str]:
+def choose_files(names: Iterable[str], where: str, tokenizer: bool = True) -> list[str]:
     """Return the files to take from a folder or repository, all at its top level.
 
     They are the config, the tokenizer files and either ``model.safetensors`` or the index of
-    sharded weights.
+    sharded weights. Without ``tokenizer``, its files are not needed.
     """
     top = sorted(name for name in set(names) if "/" not in name and "\\" not in name)
 
@@ -78,7 +78,7 @@ def choose_files(names: Iterable[str], where: str) -> list[str]:
     problems = []
     if "config.json" not in top:
         problems.append(f"{where} has no config.json")
-    if not matching(VOCABULARY_PATTERNS):
+    if tokenizer and not matching(VOCABULARY_PATTERNS):
         problems.append(
             f"{where} has no tokenizer files (expected tokenizer.json, vocab.json, vocab.txt "
             "or a .model file)"
@@ -114,10 +114,11 @@ def take_files(
     folder: Path,
     where: str,
     place: Callable[[Path, Path], object] = shutil.copyfile,
+    tokenizer: bool = True,
 ) -> None:
     """Put the files of a model (see `choose_files`) into a folder: copy or link each."""
     names = {entry.name for entry in source.iterdir() if entry.is_file()}
-    files = choose_files(names, where)
+    files = choose_files(names, where, tokenizer)
     if WEIGHTS_INDEX in files:
         files += shard_names(source / WEIGHTS_INDEX, where)
     if missing := [file for file in files if file not in names]:

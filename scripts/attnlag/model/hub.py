@@ -24,8 +24,11 @@ COMMIT_PATTERN = r"[0-9a-f]{40}"
 HUB_TIMEOUT_SECONDS = 30
 
 
-def from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Fill ``folder`` from a repository of the hub, and return the commit and the licence."""
+def from_hub(settings: Mapping[str, Any], folder: Path, tokenizer: bool = True) -> dict[str, Any]:
+    """Fill ``folder`` from a repository of the hub, and return the commit and the licence.
+
+    Without ``tokenizer``, the repository need not have its files.
+    """
     repository = settings["repository"]
     with offline.lifted(), _problems_in_words(repository, settings["revision"]):
         commit, licence = _commit_and_licence(repository, settings["revision"])
@@ -35,7 +38,7 @@ def from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         index = _downloaded(repository, commit, small) / WEIGHTS_INDEX
         weights = shard_names(index, where) if index.exists() else [WEIGHTS]
         snapshot = _downloaded(repository, commit, [glob.escape(file) for file in weights])
-    take_files(snapshot, folder, where, _place)
+    take_files(snapshot, folder, where, _place, tokenizer)
     return {"revision": commit, "license": licence}
 
 

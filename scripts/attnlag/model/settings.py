@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from attnlag.model.steps import by_step
 from attnlag.section import (
     MODEL_FILE,
     MODULE,
@@ -107,8 +108,15 @@ class ModelSource(Section):
 
     def origin(self) -> dict[str, Any]:
         """Return the keys that say which weights are meant, without what only checks."""
-        exclude = {"layers", "width", "terms", "accept_terms", "modules"}
+        exclude = {"layers", "width", "terms", "accept_terms", "modules", "revisions"}
         return self.model_dump(mode="json", exclude=exclude)
+
+    def checkpoints(self) -> dict[int, dict[str, Any]]:
+        """Return the keys of earlier checkpoints, as those of `origin`, by step of training."""
+        return {}
+
+
+Revision = Annotated[str, Field(pattern=REVISION)]
 
 
 class HubSource(ModelSource):
@@ -120,6 +128,24 @@ class HubSource(ModelSource):
         pattern=REVISION,
         description="The commit (best), tag or branch; the run records the commit that it found",
     )
+    revisions: (
+        Annotated[
+            dict[int, Revision],
+            BeforeValidator(by_step, json_schema_input_type=list[Revision] | dict[int, Revision]),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Earlier checkpoints of its training, for `controls.revisions`: commits, tags "
+        "or branches, in a list (the step is the last whole number in the name, else the place in "
+        "the list) or by step, as in `{64: NAME}`",
+    )
+
+    def checkpoints(self) -> dict[int, dict[str, Any]]:
+        """Return the keys of earlier checkpoints, as those of `origin`, by step of training."""
+        keys = {"source": self.source, "repository": self.repository}
+        revisions = self.revisions or {}
+        return {step: {**keys, "revision": name} for step, name in revisions.items()}
 
 
 class PathSource(ModelSource):
@@ -130,6 +156,24 @@ class PathSource(ModelSource):
         description="A Hugging Face folder (config.json, safetensors, tokenizer files) or a "
         ".gguf file"
     )
+    revisions: (
+        Annotated[
+            dict[int, Path],
+            BeforeValidator(by_step, json_schema_input_type=list[Path] | dict[int, Path]),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Hugging Face folders of earlier checkpoints of its training, for "
+        "`controls.revisions`, in a list or by step, as of a repository; they need no tokenizer",
+    )
+
+    def checkpoints(self) -> dict[int, dict[str, Any]]:
+        """Return the keys of earlier checkpoints, as those of `origin`, by step of training."""
+        revisions = self.revisions or {}
+        return {
+            step: {"source": self.source, "path": str(folder)} for step, folder in revisions.items()
+        }
 
 
 class FilePart(Section):

@@ -99,6 +99,7 @@ PATTERNS = {
     "format": "(svg|png|pdf)",
     "shard": r"\d{4,}",
     "scale": "(own|default|by-depth)",
+    "step": r"\d+",
     "NN": r"\d{2,}",
     "TERM": rf"((lag|lead)_\d+|{covariates.term_pattern()})",
 }

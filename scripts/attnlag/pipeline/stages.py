@@ -21,6 +21,7 @@ from attnlag.quantities.settings import (
     ExtractionSettings,
     Norms,
     RandomWeightsSettings,
+    RevisionSettings,
     TracingSettings,
 )
 from attnlag.regression.settings import (
@@ -34,6 +35,7 @@ from attnlag.regression.settings import (
     Level,
     PermutationsSettings,
     RegressionSettings,
+    TrainingSettings,
 )
 from attnlag.section import Section
 
@@ -48,6 +50,7 @@ class Names(NamedTuple):
     site: str = ""
     regression: str = ""
     pair: str = ""
+    step: str = ""  # of training
 
 
 def from_sections(kind: type[Settings], *sections: Section | None, **others: Any) -> Settings:
@@ -64,6 +67,10 @@ def from_sections(kind: type[Settings], *sections: Section | None, **others: Any
 
 def fetch_model(config: Config, names: Names) -> dict[str, Any]:
     return config.models[names.model].origin()
+
+
+def fetch_revision(config: Config, names: Names) -> dict[str, Any]:
+    return config.models[names.model].checkpoints()[int(names.step)]
 
 
 def prepare_corpus(config: Config, names: Names) -> CorpusSettings:
@@ -101,6 +108,14 @@ def extract_random_weights(config: Config, names: Names) -> RandomWeightsSetting
     return from_sections(
         RandomWeightsSettings, config.controls.random_weights, extraction=extraction
     )
+
+
+def extract_revision(config: Config, names: Names) -> RevisionSettings:
+    extraction = extract_activations(config, names)
+    # Their loss is known where surprisal is measured.
+    measured = [name for name in extraction.quantities if name == "surprisal"]
+    extraction = extraction.default("storage_dtype").changed(keep="norms", quantities=measured)
+    return from_sections(RevisionSettings, config.controls.revisions, extraction=extraction)
 
 
 def summarize_heads(config: Config, names: Names) -> HeadsSettings:
@@ -164,6 +179,15 @@ def fit_regression(config: Config, names: Names) -> RegressionSettings:
         regression,
         config.inference,
         control_design=_design(config, names) if config.controls.random_weights else None,
+    )
+
+
+def fit_training(config: Config, names: Names) -> TrainingSettings:
+    return from_sections(
+        TrainingSettings,
+        config.regressions[names.regression],
+        config.inference,
+        design=_design(config, names),
     )
 
 

@@ -111,6 +111,20 @@ class RandomWeightsSettings(RandomWeights):
     extraction: ExtractionSettings  # as for the trained model
 
 
+class Revisions(Section):
+    """Earlier checkpoints of the model itself, where it states ``revisions``."""
+
+    documents: NumberOrAll = Field(
+        default=16, description="Number of documents, from the groups in turn; or all"
+    )
+
+
+class RevisionSettings(Revisions):
+    """Settings of the pass over an earlier checkpoint, which keeps norms."""
+
+    extraction: ExtractionSettings  # as for the final weights
+
+
 class Sources(Section):
     """Which tokens write an adjustment, and what it says: its effects on the logits of some words.
 

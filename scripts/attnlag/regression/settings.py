@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from attnlag.quantities import catalogue
-from attnlag.quantities.settings import Norms, RandomWeights
+from attnlag.quantities.settings import Norms, RandomWeights, Revisions
 from attnlag.regression import covariances
 from attnlag.regression.design import covariates, properties
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -187,6 +187,11 @@ class Controls(Section):
         default=RandomWeights(),
         description="The same regressions for the model with random weights; null: none",
     )
+    revisions: Revisions | None = Field(
+        default=Revisions(),
+        description="The same regressions for the earlier checkpoints that models state as "
+        "`revisions`; null: none",
+    )
 
 
 class PermutationsSettings(Permutation):
@@ -302,6 +307,13 @@ class RegressionSettings(Inference):
             covariance="hac" if clustered else self.covariance,
             cluster="document",
         )
+
+
+class TrainingSettings(Level):
+    """Settings of the fit of a regression to the earlier checkpoints of a model."""
+
+    design: DesignSettings
+    fixed_effects: DocumentEffects
 
 
 class ClassesSettings(Section):

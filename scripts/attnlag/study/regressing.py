@@ -1,6 +1,6 @@
 """Regressions, in every layer, of adjustments that were measured in a notebook."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,8 +24,10 @@ from attnlag.regression.beyond import classes, decomposition
 from attnlag.regression.design import covariates, properties
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
-from attnlag.regression.inference import controls, fitting, permutation
+from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.inference import controls, fitting, permutation, training
 from attnlag.regression.labels import R_SQUARED
+from attnlag.regression.settings import TrainingSettings
 from attnlag.regression.terms import lags_among
 from attnlag.report import findings
 from attnlag.report.summaries import layer_summary
@@ -57,6 +59,10 @@ class Fit:
     equal_slopes: pd.DataFrame | None = None
     # With ``slopes_by``: lags as documents, parts of speech and tokens are held fixed.
     nested_models: pd.DataFrame | None = None
+    # With ``before``: a row per checkpoint and quantity, and a row per checkpoint, layer and
+    # quantity; see `attnlag.regression.inference.training.TrainingTables`.
+    training: pd.DataFrame | None = field(default=None, repr=False)
+    training_layers: pd.DataFrame | None = field(default=None, repr=False)
 
     @property
     def coefficients(self) -> pd.DataFrame:
@@ -67,6 +73,15 @@ class Fit:
     def fits(self) -> pd.DataFrame:
         """One row per layer: rows, documents, R² and diagnostics of the residuals."""
         return self.fitted.goodness
+
+    @property
+    def medians(self) -> pd.DataFrame:
+        """One row per term: its coefficient in the median layer, with an interval.
+
+        ``median`` is over the layers that are fitted, ``conf_low`` and ``conf_high`` come from
+        ``draws`` draws of documents, and ``lowest`` and ``highest`` are the extremes of the layers.
+        """
+        return self.fitted.medians
 
     @property
     def findings(self) -> str:
@@ -128,6 +143,7 @@ def fit(
     drop_first: int | None = None,
     inference: Mapping[str, Any] | None = None,
     controls: Mapping[str, Any] | None = None,
+    before: Mapping[int, Measurement] | None = None,
     **regression: Any,
 ) -> Fit:
     """Regress log norms, or another outcome, on those of preceding tokens, in every layer.
@@ -147,6 +163,9 @@ def fit(
     controls : mapping, optional
         Keys of the section ``controls``, as in ``{"permutation": {"draws": 200},
         "random_weights": {"documents": 32}}``; none by default, because they take time.
+    before : mapping of int to Measurement, optional
+        Earlier checkpoints of the same model by their step of training, measured on the same texts
+        or on some of them. They give ``Fit.training``; they are never corrected for bias.
     **regression
         Keys of a regression in the configuration: ``lags``, ``leads``, ``fixed_effects``,
         ``bias_correction``, ``covariates``, ``slopes_by``, ``min_rows_per_class``, ``outcome``,
@@ -155,8 +174,9 @@ def fit(
     Raises
     ------
     UserError
-        If a setting is unknown or impossible, if there are too few documents for it, or if the
-        measurement lacks the tagger or the surprisal that a covariate needs.
+        If a setting is unknown or impossible, if there are too few documents for it, if the
+        measurement lacks the tagger or the surprisal that a covariate needs, or if a checkpoint was
+        not measured on the same tokens or has other layers.
 
     Examples
     --------
@@ -169,6 +189,10 @@ def fit(
         raise UserError(
             f"site: found '{site}', expected {' or '.join(measurement.sites)}, which were measured"
             f"{nearest(site, measurement.sites)}"
+        )
+    if "revisions" in (controls or {}):
+        raise UserError(
+            "controls.revisions: found in a notebook, expected before={step: measurement, …}"
         )
     config = checked(
         {
@@ -188,10 +212,12 @@ def fit(
             f"outcome: found '{outcome.name}' of a measurement without '{needed}' of {site}, "
             f"expected measure(…, quantities=['{needed}'])"
         )
+    for step, checkpoint in (before or {}).items():
+        _check_checkpoint(step, checkpoint, measurement, needed, site)
     arguments = (f"{key}={value!r}" for key, value in regression.items())
     name = f"{measurement.model}, {site}, {', '.join(arguments)}"
     with TemporaryDirectory(prefix="attnlag-") as scratch:
-        return _fitted(measurement, site, config, name, Path(scratch))
+        return _fitted(measurement, site, config, name, Path(scratch), before or {})
 
 
 def _measured_for(outcome: Outcome) -> str:
@@ -201,7 +227,40 @@ def _measured_for(outcome: Outcome) -> str:
     return source if source in QUANTITIES else name
 
 
-def _fitted(measurement: Measurement, site: str, config: Config, name: str, folder: Path) -> Fit:
+def _check_checkpoint(
+    step: int, checkpoint: Measurement, final: Measurement, quantity: str, site: str
+) -> None:
+    """Raise UserError if a checkpoint cannot stand beside the final weights."""
+    key = f"before[{step!r}]"
+    if type(step) is not int or step < 0:
+        raise UserError(f"{key}: found {step!r}, expected the number of a step of training")
+    if not isinstance(checkpoint, Measurement):
+        raise UserError(f"{key}: found {type(checkpoint).__name__}, expected what measure returns")
+    if (quantity, site) not in checkpoint.tables:
+        raise UserError(f"{key}: found no '{quantity}' of {site}, expected it to be measured")
+    if checkpoint.layers != final.layers:
+        raise UserError(
+            f"{key}: found {checkpoint.layers} layers, expected {final.layers}, as in the final "
+            "weights"
+        )
+    keys = ["document", "window", "position", "token_id"]
+    own = final.tokens[final.tokens["document"].isin(checkpoint.texts)]
+    same = np.array_equal(own[keys].to_numpy(), checkpoint.tokens[keys].to_numpy())
+    if not same:
+        raise UserError(
+            f"{key}: found other texts or tokens than those of the final weights, expected the "
+            "same ones, or some of the documents"
+        )
+
+
+def _fitted(
+    measurement: Measurement,
+    site: str,
+    config: Config,
+    name: str,
+    folder: Path,
+    before: Mapping[int, Measurement],
+) -> Fit:
     """Run the stages of a regression as a run does, with their files in a folder."""
     regression, build = config.regressions["fit"], stages.build_design(config, IN_MEMORY)
     outcome = OUTCOMES[regression.outcome]
@@ -233,6 +292,11 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     fitted = fitting.fit_regression(
         [made], [design], measurement.groups, inference, orders=orders, untrained=untrained
     )
+    path_of_training: training.TrainingTables | None = None
+    if before:
+        whole = crossproducts.Stored([made])
+        settings = stages.fit_training(config, IN_MEMORY)
+        path_of_training = _trained(before, measurement, site, formula, whole, settings, folder)
     by_class: tuple[pd.DataFrame, ...] = ()
     if regression.by_file:
         tokens, tags = files[regression.by_file], files["token_properties"]
@@ -240,7 +304,45 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
     sizes = measurement.sizes[site][:, used]
     tables_of_fit = fitted.groups, fitted.controls, fitted.before_training
-    return Fit(name, fitted, *tables_of_fit, sizes, *by_class)
+    fit = Fit(name, fitted, *tables_of_fit, sizes, *by_class)
+    if path_of_training:
+        fit.training = path_of_training.medians
+        fit.training_layers = path_of_training.layers
+    return fit
+
+
+def _trained(
+    before: Mapping[int, Measurement],
+    final: Measurement,
+    site: str,
+    formula: Formula,
+    layers: Sequence[Moments],
+    settings: TrainingSettings,
+    folder: Path,
+) -> training.TrainingTables:
+    """Return the tables of a regression at earlier checkpoints and with the final weights.
+
+    ``layers`` are the moments of the final weights.
+    """
+    checkpoints = []
+    for step, checkpoint in before.items():
+        norms, stream = _write_outcome(checkpoint, site, formula.outcome, folder / f"step {step}")
+        if formula.settings.outcome != "relative":
+            stream = None
+        moments = training.moments_of(formula, norms, stream)
+        loss = _mean_surprisal(checkpoint, checkpoint.texts)
+        checkpoints.append(training.Checkpoint(step, checkpoint.model, moments, loss))
+    texts = next(iter(before.values())).texts
+    last = training.Checkpoint(None, training.FINAL, layers, _mean_surprisal(final, texts))
+    return training.fit(checkpoints, last, settings)
+
+
+def _mean_surprisal(measurement: Measurement, texts: Collection[str]) -> float:
+    """Return the mean surprisal of the tokens of some texts in nats, NaN if it was not measured."""
+    tokens = measurement.tokens
+    if "surprisal" not in tokens:
+        return np.nan
+    return float(tokens.loc[tokens["document"].isin(texts), "surprisal"].mean())
 
 
 def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[pd.DataFrame, ...]:

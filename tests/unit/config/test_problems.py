@@ -17,6 +17,7 @@ from attnlag.config.problems import check, reading_problems
 from attnlag.config.reading import read_yaml
 from attnlag.config.removed import REMOVED
 from attnlag.config.schema import Config
+from attnlag.model.settings import PackageSource
 from attnlag.pipeline.outputs import reserved_names
 from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.design.properties import CLASSES, MODERATORS
@@ -28,7 +29,10 @@ LEAST = TINY + WORDS
 COMMIT = "c0" * 20
 # The records of models on this machine, of which one was fetched before.
 MODELS = {
-    "mine": '{"num_hidden_layers": 4, "n_embd": 8}',
+    "mine": '{"num_hidden_layers": 4, "n_embd": 8, "vocab_size": 6}',
+    "deep": '{"num_hidden_layers": 5, "n_embd": 8, "vocab_size": 6}',
+    "wide": '{"num_hidden_layers": 4, "n_embd": 9, "vocab_size": 6}',
+    "worded": '{"num_hidden_layers": 4, "n_embd": 8, "vocab_size": 7}',
     "older": '{"n_layer": 4}',
     "images": '{"text_config": {"num_hidden_layers": 4}}',
     "broken": "{",
@@ -93,6 +97,8 @@ SHARED_WORDS = {
     "COVARIATES": one_of(CATALOGUE),
     "CLASSES": one_of([*CLASSES, *MODERATORS]),
     "COMMIT": COMMIT,
+    "SHA": "a" * 64,
+    "PACKAGE_KEYS": ", ".join(PackageSource.model_fields),
     "OTHER": "c1" * 20,
     "SHA256": "'" + "0" * 64 + "'",
     **{f"NAME_{length}": "x" * length for length in (100, 101, 300)},
@@ -106,7 +112,8 @@ tokenz: {}  #> tokenz: unknown key, expected one of $SECTIONS; did you mean 'tok
 tokens: [1]  #> tokens: found [1], expected a mapping, as in {key: value}
 sources: off  #> sources: found false, expected a mapping, as in {key: value}, or null
 controls: null
-#> controls: found null, expected a mapping, as in {permutation: null, random_weights: null}
+#> controls: found null, expected a mapping, as in {permutation: null, random_weights: null,
+#  revisions: null}
 regressions: [1, 2]
 #> regressions: found [1, 2], expected a mapping, as in {name: {key: value}}
 norms: {drop_first: one}  #> norms.drop_first: found "one", expected a whole number
@@ -264,7 +271,7 @@ models:
 #> models.o.revision: is missing, expected the commit (best), tag or branch; the run
 #  records the commit that it found
 #> models.o.revison: unknown key, expected one of layers, width, modules, initializer_range,
-#  terms, accept_terms, source, repository, revision; did you mean 'revision'?
+#  terms, accept_terms, source, repository, revision, revisions; did you mean 'revision'?
 # A problem under an anchor is named at each use.
   p: &p {source: hub, repository: a/b, revision: c0, width: 0}
 #> models.p.width: found 0, expected at least 1
@@ -360,6 +367,53 @@ figures: {layers: [5, 8]}
 models: {fetched: {source: hub, repository: a/b, revision: $OTHER, layers: 8, width: 9}}
 figures: {layers: [5, 8]}
 #> figures.layers[1]: found layer 8, but model fetched has layers 0 to 7
+
+# Earlier checkpoints of a model.
+models:
+  a: {source: hub, repository: a/b, revision: c0, revisions: [step0, step-1, "2", x0]}
+#> models.a.revisions: found "step0" and "x0", both of step 0, expected one of each step; a mapping,
+#  as in {64: NAME}, states the steps
+  b: {source: hub, repository: a/b, revision: c0, revisions: {64: a, 64tokens: b}}
+#> models.b.revisions: found the key "64tokens", expected the number of a step
+  c: {source: hub, repository: a/b, revision: c0, revisions: step0}
+#> models.c.revisions: found "step0", expected a list, as in [step0, step64], or a mapping, as in
+#  {64: NAME}
+  d: {source: hub, repository: a/b, revision: c0, revisions: []}
+#> models.d.revisions: found [], expected at least one entry
+  e: {source: hub, repository: a/b, revision: c0, revisions: [64]}
+#> models.e.revisions: found 64 in the list, expected text (quotes make it text)
+  f: {source: hub, repository: a/b, revision: c0, revisions: {0: "a b", 9999999999999: c}}
+#> models.f.revisions: found the step 9999999999999, expected 0 to 1,000,000,000,000
+  g: {source: hub, repository: a/b, revision: c0, revisions: {0: "a b"}}
+#> models.g.revisions[0]: found "a b", expected a commit, tag or branch
+  h: {source: package, package: a, version: "1", file: a.gguf, sha256: $SHA, revisions: [step0]}
+#> models.h.revisions: unknown key, expected one of $PACKAGE_KEYS;
+#  did you mean 'version'?
+
+models: {mine: {source: path, path: mine, revisions: [older, nowhere, words.txt]}}
+#> models.mine.revisions: found no folder 'nowhere', expected a Hugging Face folder of an earlier
+#  checkpoint
+#> models.mine.revisions: 'words.txt' is a file, expected a Hugging Face folder of an earlier
+#  checkpoint
+
+models: {mine: {source: path, path: mine, revisions: {0: deep, 64: wide, 256: worded}}}
+#> models.mine.revisions: found 5 layers in 'deep', but the model has 4 layers
+#> models.mine.revisions: found a width of 9 in 'wide', but the model has a width of 8
+#> models.mine.revisions: found 7 tokens in 'worded', but the model has 6 tokens
+
+models: {mine: {source: path, path: mine, revisions: [older]}}
+#> models.mine.revisions: found revisions with controls.revisions: null, expected
+#  controls.revisions: {documents: 16}, or no revisions
+controls: {revisions: null}
+
+models: {mine: {source: path, path: mine, revisions: [older]}}
+controls: {revisions: {documents: 1}}
+#> controls.revisions.documents: found 1, expected at least 6, without which no interval is known
+
+models: {mine: {source: path, path: mine, revisions: [older]}}
+#> models.mine.revisions: found revisions, but no regression of norms; expected one with outcome:
+#  norm or relative, or no revisions
+regressions: {a: {lags: [1], outcome: angle}}
 """
 
 
@@ -601,6 +655,30 @@ SPELLED += [("".join(f"{name}: null\n" for name in OPTIONAL), "{}")]
 @pytest.mark.parametrize(("written", "meant"), SPELLED)
 def test_a_configuration_means_the_same_written_otherwise(written, meant):
     assert checked(**yaml.safe_load(written)) == checked(**yaml.safe_load(meant))
+
+
+REVISIONS = {
+    # as stated: the names by step
+    "[step0, step64, step512]": {0: "step0", 64: "step64", 512: "step512"},
+    "[main, earlier]": {0: "main", 1: "earlier"},
+    "[step1000-tokens4B, stage2/ckpt_128]": {128: "stage2/ckpt_128", 1000: "step1000-tokens4B"},
+    "[v1.5-step8, 3b-x]": {1: "3b-x", 8: "v1.5-step8"},
+    "{512: late, 0: early}": {0: "early", 512: "late"},
+    "{'512': late, 0: early}": {0: "early", 512: "late"},
+    "null": None,
+}
+
+
+@pytest.mark.parametrize("written", REVISIONS)
+def test_revisions_have_the_step_in_their_name_or_their_place(written):
+    model = {"source": "hub", "repository": "a/b", "revision": "c0"}
+    stated = {**model, "revisions": yaml.safe_load(written)}
+    source = checked(models={"tiny": stated}).models["tiny"]
+    assert source.revisions == REVISIONS[written]
+    assert list(source.revisions or {}) == sorted(source.revisions or {})
+    assert source.origin() == checked(models={"tiny": model}).models["tiny"].origin()
+    for step, keys in source.checkpoints().items():
+        assert keys == {**model, "revision": REVISIONS[written][step]}
 
 
 @pytest.mark.parametrize("null", [None, "null"])

@@ -121,6 +121,72 @@ def test_models_that_do_not_fit_what_is_asked_are_refused(model, tokenizer):
             attnlag.measure(other, tokenizer, ["a the river"], quantities="surprisal")
 
 
+def test_earlier_checkpoints_have_the_lags_of_a_plain_loop(model, tokenizer, measured):
+    """The loop hooks each model, and regresses within documents by dummies, layer by layer."""
+    texts = {name: measured.texts[name] for name in list(measured.texts)[:8]}
+    torch.manual_seed(1)
+    early = {0: GPT2LMHeadModel(model.config).eval(), 64: copy.deepcopy(model).eval()}
+    with torch.no_grad():
+        for parameter in early[64].parameters():
+            parameter.mul_(1.5)
+    before = {}
+    expected = {}
+    for step, checkpoint in early.items():
+        before[step] = attnlag.measure(
+            checkpoint, tokenizer, texts, quantities="surprisal", progress=False
+        )
+        lags = []
+        losses = []
+        for layer in range(2):
+            outcome, design = [], []
+            for number, text in enumerate(texts.values()):
+                ids = np.array(tokenizer(text)["input_ids"])
+                (vectors,) = outputs_of(checkpoint, [checkpoint.transformer.h[layer].attn], ids)
+                logs = np.log(np.linalg.norm(vectors[1:].astype(float), axis=-1))
+                for place in range(2, len(logs)):
+                    dummies = np.eye(len(texts))[number]
+                    outcome.append(logs[place])
+                    design.append([logs[place - 1], logs[place - 2], *dummies])
+                if layer == 0:
+                    with torch.no_grad():
+                        logits = checkpoint(torch.tensor(ids[None])).logits[0, :-1].double()
+                    chosen = logits.log_softmax(-1)[range(len(ids) - 1), ids[1:]]
+                    losses += (-chosen).tolist()
+            solution, *_ = np.linalg.lstsq(np.array(design), np.array(outcome), rcond=None)
+            lags.append(solution[:2])
+        expected[step] = np.median(lags, axis=0), np.mean(losses), np.array(lags)
+    fit = attnlag.fit(measured, lags=[1, 2], fixed_effects="document", before=before)
+    for step, (medians, loss, lags) in expected.items():
+        rows = fit.training[fit.training["step"] == step].set_index("quantity")
+        np.testing.assert_allclose(rows.loc[["lag_1", "lag_2"], "estimate"], medians, rtol=1e-4)
+        np.testing.assert_allclose(rows["loss"], loss, rtol=1e-5)
+        by_layer = fit.training_layers.query(f"step == {step}").set_index(["layer", "quantity"])
+        for layer in range(2):
+            found = by_layer.loc[layer].loc[["lag_1", "lag_2"], "estimate"]
+            np.testing.assert_allclose(found, lags[layer], rtol=1e-4)
+    final = fit.training[fit.training["revision"] == "final"].set_index("quantity")
+    assert set(final["documents"]) == {8}
+    whole = fit.medians.set_index("term")
+    assert whole.loc["lag_1", "conf_low"] < whole.loc["lag_1", "median"]
+
+
+def test_checkpoints_of_other_tokens_layers_or_kinds_are_refused(model, tokenizer, measured):
+    deep = GPT2LMHeadModel(GPT2Config(n_layer=3, n_embd=32, n_head=2))
+    text = {"text 3": measured.texts["text 3"]}
+    deeper = attnlag.measure(deep, tokenizer, text, progress=False)
+    other = attnlag.measure(model, tokenizer, {"text 3": "another text"}, progress=False)
+    for before, message in (
+        ({0: deeper}, r"before\[0\]: found 3 layers, expected 2, as in the final weights"),
+        ({0: other}, r"before\[0\]: found other texts or tokens than those of the final weights"),
+        ({0: model}, r"before\[0\]: found GPT2LMHeadModel, expected what measure returns"),
+        ({-1: measured}, r"before\[-1\]: found -1, expected the number of a step"),
+    ):
+        with pytest.raises(UserError, match=message):
+            attnlag.fit(measured, site="attention", lags=[1], before=before)
+    with pytest.raises(UserError, match=r"controls\.revisions: found in a notebook"):
+        attnlag.fit(measured, lags=[1], controls={"revisions": {"documents": 6}})
+
+
 def test_coefficients_equal_those_of_statsmodels_and_stand_beside_controls(measured):
     controls = {"permutation": {"draws": 19}, "random_weights": {"documents": 4}}
     asked = {"lags": [1, 2], "fixed_effects": "document", "controls": controls}

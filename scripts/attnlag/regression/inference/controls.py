@@ -28,7 +28,12 @@ from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.inference import permutation
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
+from attnlag.regression.settings import (
+    DesignSettings,
+    HeadsSettings,
+    RegressionSettings,
+    TrainingSettings,
+)
 from attnlag.regression.terms import is_lag_or_lead, is_lead
 from attnlag.storage import tables
 
@@ -45,7 +50,7 @@ COMPARED = [
 def fitted_alone(
     layers: Sequence[Moments],
     documents: Sequence[str],
-    settings: RegressionSettings | HeadsSettings,
+    settings: RegressionSettings | HeadsSettings | TrainingSettings,
 ) -> tuple[pd.Series, list[Solution]]:
     """Fit some documents without any correction and without errors; return the coefficients first.
 

@@ -1,0 +1,59 @@
+"""Folders of models on this machine, as far as their configuration tells."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attnlag.escaping import name_problem
+
+# Names in the record of a model and in the configurations of transformers.
+SIZES = {
+    "layers": ("layers", "num_hidden_layers", "n_layer", "num_layers"),
+    "width": ("width", "hidden_size", "n_embd", "d_model"),
+    "vocabulary": ("vocabulary", "vocab_size"),
+}
+
+
+def json_object(file: Path) -> dict[str, Any] | None:
+    """Return the JSON object in a file, None if there is none."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        value = json.loads(file.read_text(encoding="utf-8"))
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def sizes_in(record: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of layers, the width and the vocabulary that a record states."""
+    sizes = {}
+    for size, keys in SIZES.items():
+        numbers = [record[key] for key in keys if isinstance(record.get(key), int)]
+        if numbers:
+            sizes[size] = numbers[0]
+    return sizes
+
+
+def sizes_of_folder(folder: Path) -> dict[str, int]:
+    """Return the sizes that the config.json of a folder states."""
+    record = json_object(folder / "config.json") or {}
+    text = record.get("text_config")  # Multimodal models have a separate text config.
+    return sizes_in(text if isinstance(text, dict) else record)
+
+
+def folder_problem(path: Path, expected: str) -> str | None:
+    """Return the problem of the folder of a model, without reading its weights."""
+    try:
+        if not path.exists():
+            return f"found no folder '{path}', {expected}"
+        if problem := name_problem(path):
+            return problem
+        if path.is_file():
+            return f"'{path}' is a file, {expected}"
+        if not (path / "config.json").is_file():
+            return f"the folder '{path}' has no config.json, {expected}"
+    except OSError as error:
+        return f"'{path}' cannot be read: {error.strerror}"
+    if json_object(path / "config.json") is None:
+        return f"'{path / 'config.json'}' holds no JSON object, {expected}"
+    return None

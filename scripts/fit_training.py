@@ -1,0 +1,59 @@
+"""Fit one regression to the earlier checkpoints of a model, beside the final weights.
+
+All are fitted to the same documents, and none is corrected for bias.
+"""
+
+import numpy as np
+import pandas as pd
+
+from attnlag.errors import counted
+from attnlag.pipeline.program import log
+from attnlag.regression.estimation.crossproducts import Stored
+from attnlag.regression.inference import training
+from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.settings import TrainingSettings
+from attnlag.storage import tables
+
+
+def main(job, settings: TrainingSettings):
+    files = vars(job.input)
+    norms = job.input.norms
+    formula = training.formula_of(settings.design, files, norms[0])
+    documents = tables.document_names(norms[0])
+    checkpoints = []
+    for place, path in enumerate(norms):
+        facts = tables.read_provenance(path)["checkpoint"]
+        stream = job.input.stream[place] if job.input.stream else None
+        layers = training.moments_of(formula, path, stream)
+        of_step = job.input.revision_surprisal[place : place + 1]
+        loss = mean_surprisal(of_step, documents)
+        checkpoints.append(training.Checkpoint(facts["step"], facts["revision"], layers, loss))
+    # Predictions may be measured for a covariate alone.
+    of_final = job.input.surprisal if job.input.revision_surprisal else []
+    stored = Stored(job.input.crossproducts)
+    loss = mean_surprisal(of_final, documents)
+    final = training.Checkpoint(None, training.FINAL, stored, loss)
+    fitted = training.fit(checkpoints, final, settings)
+
+    shared = tables.of_all_shards(job.input.crossproducts)
+    record = tables.provenance(shared, "training", settings, "numpy", "scipy")
+    frames = {job.output.training: fitted.medians, job.output.training_layers: fitted.layers}
+    name = tables.write_results(frames, record, **vars(job.names))
+    texts = counted(len(documents), "document")
+    log.info(f"{name}: fitted {counted(len(checkpoints), 'checkpoint')} of {texts}")
+    if len(documents) < FEWEST_DOCUMENTS:
+        log.info(
+            f"{name}: controls.revisions: found {texts}, expected at least {FEWEST_DOCUMENTS} for "
+            "intervals"
+        )
+
+
+def mean_surprisal(paths, documents):
+    """Return the mean surprisal of the tokens of some documents in nats, NaN without files."""
+    values = []
+    for path in paths:
+        table = pd.read_parquet(path, columns=["document", "surprisal"])
+        values.append(table.loc[table["document"].isin(documents), "surprisal"])
+    if not values:
+        return np.nan
+    return float(pd.concat(values).mean())

@@ -1,0 +1,103 @@
+# Earlier checkpoints of a model, on some documents, beside its final weights.
+
+REVISION = "data/models/{model}/revisions/{step}"
+WITH_REVISIONS = CONFIG.models_with_revisions()
+WITH_LOSS = CONFIG.measures("surprisal")
+ON_TRAINING = set(CONFIG.regressions_of_training()).__contains__
+
+
+def of_models_with_revisions(pattern):
+    """Return the files of the studies of models with revisions, of regressions of norms."""
+    return partly(of_study(pattern, ON_TRAINING), model=WITH_REVISIONS)
+
+
+def steps_of(model):
+    """Return the steps of the earlier checkpoints of a model, in order."""
+    return list(CONFIG.models[model].checkpoints())
+
+
+def files_of_revision(wildcards):
+    """Return the files of a checkpoint on this machine."""
+    return list(map(local, CONFIG.revision_files(wildcards.model, int(wildcards.step))))
+
+
+def inputs_of_training(wildcards):
+    """Return the norms of checkpoints, and what a regression of the final weights has."""
+    name, steps = wildcards.regression, steps_of(wildcards.model)
+    stream = partly(f"{STUDY}/stream/revisions/{{step}}.parquet", step=steps)
+    surprisal = partly(f"{STUDY}/surprisal/revisions/{{step}}.parquet", step=steps)
+    needed = CONFIG.files_of_tokens(name)
+    if WITH_LOSS:
+        needed = needed | {"surprisal"}
+    return {
+        "norms": partly(f"{SITE}/revisions/{{step}}.parquet", step=steps),
+        "stream": optional(CONFIG.needs_stream(name), stream),
+        "revision_surprisal": optional(WITH_LOSS, surprisal),
+        "crossproducts": shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet")(wildcards),
+        **{
+            key: optional(key in needed, resolved(files, wildcards))
+            for key, files in OF_ALL_TOKENS.items()
+        },
+    }
+
+
+TARGETS.extend(of_models_with_revisions(f"{RESULTS}/training.parquet"))
+TOLD["training"] = of_models_with_revisions(f"{RESULTS}/training.parquet")
+TOLD["training_layers"] = of_models_with_revisions(f"{RESULTS}/training_layers.parquet")
+
+
+use rule program as fetch_revision with:
+    input:
+        files_of_revision,
+        model="data/models/{model}/source.json",
+    output:
+        source=f"{REVISION}/source.json",
+        architecture=f"{REVISION}/architecture.txt",
+    log:
+        "logs/models/{model}/{step}.log",
+    localrule: True
+    wildcard_constraints:
+        step=r"\d+",
+    resources:
+        **needs(4000, 120),
+    params:
+        **job_params(
+            "fetch_revision",
+            given=files_of_revision,
+            folder=lambda wildcards: REVISION.format(**wildcards),
+        ),
+
+
+use rule program as extract_revision with:
+    input:
+        revision=f"{REVISION}/source.json",
+        model="data/models/{model}/source.json",
+        tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
+        corpus="results/corpora/{corpus}.parquet",
+    output:
+        norms=of_study(f"{SITE}/revisions/{{step}}.parquet"),
+        stream=f"{STUDY}/stream/revisions/{{step}}.parquet",
+        surprisal=optional(WITH_LOSS, f"{STUDY}/surprisal/revisions/{{step}}.parquet"),
+    log:
+        "logs/{model}/{corpus}/revisions/{step}.log",
+    wildcard_constraints:
+        step=r"\d+",
+    threads: THREADS
+    resources:
+        **needs(memory_of_extraction, 60, gpu=ON_GPU),
+    params:
+        **job_params(
+            "extract_revision",
+            **SPEED | {"folder": lambda wildcards: REVISION.format(**wildcards)},
+        ),
+
+
+use rule program as fit_training with:
+    input:
+        unpack(inputs_of_training),
+    output:
+        **in_both_formats(RESULTS, "training", "training_layers"),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/fit_training.log",
+    params:
+        **job_params("fit_training"),
