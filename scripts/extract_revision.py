@@ -45,6 +45,7 @@ def main(job, settings: RevisionSettings):
         batch_tokens=job.options.batch_tokens,
         longest=max(lengths, default=0),
         head="surprisal" in run.quantities,
+        fast=run.fast,
     )
     quantities = ["norms", "stream", *run.quantities]
     name = f"{record.names}, step {source['step']}"
