@@ -1,5 +1,7 @@
 """A run as its user sees it, and its results."""
 
+import base64
+import gzip
 import json
 import os
 import platform
@@ -24,7 +26,7 @@ from warm_python import python
 import attnlag
 from attnlag.errors import UserError
 from attnlag.figures import catalogue
-from attnlag.report.explorer import page
+from attnlag.report.explorer import contents, documents, page
 from attnlag.storage.tables import read_provenance
 
 RECORD = "results/provenance.json"
@@ -40,15 +42,19 @@ def test_the_explorer_shows_fewer_documents_rather_than_more_bytes(finished_once
     project, _ = finished_once
     regressions = regressions_in(project.folder / "results")
 
-    def size(most: int) -> int:
-        monkeypatch.setattr(page, "MOST_BYTES", most)
-        return len(page.page(regressions, [project.folder / STUDY / "findings.txt"]).encode())
+    def bytes_and_documents(values: int) -> tuple[int, int]:
+        monkeypatch.setattr(documents, "MOST_VALUES", values)
+        shown = contents.contents(regressions, [])
+        texts = json.loads(gzip.decompress(base64.b64decode(shown.blocks["tiny/small.texts"])))
+        return len(page.page_of(shown).encode()), len(texts)
 
-    whole, least = size(10**9), size(1)
+    whole, all_documents = bytes_and_documents(10**9)
+    least, one = bytes_and_documents(1)
     # One document stays, whatever it takes.
-    middle = (whole + least) // 2
-    assert least <= size(middle) <= middle < whole
-    assert size(whole) == whole
+    assert (one, all_documents) == (1, 8)
+    some, several = bytes_and_documents(8_000)
+    assert 1 < several < 8
+    assert least < some < whole
 
 
 # Figures of several models or sites, and of properties of tokens, which these runs do not have.

@@ -1,5 +1,6 @@
-"""Coefficient of each lag by layer, with tokens in random order and before training, and R²."""
+"""Coefficient of each lag by layer, with tokens in random order and untrained, and R²."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pandas as pd
@@ -18,7 +19,9 @@ CATEGORY = "coefficients"
 SUBCATEGORY = "by layer"
 
 # Up to this number of lags and leads have a panel each, beside the controls.
-MOST_PANELS = 4
+MAX_PANELS = 4
+
+TRAINED = "k"
 
 
 def figure(inputs: SimpleNamespace) -> Sheet:
@@ -26,53 +29,98 @@ def figure(inputs: SimpleNamespace) -> Sheet:
 
     A layer without estimates is a gap, marked below.
     """
-    coefficients = inputs.coefficients
     fits = inputs.fits.sort_values("layer")
     layers = fits["layer"].tolist()
     missing = fits.loc[fits["r_squared"].isna(), "layer"].tolist()
-    terms = lags_among(coefficients["term"])
-    lines = {
-        term: templates.profile(
-            coefficients[coefficients["term"] == term],
-            layers,
-            colour,
-            alpha=inputs.alpha,
-            linestyle=dashes(term),
-        )
-        for term, colour in lag_colours(terms).items()
-    }
-    controls = {}
-    if inputs.controls is not None:
-        for term, rows in inputs.controls.groupby("term"):
-            controls[term] = rows.set_index("layer").reindex(layers)
+    terms = lags_among(inputs.coefficients["term"])
     unit = f"coefficient\n({UNITS[inputs.outcome]})"
-    r_squared = [Line(fits["r_squared"].to_numpy(float), color="k")]
-    panels = []
-    if len(terms) > MOST_PANELS:
-        for term, line in lines.items():
-            line.label = named(term)
-        panels.append(Lines(list(lines.values()), unit, missing=missing, height=3.2))
+    r_squared = [Line(fits["r_squared"].to_numpy(float), "trained", TRAINED)]
+    note = f"{PREDICTIVE} {inference_text(inputs.coefficients, inputs.adjust)}"
+    if len(terms) > MAX_PANELS:
+        panels = [panel_of_all(inputs, layers, unit, missing)]
     else:
-        for term, line in lines.items():
-            of_panel, rows = [line], controls.get(term, pd.DataFrame())
-            if "permuted_low" in rows:
-                of_panel.append(templates.permuted(rows["permuted_low"], rows["permuted_high"]))
-            panels.append(Lines(of_panel, unit, named(term), share="lags", missing=missing))
-        first = controls.get(terms[0], pd.DataFrame())
-        # There is no coefficient where norms before training do not vary.
-        if before := templates.before_training(first):
-            before.append(Line(first["trained"], "trained, on the same texts", "k"))
-            title = f"{named(terms[0])} before and after training, not corrected for bias"
-            panels.append(Lines(before, unit, title))
-            r_squared += templates.before_training(first, "_r_squared")
+        panels = [panel_of_term(inputs, term, layers, unit, missing) for term in terms]
+        controls = controls_of(inputs, terms[0], layers)
+        # There is no coefficient where norms of untrained models do not vary.
+        untrained = templates.untrained_lines(controls)
+        if untrained:
+            trained = Line(controls["trained"], "trained", TRAINED)
+            title = f"{named(terms[0])}, trained and untrained"
+            panels.append(Lines([*untrained, trained], unit, title, direct=True))
+            r_squared += r_squared_untrained(controls)
+            note += (
+                f" The comparison of {named(terms[0])} with untrained models is on the same texts "
+                "and not corrected for bias."
+            )
     within = inputs.r_squared_name.removeprefix("R²").strip()
-    share = f"variance explained {within}".strip()
-    panels.append(Lines(r_squared, "R²", share, ylim=(0, None), missing=missing))
+    panels.append(
+        Lines(
+            r_squared,
+            "R²",
+            f"variance explained {within}".strip(),
+            ylim=(0, None),
+            missing=missing,
+            direct=len(r_squared) > 1,
+        )
+    )
     return Sheet(
-        followed_by(coefficients, inputs.controls, inputs.outcome).sentence,
+        followed_by(inputs.coefficients, inputs.controls, inputs.outcome).sentence,
         layers,
         panels,
-        f"{PREDICTIVE} {inference_text(coefficients, inputs.adjust)}",
+        note,
         across=2 if len(panels) > 2 else 1,
         **templates.tests_of(inputs),
     )
+
+
+def profiles(inputs: SimpleNamespace, layers: Sequence[int]) -> dict[str, Line]:
+    """Return the line of each lag and lead, nearest first."""
+    lines = {}
+    for term, colour in lag_colours(lags_among(inputs.coefficients["term"])).items():
+        rows = inputs.coefficients[inputs.coefficients["term"] == term]
+        style = {"linestyle": dashes(term), "alpha": inputs.alpha}
+        lines[term] = templates.profile(rows, layers, colour, **style)
+    return lines
+
+
+def panel_of_all(
+    inputs: SimpleNamespace, layers: Sequence[int], unit: str, missing: Sequence[int]
+) -> Lines:
+    """Return one panel of all lags and leads."""
+    lines = profiles(inputs, layers)
+    for term, line in lines.items():
+        line.label = named(term)
+    return Lines(list(lines.values()), unit, missing=missing, height=3.2)
+
+
+def panel_of_term(
+    inputs: SimpleNamespace,
+    term: str,
+    layers: Sequence[int],
+    unit: str,
+    missing: Sequence[int],
+) -> Lines:
+    """Return the panel of a lag or lead, beside tokens in random order."""
+    lines = [profiles(inputs, layers)[term]]
+    controls = controls_of(inputs, term, layers)
+    if "permuted_low" in controls:
+        lines.append(templates.permuted(controls["permuted_low"], controls["permuted_high"]))
+    return Lines(lines, unit, named(term), share="lags", missing=missing, direct=True)
+
+
+def r_squared_untrained(controls: pd.DataFrame) -> list[Line]:
+    """Return R² of untrained models, whose lines lie on each other and have one label."""
+    lines = templates.untrained_lines(controls, "_r_squared")
+    for line in lines:
+        line.label = ""
+    if lines:
+        lines[0].label = "untrained"
+    return lines
+
+
+def controls_of(inputs: SimpleNamespace, term: str, layers: Sequence[int]) -> pd.DataFrame:
+    """Return the controls of a term by layer, without columns if there are none."""
+    if inputs.controls is None:
+        return pd.DataFrame(index=list(layers))
+    rows = inputs.controls[inputs.controls["term"] == term]
+    return rows.set_index("layer").reindex(layers)

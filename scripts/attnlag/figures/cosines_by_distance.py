@@ -7,7 +7,7 @@ import seaborn as sns
 
 from attnlag.claims.directions import CENTRED, PLAIN, neighbours
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.legends import GREY, PALETTE
+from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, by_layer, untrained
 from attnlag.quantities.catalogue import SITES
 
@@ -26,6 +26,7 @@ def figure(inputs: Inputs) -> Sheet:
     of_cosines = means["quantity"].isin([PLAIN, CENTRED])
     near = means[of_cosines & (means["distance"] == 1)].set_index("layer")
     lines: list[Line] = []
+    has_untrained = False
     for quantity, label, colour in (
         (PLAIN, "cosine", PALETTE[0]),
         (CENTRED, "centred cosine", PALETTE[1]),
@@ -33,14 +34,12 @@ def figure(inputs: Inputs) -> Sheet:
         rows = near[near["quantity"] == quantity].reindex(layers)
         if rows["mean"].notna().any():
             lines.append(Line(rows["mean"], label, colour, *(rows[end] for end in BOUNDS)))
-            lines.append(Line(rows["random_pairs"], "", colour, **PAIRS))
+            pairs = {**PAIRS, "label": f"{label}, random pairs"}
+            lines.append(Line(rows["random_pairs"], color=colour, **pairs))
             if rows["random_weights"].notna().any():
                 lines.append(untrained(rows["random_weights"], "", colour))
-    # The colours stand for the two cosines, the dashes for their controls.
-    lines.append(Line(np.nan, "random pairs of tokens", GREY, **PAIRS))
-    if near["random_weights"].notna().any():
-        lines.append(untrained(np.nan, "before training, first scale"))
-    panels: list[Lines | Map] = [Lines(lines, "mean cosine", "neighbours")]
+                has_untrained = True
+    panels: list[Lines | Map] = [Lines(lines, "mean cosine", "neighbours", direct=True)]
     centred = means[means["quantity"] == CENTRED].astype({"distance": int})
     if len(centred):
         distances = sorted(centred["distance"].unique())
@@ -57,12 +56,15 @@ def figure(inputs: Inputs) -> Sheet:
                 limits=(min(0.0, float(np.nanmin(values))), float(np.nanmax(values))),
             )
         )
-    label = SITES[means["site"].iloc[0]].label
+    site = SITES[means["site"].iloc[0]].label
+    note = f"Cosine of the {site}s to two tokens of a sequence; centred: less the layer's mean."
+    if has_untrained:
+        note += " Dashed: the same, untrained (first scale of the initial weights)."
     return Sheet(
         neighbours(means).sentence,
         layers,
         panels,
-        f"Cosine of the {label}s to two tokens of a sequence; centred: less the layer's mean.",
+        note,
         across=2,
         alpha=inputs.alpha,
     )

@@ -1,6 +1,9 @@
 """Effect of an adjustment on later layers beside its prediction, for some target layers."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 
 from attnlag.claims.causes import of_single_layers
 from attnlag.figures.drawing import evenly_chosen
@@ -15,52 +18,75 @@ SUBCATEGORY = "elasticities"
 
 PREDICTED, CAUSED, JOINTLY = PALETTE[0], PALETTE[3], PALETTE[2]
 
-# Largest number of target layers with a panel; all are in the last one.
-MOST_TARGETS = 3
+# Largest number of target layers with panels; all are in the last one.
+MAX_TARGETS = 3
 
 
 def figure(inputs: Inputs) -> Sheet:
-    """Return a panel over the source layers for each target, and one of sums over the targets."""
+    """Return predictions above effects by source layer, a column for each target, and their sums.
+
+    Effects are a hundredth of the predictions and have a scale of their own.
+    """
     table = of_pair(inputs, inputs.elasticities)
     near = table[(table["intervention"] == "derivative") & (table["lag"] == 1)]
     pairs = near[near["source_layer"] < near["target_layer"]]
     if pairs.empty:
         return Sheet("No layer was changed before an observed one")
     targets = sorted(pairs["target_layer"].astype(int).unique())
-    layers = range(max(targets) + 1)
-    unit, panels = UNITS["norm"], []
-    for target in evenly_chosen(targets, MOST_TARGETS):
-        rows = pairs[pairs["target_layer"] == target].rename(columns={"source_layer": "layer"})
-        names = ["predictive", *(f"predictive_{end}" for end in BOUNDS)]
-        predicted, low, high = rows.set_index("layer").reindex(layers)[names].to_numpy(float).T
-        lone = len(rows) == 1
-        lines = [
-            Line(predicted, "predicted by one earlier layer", PREDICTED, low, high, bars=lone),
-            profile(rows, layers, CAUSED, label="caused by it", bars=lone),
-        ]
-        title = f"on layer {target}"
-        panels.append(Lines(lines, unit, title, xlabel="source layer", share="effects"))
-    sums = of_pair(inputs, inputs.total_effects).query("lag == 1").set_index("target_layer")
-    sums = sums.reindex(layers)
-    places = 0.5 + np.arange(len(layers))
-    lines = []
-    for name, ends, label, colour, shift in (
-        ("coefficient", "coefficient_", "lag 1 of the layer itself", PREDICTED, -0.25),
-        ("predicted", "predicted_", "predicted by all earlier layers together", JOINTLY, 0.0),
-        ("estimate", "", "caused by all earlier layers together", CAUSED, 0.25),
-    ):
-        low, high = (sums[f"{ends}{end}"] for end in BOUNDS)
-        if sums[name].notna().any():
-            lines.append(Line(sums[name], label, colour, low, high, bars=True, x=places + shift))
-    panels.append(Lines(lines, unit, "all earlier layers", xlabel="target layer"))
+    shown = evenly_chosen(targets, MAX_TARGETS)
+    predicted_panels = []
+    caused_panels = []
+    for target in shown:
+        rows = pairs[pairs["target_layer"] == target].sort_values("source_layer")
+        sources = rows["source_layer"].astype(int).tolist()
+        # A single source layer has a mark, because no line is drawn of one value.
+        alone = len(sources) == 1
+        bounds = [rows[f"predictive_{end}"].to_numpy(float) for end in BOUNDS]
+        predicted = Line(rows["predictive"].to_numpy(float), "", PREDICTED, *bounds, bars=alone)
+        rows_by_layer = rows.rename(columns={"source_layer": "layer"})
+        caused = profile(rows_by_layer, sources, CAUSED, bars=alone)
+        for line, kind, panels in (
+            (predicted, "predicted", predicted_panels),
+            (caused, "caused", caused_panels),
+        ):
+            title = f"{kind} in layer {target}"
+            panels.append(Lines([line], UNITS["norm"], title, sources, "source layer", share=kind))
     return Sheet(
         of_single_layers(pairs).sentence,
-        layers,
-        panels,
+        range(max(targets) + 1),
+        [*predicted_panels, *caused_panels, panel_of_sums(inputs, targets)],
         "Predicted: coefficient of the source's log norm alone, one token before, in a regression "
         "of the target's. Caused: change of the target's log norm per change of the source's, "
-        f"along all paths, in {inputs.extent}. "
-        f"Bars: {100 * (1 - inputs.alpha):g}% intervals.",
-        across=2,
+        f"along all paths, in {inputs.extent}; its scale is its own.",
+        across=len(shown),
         alpha=inputs.alpha,
+    )
+
+
+def panel_of_sums(inputs: Inputs, targets: Sequence[int]) -> Lines:
+    """Return the lag of each target layer beside what all layers before predict and cause."""
+    sums: pd.DataFrame = of_pair(inputs, inputs.total_effects).query("lag == 1")
+    sums = sums.set_index("target_layer").reindex(targets)
+    places = np.asarray(targets, dtype=float)
+    # Bars stand side by side, and nearer to each other than to the next layer's.
+    step = 0.2
+    if len(places) > 1:
+        step = min(0.2 * np.diff(places).min(), 0.015 * np.ptp(places))
+    lines = []
+    for column, prefix, label, colour, shift in (
+        ("coefficient", "coefficient_", "lag 1 of the layer", PREDICTED, -step),
+        ("predicted", "predicted_", "predicted", JOINTLY, 0.0),
+        ("estimate", "", "caused", CAUSED, step),
+    ):
+        if sums[column].notna().any():
+            bounds = [sums[f"{prefix}{end}"].to_numpy(float) for end in BOUNDS]
+            values = sums[column].to_numpy(float)
+            lines.append(Line(values, label, colour, *bounds, bars=True, x=places + shift))
+    return Lines(
+        lines,
+        UNITS["norm"],
+        "by all earlier layers together, beside lag 1 of the layer itself",
+        places,
+        "target layer",
+        direct=True,
     )

@@ -17,11 +17,14 @@ SUBCATEGORY = "by group of documents"
 
 
 def figure(inputs: Inputs) -> Sheet:
-    """Return a map with a row for each group."""
+    """Return a map with a row for each group, the largest coefficient on top."""
     table = inputs.groups
     term = nearest_lag(table["term"])
     rows = table[table["term"] == term]
-    documents = rows.groupby("subset", sort=False)["n_documents"].max().astype(int)
+    of_groups = rows.groupby("subset", sort=False)
+    # Groups come with the largest coefficient first, those without one last.
+    medians = of_groups["estimate"].median().sort_values(ascending=False, kind="stable")
+    documents = of_groups["n_documents"].max().astype(int)[medians.index]
     if len(documents) < 2:
         return Sheet("The corpus has one group of documents, so there is nothing to compare")
     layers = sorted(rows["layer"].unique())

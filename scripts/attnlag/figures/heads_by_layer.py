@@ -1,10 +1,12 @@
-"""Attention heads by layer: share of the adjustment, lag, attention to the first token."""
+"""Attention heads by layer: lag, share of the adjustment, attention to the first token."""
+
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 
 from attnlag.claims import heads
+from attnlag.claims.claim import Claim
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.quantities.head_shares import ABOVE, WHOLE
@@ -14,44 +16,72 @@ DRAWN_BY = "plot_heads"
 CATEGORY = "directions"
 SUBCATEGORY = "heads"
 
+# Height of a cell in inches: 16 pixels of a page.
+CELL_HEIGHT = 0.16
+
+# Largest number of heads whose rows are all named.
+MAX_NAMED_ROWS = 12
+
 
 def figure(inputs: Inputs) -> Sheet:
-    """Return up to three maps with a row for each head."""
+    """Return up to three maps with a row for each head, one below the other.
+
+    The title is about the lag, the titles of the other maps about what they show.
+    """
     table = inputs.heads[inputs.heads["part"] != WHOLE]
     term = nearest_lag(inputs.coefficients["term"])
     lags = inputs.coefficients[inputs.coefficients["term"] == term]
-    of_heads = lags[~lags["part"].isin([WHOLE, ABOVE])]
+    lags_of_heads = lags[~lags["part"].isin([WHOLE, ABOVE])]
     layers = sorted(table["layer"].unique())
-    names = sorted(table["part"].unique(), key=int)
-    step = -(-len(names) // 24)
-    rows = [name if int(name) % step == 0 else "" for name in names]
-    viridis = sns.color_palette("viridis", as_cmap=True)
+    heads_present = sorted(table["part"].unique(), key=int)
+    if not heads_present:
+        return Sheet("No heads were found")
+    lag = heads.lag(inputs.coefficients)
+    share = heads.share(inputs.heads)
+    sink = heads.sink(inputs.heads)
     panels = []
-    for title, source, column, label, scale in (
-        ("share of the squared norms", table, "share", "% of the layer's heads", 100.0),
-        (f"{named(term)} of each head", of_heads, "estimate", "coefficient", 1.0),
-        ("attention to the first token", table, "sink", "% of the head's attention", 100.0),
+    notes = ["Colours saturate for the most extreme 2% of the cells."]
+    if lag:
+        values = by_layer(lags_of_heads, "part", "estimate", heads_present, layers)
+        title = f"{named(term)} of the norm of what each head writes"
+        panels.append(panel(values, heads_present, "coefficient", title))
+    for column, claim, label in (
+        ("share", share, "% of the layer's squares"),
+        ("sink", sink, "% of the head's attention"),
     ):
-        values = scale * by_layer(source, "part", column, names, layers)
-        if not np.isfinite(values).any():
-            continue
-        shares: dict = {"colours": viridis, "limits": (0, float(np.nanquantile(values, 0.98)))}
-        kind = shares if scale > 1 else {}
-        panels.append(Map(values, rows, label, title, ylabel="head", row_height=0.22, **kind))
+        if claim:
+            values = 100 * by_layer(table, "part", column, heads_present, layers)
+            shades = {
+                "colours": sns.color_palette("viridis", as_cmap=True),
+                "limits": (0, float(np.nanquantile(values, 0.98))),
+            }
+            panels.append(panel(values, heads_present, label, lowered(claim), **shades))
+    if sink and "sink_tokens" in inputs.heads:
+        traced = inputs.heads["sink_tokens"].max()
+        notes.append(f"Attention is a mean over {traced:,.0f} tokens at the beginnings of texts.")
     if not panels:
-        return Sheet("No token has norms of its heads" if names else "No heads were found")
-    made = heads.lag(inputs.coefficients), heads.share(inputs.heads), heads.sink(inputs.heads)
-    claim = "; ".join(claim.clause for claim in made if claim)
-    traced = inputs.heads.get("sink_tokens", pd.Series(dtype=float)).max()
-    of_traced = f" Attention is a mean over {traced:,.0f} tokens at the beginnings of sequences."
-    of_lags = "Coefficients are of the norms of their vectors; colours"
+        return Sheet("No token has norms of its heads")
     return Sheet(
-        claim[:1].upper() + claim[1:],
+        title_of(lag, share, sink),
         layers,
         panels,
-        f"Equal heads would have {100 / len(names):.0f}% of the squared norms each. "
-        f"{of_lags if of_heads['estimate'].notna().any() else 'Colours'} saturate for the most "
-        "extreme 2% of the cells." + of_traced * bool(traced > 0),
-        across=len(panels),
+        " ".join(notes),
         alpha=inputs.alpha,
     )
+
+
+def panel(values: np.ndarray, heads_present: list[str], label: str, title: str, **shades: Any):
+    """Return a map with a row for each head, of which some are named where there are many."""
+    step = -(-len(heads_present) // MAX_NAMED_ROWS)
+    rows = [name if int(name) % step == 0 else "" for name in heads_present]
+    return Map(values, rows, label, title, ylabel="head", row_height=CELL_HEIGHT, **shades)
+
+
+def title_of(*claims: Claim | None) -> str:
+    """Return the sentence of the first claim that is known."""
+    return next(claim.sentence for claim in claims if claim)
+
+
+def lowered(claim: Claim) -> str:
+    """Return a claim as the title of a panel, which begins with a small letter."""
+    return claim.sentence[0].lower() + claim.sentence[1:]

@@ -1,11 +1,12 @@
-"""Mean log norm by part of speech and layer."""
+"""Mean log norm by part of speech and layer, and the variance that parts of speech explain."""
 
 import pandas as pd
 
 from attnlag.corpus.catalogue import NONE
+from attnlag.figures.drawing import NORMS
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sampling import shares_between
-from attnlag.figures.templates import Map, Sheet
+from attnlag.figures.templates import Line, Lines, Map, Sheet
 from attnlag.figures.wording import tokens_shown
 from attnlag.regression.labels import UPOS
 from attnlag.storage import tables
@@ -16,46 +17,50 @@ CATEGORY = "norms"
 SUBCATEGORY = "by kind of token"
 
 # Smallest number of tokens whose mean a cell shows.
-FEWEST_TOKENS = 20
-
-# Row of tokens that continue a word, whatever its part of speech.
-CONTINUATIONS = "continuation of a word"
+MIN_TOKENS = 20
 
 
 def figure(inputs: Inputs) -> Sheet:
-    """Return a map with a row for each part of speech, largest norms first."""
+    """Return the variance explained by layer, and a map with a row for each part of speech.
+
+    Largest norms come first. As in the regressions, every token of a word has the word's part of
+    speech.
+    """
     sample = inputs.sample.from_position(inputs.drop_first)
     logs = sample.log_norms
-    upos, word, initial = (
-        tables.values_at(inputs.properties, name, sample.rows)
-        for name in ("upos", "word", "word_initial")
-    )
-    tags = upos.astype(str)
+    tags = pd.Series(tables.values_at(inputs.properties, "upos", sample.rows).astype(str))
     tagged = tags != NONE
-    shown = pd.Series(tags).map(UPOS)
-    shown[(word.astype(int) >= 0) & ~initial.astype(bool)] = CONTINUATIONS
-    shown[~tagged] = None
-    counts = shown.value_counts()
-    counts = counts[counts >= FEWEST_TOKENS]
+    if not tagged.any():
+        return Sheet("No token has a part of speech")
+    parts_of_speech = tags.map(UPOS).where(tagged)
+    counts = parts_of_speech.value_counts()
+    counts = counts[counts >= MIN_TOKENS]
     if counts.empty:
-        too_few = f"No part of speech has {FEWEST_TOKENS} tokens"
-        return Sheet(too_few if tagged.any() else "No token has a part of speech")
-    shares = shares_between(logs[tagged], tags[tagged])
-    by_chance = (len(set(tags[tagged])) - 1) / (int(tagged.sum()) - 1)
-    means = (logs - logs.mean()).groupby(shown).mean().reindex(counts.index)
-    means = means.loc[means.mean(axis=1).sort_values(ascending=False).index]
+        return Sheet(f"No part of speech has {MIN_TOKENS} tokens")
+    shares = shares_between(logs[tagged], tags[tagged].to_numpy())
+    by_chance = (tags[tagged].nunique() - 1) / (int(tagged.sum()) - 1)
+    means = (logs - logs.mean()).groupby(parts_of_speech).mean().reindex(counts.index)
+    order = means.mean(axis=1).sort_values(ascending=False).index
     return Sheet(
         f"Parts of speech explain {shares.min():.0%} to {shares.max():.0%} of the "
         f"variance of log norms, depending on the layer (by chance {by_chance:.1%})",
         sample.layers,
         [
+            Lines(
+                [Line(shares.to_numpy(dtype=float), color=NORMS)],
+                "R²",
+                "variance explained by parts of speech",
+                height=1.2,
+                ylim=(0, None),
+            ),
             Map(
-                means.to_numpy(dtype=float),
-                [f"{name} ({counts[name]:,})" for name in means.index],
-                "mean log norm,\nminus the layer's mean",
-            )
+                means.loc[order].to_numpy(dtype=float),
+                [f"{name} ({counts[name]:,})" for name in order],
+                "mean log norm, minus the layer's mean",
+                "norms by part of speech",
+            ),
         ],
         f"Norms of the {inputs.label}: of {tokens_shown(sample.tokens)}, the "
         f"{int(counts.sum()):,} with a part of speech that are not dropped; number of tokens in "
-        "brackets. A word counts by its first token. Natural logarithms.",
+        "brackets. Every token of a word has the word's part of speech. Natural logarithms.",
     )

@@ -1,14 +1,18 @@
 """Mean log norm by layer and position in the sequence."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from attnlag.claims.numbers import with_minus_signs
+from attnlag.corpus.documents import group_by_document
+from attnlag.errors import counted, listed
 from attnlag.figures.drawing import reach_of
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet
-from attnlag.figures.wording import sample_shown
+from attnlag.figures.wording import sample_shown, shortened
 from attnlag.storage import tables
 
 DRAWN_BY = "plot_adjustments"
@@ -17,6 +21,9 @@ SUBCATEGORY = "by position"
 
 # Number of first positions with a row each, and of rows for each doubling after them.
 SINGLE, PER_DOUBLING = 8, 4
+
+# Share of the documents that rows of the title have at least, and most groups that a note names.
+NEARLY_ALL, MAX_GROUPS = 0.9, 3
 
 # Smallest number of documents whose mean a row shows; in a small corpus, half of them.
 FEW_DOCUMENTS = 20
@@ -44,23 +51,38 @@ def figure(inputs: Inputs) -> Sheet:
     names = pd.Series(tables.values_at(inputs.norms, "document", sample.rows))
     documents = names.groupby(row).nunique()
     fewest = min(FEW_DOCUMENTS, -(-documents.max() // 2))
-    rare = f"; last rows of fewer than {fewest} documents are left out" if fewest > 1 else ""
     enough = documents[documents >= fewest]
-    values = logs.groupby(row).mean().reindex(range(enough.index[-1] + 1)).to_numpy(dtype=float)
+    last = int(enough.index[-1])
+    values = logs.groupby(row).mean().reindex(range(last + 1)).to_numpy(dtype=float)
     edges = edges[: len(values) + 1]
     dropped = int(np.searchsorted(edges, drop_first))
     reach = reach_of(values[dropped:])
-    ticks = [
-        f"{edge:,}" if place < SINGLE or place % PER_DOUBLING == 0 else ""
-        for place, edge in enumerate(edges[:-1])
-    ]
+    ticks = []
+    for place, edge in enumerate(edges[:-1]):
+        is_named = place < SINGLE or place % PER_DOUBLING == 0
+        ticks.append(f"{edge:,}" if is_named else "")
 
     def hatch(axes: Axes) -> None:
         axes.axhspan(0, dropped, facecolor="none", edgecolor="k", hatch="///", linewidth=0)
         axes.axhline(dropped, color="k", linewidth=1.2)
 
+    notes = [
+        f"Natural logarithm of the norm of the {inputs.label}. From position {SINGLE} on, a row "
+        "holds several positions."
+    ]
+    in_last_row = names[row == last].unique()
+    if len(in_last_row) < documents.max():
+        groups = group_by_document(inputs.corpus)
+        notes.append(last_row_in_words([groups[name] for name in in_last_row]))
+    if fewest > 1:
+        notes.append(f"Rows of fewer than {fewest} documents are left out.")
+    notes.append("Hatched: dropped from the regressions.")
+    notes.append(sample_shown(sample.tokens, "tokens"))
+    # Rows that nearly all documents reach differ in nothing but the position.
+    compared = int((enough >= NEARLY_ALL * documents.max()).sum())
+    last_edges = np.minimum(edges[dropped : compared + 1], longest + 1)
     return Sheet(
-        claim_of(values[dropped:], np.minimum(edges[dropped:], longest + 1), sample.layers),
+        claim_of(values[dropped:compared], last_edges, sample.layers),
         sample.layers,
         [
             Map(
@@ -73,10 +95,21 @@ def figure(inputs: Inputs) -> Sheet:
                 extra=hatch if dropped else None,
             )
         ],
-        f"Natural logarithm of the norm of the {inputs.label}. From position {SINGLE} on, a row "
-        f"holds several positions{rare}. Hatched: dropped from the regressions. "
-        f"{sample_shown(sample.tokens, 'tokens')}",
+        " ".join(filter(None, notes)),
     )
+
+
+def last_row_in_words(groups: Sequence[str]) -> str:
+    """Return the number of documents of the last row, and the groups that most of them are of."""
+    counts = pd.Series(groups).value_counts()
+    text = f"The last row is of {counted(len(groups), 'document')}"
+    if len(counts) < 2:
+        return f"{text}."
+    most = counts.head(MAX_GROUPS)
+    names = listed([shortened(str(name)) for name in most.index])
+    if len(counts) <= MAX_GROUPS:
+        return f"{text}: {names}."
+    return f"{text}, {int(most.sum())} of them {names}."
 
 
 def claim_of(values: np.ndarray, edges: np.ndarray, layers: list[int]) -> str:

@@ -30,6 +30,7 @@ def figure(inputs: Inputs) -> Sheet:
         return Sheet("Effects on the logits are not known")
     layers = sorted(map(int, table["layer"].unique()))
     panels = []
+    has_untrained = False
     for site, of_site in table.groupby("site", sort=False):
         lines: list[Line] = []
         for target, label in TARGETS.items():
@@ -38,18 +39,21 @@ def figure(inputs: Inputs) -> Sheet:
             before = rows.set_index("layer")["random_weights"].reindex(layers)
             lines.append(profile(rows, layers, colour, "difference", label=label))
             lines += [untrained(before, "", colour)] if before.notna().any() else []
-        if any(line.behind for line in lines):
-            # The dashes stand for the control, the colours for the tokens.
-            lines.append(untrained(np.nan, "before training, first scale"))
         title = SITES[str(site)].label if table["site"].nunique() > 1 else ""
+        has_untrained = has_untrained or any(line.behind for line in lines)
         panels.append(panel_of(lines, title, layers))
     first_site = table[table["site"] == table["site"].iloc[0]]
+    note = (
+        "Direct effects on logits through the last norm and the head, less the effects on the "
+        "tokens of another place in the same document."
+    )
+    if has_untrained:
+        note += " Dashed: the same, untrained (first scale of the initial weights)."
     return Sheet(
         wording.next_token(next_token(first_site, inputs.alpha)),
         layers,
         panels,
-        "Direct effects on the logits through the last norm and the head, less the effects on the "
-        "tokens of another place in the same document.",
+        note,
         alpha=inputs.alpha,
     )
 
@@ -72,4 +76,11 @@ def panel_of(lines: list[Line], title: str, layers: list[int]) -> Lines:
             axes.text(place + (1.8 if left else -0.8), 0.95 * floor, text, va="bottom", **kind)
 
         cut = {"ylim": (floor, None), "extra": name_value_below if least < floor else None}
-    return Lines(lines, "effect (SD over the vocabulary)", title, height=3.0, **cut)
+    return Lines(
+        lines,
+        "effect on the logit\n(SD over the vocabulary)",
+        title,
+        height=3.0,
+        direct=True,
+        **cut,
+    )

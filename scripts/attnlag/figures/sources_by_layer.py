@@ -1,6 +1,8 @@
 """Shares of the tokens that write adjustments, and lags of what they write, by layer."""
 
-from typing import Any
+from collections.abc import Sequence
+
+import pandas as pd
 
 from attnlag.claims import sources
 from attnlag.figures.inputs import Inputs
@@ -14,53 +16,62 @@ CATEGORY = "directions"
 SUBCATEGORY = "sources"
 NEEDS = "sources"
 
-STYLES: dict[str, dict[str, Any]] = {
-    "the token itself": {"color": PALETTE[1]},
-    "the token before": {"color": PALETTE[0]},
-    "the first token": {"color": PALETTE[3]},
-    "2 to 4 tokens before": {"color": PALETTE[2], "linestyle": (0, (5, 1.5))},
-    "all others": {"color": "k", "linestyle": (0, (1, 1.2))},
+COLOURS = {
+    "the token itself": PALETTE[1],
+    "the token before": PALETTE[0],
+    "the first token": PALETTE[3],
+    "2 to 4 tokens before": PALETTE[2],
+    "all others": GREY,
 }
 
 # Parts of adjustments whose norms are regressed; the token itself has the colour that it has above.
 LAGS_OF_PARTS = {
-    WHOLE: ("by all tokens", GREY),
-    "from_itself": ("by the\ntoken itself", PALETTE[1]),
-    "from_earlier": ("by all earlier\ntokens", PALETTE[4]),
+    WHOLE: ("by all tokens", "k"),
+    "from_itself": ("by the token itself", PALETTE[1]),
+    "from_earlier": ("by earlier tokens", PALETTE[4]),
 }
 
 
 def figure(inputs: Inputs) -> Sheet:
-    """Return the shares, and the lag of the norm of each part."""
+    """Return a panel for the share of each kind of token, and one of lags of what is written."""
     table = inputs.shares
     if table.empty:
         return Sheet("It is not known which tokens write the adjustments")
     layers = sorted(map(int, table["layer"].unique()))
-    lines = []
+    panels = []
     for label, rows in sources.shares(table).items():
         share, low, high = 100 * rows.reindex(layers).to_numpy(dtype=float).T
-        lines.append(Line(share, label, low=low, high=high, **STYLES[label]))
-    title = "who writes an adjustment (mean over tokens)"
-    panels = [Lines(lines, "share of the adjustment (%)", title, height=3.0)]
-    lags, note = inputs.lags, ""
-    known = lags.dropna(subset="estimate") if len(lags) else lags
+        line = Line(share, low=low, high=high, color=COLOURS[label])
+        panels.append(Lines([line], "share (%)", f"written by {label}", share="shares"))
+    note = (
+        "A share is the projection of what a token writes on the whole adjustment, as a mean over "
+        "tokens: shares of a layer add up to 100%, and one against the adjustment is negative."
+    )
+    known = inputs.lags
     if len(known):
-        term = nearest_lag(known["term"])
-        of_term = known[known["term"] == term]
-        profiles = [
-            profile(rows, layers, colour, end=label, shade=0.15)
-            for part, (label, colour) in LAGS_OF_PARTS.items()
-            if len(rows := of_term[of_term["part"] == part])
-        ]
-        missing = [layer for layer in layers if layer not in set(of_term["layer"])]
-        title = f"{named(term)} of the log norm of what is written"
-        panels.append(Lines(profiles, "coefficient", title, missing=missing, height=2.6))
-        note = f" Coefficients have the terms of the regression '{inputs.settings['regression']}'."
+        known = known.dropna(subset="estimate")
+    if len(known):
+        panels.append(panel_of_lags(known, layers))
+        note += f" Coefficients have the terms of the regression '{inputs.settings['regression']}'."
     return Sheet(
         sources.previous_token(table).sentence,
         layers,
         panels,
-        "A share is the projection of what a token writes on the whole adjustment: shares add up "
-        f"to 100%, and one against the adjustment is negative. Shares are means over tokens.{note}",
+        note,
+        across=3,
         alpha=inputs.alpha,
     )
+
+
+def panel_of_lags(lags: pd.DataFrame, layers: Sequence[int]) -> Lines:
+    """Return the nearest lag of the norm of each part of an adjustment."""
+    term = nearest_lag(lags["term"])
+    rows = lags[lags["term"] == term]
+    lines = []
+    for part, (label, colour) in LAGS_OF_PARTS.items():
+        of_part = rows[rows["part"] == part]
+        if len(of_part):
+            lines.append(profile(of_part, layers, colour, label=label, shade=0.1))
+    missing = [layer for layer in layers if layer not in set(rows["layer"])]
+    title = f"{named(term)} of what is written"
+    return Lines(lines, "coefficient", title, missing=missing, direct=True)

@@ -1,7 +1,6 @@
 """Coefficient of lag 1 by layer in all regressions of one site."""
 
 import itertools
-import textwrap
 from collections.abc import Sequence
 
 from attnlag.claims.lags import by_regression
@@ -41,8 +40,14 @@ def figure(inputs: Inputs) -> Sheet:
         if len(studies) > MOST_BANDS:
             line.low = None
         fitted = rows["estimate"].notna().any()
-        notes = [named(term)] * (term != TERM) + ["not fitted"] * (not fitted)
-        line.end = textwrap.fill(f"{name} ({', '.join(notes)})" if notes else name, 20)
+        notes = []
+        if term != TERM:
+            notes.append(named(term))
+        if not fitted:
+            notes.append("not fitted")
+        line.label = name
+        if notes:
+            line.label += f" ({', '.join(notes)})"
         if fitted and term == TERM:
             medians[name] = rows["estimate"].median()
         lines.append(line)
@@ -51,7 +56,7 @@ def figure(inputs: Inputs) -> Sheet:
     return Sheet(
         by_regression(medians).sentence,
         layers,
-        [Lines(lines, f"coefficient of {named(TERM)}\n({unit})", height=3.3)],
+        [Lines(lines, f"coefficient of {named(TERM)}\n({unit})", height=3.3, direct=True)],
         f"{PREDICTIVE} {inference_text(studies[0].coefficients, studies[0].adjust)}",
         **tests_of(studies[0]),
     )

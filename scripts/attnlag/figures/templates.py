@@ -3,6 +3,7 @@
 A figure reduces its inputs to a `Sheet`, which is drawn in any size. Layers lie on the x axis.
 """
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,12 @@ SCALE_DASHES = [(0, (4, 2.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5))]
 # Blue below zero, white at zero, red above, with equal lightness at equal distances.
 DIVERGING: Colormap = sns.color_palette("vlag", as_cmap=True)
 
+# Largest number of whole numbers that all have a tick on an axis of their own.
+MAX_TICKS = 10
+
+# Largest number of characters in a line of a label beside the end of a line.
+LABEL_WIDTH = 19
+
 # Columns of tidy tables that bound an estimate.
 BOUNDS = ("conf_low", "conf_high")
 
@@ -44,7 +51,7 @@ class Line:
     """
 
     y: Any
-    label: str = ""  # in the legend, where lines of one label share an entry
+    label: str = ""  # what the line is; lines of one label share an entry of the legend
     color: Any = GREY
     low: Any = None  # ends of the intervals
     high: Any = None
@@ -54,7 +61,6 @@ class Line:
     bars: bool = False  # intervals as bars around squares, and no line between the values
     weak: Any = None  # True where a value is not significant
     negligible: Any = None  # True where it is shown to be negligible
-    end: str = ""  # name written at the end of the line
     behind: bool = False  # drawn behind the other lines
     x: Any = None  # None: that of the panel
     interval: bool = True  # False where the band is no confidence interval
@@ -80,6 +86,7 @@ class Lines:
     log_scale: bool = False
     share: str = ""  # panels that name the same share their y axis
     missing: Sequence[int] = ()  # layers without a fit
+    direct: bool = False  # whether labels stand beside the ends of lines, not in a legend
     extra: Callable[[Axes], None] | None = None  # draws what is the figure's own
 
     def height_in(self, size: Size) -> float:
@@ -125,6 +132,11 @@ class Sheet:
     adjust: str = "none"  # correction of the p-values behind the marks
     equivalence_bound: float | None = None
 
+    @property
+    def caption(self) -> str:
+        """The note, and what the marks mean that are drawn."""
+        return " ".join(filter(None, [self.note, *marks_in_words(self)]))
+
     @style()
     def draw(self, title: str, size: Size) -> Figure:
         """Draw the panels in rows, with the legend above and the caption below them."""
@@ -134,7 +146,7 @@ class Sheet:
         rows = [panels[start : start + columns] for start in range(0, len(panels), columns or 1)]
         heights = [max(panel.height_in(size) for panel in row) for row in rows]
         legend = legend_of(self)
-        figure, canvas = drawing.framed(title, self.note, size, sum(heights) + 0.4, legend)
+        figure, canvas = drawing.framed(title, self.caption, size, sum(heights) + 0.4, legend)
         if not panels:
             canvas.subplots().set_axis_off()
             return figure
@@ -152,8 +164,12 @@ class Sheet:
                 axes = canvas.add_subplot(cell, sharey=of_name.get(panel.share))
                 if panel.share:
                     of_name.setdefault(panel.share, axes)
-                _draw_lines(axes, panel, layers)
-                if size.narrow:
+                _draw_lines(axes, panel, layers, panel.height_in(size))
+                beside = panels[place - 1] if column else None
+                if panel.share and isinstance(beside, Lines) and beside.share == panel.share:
+                    # The panel to the left says it.
+                    axes.set_ylabel("")
+                elif size.narrow:
                     # The unit has no room.
                     axes.set_ylabel(panel.ylabel.partition("\n")[0])
             axes.set_xlabel(panel.xlabel)
@@ -211,7 +227,7 @@ def profile(
 
 def untrained(
     values: Any,
-    label: str = "before training",
+    label: str = "untrained",
     color: Any = "0.25",
     linestyle: Any = SCALE_DASHES[0],
 ) -> Line:
@@ -219,28 +235,27 @@ def untrained(
     return Line(values, label, color, linestyle=linestyle, linewidth=1.1, behind=True)
 
 
-def before_training(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
-    """Return the lines of a table of controls before training, one for each scale of the weights.
+def untrained_lines(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
+    """Return the lines of a table of untrained controls, one for each scale of the weights.
 
     ``suffix`` is the ending of the columns, as ``_r_squared``. There is no line where nothing
     varies.
     """
     columns = {name: rows.get(f"{name}{suffix}") for name in BEFORE_TRAINING}
     known = {n: c for n, c in columns.items() if c is not None and c.notna().any()}
-    return [
-        untrained(
-            values,
-            "before training" + f", {scale_of(name)} scale" * (len(known) > 1),
-            linestyle=dashes,
-        )
-        for (name, values), dashes in zip(known.items(), SCALE_DASHES, strict=False)
-    ]
+    lines = []
+    for (name, values), dashes in zip(known.items(), SCALE_DASHES, strict=False):
+        label = "untrained"
+        if len(known) > 1:
+            label += f", {scale_of(name)}"
+        lines.append(untrained(values, label, linestyle=dashes))
+    return lines
 
 
 def permuted(low: Any, high: Any) -> Line:
     """Return the band of the control with tokens in random order."""
     kind: dict[str, Any] = {"linewidth": 0, "shade": 1.0, "behind": True}
-    return Line(np.nan, "tokens in random order", "0.7", low, high, **kind)
+    return Line(np.nan, "random order", "0.7", low, high, **kind)
 
 
 def tests_of(inputs: Any) -> dict[str, Any]:
@@ -255,28 +270,42 @@ def by_layer(table: pd.DataFrame, rows: str, value: str, names: Sequence, layers
 
 
 def legend_of(sheet: Sheet) -> dict[str, Any]:
-    """Return the legend's handles by label: those of lines, their marks and bands."""
+    """Return the legend's handles by label, of lines that have no label beside their ends."""
     panels = [panel for panel in sheet.panels if isinstance(panel, Lines)]
-    every = [line for panel in panels for line in panel.lines]
     entries: dict[str, Any] = {}
-    for line in every:
-        if line.label:
-            entries.setdefault(line.label, _handle(line))
-    mark: dict[str, Any] = {"linestyle": "none", "color": GREY, "markersize": 5, "mew": 1.1}
-    if any(line.weak is not None for line in every):
-        for relation, marker in (("<", "o"), ("≥", "x")):
-            label = tested(relation, sheet.alpha, sheet.adjust)
-            entries[label] = Line2D([], [], marker=marker, **mark)
-    if sheet.equivalence_bound is not None and any(np.any(line.negligible) for line in every):
-        label = shown_within(sheet.equivalence_bound)
-        entries[label] = Line2D([], [], marker="o", markerfacecolor="w", **mark)
-    banded = [line for line in every if line.interval and line.linewidth > 0 and not line.bars]
-    if any(line.has_interval for line in banded):
-        label = f"{100 * (1 - sheet.alpha):g}% confidence band"
-        entries[label] = Patch(color=GREY, alpha=0.25, linewidth=0)
+    for panel in panels:
+        if panel.direct:
+            continue
+        for line in panel.lines:
+            if line.label:
+                entries.setdefault(line.label, _handle(line))
     if any(len(panel.missing) for panel in panels):
         entries["not fitted"] = Line2D([], [], color=GREY, **UNFITTED)
     return entries
+
+
+def marks_in_words(sheet: Sheet) -> list[str]:
+    """Return sentences on the marks and the bands of lines that a sheet draws."""
+    lines: list[Line] = []
+    for panel in sheet.panels:
+        if isinstance(panel, Lines):
+            lines += panel.lines
+    sentences = []
+    if any(line.weak is not None for line in lines):
+        meanings = [
+            f"● {tested('<', sheet.alpha, sheet.adjust)}",
+            f"× {tested('≥', sheet.alpha, sheet.adjust)}",
+        ]
+        if sheet.equivalence_bound is not None and any(np.any(line.negligible) for line in lines):
+            meanings.append(f"○ {shown_within(sheet.equivalence_bound)}")
+        sentences.append(f"{'; '.join(meanings)}.")
+    level = f"{100 * (1 - sheet.alpha):g}%"
+    with_interval = [line for line in lines if line.interval and line.linewidth > 0]
+    with_interval = [line for line in with_interval if line.has_interval]
+    shapes = sorted({"bars" if line.bars else "bands" for line in with_interval})
+    if shapes:
+        sentences.append(f"{' and '.join(shapes).capitalize()}: {level} intervals.")
+    return sentences
 
 
 def _handle(line: Line) -> Any:
@@ -288,8 +317,8 @@ def _handle(line: Line) -> Any:
     return Line2D([], [], linewidth=line.linewidth, ms=5, mew=0.8, **kind)
 
 
-def _draw_lines(axes: Axes, panel: Lines, layers: list[int]) -> None:
-    """Draw the lines of a panel over the layers, or over an axis of its own."""
+def _draw_lines(axes: Axes, panel: Lines, layers: list[int], height: float) -> None:
+    """Draw the lines of a panel, ``height`` inches high, over the layers or an axis of its own."""
     over_layers = panel.x is None
     x = np.arange(len(layers)) + 0.5 if over_layers else np.asarray(panel.x, dtype=float)
     if panel.zero:
@@ -307,6 +336,8 @@ def _draw_lines(axes: Axes, panel: Lines, layers: list[int]) -> None:
         axes.set_xlim(0, len(layers))
         drawing.label_cells(axes, layers)
         axes.set_xticks(x, minor=True)
+    elif (x == x.round()).all() and len(x) <= MAX_TICKS:
+        axes.set_xticks(x)
     elif (x == x.round()).all():
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(panel.missing):
@@ -318,7 +349,7 @@ def _draw_lines(axes: Axes, panel: Lines, layers: list[int]) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
-    _name_ends(axes, x, panel)
+    _name_ends(axes, x, panel, height)
 
 
 def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
@@ -347,27 +378,44 @@ def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
     axes.plot(x[weak], y[weak], marker="x", ms=size, mew=1.1, **plain)
 
 
-def _name_ends(axes: Axes, x: np.ndarray, panel: Lines) -> None:
-    """Write names beside the ends of lines, without overlaps."""
-    lines = [line for line in panel.lines if line.end]
-    if not lines:
+def _name_ends(axes: Axes, x: np.ndarray, panel: Lines, height: float) -> None:
+    """Write labels beside the ends of lines, without overlaps."""
+    lines = [line for line in panel.lines if line.label]
+    if not (panel.direct and lines):
         return
     low, high = axes.get_ylim()
-    ends = [np.asarray(line.y, float)[np.isfinite(line.y)][-1:].sum() for line in lines]
-    # A line of text is 0.17 inches high.
-    gap = 0.17 / panel.height * (high - low) * (1 + max(line.end.count("\n") for line in lines))
+    # A panel may leave out where a line ends.
+    ends = np.clip([_end_of(line) for line in lines], low, high)
+    labels = [textwrap.fill(line.label, LABEL_WIDTH) for line in lines]
+    # A line of text is 0.17 inches high; the title and the axis take some of the height.
+    gap = 0.17 / (height - 0.7) * (high - low) * (1 + max(label.count("\n") for label in labels))
     heights = drawing.spread_out(ends, gap, low + gap / 2, high - gap / 2)
-    for line, end, height in zip(lines, ends, heights, strict=True):
+    for line, label, end, place in zip(lines, labels, ends, heights, strict=True):
         axes.annotate(
-            line.end,
-            (x[-1], end),
-            xytext=(1.03, height),
+            label,
+            (x[-1] if line.x is None else line.x[-1], end),
+            xytext=(1.03, place),
             textcoords=axes.get_yaxis_transform(),
-            color=line.color,
+            color=label_colour(line),
             va="center",
             arrowprops={"arrowstyle": "-", "color": line.color, "linewidth": 0.6, "shrinkA": 1},
             annotation_clip=False,
         )
+
+
+def label_colour(line: Line) -> Any:
+    """Return the colour of a label, which is dark enough to be read."""
+    return GREY if line.linewidth == 0 else line.color
+
+
+def _end_of(line: Line) -> float:
+    """Return the height at which a line ends, or the middle of a band; 0 if neither is known."""
+    values = np.asarray(line.y, dtype=float)
+    if line.linewidth == 0:
+        low, high = (np.asarray(end, dtype=float) for end in (line.low, line.high))
+        values = (low + high) / 2
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if len(finite) else 0.0
 
 
 def _draw_map(axes: Axes, panel: Map, layers: list[int], location: str) -> None:

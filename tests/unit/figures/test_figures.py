@@ -5,11 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
 from pictures import grid, synthetic_controls, synthetic_tables, texts_of, with_interval
 
 import draw_figures
+from attnlag.corpus.documents import Document, corpus_table
 from attnlag.figures import (
     catalogue,
     coefficients_by_depth,
@@ -39,6 +41,7 @@ from attnlag.regression.labels import weights_in_words
 from attnlag.storage import tables
 
 LAYERS = range(4)
+GROUPS_OF_DOCUMENTS = {f"d{n:02d}": "verse" if n % 2 else "prose" for n in range(40)}
 TESTED = {"alpha": 0.05, "adjust": "holm", "equivalence_bound": 0.05}
 
 
@@ -62,7 +65,7 @@ def test_coefficients_stand_beside_their_controls():
     assert [panel.title for panel in sheet.panels] == [
         "lag 1",
         "lag 2",
-        "lag 1 before and after training, not corrected for bias",
+        "lag 1, trained and untrained",
         "variance explained within documents",
     ]
     for term, panel in (("lag_1", one), ("lag_2", two)):
@@ -78,15 +81,17 @@ def test_coefficients_stand_beside_their_controls():
     controls = inputs.controls.query("term == 'lag_1'")
     # Two scales of the initial weights, and the trained model.
     assert [line.label for line in before.lines] == [
-        "before training, first scale",
-        "before training, default scale",
-        "trained, on the same texts",
+        "untrained, first",
+        "untrained, default",
+        "trained",
     ]
     for line, column in zip(
         before.lines, ["random_weights", "random_weights_default", "trained"], strict=True
     ):
         np.testing.assert_array_equal(line.y, controls[column])
     np.testing.assert_array_equal(explained.lines[0].y, inputs.fits["r_squared"])
+    # Labels stand beside the lines, so there is no legend but of layers without a fit.
+    assert list(legend_of(sheet)) == ["not fitted"]
     assert sheet.claim.startswith("A norm 1% larger is followed by one 0.23% larger, two tokens")
     assert "; 0.50 to 1.56% before training" in sheet.claim
     assert wording.PREDICTIVE in sheet.note
@@ -125,8 +130,8 @@ def of_groups(**estimates):
 def test_groups_are_rows_of_a_map():
     sheet = of_groups(prose=0.2, verse=0.4, rare=np.nan)
     (cells,) = sheet.panels
-    assert cells.rows == ["prose (7)", "verse (7)", "rare (7)"]
-    np.testing.assert_array_equal(cells.values[:2], [[0.2] * 4, [0.4] * 4])
+    assert cells.rows == ["verse (7)", "prose (7)", "rare (7)"]
+    np.testing.assert_array_equal(cells.values[:2], [[0.4] * 4, [0.2] * 4])
     assert cells.weak[0].tolist() == [False, True, False, False]
     assert cells.texts == {2: "not fitted: 2 documents"}
     # The joint interval of verse reaches below zero.
@@ -245,7 +250,7 @@ def test_norms_by_position_are_means_of_the_rows(norms):
         f"From position 1 to 27–29, the mean norm of a layer changes by {drift[low]:+.0%} (layer "
         f"{low}) to {drift[high]:+.0%} (layer {high})"
     ).replace("-", "−")
-    assert "; last rows of fewer than 20 documents are left out. Hatched" in sheet.note
+    assert "Rows of fewer than 20 documents are left out. Hatched" in sheet.note
     alone = frame["document"] == "d00"
     one = SimpleNamespace(**vars(inputs))
     one.norms, one.sample = [inputs.norms[0]], sampled(inputs.sample, alone)
@@ -256,6 +261,24 @@ def test_norms_by_position_are_means_of_the_rows(norms):
         assert claim == "Norms along the text"
 
 
+def test_the_title_compares_positions_that_nearly_all_documents_reach(norms, tmp_path):
+    """Of what only a few documents reach, the note says how many, and of which groups."""
+    inputs, frame = norms
+    rows = [Document(name, group, "words") for name, group in GROUPS_OF_DOCUMENTS.items()]
+    pq.write_table(corpus_table(rows), tmp_path / "corpus.parquet")
+    number = frame["document"].str[1:].astype(int)
+    kept = (frame["position"] < 16) | (number % 2 == 0) | (number < 12)
+    cut = SimpleNamespace(**vars(inputs))
+    cut.corpus, cut.sample = tmp_path / "corpus.parquet", sampled(inputs.sample, kept)
+    sheet = norms_by_position.figure(cut)
+    assert sheet.claim.startswith("From position 1 to 13–15, ")
+    assert "The last row is of 26 documents: prose and verse." in sheet.note
+    assert norms_by_position.last_row_in_words(["code"] * 5 + ["mail", "law", "law", "news"]) == (
+        "The last row is of 9 documents, 8 of them code, law and mail."
+    )
+    assert norms_by_position.last_row_in_words(["code"]) == "The last row is of 1 document."
+
+
 def test_shares_of_variance_stand_beside_what_chance_gives(norms):
     inputs, frame = norms
     rest = frame[frame["position"] > 0].rename(columns={2: "y"})
@@ -264,16 +287,18 @@ def test_shares_of_variance_stand_beside_what_chance_gives(norms):
     logs = rest[["y"]].rename(columns={"y": 2})
     assert shares_between(logs, rest["group"].to_numpy())[2] == pytest.approx(of_groups)
     speech = norms_by_part_of_speech.figure(inputs)
-    (cells,) = speech.panels
+    explained, cells = speech.panels
     names = [row.partition(" (")[0] for row in cells.rows]
-    assert sorted(names) == ["continuation of a word", "noun", "verb"]
+    # Every token of a word counts, as in the regressions.
+    assert sorted(names) == ["noun", "verb"]
     place = names.index("noun")
-    begins = rest.index % 2 == 0
-    noun = centred[(rest["upos"] == "NOUN") & begins].mean()
+    assert cells.rows[place] == f"noun ({(rest['upos'] == 'NOUN').sum():,})"
+    noun = centred[rest["upos"] == "NOUN"].mean()
     tagged = centred[rest["upos"] != "none"]
     assert cells.values[place, 2] == pytest.approx(noun, abs=1e-6)
     most = smf.ols("y ~ C(upos)", rest.loc[tagged.index]).fit().rsquared
     assert f"to {most:.0%} of the variance" in speech.claim
+    assert explained.lines[0].y[2] == pytest.approx(most)
     few = SimpleNamespace(**vars(inputs))
     few.sample = sampled(inputs.sample, frame.index < 10)
     assert norms_by_part_of_speech.figure(few).claim == "No part of speech has 20 tokens"
@@ -299,7 +324,7 @@ def test_regressions_are_named_by_what_they_hold_fixed():
     def drawn(*studies):
         sheet = specifications_by_layer.figure(SimpleNamespace(studies=studies))
         (panel,) = sheet.panels
-        return sheet.claim, [line.end.replace("\n", " ") for line in panel.lines], panel.lines
+        return sheet.claim, [line.label for line in panel.lines], panel.lines
 
     two = study("a", "document", 0.23), study("b", "none", 0.32)
     claim, ends, (line, _) = drawn(*two)
@@ -348,7 +373,7 @@ def test_classes_are_rows_and_the_extremes_are_named():
     untested = of_classes("upos", np.nan, sizes, apart=0.5)
     assert untested.claim == "It could not be tested whether lag 1 differs by part of speech"
     assert cells.rows == ["white space (500)", "punctuation (300)"]
-    assert "shown to be within ±0.05" in legend_of(sheet)
+    assert "○ shown to be within ±0.05" in sheet.caption
     np.testing.assert_allclose(cells.values[:, 0], [0.15, -0.14])
     assert cells.weak[0].tolist() == [True, False, True, True]
     np.testing.assert_allclose(shared.lines[0].y, 0.3)
@@ -374,25 +399,39 @@ def heads(sink=0.7, lag=1.0):
 
 def test_heads_are_maps_of_what_was_measured():
     sheet = heads_by_layer.figure(heads())
-    share, lag, sink = sheet.panels
+    lag, share, sink = sheet.panels
     assert share.rows == ["0", "1", "10"]
     np.testing.assert_allclose(share.values, 50)
     np.testing.assert_allclose(lag.values[:, 0], [0.2, 0.3, 0.25])
     np.testing.assert_allclose(sink.values, 70)
-    starts = [
-        "Lag 1 of single heads is 0.25, ",
-        "one head has up to 50%",
-        "the median head gives 70%",
-    ]
-    for clause, start in zip(sheet.claim.split("; "), starts, strict=True):
-        assert clause.startswith(start)
+    # One fact a title.
+    assert sheet.claim.startswith("Lag 1 of single heads is 0.25, ")
+    assert share.title == "one head has up to 50% of its layer's squared norms (33% if equal)"
+    assert sink.title.startswith("the median head gives 70%")
     assert len(heads_by_layer.figure(heads(sink=np.nan)).panels) == 2
     without = heads_by_layer.figure(heads(lag=np.nan))
     assert without.claim.startswith("One head has up to 50% of ")
-    assert ("Coefficients" in sheet.note, "Coefficients" in without.note) == (True, False)
+    assert len(without.panels) == 2
     none = heads()
     none.heads = none.heads.iloc[:0]
     assert heads_by_layer.figure(none).claim == "No heads were found"
+
+
+@pytest.mark.parametrize("layers", [4, 80])
+def test_cells_of_heads_have_sixteen_pixels(layers):
+    inputs = heads()
+    for name in ("heads", "coefficients"):
+        table = getattr(inputs, name).query("layer == 0")
+        copies = [table.assign(layer=layer) for layer in range(layers)]
+        setattr(inputs, name, pd.concat(copies, ignore_index=True))
+    figure = heads_by_layer.figure(inputs).draw(TITLE, PAGE)
+    figure.draw_without_rendering()
+    for axes in figure.axes[::2]:
+        box = axes.get_window_extent()
+        # A page has 150 dots an inch.
+        dots = 150 / figure.dpi
+        assert box.height * dots / 3 >= 16
+        assert box.width * dots / layers >= 16
 
 
 def test_directions_are_beside_those_of_random_pairs():
@@ -438,22 +477,29 @@ def effects():
 
 def test_predictions_and_effects_are_lines_for_each_target_layer():
     sheet = elasticities_by_layer.figure(effects())
-    first, last, sums = sheet.panels
-    titles = ["on layer 1", "on layer 3", "all earlier layers"]
-    assert [panel.title for panel in sheet.panels] == titles
-    predicted, caused = last.lines
-    np.testing.assert_allclose(caused.y[:3], [0.01, 0.02, 0.03])
-    np.testing.assert_allclose(caused.high[:3], [0.11, 0.12, 0.13])
-    np.testing.assert_allclose(predicted.y[:3], 0.3)
-    np.testing.assert_allclose([predicted.low[:3], predicted.high[:3]], [[0.2] * 3, [0.4] * 3])
-    assert np.isnan(first.lines[1].y[1:]).all()
-    # One scale, on which effects are as large as they are.
-    assert first.share == last.share == "effects"
+    first, last, caused_first, caused_last, sums = sheet.panels
+    assert [panel.title for panel in sheet.panels[:-1]] == [
+        "predicted in layer 1",
+        "predicted in layer 3",
+        "caused in layer 1",
+        "caused in layer 3",
+    ]
+    # Panels end at the last layer before the target.
+    assert [list(panel.x) for panel in (first, last, caused_first)] == [[0], [0, 1, 2], [0]]
+    (predicted,), (caused,) = last.lines, caused_last.lines
+    np.testing.assert_allclose(caused.y, [0.01, 0.02, 0.03])
+    np.testing.assert_allclose(caused.high, [0.11, 0.12, 0.13])
+    np.testing.assert_allclose(predicted.y, 0.3)
+    np.testing.assert_allclose([predicted.low, predicted.high], [[0.2] * 3, [0.4] * 3])
+    # Effects are not lost on the scale of predictions.
+    assert first.share == last.share == "predicted"
+    assert caused_first.share == caused_last.share == "caused"
     of_sums = ((0.3, 0.3), (0.2, 0.2), (0.03, -0.01))
-    for line, (of_one, of_three) in zip(sums.lines, of_sums, strict=True):
-        np.testing.assert_allclose(line.y, [np.nan, of_one, np.nan, of_three])
+    for line, values in zip(sums.lines, of_sums, strict=True):
+        np.testing.assert_allclose(line.y, values)
         # Observed layers lie apart: no line suggests those between them.
         assert line.bars
+    assert list(sums.x) == [1, 3]
     assert sheet.claim == (
         "Layers predict the next token's adjustment in others by up to 0.30 and change it by at "
         "most 0.03"
@@ -464,8 +510,9 @@ def test_predictions_and_effects_are_lines_for_each_target_layer():
     inputs.total_effects = inputs.total_effects.assign(predicted=np.nan)
     alone = elasticities_by_layer.figure(inputs)
     assert all(line.bars for panel in alone.panels for line in panel.lines)
-    assert "predicted by all earlier layers together" in legend_of(sheet)
-    assert "predicted by all earlier layers together" not in legend_of(alone)
+    labels = [line.label for line in sums.lines]
+    assert labels == ["lag 1 of the layer", "predicted", "caused"]
+    assert [line.label for line in alone.panels[-1].lines] == ["lag 1 of the layer", "caused"]
     nothing = effects()
     nothing.elasticities = nothing.elasticities.iloc[:0]
     assert not elasticities_by_layer.figure(nothing).panels
@@ -516,36 +563,40 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
         alpha=0.05,
     )
     sheet = sources_by_layer.figure(inputs)
-    (panel,) = sheet.panels
-    of_label = {line.label: line for line in panel.lines}
-    np.testing.assert_allclose(of_label["the token before"].y, [20, 50, 10])
-    np.testing.assert_allclose(of_label["the token before"].high, [30, 60, 20])
-    np.testing.assert_allclose(of_label["2 to 4 tokens before"].y, [30, 15, 36])
-    assert not of_label["2 to 4 tokens before"].has_interval
+    by_title = {panel.title: panel.lines[0] for panel in sheet.panels}
+    before = by_title["written by the token before"]
+    np.testing.assert_allclose(before.y, [20, 50, 10])
+    np.testing.assert_allclose(before.high, [30, 60, 20])
+    further = by_title["written by 2 to 4 tokens before"]
+    np.testing.assert_allclose(further.y, [30, 15, 36])
+    assert not further.has_interval
+    # Each kind of token has a panel, on the same scale.
+    assert {panel.share for panel in sheet.panels} == {"shares"}
+    assert len(sheet.panels) == 5
     assert sheet.claim == (
         "The token before writes on average 50% of the adjustment in layer 1 and 20% in the median "
         "layer"
     )
     # A mark is a test, of which a share has none.
-    assert all(line.weak is None for line in panel.lines)
-    # Only parts with a lag have a name in the panel below, which is left out if none has one.
+    assert all(line.weak is None for line in by_title.values())
+    # Only parts with a lag have a label in the last panel, which is left out if none has one.
     lags = grid(part=sources_by_layer.LAGS_OF_PARTS, layer=range(3)).assign(term="lag_1")
-    for unknown, ends in (
-        ([], ["by all tokens", "by the\ntoken itself", "by all earlier\ntokens"]),
-        (["from_itself"], ["by all tokens", "by all earlier\ntokens"]),
+    for unknown, labels in (
+        ([], ["by all tokens", "by the token itself", "by earlier tokens"]),
+        (["from_itself"], ["by all tokens", "by earlier tokens"]),
     ):
         missing = lags["part"].isin(unknown) | (lags["layer"] == 1)
         lags["estimate"] = np.where(missing, np.nan, 0.2)
         inputs.lags = with_interval(lags)
-        _, below = sources_by_layer.figure(inputs).panels
-        assert ([line.end for line in below.lines], below.missing) == (ends, [1])
+        *_, last = sources_by_layer.figure(inputs).panels
+        assert ([line.label for line in last.lines], last.missing) == (labels, [1])
     inputs.lags = with_interval(lags.assign(estimate=np.nan))
     alone = sources_by_layer.figure(inputs)
-    assert (len(alone.panels), "Coefficients" in alone.note) == (1, False)
+    assert (len(alone.panels), "Coefficients" in alone.note) == (5, False)
     # One document gives no intervals.
     inputs.shares[["conf_low", "conf_high"]] = np.nan
-    (panel,) = sources_by_layer.figure(inputs).panels
-    assert not any(line.has_interval for line in panel.lines)
+    for panel in sources_by_layer.figure(inputs).panels:
+        assert not any(line.has_interval for line in panel.lines)
 
 
 def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
@@ -565,7 +616,8 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     figure = Sheet("c", LAYERS, [panel], "").draw("T\ns", PAGE)
     assert "layer 0 ↓ −1.40" in texts_of(figure)
     labels = [line.label for line in panel.lines if line.label]
-    assert labels.count("before training, first scale") == 1
+    assert labels == ["the token itself", "the next token", "the model's first choice"]
+    assert panel.direct
     assert panel_of(table.assign(conf_low=-0.3)).ylim == (None, None)
     # A point whose band alone is cut off is seen.
     panel = panel_of(table.assign(difference=table["difference"].clip(lower=-0.15)))
@@ -575,7 +627,8 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     figure = Sheet("c", LAYERS, [panel]).draw("", PAGE)
     figure.draw_without_rendering()
     (axes,) = figure.axes
-    (name,) = axes.texts
+    assert axes.get_window_extent().width > 0.6 * figure.bbox.width
+    (name,) = (text for text in axes.texts if "↓" in text.get_text())
     assert name.get_window_extent().x1 < axes.get_window_extent().x1
 
 

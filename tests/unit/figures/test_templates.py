@@ -56,6 +56,14 @@ def lines_sheet(layers=6):
     return Sheet("claim", range(layers), panels, "A note.", across=2)
 
 
+def direct_sheet(layers=6):
+    sheet = lines_sheet(layers)
+    for panel in sheet.panels:
+        panel.direct = True
+        panel.lines[0].label = "by the tokens before it"
+    return sheet
+
+
 def map_sheet(layers, groups=13):
     values = np.random.default_rng(0).normal(size=(groups, layers))
     names = [f"a group of name {n} (10)" for n in range(groups)]
@@ -72,7 +80,7 @@ def drawn(*panels, layers=LAYERS, **tested):
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
 @pytest.mark.parametrize("layers", [1, 2, 48])
-@pytest.mark.parametrize("sheet", [lines_sheet, map_sheet])
+@pytest.mark.parametrize("sheet", [lines_sheet, direct_sheet, map_sheet])
 def test_texts_neither_overlap_nor_leave_the_figure(sheet, layers, size):
     figure = sheet(layers).draw(TITLE, size)
     assert overlaps(figure) == []
@@ -101,20 +109,17 @@ def test_a_line_shows_its_values_its_interval_and_its_marks():
     assert marks_of(axes, "o", "w") == [2.5, 3.5]
     assert marks_of(axes, "x") == [1.5, 3.5]
     assert marks_of(axes, "^") == [5.5]
-    assert legend_of(figure) == [
-        "lag 1",
-        "p < 0.05, Holm",
-        "p ≥ 0.05, Holm",
-        "shown to be within ±0.05",
-        "95% confidence band",
-        "not fitted",
-    ]
-    assert "shown" not in " ".join(legend_of(lines_sheet().draw(TITLE, PAGE)))
+    assert legend_of(figure) == ["lag 1", "not fitted"]
+    # The caption says what the marks mean that are drawn, and of no others.
+    marks = "● p < 0.05, Holm; × p ≥ 0.05, Holm; ○ shown to be within ±0.05."
+    assert f"{marks} Bands: 95% intervals." in texts_of(figure)
+    assert "shown to be" not in texts_of(lines_sheet().draw(TITLE, PAGE))
     # Too few documents give no interval, so that no band is drawn or named.
     unknown = Line([0.1, 0.2], "lag 1", low=np.full(2, np.nan), high=np.full(2, np.nan))
     figure = drawn(Lines([unknown], "coefficient"), layers=[0, 1])
     assert legend_of(figure) == ["lag 1"]
     assert not figure.axes[0].collections
+    assert "intervals" not in texts_of(figure)
 
 
 def test_panels_share_limits_labels_and_the_legend():
@@ -126,8 +131,10 @@ def test_panels_share_limits_labels_and_the_legend():
     assert one.get_ylim() == two.get_ylim()
     assert one.get_ylim()[1] > 3
     assert one.get_xlabel() == two.get_xlabel() == "layer"
-    labels = ["lag 1", "before training", "tokens in random order", "95% confidence band"]
-    assert legend_of(figure) == labels
+    assert legend_of(figure) == ["lag 1", "untrained", "random order"]
+    # Beside another one of the same scale, a panel needs no label of it.
+    assert one.get_ylabel() == "coefficient\n(log norm per log norm)"
+    assert two.get_ylabel() == ""
     claim, subtitle = TITLE.split("\n")
     assert figure.get_suptitle() == claim
     assert subtitle in texts_of(figure)
@@ -137,11 +144,11 @@ def test_panels_share_limits_labels_and_the_legend():
     assert above.get_ylabel() == "coefficient"
 
 
-def test_bars_replace_the_line_and_names_stand_at_ends():
+def test_bars_replace_the_line_and_labels_stand_at_ends():
     x = np.arange(6.0)
     bars = Line(x, "caused", "C0", x - 1, x + 1, bars=True)
-    named = [Line(x, end="pooled"), Line(x + 0.01, end="within documents")]
-    figure = drawn(Lines([bars], "y"), Lines(named, "y"))
+    named = [Line(x, "pooled", "C0"), Line(x + 0.01, "within documents", "C1")]
+    figure = drawn(Lines([bars], "y"), Lines(named, "y", direct=True))
     first, second = figure.axes
     (marks,) = first.containers
     # The first mark lies on the edge of the panel, where it would be cut in half.
@@ -151,6 +158,12 @@ def test_bars_replace_the_line_and_names_stand_at_ends():
     assert [text.get_text() for text in second.texts] == ["pooled", "within documents"]
     assert heights[1] - heights[0] > 0.2
     assert overlaps(figure) == []
+    assert "Bars: 95% intervals." in texts_of(figure)
+    # The label of a band stands at its middle, in a colour that can be read.
+    band = permuted(np.full(6, 1.0), np.full(6, 3.0))
+    (axes,) = drawn(Lines([Line(x, "lag 1", "C0"), band], "y", direct=True)).axes
+    assert [text.xy for text in axes.texts] == [(5.5, 5.0), (5.5, 2.0)]
+    assert axes.texts[1].get_color() == legends.GREY
 
 
 def test_a_line_may_have_an_axis_of_its_own():
@@ -159,6 +172,9 @@ def test_a_line_may_have_an_axis_of_its_own():
     (axes,) = drawn(panel, layers=[]).axes
     assert list(axes.lines[-1].get_xdata()) == [0.25, 0.75]
     assert axes.get_xlabel() == "relative depth"
+    # Layers that are not all there have a tick each.
+    (axes,) = drawn(Lines([Line([1.0, 2.0, 3.0])], "y", "", [0, 3, 11], "source layer")).axes
+    assert list(axes.get_xticks()) == [0, 3, 11]
 
 
 def test_a_logarithmic_axis_is_labelled_with_the_values():
