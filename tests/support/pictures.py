@@ -80,7 +80,8 @@ def texts_drawn(figure: Figure) -> list[Text]:
 
 def overlaps(figure: Figure) -> list[tuple[str, str]]:
     """Return pairs of texts that lie on each other, and texts that leave the figure."""
-    boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(figure)]
+    # A line that leads from a label to what it names is not part of the text.
+    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in texts_drawn(figure)]
     pairs = itertools.combinations(boxes, 2)
     found = [(a, b) for (a, one), (b, other) in pairs if one.padded(-0.5).overlaps(other)]
     (left, bottom), (right, top) = figure.bbox.get_points()

@@ -55,11 +55,12 @@ POOLED_ANSWER = (
 OTHER_REGRESSION_ANSWER = "{value} in {regression}, which differs in {settings}"
 
 NEXT_TOKEN = (
-    "Layers whose {site} raises the next token more than the token itself: {above} of {layers}; "
-    "less: {below}"
+    "Layers whose {site} raises the logit of the next token more than that of the token itself: "
+    "{above} of {layers}; less: {below}"
 )
 NEXT_TOKEN_UNTESTED = (
-    "Too few documents to tell whether the {site} raises the next token more than the token itself"
+    "Too few documents to tell whether the {site} raises the logit of the next token more than "
+    "that of the token itself"
 )
 
 

@@ -251,11 +251,11 @@ def test_an_effect_is_judged_by_the_intervals_of_its_share(shares, documents, ve
         # Intervals of three of the layers exclude zero, before any correction.
         (
             [0.01, 0.06, 0.9, 0.04],
-            "MLP adjustment raises the next token more than the token itself",
+            "MLP adjustment raises the logit of the next token more than that of the token itself",
         ),
         (
             [np.nan] * 4,
-            "Too few documents to tell whether the MLP adjustment raises the next token",
+            "Too few documents to tell whether the MLP adjustment raises the logit of the next",
         ),
     ],
 )

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
-from pictures import grid, synthetic_controls, synthetic_tables, texts_of, with_interval
+from pictures import TITLE, grid, synthetic_controls, synthetic_tables, texts_of, with_interval
 
 import draw_figures
 from attnlag.corpus.documents import Document, corpus_table
