@@ -13,7 +13,7 @@ from attnlag.regression.terms import distance, named
 
 # Whether a large adjustment follows a large one.
 FOLLOWS = {
-    Verdict.ABOVE: "Yes",
+    Verdict.ABOVE: "Yes, neighbours are alike in size",
     Verdict.BELOW: "No, a small one",
     Verdict.WITHIN: "No",
     Verdict.UNDECIDED: "Undecided",

@@ -150,7 +150,10 @@ def test_a_verdict_is_of_the_interval_alone(low, high, verdict):
 @pytest.mark.parametrize(
     ("verdict", "first"),
     [
-        (Verdict.ABOVE, "Yes: 10% longer → 2.2% longer (lag 1, median layer: 0.23, "),
+        (
+            Verdict.ABOVE,
+            "Yes, neighbours are alike in size: 10% longer → 2.2% longer (lag 1, median layer: ",
+        ),
         (Verdict.BELOW, "No, a small one: 10% longer"),
         (Verdict.WITHIN, "No: 10% longer"),
         (Verdict.UNDECIDED, "Undecided: 10% longer"),

@@ -104,7 +104,7 @@ def test_the_answers_state_each_number_once(base):
 @pytest.mark.parametrize(
     ("median", "low", "high", "word"),
     [
-        (0.23, 0.2, 0.3, "Yes: 10% longer → 2.2% longer"),
+        (0.23, 0.2, 0.3, "Yes, neighbours are alike in size: 10% longer → 2.2% longer"),
         (0.06, 0.02, 0.1, "Undecided: 10% longer → 0.6% longer"),
         (0.01, -0.02, 0.04, "No: 10% longer → 0.1% longer"),
         (-0.2, -0.3, -0.1, "No, a small one: 10% longer → 1.9% shorter"),
@@ -162,7 +162,9 @@ def test_a_regression_without_a_fitted_layer_leaves_the_answer_to_the_next(base)
     within, pooled = of_both
     within.fits["status"] = "too few rows"
     lines = answers.of_site(of_both).lines
-    assert lines[0].text.startswith("Yes: 10% longer → 2.2% longer (lag 1, median layer: 0.23")
+    assert lines[0].text.startswith(
+        "Yes, neighbours are alike in size: 10% longer → 2.2% longer (lag 1, median layer: 0.23"
+    )
     assert lines[1] == ("regression", "pooled; no layer of within was fitted", True)
     # It does not stand beside itself.
     assert lines[-2].label == "before training"
