@@ -1,4 +1,4 @@
-"""Coefficient of each lag by layer, with tokens in random order and untrained, and R²."""
+"""Coefficient of each lag by layer beside its controls, the response that lags imply, and R²."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from attnlag.figures.legends import dashes, lag_colours
 from attnlag.figures.templates import Line, Lines, Sheet
 from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.regression.labels import UNITS
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import distance, lags_among, named
 
 DRAWN_BY = "plot_regression"
 FIRST_REGRESSION = True
@@ -52,6 +52,7 @@ def figure(inputs: SimpleNamespace) -> Sheet:
                 f" The comparison of {named(terms[0])} with untrained models is on the same texts "
                 "and not corrected for bias."
             )
+    panels += response_panels(inputs.medians, unit)
     within = inputs.r_squared_name.removeprefix("R²").strip()
     panels.append(
         Lines(
@@ -106,6 +107,22 @@ def panel_of_term(
     if "permuted_low" in controls:
         lines.append(templates.permuted(controls["permuted_low"], controls["permuted_high"]))
     return Lines(lines, unit, named(term), share="lags", missing=missing, direct=True)
+
+
+def response_panels(medians: pd.DataFrame, unit: str) -> list[Lines]:
+    """Return the panel of the responses that the lags imply, if there are any."""
+    rows = medians[medians["term"].str.startswith("response_")]
+    if rows["median"].isna().all():
+        return []
+    line = Line(
+        rows["median"].to_numpy(),
+        color=TRAINED,
+        low=rows["conf_low"].to_numpy(),
+        high=rows["conf_high"].to_numpy(),
+    )
+    distances = rows["term"].map(distance).to_numpy()
+    title = "response to one larger than predicted (median layer)"
+    return [Lines([line], unit, title, x=distances, xlabel="tokens later")]
 
 
 def r_squared_untrained(controls: pd.DataFrame) -> list[Line]:

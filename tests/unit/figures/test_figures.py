@@ -45,6 +45,18 @@ GROUPS_OF_DOCUMENTS = {f"d{n:02d}": "verse" if n % 2 else "prose" for n in range
 TESTED = {"alpha": 0.05, "adjust": "holm", "equivalence_bound": 0.05}
 
 
+def medians_of(table):
+    """Return the medians of a table of coefficients, with those of two responses."""
+    medians = table.groupby("term")["estimate"].median().rename("median").reset_index()
+    responses = pd.DataFrame(
+        {"term": ["response_1", "response_2"], "median": [0.23, 0.11], "conf_low": [0.2, 0.09]}
+    )
+    responses["conf_high"] = [0.26, 0.13]
+    if medians["median"].isna().all():
+        responses["median"] = np.nan
+    return pd.concat([medians, responses], ignore_index=True)
+
+
 def of_coefficients(controls=True, **kinds):
     """Return the inputs of the figure of coefficients, and the figure."""
     table, fits = synthetic_tables(12, **kinds)
@@ -52,6 +64,7 @@ def of_coefficients(controls=True, **kinds):
         coefficients=table,
         fits=fits,
         controls=synthetic_controls(table) if controls else None,
+        medians=medians_of(table) if controls else pd.DataFrame({"term": ["lag_1"], "median": 0.2}),
         outcome="norm",
         r_squared_name="R² within documents",
         **TESTED,
@@ -61,11 +74,12 @@ def of_coefficients(controls=True, **kinds):
 
 def test_coefficients_stand_beside_their_controls():
     inputs, sheet = of_coefficients(unfitted=(4,))
-    one, two, before, explained = sheet.panels
+    one, two, before, later, explained = sheet.panels
     assert [panel.title for panel in sheet.panels] == [
         "lag 1",
         "lag 2",
         "lag 1, trained and untrained",
+        "response to one larger than predicted (median layer)",
         "variance explained within documents",
     ]
     for term, panel in (("lag_1", one), ("lag_2", two)):
@@ -89,6 +103,11 @@ def test_coefficients_stand_beside_their_controls():
         before.lines, ["random_weights", "random_weights_default", "trained"], strict=True
     ):
         np.testing.assert_array_equal(line.y, controls[column])
+    (response,) = later.lines
+    assert (list(later.x), later.xlabel) == ([1, 2], "tokens later")
+    assert list(response.low) == [0.2, 0.09]
+    assert list(response.y) == [0.23, 0.11]
+    assert list(response.high) == [0.26, 0.13]
     np.testing.assert_array_equal(explained.lines[0].y, inputs.fits["r_squared"])
     # Labels stand beside the lines, so there is no legend but of layers without a fit.
     assert list(legend_of(sheet)) == ["not fitted"]
@@ -109,7 +128,7 @@ def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels():
     nowhere = of_coefficients(unfitted=range(12))[1]
     assert all(panel.missing == [*range(12)] for panel in nowhere.panels)
     assert nowhere.claim == "No coefficient of norms could be estimated"
-    lines, _ = of_coefficients(lags=6)[1].panels
+    lines, *_ = of_coefficients(lags=6)[1].panels
     assert [line.label for line in lines.lines] == [f"lag {n}" for n in range(1, 7)]
 
 
