@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from attnlag.storage.contents import remembered
 log = logging.getLogger("attnlag")
 
 WEIGHTS = "model.safetensors"
+
+ADAPTER = "adapter_config.json"
 
 SOURCE_RECORD = "source.json"
 
@@ -83,12 +85,29 @@ def choose_files(names: Iterable[str], where: str, tokenizer: bool = True) -> li
             f"{where} has no tokenizer files (expected tokenizer.json, vocab.json, vocab.txt "
             "or a .model file)"
         )
+    problems += weights_problems(top, where)
     weights = next((file for file in (WEIGHTS_INDEX, WEIGHTS) if file in top), None)
     if weights is None:
         problems.append(f"{where} has no {WEIGHTS} and no {WEIGHTS_INDEX}; {CONVERSION_ADVICE}")
     if problems or weights is None:
         raise UserError(problems)
     return [*matching(SMALL_FILES), weights]
+
+
+def weights_problems(names: Container[str], where: str) -> list[str]:
+    """Return why it is not clear which weights are meant, given the names of a folder's files."""
+    problems = []
+    if WEIGHTS in names and WEIGHTS_INDEX in names:
+        problems.append(
+            f"{where} has {WEIGHTS} and {WEIGHTS_INDEX}, which may be different models; expected "
+            "one of the two"
+        )
+    if ADAPTER in names:
+        problems.append(
+            f"{where} has an adapter ({ADAPTER}), which is not applied; expected a model with the "
+            "adapter merged into its weights, as PEFT's merge_and_unload does, or none"
+        )
+    return problems
 
 
 def shard_names(index: Path, where: str) -> list[str]:
@@ -116,17 +135,40 @@ def take_files(
     place: Callable[[Path, Path], object] = shutil.copyfile,
     tokenizer: bool = True,
 ) -> None:
-    """Put the files of a model (see `choose_files`) into a folder: copy or link each."""
+    """Put the files of a model (see `choose_files`) into a folder: copy or link each.
+
+    Raise UserError if files are missing, or one is a link to what is not part of the model.
+    """
     names = {entry.name for entry in source.iterdir() if entry.is_file()}
     files = choose_files(names, where, tokenizer)
     if WEIGHTS_INDEX in files:
         files += shard_names(source / WEIGHTS_INDEX, where)
     if missing := [file for file in files if file not in names]:
         raise UserError(f"{where} has no {missing[0]}, which {WEIGHTS_INDEX} names")
+    problems = []
+    for file in files:
+        target = (source / file).resolve()
+        if not _may_hold(source, target):
+            problems.append(
+                f"{where}: {file} is a link to {target}, outside of the folder; expected a file in "
+                "it"
+            )
+    if problems:
+        raise UserError(problems)
     size = sum((source / file).stat().st_size for file in files)
     log.info("taking %s from %s (%s)", counted(len(files), "file"), where, amount(size))
     for file in files:
         place(source / file, folder / file)
+
+
+def _may_hold(folder: Path, file: Path) -> bool:
+    """Return whether a resolved file is in a folder, or where the hub's cache keeps its files.
+
+    A snapshot in that cache, ``MODEL/snapshots/COMMIT``, has links into ``MODEL/blobs``.
+    """
+    folder = folder.resolve()
+    in_cache = folder.parent.name == "snapshots" and file.parent == folder.parents[1] / "blobs"
+    return in_cache or file.is_relative_to(folder)
 
 
 def stored_tensors(folder: Path) -> Iterator[tuple[str, str, list[int]]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from attnlag.errors import UserError
 from attnlag.model import offline
-from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, shard_names, take_files
+from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, shard_names, take_files, weights_problems
 from attnlag.model.settings import SMALL_FILES, WEIGHTS_INDEX
 from attnlag.storage.contents import sha256_of
 from attnlag.storage.writing import is_disk_full
@@ -31,8 +31,10 @@ def from_hub(settings: Mapping[str, Any], folder: Path, tokenizer: bool = True) 
     """
     repository = settings["repository"]
     with offline.lifted(), _problems_in_words(repository, settings["revision"]):
-        commit, licence = _commit_and_licence(repository, settings["revision"])
+        commit, licence, names = _commit_facts(repository, settings["revision"])
         where = f"{repository} at {commit}"
+        if problems := weights_problems(names, where):
+            raise UserError(problems)
         log.info("fetching %s", where)
         small = [*SMALL_FILES, WEIGHTS_INDEX]
         index = _downloaded(repository, commit, small) / WEIGHTS_INDEX
@@ -42,8 +44,8 @@ def from_hub(settings: Mapping[str, Any], folder: Path, tokenizer: bool = True) 
     return {"revision": commit, "license": licence}
 
 
-def _commit_and_licence(repository: str, revision: str) -> tuple[str, str | None]:
-    """Return the hub's information on a revision.
+def _commit_facts(repository: str, revision: str) -> tuple[str, str | None, set[str]]:
+    """Return the commit of a revision, the licence, and the names of the repository's files.
 
     If the hub cannot be reached, a commit may still be in the client's cache.
     """
@@ -57,11 +59,12 @@ def _commit_and_licence(repository: str, revision: str) -> tuple[str, str | None
         if not re.fullmatch(COMMIT_PATTERN, revision):
             raise
         log.info("%s; looking for this commit in the local cache", _first_line(error))
-        return revision, None
+        return revision, None, set()
     # The commit becomes part of a path in the cache.
     if not re.fullmatch(COMMIT_PATTERN, info.sha or ""):
         raise ValueError("no commit in the facts of the repository")
-    return str(info.sha), getattr(info.card_data, "license", None)
+    names = {file.rfilename for file in info.siblings or ()}
+    return str(info.sha), getattr(info.card_data, "license", None), names
 
 
 def _downloaded(repository: str, commit: str, patterns: Sequence[str]) -> Path:

@@ -188,10 +188,9 @@ def errors_of(*arguments, **options):
 
 
 def test_a_model_is_downloaded_from_the_hub_and_recorded(hub, sharded, tmp_path):
-    hub.repositories["small/gpt2"][LATEST] |= contents(sharded)
+    hub.repositories["small/gpt2"][LATEST] = contents(sharded)
     told, folder = fetch(hub, tmp_path, layers=2, width=32), tmp_path / "models" / "small"
     found = contents(folder)
-    # An index of shards comes before weights in one file.
     assert hub.fetched == set(contents(sharded))
     made = {name: found.pop(name) for name in ("source.json", "architecture.txt")}
     assert found == contents(sharded)
@@ -306,6 +305,32 @@ def test_a_folder_on_this_machine_is_copied(mine, sharded, target):
     assert from_path(sharded, target)["digest"] != record["digest"]
     assert len(list(target.glob("*.safetensors"))) > 1
     assert sorted(path.name for path in target.parent.iterdir()) == ["again", "mine"]
+
+
+def test_weights_that_are_not_clear_and_links_out_of_a_folder_are_refused(
+    mine, sharded, target, hub, tmp_path
+):
+    hub.repositories["small/gpt2"][LATEST] |= contents(sharded)
+    both = "has model.safetensors and model.safetensors.index.json, which may be different models"
+    assert both in errors_of(hub, tmp_path)
+
+    for path in sharded.iterdir():
+        shutil.copy(path, mine)
+    (mine / "adapter_config.json").write_text("{}")
+    one, other = refused(from_path, mine, target)
+    assert both in one
+    assert "has an adapter (adapter_config.json), which is not applied" in other
+
+    linked, secret = tmp_path / "linked", tmp_path / "secret.json"
+    shutil.copytree(sharded, linked)
+    secret.write_text((linked / "tokenizer_config.json").read_text())
+    (linked / "tokenizer_config.json").unlink()
+    (linked / "tokenizer_config.json").symlink_to(secret)
+    (line,) = refused(from_path, linked, target)
+    assert line.endswith(
+        f"tokenizer_config.json is a link to {secret}, outside of the folder; expected a file in it"
+    )
+    assert not target.exists()
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,12 @@ def without(*names):
 
 def indexed(name):
     index = {"weight_map": {"wte.weight": name}}
-    return written("model.safetensors.index.json", json.dumps(index).encode())
+
+    def change(folder):
+        (folder / WEIGHTS).unlink()
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    return change
 
 
 def cast(name, kind):
@@ -165,9 +170,9 @@ def test_a_folder_that_is_no_whole_model_is_refused(mine, target, monkeypatch, c
 
 def test_links_are_replaced_by_copies(mine, target):
     """The cache of the hub consists of links, which belong to the user. No copy is a link."""
-    elsewhere = mine.parent / "elsewhere"
-    mine.rename(elsewhere)
-    mine.mkdir()
+    elsewhere = mine.rename(mine.parent / "blobs")
+    mine = mine.parent / "snapshots" / "0123"
+    mine.mkdir(parents=True)
     for path in elsewhere.iterdir():
         (mine / path.name).symlink_to(path)
     # A link to nothing, and a pipe, are passed over.
