@@ -48,6 +48,7 @@ def synthetic_controls(coefficients: pd.DataFrame) -> pd.DataFrame:
         random_weights=(1.5 + 0.01 * rows["layer"]).where(known),
         random_weights_default=np.where(known, 0.5, np.nan),
         random_weights_r_squared=np.where(known, 0.99, np.nan),
+        random_weights_default_r_squared=np.nan,
         trained=rows["estimate"],
     )
 

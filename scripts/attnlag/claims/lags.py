@@ -16,7 +16,7 @@ from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.estimation.omitted_lags import shortest_omitted
 from attnlag.regression.inference.response import responses
-from attnlag.regression.labels import BEFORE_TRAINING, plural, spans
+from attnlag.regression.labels import columns_before_training, plural, spans
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lead, named, nearest_lag
 
@@ -131,7 +131,7 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
     unit = "%" if is_percentage else ""
     before = ""
     if controls is not None:
-        by_scale = controls.reindex(columns=[*BEFORE_TRAINING])[controls["term"] == term]
+        by_scale = controls.loc[controls["term"] == term, columns_before_training(controls)]
         medians = by_scale.median().dropna()
         if len(medians):
             before = f"; {span(medians)}{unit} before training"

@@ -6,6 +6,7 @@ A figure reduces its inputs to a `Sheet`, which is drawn in any size. Layers lie
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,21 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from attnlag.claims.training import scale_of
+from attnlag.claims.training import scale_label, scale_of
 from attnlag.figures import drawing
 from attnlag.figures.files import style
 from attnlag.figures.legends import GREY, UNFITTED
 from attnlag.figures.sizes import Size
-from attnlag.regression.labels import BEFORE_TRAINING, shown_within, tested
+from attnlag.regression.labels import columns_before_training, shown_within, tested
 
 # Dashes of the scales of random weights.
-SCALE_DASHES = [(0, (4, 2.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5))]
+SCALE_DASHES = [
+    (0, (4, 2.5)),
+    (0, (1, 1.2)),
+    (0, (6, 1.5, 1, 1.5)),
+    (0, (3, 1.2, 1, 1.2, 1, 1.2)),
+    (0, (9, 2.5)),
+]
 
 # Blue below zero, white at zero, red above, with equal lightness at equal distances.
 DIVERGING: Colormap = sns.color_palette("vlag", as_cmap=True)
@@ -241,14 +248,15 @@ def untrained_lines(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
     ``suffix`` is the ending of the columns, as ``_r_squared``. There is no line where nothing
     varies.
     """
-    columns = {name: rows.get(f"{name}{suffix}") for name in BEFORE_TRAINING}
-    known = {n: c for n, c in columns.items() if c is not None and c.notna().any()}
+    known = [
+        name for name in columns_before_training(rows) if rows[f"{name}{suffix}"].notna().any()
+    ]
     lines = []
-    for (name, values), dashes in zip(known.items(), SCALE_DASHES, strict=False):
+    for name, dashes in zip(known, cycle(SCALE_DASHES), strict=False):
         label = "untrained"
         if len(known) > 1:
-            label += f", {scale_of(name)}"
-        lines.append(untrained(values, label, linestyle=dashes))
+            label += f", {scale_label(scale_of(name))}"
+        lines.append(untrained(rows[f"{name}{suffix}"], label, linestyle=dashes))
     return lines
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from attnlag.errors import UserError, as_user_error
+from attnlag.model import hooks
 from attnlag.model.decoder import decoder_of
 from attnlag.model.hooks import BlockModules
 from attnlag.model.language_models import RANGES, config_of, initial_range, new_model
@@ -20,11 +21,19 @@ log = logging.getLogger("attnlag")
 # The standard deviation with which transformers draws weights unless a config states another.
 DEFAULT_RANGE = 0.02
 
+# The beginning of a scale that is a multiple of the model's own, as in ``own-x1.5``.
+MULTIPLE_OF_OWN = "own-x"
+
 # Names of the matrices whose outputs sublayers, or their experts, give.
 OUTPUTS = (
     *("o_proj", "c_proj", "out_proj", "dense", "Wo", "wo", "down_proj", "fc2", "dense_4h_to_h"),
     *("fc_out", "w2", "output_linear", "output"),
 )
+
+# Largest relative difference of a matrix's standard deviation from that of one divided by depth.
+DIVIDED_TOLERANCE = 0.1
+# Number of tokens in the passes that show what a division does.
+TOKENS = 8
 
 
 class Draw(NamedTuple):
@@ -43,10 +52,36 @@ class Draw(NamedTuple):
 
 def facts_of(scale: str, initial_weights: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a record states of a scale, given the entry in ``source.json``."""
-    own, origin = initial_weights["initializer_range"], initial_weights["from"]
+    own = initial_weights["initializer_range"]
+    origin = initial_weights["from"]
+    drawn = range_at(scale, own)
     if scale == "default" and own is not None:
-        own, origin = DEFAULT_RANGE, "transformers"
-    return {"scale": scale, "initializer_range": own, "origin": origin}
+        origin = "transformers"
+    return {"scale": scale, "initializer_range": drawn, "origin": origin}
+
+
+def range_at(scale: str, own: float | None) -> float | None:
+    """Return the standard deviation of the initial weights at a scale.
+
+    Parameters
+    ----------
+    scale : str
+        As in ``controls.random_weights.scales``.
+    own : float, optional
+        The model's own standard deviation; None if its config has none.
+
+    Returns
+    -------
+    float, optional
+        None if ``own`` is None. By depth it is that of the matrices that are not divided.
+    """
+    if own is None:
+        return None
+    if scale == "default":
+        return DEFAULT_RANGE
+    if scale.startswith(MULTIPLE_OF_OWN):
+        return own * float(scale.removeprefix(MULTIPLE_OF_OWN))
+    return own
 
 
 def draws(
@@ -60,81 +95,166 @@ def draws(
 ) -> Iterator[Draw]:
     """Yield models of a config, or of that in a folder, with new weights at some scales.
 
-    ``own`` is the standard deviation that the config states, and ``default`` that of transformers.
-    ``by-depth`` is the model's own, but for the matrices whose outputs are added to the stream,
-    which are divided by √(2 × layers), as in GPT-2 (Radford et al. 2019). The models are as
-    transformers initialises them under the seed, with the head, in float32, on the CPU, and without
-    dropout, which no proof of their blocks would pass.
+    ``own`` is the standard deviation that the config states, ``default`` that of transformers, and
+    ``own-x1.5`` 1.5 times the model's own. ``by-depth`` is the model's own, but for the matrices
+    whose outputs are added to the stream, which are divided by the root of the number of these
+    additions: √(2 × layers) where each layer has attention and an MLP, as in GPT-2 (Radford et al.
+    2019). The models are as transformers initialises them under the seed, with the head, in
+    float32, on the CPU, and without dropout, which no proof of their blocks would pass.
+
+    Raises
+    ------
+    UserError
+        If transformers cannot build the model, or if the first scale cannot be drawn.
     """
-    drawn: dict[tuple[float | None, bool], str] = {}
+    scale_of: dict[tuple[float | None, bool], str] = {}
     for scale in scales:
         config = config_of(original) if isinstance(original, Path) else copy.deepcopy(original)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
-        text = config.get_text_config()
-        initial, divided, left_out = initial_range(text), False, ""
-        model: Any = None
-        if scale == "default" and initial is not None:
-            initial = DEFAULT_RANGE
-            for part, key in itertools.product((config, text), RANGES):
-                if hasattr(part, key):
-                    setattr(part, key, DEFAULT_RANGE)
-        if (initial, False) not in drawn or scale == "by-depth":
-            implementation = None if attention == "auto" else attention
-            kind = f"a model of the type '{config.model_type}' with random weights"
-            with (
-                as_user_error(f"transformers cannot build {kind}"),
-                torch.random.fork_rng(devices=[]),
-            ):
-                # The generator of the CPU gives the same numbers on every machine.
-                torch.manual_seed(seed)
-                model = new_model(config, torch.float32, attn_implementation=implementation).eval()
+        own = initial_range(config.get_text_config())
+        initial = range_at(scale, own)
+        left_out = ""
+        if scale.startswith(MULTIPLE_OF_OWN) and own is None:
+            left_out = "the model's config states no standard deviation of initial weights"
+        elif scale != "by-depth" and (initial, False) in scale_of:
+            left_out = f"the same as {scale_of[initial, False]}"
+        if left_out:
+            if not scale_of:
+                raise UserError(f"the scale {scale} of initial weights: {left_out}")
+            yield Draw(scale, None, left_out)
+            continue
+        if initial != own:
+            _state_range(config, initial)
+        model = _drawn(config, seed, attention)
+        divided = False
         if scale == "by-depth":
             try:
-                divided = divide_outputs(decoder_of(model, modules, name).blocks)
+                divided = divide_outputs(model, decoder_of(model, modules, name).blocks)
             except UserError as error:
-                if not drawn:
+                if not scale_of:
                     raise
-                left_out = str(error)
-        if (initial, divided) in drawn:
-            left_out = left_out or f"the same as {drawn[initial, divided]}"
-        drawn.setdefault((initial, divided), scale)
-        yield Draw(scale, None if left_out else model, left_out)
+                yield Draw(scale, None, str(error))
+                continue
+            if (initial, divided) in scale_of:
+                yield Draw(scale, None, f"the same as {scale_of[initial, divided]}")
+                continue
+        scale_of[initial, divided] = scale
+        yield Draw(scale, model)
 
 
-def divide_outputs(blocks: Sequence[BlockModules]) -> bool:
-    """Divide the matrices whose outputs blocks add to the stream by √(2 × layers), in place.
+def _state_range(config: Any, initial: float | None) -> None:
+    """Write a standard deviation of initial weights into a config, under each of its names."""
+    for part, key in itertools.product((config, config.get_text_config()), RANGES):
+        if hasattr(part, key):
+            setattr(part, key, initial)
 
-    Return whether they were divided: some architectures are drawn like that already.
+
+def _drawn(config: Any, seed: int, attention: str) -> Any:
+    """Return a model as transformers initialises it under a seed, in float32 on the CPU."""
+    implementation = None if attention == "auto" else attention
+    kind = f"a model of the type '{config.model_type}' with random weights"
+    with (
+        as_user_error(f"transformers cannot build {kind}"),
+        torch.random.fork_rng(devices=[]),
+    ):
+        # The generator of the CPU gives the same numbers on every machine.
+        torch.manual_seed(seed)
+        return new_model(config, torch.float32, attn_implementation=implementation).eval()
+
+
+def divide_outputs(model: Any, blocks: Sequence[BlockModules]) -> bool:
+    """Divide the matrices whose outputs blocks add to the stream, in place.
+
+    The divisor is the root of the number of additions, √(2 × layers) if each block has two. A
+    matrix that the architecture draws like that already stays as it is.
+
+    Returns
+    -------
+    bool
+        Whether any matrix was divided.
+
+    Raises
+    ------
+    UserError
+        If a sublayer has no output matrix, or normalises what it adds, so that dividing the matrix
+        would change nothing.
     """
-    factor = math.sqrt(2 * len(blocks))
-    matrices = []
+    factor = math.sqrt(sum(len(block.sublayers) for block in blocks))
+    config = model.config.get_text_config()
+    undivided: dict[int, torch.Tensor] = {}
+    changed: dict[tuple[int, str], str] = {}
     for layer, block in enumerate(blocks):
         for sublayer, modules in block.sublayers.items():
-            found = [matrix for module in modules for matrix in _outputs(module)]
-            if not found:
-                name = type(modules[0]).__name__
+            name = type(modules[0]).__name__
+            matrices = _outputs(modules)
+            if not matrices:
                 fault = "normalises" if "norm" in name.lower() else "has no output matrix for"
                 raise UserError(f"{name} {fault} what {sublayer} adds in layer {layer}")
-            matrices += found
-    outputs = {id(matrix) for matrix in matrices}
-    others = (p for p in blocks[0].block.parameters() if p.dim() > 1 and id(p) not in outputs)
-    spreads = sorted(matrix.std().item() for matrix in others)
-    # Midway between equal and divided, in logarithms.
-    if spreads and matrices[0].std().item() < spreads[len(spreads) // 2] / math.sqrt(factor):
+            own = {}
+            for path, matrix in matrices.items():
+                if not _is_divided(path, matrix, config, factor):
+                    own[id(matrix)] = matrix
+            undivided |= own
+            if len(own) == len(matrices):
+                changed[layer, sublayer] = name
+    if not undivided:
         return False
+    before = _sizes_added(model, blocks)
     with torch.no_grad():
-        for matrix in {id(matrix): matrix for matrix in matrices}.values():
+        for matrix in undivided.values():
             matrix /= factor
+    after = _sizes_added(model, blocks)
+    for (layer, sublayer), name in changed.items():
+        size = before[layer, sublayer]
+        # Midway between equal and divided, in logarithms.
+        if after[layer, sublayer] > size / math.sqrt(factor):
+            raise UserError(f"{name} normalises what {sublayer} adds in layer {layer}")
     return True
 
 
-def _outputs(module: torch.nn.Module) -> list[torch.Tensor]:
-    """Return the output matrices of a sublayer, those of its experts included."""
-    if isinstance(module, torch.nn.Linear):
-        return [module.weight]
-    return [
-        parameter
-        for path, parameter in module.named_parameters()
-        if parameter.dim() > 1 and path.removesuffix(".weight").rpartition(".")[2] in OUTPUTS
-    ]
+def _is_divided(path: str, matrix: torch.Tensor, config: Any, factor: float) -> bool:
+    """Return whether an architecture draws an output matrix divided by depth."""
+    # Mamba's family draws this matrix from a uniform distribution, divided or not as it states.
+    rescaled = getattr(config, "rescale_prenorm_residual", None)
+    if rescaled is not None and path.endswith("out_proj.weight"):
+        return bool(rescaled)
+    initial = initial_range(config)
+    if initial is None:
+        return False
+    ratio = matrix.std().item() / (initial / factor)
+    return abs(ratio - 1) < DIVIDED_TOLERANCE
+
+
+def _sizes_added(model: Any, blocks: Sequence[BlockModules]) -> dict[tuple[int, str], float]:
+    """Return the mean size of what each sublayer adds, in a pass over a few tokens."""
+    added: dict[tuple[int, str], torch.Tensor] = {}
+    handles = []
+    for layer, block in enumerate(blocks):
+        for sublayer, modules in block.sublayers.items():
+
+            def add(_module: Any, _inputs: Any, output: Any, key: Any = (layer, sublayer)) -> None:
+                added[key] = added.get(key, 0) + hooks.first_tensor(output)
+
+            handles += [module.register_forward_hook(add) for module in modules]
+    try:
+        with torch.no_grad():
+            hooks.forward(getattr(model, "base_model", model), torch.arange(1, 1 + TOKENS)[None])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {key: float(vectors.norm(dim=-1).mean()) for key, vectors in added.items()}
+
+
+def _outputs(modules: Sequence[torch.nn.Module]) -> dict[str, torch.Tensor]:
+    """Return the output matrices of a sublayer by path, those of its experts included."""
+    found: dict[str, torch.Tensor] = {}
+    for number, module in enumerate(modules):
+        if isinstance(module, torch.nn.Linear):
+            found[f"{number}.weight"] = module.weight
+            continue
+        for path, parameter in module.named_parameters():
+            name = path.removesuffix(".weight").rpartition(".")[2]
+            if parameter.dim() > 1 and name in OUTPUTS:
+                found[f"{number}.{path}"] = parameter
+    return found

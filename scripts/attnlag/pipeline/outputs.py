@@ -98,7 +98,8 @@ PATTERNS = {
     "size": "(|_column)",
     "format": "(svg|png|pdf)",
     "shard": r"\d{4,}",
-    "scale": "(own|default|by-depth)",
+    # Columns have underscores for hyphens.
+    "scale": r"(own|default|by[-_]depth|own[-_]x\d+(\.\d+)?)",
     "step": r"\d+",
     "NN": r"\d{2,}",
     "TERM": rf"((lag|lead)_\d+|{covariates.term_pattern()})",

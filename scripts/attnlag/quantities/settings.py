@@ -1,9 +1,11 @@
 """The keys of a configuration about what is measured, and the settings of the stages that do."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from attnlag.errors import nearest, shown
 from attnlag.model.settings import Running
 from attnlag.quantities import catalogue
 from attnlag.section import (
@@ -21,9 +23,30 @@ QUANTITIES = OneOf(tuple(catalogue.OPTIONAL))
 SITES = OneOf(tuple(catalogue.SITES))
 Site = Annotated[str, SITES]
 
-# Scales of initial weights; see `random_weights.draws`.
+# Named scales of initial weights, and the pattern of a multiple of a model's own; see
+# `random_weights.draws`.
 SCALES = ("own", "default", "by-depth")
-Scale = Annotated[str, OneOf(SCALES)]
+MULTIPLE = re.compile(r"own-x(\d{1,3}(\.\d{1,3})?)")
+SMALLEST_FACTOR = 0.01
+LARGEST_FACTOR = 100.0
+
+
+def _checked_scale(value: Any) -> str:
+    """Return a scale of initial weights as it is spelled in the names of files."""
+    if isinstance(value, str) and value in SCALES:
+        return value
+    if multiple := MULTIPLE.fullmatch(str(value)):
+        factor = float(multiple[1])
+        if SMALLEST_FACTOR <= factor <= LARGEST_FACTOR:
+            return f"own-x{factor:g}"
+    raise ValueError(
+        f"found {shown(value)}, expected {', '.join(SCALES)} or a multiple of the model's own, as "
+        f"in own-x1.5, from own-x{SMALLEST_FACTOR:g} to own-x{LARGEST_FACTOR:g} with at most three "
+        f"decimals{nearest(str(value), SCALES)}"
+    )
+
+
+Scale = Annotated[str, BeforeValidator(_checked_scale)]
 
 
 class Measured(Running):
@@ -92,15 +115,16 @@ class RandomWeights(Section):
     """The same architecture before any training."""
 
     documents: Positive = Field(
-        default=16,
+        default=13,
         description="Documents for the untrained model, from the groups in turn",
     )
     scales: Annotated[list[Scale], Distinct] = Field(
-        default=list(SCALES),
+        default=[*SCALES, "own-x1.5"],
         min_length=1,
         description="Scales of the initial weights, a draw each: that of the model (own), of "
-        "transformers (default), and the model's own with output matrices divided by √(2 × layers) "
-        "(by-depth). The first measures all that is measured, the others norms alone",
+        "transformers (default), the model's own with output matrices divided by √(2 × layers) "
+        "(by-depth), and multiples of the model's own (own-x1.5, or another factor). The first "
+        "measures all that is measured, the others norms alone",
     )
     seed: Natural = Field(default=0, description="Seed of the weights, at all scales")
 

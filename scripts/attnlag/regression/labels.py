@@ -1,6 +1,7 @@
 """Names of the settings of an inference in figures and summaries."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -50,9 +51,17 @@ UPOS = {
 # With document effects, R² refers to the variance within documents.
 R_SQUARED = {"none": "R²", "document": "R² within documents"}
 
-# Columns of coefficients before training in a table of controls, one for each scale of the weights.
-SCALES = ("", "_own", "_default", "_by_depth")
-BEFORE_TRAINING = tuple(f"random_weights{scale}" for scale in SCALES)
+# A column of coefficients before training in a table of controls: that of the first scale of the
+# initial weights has no ending.
+BEFORE_TRAINING = re.compile(r"random_weights(_own|_default|_by_depth|_own_x\d+(\.\d+)?)?")
+
+
+def columns_before_training(columns: Iterable[Any]) -> list[str]:
+    """Return the columns of coefficients before training among those of a table of controls.
+
+    There is one for each scale of the initial weights, in the order in which they were drawn.
+    """
+    return [str(name) for name in columns if BEFORE_TRAINING.fullmatch(str(name))]
 
 
 def tested(relation: str, alpha: float, adjust: str) -> str:

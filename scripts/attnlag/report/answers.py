@@ -85,8 +85,8 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
         yield Answer("tokens in random order", number(permuted))
     table = main.before_training
     if table is not None and (before := main.before(nearest)):
-        by_scale = ", by the scale of the initial weights" * (before.scales > 1)
-        text = f"{before.text()}{by_scale}; trained {number(before.trained)} (same texts)"
+        why = training.averaging(main.before("r_squared"))
+        text = f"{before.text(why)}; trained {number(before.trained)} (same texts)"
         assumed = training.assumed_scale(table)
         yield Answer("before training", "; ".join(filter(None, [text, assumed])))
     if len(main.fitted):

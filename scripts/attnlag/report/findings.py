@@ -75,7 +75,8 @@ def _findings(fitted: FittedRegression, by_class: Sequence[pd.DataFrame]) -> Ite
         yield from few_documents(fitted)
         yield from sizes(fitted)
         yield from order_findings(fitted)
-        yield from random_weights_findings(fitted.before_training)
+        bound = fitted.settings.equivalence_bound
+        yield from random_weights_findings(fitted.before_training, bound)
         yield from counts(fitted)
         yield from halves_findings(fitted)
         if dropped := int(usable["n_dropped"].sum()):
@@ -186,43 +187,38 @@ def order_findings(fitted: FittedRegression) -> Iterator[str]:
     yield f"if order meant nothing, {named(terms[0])} would be {span(permuted)}"
 
 
-def random_weights_findings(before: pd.DataFrame | None) -> Iterator[str]:
-    """Yield the results of the architecture before any training, and after it."""
+def random_weights_findings(before: pd.DataFrame | None, bound: float) -> Iterator[str]:
+    """Yield the results of the architecture before any training, and after it.
+
+    ``bound`` is the size up to which a coefficient is negligible.
+    """
     if before is None:
         yield "the architecture was not run with random weights: no control for it"
         return
     terms = lags_among(before["quantity"])
-    first, r_squared, summed = (
-        training.range_of(before, quantity) for quantity in (terms[0], "r_squared", "lags_summed")
-    )
+    first = training.before_training(before, terms[0], bound)
+    r_squared = training.before_training(before, "r_squared", bound)
+    summed = training.before_training(before, "lags_summed", bound)
     if first is None or r_squared is None:
         yield (
             "random weights say nothing here: the norms of the untrained architecture are "
             "constant in every layer"
         )
         return
-    lag, documents = named(terms[0]), counted(int(before["documents"].max()), "document")
-    by_scale = ", by the scale of the initial weights" * (first.scales > 1)
+    lag = named(terms[0])
+    documents = counted(int(before["documents"].max()), "document")
+    why = training.averaging(r_squared)
     yield (
-        f"before training, {lag} is {first.text()} and R² {r_squared.text()} in the median "
-        f"layer{by_scale}; after it, {number(first.trained)} and {number(r_squared.trained)} (the "
-        f"same {documents}, neither corrected for bias)"
+        f"before training, {lag} is {first.text(why)}; after it, {number(first.trained)} (median "
+        f"layer of the same {documents}, neither corrected for bias)"
     )
     if summed:
         lags = spans([distance(term) for term in terms if not is_lead(term)])
         after = number(summed.trained)
         yield f"before training, {lags} add up to {summed.text()}; after it, to {after}"
+    yield f"before training, R² is {r_squared.text()}; after it, {number(r_squared.trained)}"
     yield f"scales of the initial weights: {training.scales_in_words(before)}"
-    yield {
-        "more": f"{lag} is smaller than before training at every scale drawn "
-        "(mean over the layers, jackknife over documents)",
-        "less": f"{lag} is larger than before training at every scale drawn "
-        "(mean over the layers, jackknife over documents)",
-        "": f"{lag} is shown to be neither smaller nor larger than before training at every scale "
-        "drawn",
-        "unknown": f"with {documents}, it is not tested whether {lag} is smaller or larger than "
-        "before training",
-    }[first.direction]
+    yield first.verdict(lag, documents)
 
 
 def counts(fitted: FittedRegression) -> Iterator[str]:

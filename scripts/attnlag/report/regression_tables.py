@@ -144,10 +144,12 @@ class RegressionTables:
         rows = self.controls[self.controls["term"] == term]
         return float(rows.get("permuted_mean", pd.Series(dtype=float)).median())
 
-    def before(self, term: str) -> training.Range | None:
-        """Return a lag or lead before training; None if it is unknown."""
+    def before(self, quantity: str) -> training.Untrained | None:
+        """Return a lag or lead, or R², before training; None if it is unknown."""
         table = self.before_training
-        return None if table is None else training.range_of(table, term)
+        if table is None:
+            return None
+        return training.before_training(table, quantity, self.settings["equivalence_bound"])
 
     @property
     def fit(self) -> FittedRegression:

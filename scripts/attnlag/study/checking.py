@@ -1,6 +1,6 @@
 """The arguments of the library, checked as a configuration file is."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from attnlag.corpus.documents import Document
 from attnlag.corpus.properties import WordSource, check_groups, source_of
 from attnlag.corpus.settings import Tagger
 from attnlag.corpus.tagging import TaggedWords
-from attnlag.errors import UserError, counted, shown
+from attnlag.errors import UserError, counted, nearest, shown
 from attnlag.pipeline import stages
 from attnlag.pipeline.stages import Names
 
@@ -55,6 +55,37 @@ def checked(
     if config is None or lines:
         raise UserError(lines)
     return config
+
+
+def unknown_names(
+    argument: str, names: Sequence[str], known: Sequence[str], expected: str = ""
+) -> list[str]:
+    """Return a line for an argument that is no list of known names.
+
+    ``expected`` says what the known names are; without it they are listed.
+    """
+    expected = expected or ", ".join(known)
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        return [f"{argument}: found {shown(names)}, expected a list of {expected}"]
+    unknown = [name for name in names if name not in known]
+    if not unknown:
+        return []
+    name = str(unknown[0])
+    return [f"{argument}: found '{name}', expected {expected}{nearest(name, known)}"]
+
+
+def checked_draw(scale: str, seed: int) -> tuple[str, int]:
+    """Return the scale and the seed of random weights, or raise UserError."""
+    control = {"scales": [scale], "seed": seed}
+    try:
+        config = checked({"controls": {"permutation": None, "random_weights": control}})
+    except UserError as error:
+        key = "controls.random_weights."
+        lines = [line.replace(f"{key}scales[0]", "scale") for line in error.problems]
+        raise UserError([line.replace(key, "") for line in lines]) from None
+    drawn = config.controls.random_weights
+    assert drawn is not None  # as stated above
+    return drawn.scales[0], drawn.seed
 
 
 def source_of_words(tagger: Any, documents: Sequence[Document]) -> WordSource:

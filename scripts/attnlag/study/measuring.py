@@ -32,8 +32,13 @@ from attnlag.quantities.outcomes import relative_norms
 from attnlag.quantities.surprisal import PREDICTED
 from attnlag.quantities.tracing import Tracer
 from attnlag.storage.sequences import TokenSequence
-from attnlag.study.checking import checked, source_of_words
+from attnlag.study.checking import checked, checked_draw, source_of_words, unknown_names
 from attnlag.study.inputs import evaluated, occurrences, prepared, sequences_of
+
+# Quantities of forward passes, or of passes over one sequence at a time.
+MEASURED_AT_ONCE = [
+    name for name, each in QUANTITIES.items() if each.measured_in in ("forward", "single")
+]
 
 
 @dataclass
@@ -178,15 +183,38 @@ class Measurement:
     ) -> "Measurement":
         """Return the same measurement of the same architecture with random weights.
 
-        It is of some documents, by default of all, and of some quantities, by default of all but
-        vectors and predictions. The scale of the weights is one of
-        ``controls.random_weights.scales``. A config from which transformers cannot build the model
-        is a UserError.
+        Parameters
+        ----------
+        documents : sequence of str, optional
+            Names of documents of the measurement; by default all.
+        seed : int
+            Seed of the weights.
+        scale : str
+            Scale of the weights, as in ``controls.random_weights.scales``.
+        quantities : sequence of str, optional
+            What to measure besides norms; by default what was measured, but for vectors and
+            predictions.
+
+        Raises
+        ------
+        UserError
+            If an argument has an unknown value, or if transformers cannot build the model.
         """
+        if documents is None:
+            documents = list(self.texts)
         if quantities is None:
             left_out = "vectors", "surprisal", "readout"
             quantities = [name for name in self.quantities if name not in left_out]
-        (found,) = self.draws(list(documents or self.texts), [scale], seed, quantities)
+        problems = [
+            *unknown_names(
+                "documents", documents, list(self.texts), "documents that were measured"
+            ),
+            *unknown_names("quantities", quantities, MEASURED_AT_ONCE),
+        ]
+        if problems:
+            raise UserError(problems)
+        scale, seed = checked_draw(scale, seed)
+        (found,) = self.draws(list(documents), [scale], seed, quantities)
         return found[1]
 
     def draws(
@@ -302,12 +330,8 @@ def measure(
     """
     sites = [sites] if isinstance(sites, str) else list(sites)
     asked = [quantities] if isinstance(quantities, str) else list(quantities)
-    known = [name for name, each in QUANTITIES.items() if each.measured_in in ("forward", "single")]
-    if unknown := [name for name in asked if name not in known]:
-        raise UserError(
-            f"quantities: found '{unknown[0]}', expected {', '.join(known)}"
-            f"{nearest(unknown[0], known)}"
-        )
+    if problems := unknown_names("quantities", asked, MEASURED_AT_ONCE):
+        raise UserError(problems)
     config = checked(
         {
             "extraction": {"sites": sites, "batch_tokens": batch_tokens},

@@ -85,6 +85,89 @@ def test_a_scale_that_is_anothers_is_left_out():
         assert all(torch.equal(own[k], v) for k, v in alone.model.state_dict().items())
 
 
+def test_a_multiple_of_the_models_own_scale_is_drawn():
+    found = drawn("llama", ["own", "own-x1.5", "own-x1"], initializer_range=0.05)
+    matrix = "model.layers.0.self_attn.q_proj.weight"
+    own, larger = (found[s].model.get_parameter(matrix) for s in ("own", "own-x1.5"))
+    torch.testing.assert_close(larger, own * 1.5)
+    facts = found["own-x1.5"].facts({"initializer_range": 0.05, "from": "stated"})
+    assert facts["initializer_range"] == pytest.approx(0.075)
+    assert facts["origin"] == "stated"
+    assert found["own-x1"].left_out == "the same as own"
+
+
+def test_an_architecture_without_a_range_has_no_multiple_of_it():
+    kind, settings = "recurrent_gemma", {"hidden_size": 32, "num_attention_heads": 2}
+    config = AutoConfig.for_model(kind, **settings, num_hidden_layers=3, intermediate_size=48)
+    own, larger = random_weights.draws(config, ["own", "own-x1.5"], seed=0)
+    assert own.model is not None
+    assert larger.left_out == "the model's config states no standard deviation of initial weights"
+    with pytest.raises(UserError, match="the scale own-x2 of initial weights: the model's config"):
+        list(random_weights.draws(config, ["own-x2"], seed=0))
+
+
+TINY_MAMBA = {"hidden_size": 64, "num_hidden_layers": 4, "vocab_size": 100, "state_size": 8}
+# 128 inputs of an output matrix make its uniform weights as small as divided ones would be.
+MAMBAS = {
+    "mamba": {},
+    "mamba2": {"num_heads": 8, "head_dim": 16, "expand": 2, "n_groups": 1},
+    "falcon_mamba": {},
+}
+
+
+@pytest.mark.parametrize("kind", MAMBAS)
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_blocks_with_one_sublayer_are_divided_by_the_root_of_the_layers(kind, rescaled):
+    """That is how Mamba's family draws them, if its config says so."""
+    config = AutoConfig.for_model(
+        kind, **TINY_MAMBA, **MAMBAS[kind], rescale_prenorm_residual=rescaled
+    )
+    own, divided = random_weights.draws(config, ["own", "by-depth"], seed=0)
+    if rescaled:
+        assert divided.left_out == "the same as own"
+        return
+    before = dict(own.model.named_parameters())
+    for path, after in divided.model.named_parameters():
+        factor = 2 if path.endswith("mixer.out_proj.weight") else 1
+        torch.testing.assert_close(after, before[path] / factor)
+
+
+NEMOTRON_H = {
+    **{"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16},
+    **{"intermediate_size": 96, "moe_intermediate_size": 96, "vocab_size": 200},
+    **{"n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
+}
+AXK1 = {
+    **{"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4},
+    **{"num_key_value_heads": 4, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1},
+    **{"topk_group": 1, "intermediate_size": 96, "moe_intermediate_size": 96, "vocab_size": 200},
+}
+
+
+def test_what_an_architecture_leaves_undivided_is_divided():
+    """NemotronH draws the matrices of its Mamba blocks alone by depth."""
+    kinds = ["mamba", "attention", "moe", "mamba"]
+    config = AutoConfig.for_model("nemotron_h", **NEMOTRON_H, layers_block_type=kinds)
+    own, divided = random_weights.draws(config, ["own", "by-depth"], seed=0)
+    before = dict(own.model.named_parameters())
+    changed = {
+        path.rpartition("mixer.")[2]
+        for path, after in divided.model.named_parameters()
+        if not torch.equal(after, before[path])
+    }
+    assert changed == {
+        *("o_proj.weight", "experts.down_proj", "shared_experts.down_proj.weight"),
+    }
+
+
+def test_a_norm_within_a_sublayer_leaves_no_scale_by_depth():
+    """A.X-K1 normalises what its experts add, within their module."""
+    config = AutoConfig.for_model("axk1", **AXK1)
+    own, divided = random_weights.draws(config, ["own", "by-depth"], seed=0)
+    assert own.model is not None
+    assert divided.left_out == "AXK1MoE normalises what mlp adds in layer 1"
+
+
 def test_what_is_normalised_before_it_is_added_has_no_scale_by_depth():
     found = drawn("gemma2")
     assert found["by-depth"].left_out == "Gemma2RMSNorm normalises what attention adds in layer 0"

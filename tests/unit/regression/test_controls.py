@@ -104,14 +104,21 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
             means_of(path, kept) - means_of(trained, kept)
             for kept in [names, *([*filter(name.__ne__, names)] for name in names)]
         )
-        # Unlike CRV3, about the mean of these.
-        error = np.sqrt(7 * np.var(without, axis=0))
+        error = np.sqrt(7 / 8 * ((np.array(without) - apart) ** 2).sum(axis=0))
         reach = stats.t.ppf(0.975, 7) * error
         found = rows.loc[[*LAGS, "lags_summed"]]
         assert (found["df"] == 7).all()
         columns = ["difference", "std_error", "conf_low", "conf_high"]
         expected = np.stack([apart, error, apart - reach, apart + reach])
         assert_allclose(found[columns].T, expected, rtol=1e-6)
+        alone, *without = (
+            means_of(path, kept)
+            for kept in [names, *([*filter(name.__ne__, names)] for name in names)]
+        )
+        spread = ((np.array(without) - alone) ** 2).sum(axis=0)
+        margin = stats.t.ppf(0.975, 7) * np.sqrt(7 / 8 * spread)
+        assert_allclose(found["before_low"], alone - margin, rtol=1e-6, atol=1e-9)
+        assert_allclose(found["before_high"], alone + margin, rtol=1e-6, atol=1e-9)
     # A scale that was left out has no numbers, and too few documents have no interval.
     empty = corpus_of(documents=8).slice(0, 0)
     left_out = written(tmp_path, empty, "by-depth", left_out="the same as own")
@@ -123,6 +130,45 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
     _, compared = controlled([few], trained)
     assert compared["difference"].notna().sum() == 3
     assert compared[["std_error", "conf_low", "conf_high"]].isna().all(axis=None)
+
+
+def test_documents_of_unequal_length_leave_fewer_degrees_of_freedom(tmp_path):
+    """They are those of the effective number of documents, N² / Σ n², less one."""
+    lengths = {(f"d{place}", 0): tokens for place, tokens in enumerate([200, *[30] * 7])}
+    random = np.random.default_rng(3)
+    tables_of_models = []
+    for _ in range(2):
+        values = np.exp(random.normal(size=(2, sum(lengths.values()))))
+        tokens = random.integers(0, 4, values.shape[1])
+        tables_of_models.append(designs.norms_table(lengths, values, tokens))
+    control = written(tmp_path, tables_of_models[0], "own")
+    trained = written(tmp_path, tables_of_models[1], "trained")
+    _, compared = controlled([control], trained)
+    rows = np.array([length - 3 for length in lengths.values()])
+    expected = rows.sum() ** 2 / (rows**2).sum() - 1
+    assert_allclose(compared["df"].dropna(), expected)
+
+
+def test_every_row_compares_the_same_layers_and_states_them(tmp_path):
+    """A layer without a fit at one scale is in no row; a scale without any layer does not count."""
+    whole = corpus_of(documents=8, seed=1)
+    flat = changed(whole, {"layer_01": np.ones(whole.num_rows)})
+    silent = changed(flat, {"layer_00": np.ones(whole.num_rows)})
+    paths = [
+        written(tmp_path, table, scale)
+        for table, scale in ((whole, "own"), (flat, "own-x1.5"), (silent, "default"))
+    ]
+    trained = written(tmp_path, corpus_of(documents=8, seed=2), "trained")
+    table, compared = controlled(paths, trained)
+    known = compared[compared["before"].notna()]
+    assert set(known["scale"]) == {"own", "own-x1.5"}
+    assert set(known["layers"]) == {"0"}
+    assert (known.groupby("quantity")["trained"].nunique() == 1).all()
+    of_layer = table.query("layer == 0 and term == 'lag_1'").iloc[0]
+    rows = known.set_index(["scale", "quantity"])
+    assert rows.loc[("own", "lag_1"), "trained"] == of_layer["trained"]
+    assert rows.loc[("own-x1.5", "lag_1"), "before"] == of_layer["random_weights_own_x1.5"]
+    assert (compared.loc[compared["scale"] == "default", "layers"] == "").all()
 
 
 def test_medians_over_layers_stand_beside_the_difference_of_means():

@@ -125,9 +125,15 @@ BEFORE = pd.DataFrame(
         ("default", 0.02, "lags_summed", 0.99, 0.25, 0.6, 0.8),
         ("default", 0.02, "r_squared", 1.0, 0.1, np.nan, np.nan),
         ("by-depth", 0.042, "lag_1", *[np.nan] * 4),
+        ("own-x1.5", 0.063, "lag_1", 0.01, 0.22, -0.3, -0.1),
+        ("own-x1.5", 0.063, "lag_2", 0.0, 0.03, -0.1, 0.1),
+        ("own-x1.5", 0.063, "lags_summed", 0.01, 0.25, -0.4, -0.1),
+        ("own-x1.5", 0.063, "r_squared", 0.72, 0.1, np.nan, np.nan),
     ],
     columns="scale initializer_range quantity before trained conf_low conf_high".split(),
-).assign(documents=16, left_out=[""] * 8 + ["the same as own"])
+).assign(documents=16, left_out=[""] * 8 + ["the same as own"] + [""] * 4)
+BEFORE["before_low"] = BEFORE["before"] - 0.02
+BEFORE["before_high"] = BEFORE["before"] + 0.02
 BEFORE["origin"] = BEFORE["scale"].map({"default": "transformers"}).fillna("stated")
 GROUPS = grid(subset=["prose", "verse", "rare", "odd"], layer=range(2)).assign(
     term="lag_1",
@@ -180,6 +186,14 @@ CHANGES = {
     "norms that are constant before training": {"before_training": BEFORE.assign(before=np.nan)},
     "an interval around no change by training": {
         "before_training": BEFORE.assign(conf_low=BEFORE["conf_low"] - 0.25)
+    },
+    "scales that agree": {"before_training": BEFORE[BEFORE["scale"] != "own-x1.5"]},
+    "one scale": {"before_training": BEFORE[BEFORE["scale"] == "own"]},
+    "only a scale above the model's own": {
+        "before_training": BEFORE[BEFORE["scale"] == "own-x1.5"]
+    },
+    "an untrained model that does not average": {
+        "before_training": BEFORE.assign(before=BEFORE["before"].where(BEFORE["before"] < 0.9, 0.8))
     },
     "too few documents to test an interval of the change by training": {
         "before_training": BEFORE.assign(conf_low=np.nan, conf_high=np.nan, documents=3)
@@ -235,16 +249,42 @@ def test_what_is_otherwise_changes_its_own_lines(text_of, change, stated):
     assert "\n".join([f"{change}, lines gone: {gone}", *come]) == stated
 
 
-def test_only_what_holds_at_every_scale_is_said_of_training():
-    directions = {name: training.range_of(BEFORE, name).direction for name in ("lag_1", "lag_2")}
-    assert directions == {"lag_1": "more", "lag_2": ""}
+def test_scales_are_told_apart_where_they_disagree():
+    lag, other = (training.before_training(BEFORE, name, 0.05) for name in ("lag_1", "lag_2"))
+    assert [scale.direction for scale in lag.scales] == ["more", "more", "less"]
+    assert [scale.direction for scale in other.scales] == ["more", "less", "undecided"]
+    assert [scale.above_own for scale in lag.scales] == [False, False, True]
+    assert [scale.gone for scale in lag.scales] == [False, False, True]
     # It has no interval.
-    assert training.range_of(BEFORE, "r_squared").direction == "unknown"
+    r_squared = training.before_training(BEFORE, "r_squared", 0.05)
+    assert {scale.direction for scale in r_squared.scales} == {"unknown"}
+    assert other.verdict("lag 2", "16 documents") == (
+        "lag 2 is smaller than before training at the model's own scale; larger than before "
+        "training at transformers' scale; not shown to differ from before training at 1.5 times "
+        "its own scale (where it was within ±0.05) (mean over the layers, jackknife over documents)"
+    )
+    # Transformers' scale may be the larger one.
+    large = BEFORE.replace({"initializer_range": {0.02: 0.05}})
+    assert training.before_training(large, "lag_1", 0.05).text() == (
+        "0.50 at the model's own scale, 1.43 at transformers' scale, 0.01 at 1.5 times its own "
+        "scale (gone)"
+    )
+
+
+def test_scales_have_names_and_origins():
     assumed = BEFORE.replace({"origin": {"stated": "assumed"}})
     assert training.assumed_scale(assumed) == "its own scale is not stated, 0.042 assumed"
     assert "the model's own 0.042 (assumed);" in training.scales_in_words(assumed)
-    columns = ["random_weights", "random_weights_own", "random_weights_by_depth"]
-    assert list(map(training.scale_of, columns)) == ["first", "own", "by-depth"]
+    columns = [
+        *("random_weights", "random_weights_own", "random_weights_by_depth"),
+        "random_weights_own_x1.5",
+    ]
+    scales = [training.scale_of(column) for column in columns]
+    assert scales == ["first", "own", "by-depth", "own-x1.5"]
+    labels_of_scales = [training.scale_label(scale) for scale in scales]
+    assert labels_of_scales == ["first", "own", "by-depth", "1.5 × own"]
+    controls = pd.DataFrame(columns=[*columns, "random_weights_sum", "random_weights_documents"])
+    assert labels.columns_before_training(controls) == columns
 
 
 def test_consecutive_lags_are_written_as_spans():

@@ -203,7 +203,8 @@ def test_coefficients_equal_those_of_statsmodels_and_stand_beside_controls(measu
     assert fit.controls[["permuted_mean", "random_weights"]].notna().to_numpy().all()
     for words in ("on the order of tokens", "before training"):
         assert words in fit.findings
-    assert fit.before_training["scale"].unique().tolist() == ["own", "default", "by-depth"]
+    scales = ["own", "default", "by-depth", "own-x1.5"]
+    assert fit.before_training["scale"].unique().tolist() == scales
     assert "lag_2" in fit.summary(layer=1)
     drawn = fit.plot()
     assert "median" in drawn.get_suptitle()

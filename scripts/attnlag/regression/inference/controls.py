@@ -2,8 +2,8 @@
 
 There are two. The permutation of tokens within documents shows what remains if their order means
 nothing (`permutation`). Random weights show what the same architecture gives before any training.
-That depends on the scale at which they are drawn, so several are, and only what holds at all of
-them is a statement about training.
+That depends on the scale at which they are drawn, so several are, and each is compared with the
+trained model by itself.
 
 An untrained model is never corrected for bias: its running mean becomes smoother along a document,
 so that the halves of a document differ, and a half-panel jackknife extrapolates the difference. It
@@ -11,6 +11,7 @@ is compared with the trained model on the same documents, without correction too
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.inference import permutation
 from attnlag.regression.inference.permutation import PermutedMoments
+from attnlag.regression.labels import spans
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import (
     DesignSettings,
@@ -42,8 +44,9 @@ Untrained = tuple[Mapping[str, Any], list[Moments]]
 
 # Columns of the comparison with the trained model.
 COMPARED = [
-    *("scale", "initializer_range", "origin", "quantity", "before", "trained"),
-    *("difference", "std_error", "df", "conf_low", "conf_high", "documents", "left_out"),
+    *("scale", "initializer_range", "origin", "quantity", "layers", "before", "trained"),
+    *("before_low", "before_high", "difference", "std_error", "df", "conf_low", "conf_high"),
+    *("documents", "left_out"),
 ]
 
 
@@ -65,23 +68,39 @@ def fitted_alone(
     return pd.Series(estimates, index, name="estimate"), solutions
 
 
-class _Fitted:
-    """A regression of some documents without any correction."""
+@dataclass(frozen=True)
+class UncorrectedFits:
+    """A regression of some documents in every layer, without any correction."""
 
-    def __init__(
-        self, layers: Sequence[Moments], documents: Sequence[str], settings: RegressionSettings
-    ) -> None:
-        # By layer and term.
-        self.coefficients, solutions = fitted_alone(layers, documents, settings)
-        # By layer: the sum of the coefficients of lags, and R².
-        summed = self.coefficients[_summed(self.coefficients)].groupby("layer")
-        self.sums = summed.sum(min_count=1)
-        r_squared = {each.moments.layer: 1 - each.ssr / each.tss for each in solutions}
-        self.r_squared = pd.Series(r_squared)
-        self.clusters = solutions[0].moments.clusters
-        # The coefficients without each cluster, (clusters, coefficients).
-        without = [each.weighted([1 - np.eye(len(self.clusters))]) for each in solutions]
-        self.without_each = np.concatenate(without, axis=1)
+    # By layer and term; NaN in layers that cannot be fitted.
+    coefficients: pd.Series
+    # By layer: the sum of the coefficients of lags, and R².
+    sums: pd.Series
+    r_squared: pd.Series
+    clusters: list[str]
+    # The rows of each cluster in the layer with most: (clusters,).
+    rows: np.ndarray
+    # The coefficients without each cluster: (clusters, coefficients).
+    without_each: np.ndarray
+
+
+def uncorrected_fits(
+    layers: Sequence[Moments], documents: Sequence[str], settings: RegressionSettings
+) -> UncorrectedFits:
+    """Fit some documents without any correction, and again without each cluster of them."""
+    coefficients, solutions = fitted_alone(layers, documents, settings)
+    summed = coefficients[_summed(coefficients)].groupby("layer")
+    r_squared = {each.moments.layer: 1 - each.ssr / each.tss for each in solutions}
+    clusters = solutions[0].moments.clusters
+    without = [each.weighted([1 - np.eye(len(clusters))]) for each in solutions]
+    return UncorrectedFits(
+        coefficients=coefficients,
+        sums=summed.sum(min_count=1),
+        r_squared=pd.Series(r_squared),
+        clusters=clusters,
+        rows=np.max([each.moments.s[0, :, 0, 0] for each in solutions], axis=0),
+        without_each=np.concatenate(without, axis=1),
+    )
 
 
 def _summed(coefficients: pd.Series) -> np.ndarray:
@@ -150,13 +169,18 @@ def random_weights(
     documents = untrained[0][1][0].clusters
     # The first scale has the shortest name.
     names = [f"random_weights_{draw['scale'].replace('-', '_')}" for draw, _ in untrained[1:]]
-    names = ["random_weights", *names, "trained"]
-    layers_of = zip(names, [*(layers for _, layers in untrained), trained], strict=True)
-    fits = {name: _Fitted(layers, documents, settings) for name, layers in layers_of}
+    names = ["random_weights", *names]
+    fits = {
+        name: uncorrected_fits(layers, documents, settings)
+        for name, (_, layers) in zip(names, untrained, strict=True)
+    }
+    after = uncorrected_fits(trained, documents, settings)
+    layers = shared_layers([*fits.values()], after)
     compared = [
-        _compared(draw, fits[name], fits["trained"], settings.alpha)
-        for name, (draw, _) in zip(names, untrained, strict=False)
+        _compared(draw, fits[name], after, layers, settings.alpha)
+        for name, (draw, _) in zip(names, untrained, strict=True)
     ]
+    fits["trained"] = after
     index = fits["random_weights"].coefficients.index
     table = pd.DataFrame({name: fit.coefficients.reindex(index) for name, fit in fits.items()})
     numbers: dict[str, Any] = {"random_weights_documents": len(documents)}
@@ -166,47 +190,114 @@ def random_weights(
     return table, pd.concat(compared, ignore_index=True)
 
 
+def shared_layers(before: Sequence[UncorrectedFits], after: UncorrectedFits) -> list[int]:
+    """Return the layers that are fitted after training and at every scale before it.
+
+    A scale at which no layer can be fitted does not count: its rows are empty.
+    """
+    shared = _fitted_layers(after)
+    for fits in before:
+        if fitted := _fitted_layers(fits):
+            shared &= fitted
+    return sorted(shared)
+
+
+def _fitted_layers(fits: UncorrectedFits) -> set[int]:
+    """Return the layers whose lags and leads are all estimated."""
+    terms = fits.coefficients.index.get_level_values("term")
+    lags = fits.coefficients[[is_lag_or_lead(str(term)) for term in terms]]
+    known = lags.notna().groupby("layer").all()
+    return set(known.index[known])
+
+
 def _compared(
-    draw: Mapping[str, Any], before: _Fitted, after: _Fitted, alpha: float
+    draw: Mapping[str, Any],
+    before: UncorrectedFits,
+    after: UncorrectedFits,
+    layers: Sequence[int],
+    alpha: float,
 ) -> pd.DataFrame:
     """Return the comparison of one scale with the trained model, a row per quantity.
 
-    The interval of the difference comes from leaving out each document in both models (the
-    jackknife; Efron and Stein 1981), with one degree of freedom less than documents, or than groups
-    where these are the clusters.
+    Medians are over ``layers``, the same in every row of the table, and so are the means that have
+    intervals: of the untrained model, and of the difference between both models. The intervals come
+    from leaving out each document, in both models at once (`_jackknife`).
     """
-    terms = before.coefficients.index.get_level_values("term")
-    rows = {str(term): terms == term for term in dict.fromkeys(terms) if is_lag_or_lead(term)}
-    if len(rows) > 1:
-        rows["lags_summed"] = _summed(before.coefficients)
-    after_alike = after.coefficients.reindex(before.coefficients.index)
-    known = (before.coefficients.notna() & after_alike.notna()).to_numpy()
-    beside = {"documents": len(before.clusters), "left_out": draw.get("left_out", "")}
-    scale = {key: draw[key] for key in ("scale", "initializer_range", "origin")}
+    index = before.coefficients.index
+    terms = index.get_level_values("term")
+    quantities = {str(term): terms == term for term in dict.fromkeys(terms) if is_lag_or_lead(term)}
+    if len(quantities) > 1:
+        quantities["lags_summed"] = _summed(before.coefficients)
+    # Without any layer at this scale there is nothing to compare.
+    fitted = [layer for layer in layers if layer in _fitted_layers(before)]
+    in_layers = index.get_level_values("layer").isin(fitted)
+    after_alike = after.coefficients.reindex(index)
+    facts = {
+        **{key: draw[key] for key in ("scale", "initializer_range", "origin")},
+        "layers": spans(fitted, "layer").partition(" ")[2],
+        "documents": len(before.clusters),
+        "left_out": draw.get("left_out", ""),
+    }
     compared = []
-    for quantity, used in rows.items():
-        used = used & known
-        layers = max(len(before.coefficients.index[used].unique("layer")), 1)
-        row = {**scale, "quantity": quantity, **beside}
+    for quantity, of_quantity in quantities.items():
+        used = of_quantity & in_layers
+        row = {**facts, "quantity": quantity}
         for name, coefficients in (("before", before.coefficients), ("trained", after_alike)):
             row[name] = coefficients[used].groupby("layer").sum(min_count=1).median()
-        if used.any() and before.clusters == after.clusters:
-            without = (before.without_each - after.without_each)[:, used].sum(axis=1) / layers
-            apart = (before.coefficients - after_alike)[used].sum() / layers
-            row |= {"difference": apart, **_jackknife(apart, without, alpha)}
+        if fitted:
+            mean = before.coefficients[used].sum() / len(fitted)
+            without = before.without_each[:, used].sum(axis=1) / len(fitted)
+            ends = _jackknife(mean, without, before.rows, alpha)
+            row |= {"before_low": ends.get("conf_low"), "before_high": ends.get("conf_high")}
+        if fitted and before.clusters == after.clusters:
+            difference = (before.coefficients - after_alike)[used].sum() / len(fitted)
+            apart = before.without_each - after.without_each
+            without = apart[:, used].sum(axis=1) / len(fitted)
+            row["difference"] = difference
+            row |= _jackknife(difference, without, before.rows, alpha)
         compared.append(row)
-    r_squared = {"before": before.r_squared, "trained": after.r_squared}
-    medians_of_r_squared = pd.DataFrame(r_squared).dropna().median()
-    compared.append({**scale, "quantity": "r_squared", **medians_of_r_squared, **beside})
+    row = {**facts, "quantity": "r_squared"}
+    if fitted:
+        row["before"] = before.r_squared[fitted].median()
+        row["trained"] = after.r_squared[fitted].median()
+    compared.append(row)
     return pd.DataFrame(compared).reindex(columns=COMPARED)
 
 
-def _jackknife(value: float, without_each: np.ndarray, alpha: float) -> dict[str, float]:
-    """Return the error of a value and its interval, from the values without each document."""
-    documents = len(without_each)
-    if documents < FEWEST_DOCUMENTS:
+def _jackknife(
+    value: float, without_each: np.ndarray, rows: np.ndarray, alpha: float
+) -> dict[str, float]:
+    """Return the error of a value and its interval, by leaving out each document.
+
+    The squared error is (G - 1)/G Σ (v₍g₎ - v)² over G documents or groups (the jackknife; Efron
+    and Stein 1981).
+
+    Parameters
+    ----------
+    value : float
+        v.
+    without_each : (clusters,) array
+        v₍g₎: the values without each cluster.
+    rows : (clusters,) array
+        The rows of each cluster. XXX
+    alpha : float
+        One minus the level of the interval.
+
+    Returns
+    -------
+    dict
+        ``std_error``, ``df``, ``conf_low`` and ``conf_high``; empty with fewer clusters than
+        ``FEWEST_DOCUMENTS``.
+    """
+    clusters = len(without_each)
+    if clusters < FEWEST_DOCUMENTS:
         return {}
-    error = np.sqrt((documents - 1) * without_each.var())
-    reach = special.stdtrit(documents - 1, 1 - alpha / 2) * error
-    ends = {"conf_low": value - reach, "conf_high": value + reach}
-    return {"std_error": error, "df": documents - 1, **ends}
+    error = np.sqrt((clusters - 1) / clusters * ((without_each - value) ** 2).sum())
+    df = rows.sum() ** 2 / (rows**2).sum() - 1
+    margin = special.stdtrit(df, 1 - alpha / 2) * error
+    return {
+        "std_error": error,
+        "df": df,
+        "conf_low": value - margin,
+        "conf_high": value + margin,
+    }

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.claims.training import scale_of
+from attnlag.claims.training import scale_label, scale_of
 from attnlag.claims.wording import away
 from attnlag.corpus.catalogue import CATALOGUE
 from attnlag.corpus.documents import first_of_groups, group_by_document
@@ -150,8 +150,9 @@ def _entry(regression: RegressionTables) -> Entry:
     for term, rows in regression.coefficients.groupby("term", sort=False):
         rows = rows.set_index("layer").reindex(layers)
         controls = regression.controls[regression.controls["term"] == term].set_index("layer")
-        controls = controls.reindex(layers, columns=[*CONTROLS, *labels.BEFORE_TRAINING])
-        before = controls[[*labels.BEFORE_TRAINING]].dropna(axis="columns", how="all")
+        untrained = labels.columns_before_training(controls)
+        controls = controls.reindex(layers, columns=[*CONTROLS, *untrained])
+        before = controls[untrained].dropna(axis="columns", how="all")
         before.columns = [before_training(str(name), regression) for name in before]
         terms[str(term)] = {
             **rows[[*NUMBERS]].join(controls[[*CONTROLS]]).astype(float).to_dict("list"),
@@ -222,7 +223,7 @@ def before_training(column: str, regression: RegressionTables) -> str:
     """Return the name of a column of controls; a plain one has the first scale."""
     drawn = regression.before_training
     scale = scale_of(column, "" if drawn is None else next(iter(drawn["scale"]), ""))
-    return "before training" + f", {scale} scale" * bool(scale)
+    return f"before training, {scale_label(scale)} scale" if scale else "before training"
 
 
 def axis(term: str, outcome: str) -> str:
