@@ -8,7 +8,7 @@ import pandas as pd
 
 from attnlag.claims.numbers import number, span
 from attnlag.errors import listed
-from attnlag.quantities.settings import MULTIPLE
+from attnlag.quantities.settings import MULTIPLE, multiple_of_own
 
 SCALE_NAMES = {"own": "the model's own", "default": "transformers'", "by-depth": "by depth"}
 
@@ -114,12 +114,6 @@ class Untrained:
 TESTED = "(mean over the layers, jackknife over documents)"
 
 
-def multiple_of_own(scale: str) -> float:
-    """Return the factor of a scale that is a multiple of the model's own, 1 for another."""
-    multiple = MULTIPLE.fullmatch(scale)
-    return float(multiple[1]) if multiple else 1.0
-
-
 def scale_of(column: str, first: str = "first") -> str:
     """Return the scale of the weights in a column of controls; a plain one has the first."""
     return column.removeprefix("random_weights").lstrip("_").replace("_", "-") or first
@@ -157,20 +151,11 @@ def before_training(before: pd.DataFrame, quantity: str, bound: float) -> Untrai
     rows = before[before["quantity"] == quantity].dropna(subset="before")
     if rows.empty:
         return None
-    own = own_range(before)
-    scales = tuple(_at_scale(row, own, bound) for row in rows.to_dict("records"))
+    scales = tuple(_at_scale(row, bound) for row in rows.to_dict("records"))
     return Untrained(scales, rows["trained"].median(), bound)
 
 
-def own_range(before: pd.DataFrame) -> float:
-    """Return the standard deviation of the model's own initial weights; NaN if unknown."""
-    for row in before.to_dict("records"):
-        if row["scale"] != "default" and pd.notna(row["initializer_range"]):
-            return row["initializer_range"] / multiple_of_own(row["scale"])
-    return float("nan")
-
-
-def _at_scale(row: Mapping[Any, Any], own: float, bound: float) -> AtScale:
+def _at_scale(row: Mapping[Any, Any], bound: float) -> AtScale:
     """Return a row of the table of comparisons as a scale with its verdicts."""
     direction = "undecided"
     if pd.isna(row["conf_low"]):
@@ -188,7 +173,7 @@ def _at_scale(row: Mapping[Any, Any], own: float, bound: float) -> AtScale:
         value=row["before"],
         direction=direction,
         gone=bool(-bound < row["before_low"] and row["before_high"] < bound),
-        above_own=scale != "by-depth" and row["initializer_range"] > own * (1 + 1e-9),
+        above_own=bool(row["above_own"]),
     )
 
 
@@ -218,6 +203,9 @@ def scales_in_words(before: pd.DataFrame) -> str:
 
 def assumed_scale(before: pd.DataFrame) -> str:
     """Return that the model's own scale is not known, if it is not."""
-    if not (before["origin"] == "assumed").any():
+    assumed = before[before["origin"] == "assumed"]
+    if assumed.empty:
         return ""
-    return f"its own scale is not stated, {own_range(before):.3g} assumed"
+    row = assumed.iloc[0]
+    own = row["initializer_range"] / multiple_of_own(row["scale"])
+    return f"its own scale is not stated, {own:.3g} assumed"

@@ -49,6 +49,12 @@ def _checked_scale(value: Any) -> str:
 Scale = Annotated[str, BeforeValidator(_checked_scale)]
 
 
+def multiple_of_own(scale: str) -> float:
+    """Return the factor of a scale that is a multiple of the model's own, 1 for another."""
+    multiple = MULTIPLE.fullmatch(scale)
+    return float(multiple[1]) if multiple else 1.0
+
+
 class Measured(Running):
     """What is measured."""
 
@@ -115,7 +121,7 @@ class RandomWeights(Section):
     """The same architecture before any training."""
 
     documents: Positive = Field(
-        default=13,
+        default=12,
         description="Documents for the untrained model, from the groups in turn",
     )
     scales: Annotated[list[Scale], Distinct] = Field(

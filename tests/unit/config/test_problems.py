@@ -688,7 +688,7 @@ def test_null_turns_a_part_off_and_an_omitted_one_stays_on(null):
     assert checked().sites_changed() == ["attention"]
     controls = checked(controls={"permutation": null}).controls
     assert controls.permutation is None
-    assert controls.random_weights.documents == 13
+    assert controls.random_weights.documents == 12
     assert checked(controls={"random_weights": null}).controls.random_weights is None
     assert checked().controls.permutation.draws == 200
 

@@ -297,12 +297,17 @@ def test_a_claim_is_a_t_test_of_the_means_of_documents():
     assert {*table.index} - {*alone} == {"lag 1 is larger than with tokens in random order"}
 
 
+ABOVE = "above the model's own"
+
+
 def before(*intervals):
     """Return the differences before minus after training at some scales, which may be left out."""
     scales = [(*interval, "")[:3] for interval in intervals]
     table = pd.DataFrame(scales, columns=["conf_low", "conf_high", "left_out"])
     middle = (table["conf_low"] + table["conf_high"]) / 2
-    return table.assign(quantity="lag_1", std_error=0.1, difference=middle)
+    above = table["left_out"] == ABOVE
+    table["left_out"] = table["left_out"].where(~above, "")
+    return table.assign(quantity="lag_1", std_error=0.1, difference=middle, above_own=above)
 
 
 @pytest.mark.parametrize(
@@ -314,14 +319,17 @@ def before(*intervals):
         (((-0.01, 0.3), (0.9, 1.3)), "undecided"),
         (((-0.3, -0.1), (0.9, 1.3)), "fails"),
         (((np.nan, np.nan), (0.9, 1.3)), None),
+        # At larger weights no lag is left.
+        (((0.1, 0.3), (-0.3, -0.1, ABOVE)), "holds"),
+        (((-0.3, -0.1, ABOVE),), None),
     ],
 )
-def test_the_claim_about_training_is_one_about_every_scale(intervals, verdict):
+def test_the_claim_about_training_is_one_about_every_scale_up_to_the_models_own(intervals, verdict):
     table, _ = verdicts_of("one", np.full((LAYERS, 2), 0.1), before=before(*intervals))
     rows = table[table["claim"] == replication.TRAINING]
     assert rows["verdict"].tolist() == ([verdict] if verdict else [])
     if verdict:
-        assert (rows["conf_low"].item(), rows["conf_high"].item()) == intervals[0]
+        assert (rows["conf_low"].item(), rows["conf_high"].item()) == intervals[0][:2]
 
 
 def test_the_sentences_say_what_holds_in_every_model_in_some_and_in_none():

@@ -155,14 +155,19 @@ def test_every_row_compares_the_same_layers_and_states_them(tmp_path):
     flat = changed(whole, {"layer_01": np.ones(whole.num_rows)})
     silent = changed(flat, {"layer_00": np.ones(whole.num_rows)})
     paths = [
-        written(tmp_path, table, scale)
-        for table, scale in ((whole, "own"), (flat, "own-x1.5"), (silent, "default"))
+        written(tmp_path, table, scale, initializer_range=initial)
+        for table, scale, initial in (
+            (whole, "own", 0.04),
+            (flat, "own-x1.5", 0.06),
+            (silent, "default", 0.02),
+        )
     ]
     trained = written(tmp_path, corpus_of(documents=8, seed=2), "trained")
     table, compared = controlled(paths, trained)
     known = compared[compared["before"].notna()]
     assert set(known["scale"]) == {"own", "own-x1.5"}
     assert set(known["layers"]) == {"0"}
+    assert set(compared.loc[compared["above_own"], "scale"]) == {"own-x1.5"}
     assert (known.groupby("quantity")["trained"].nunique() == 1).all()
     of_layer = table.query("layer == 0 and term == 'lag_1'").iloc[0]
     rows = known.set_index(["scale", "quantity"])

@@ -48,6 +48,7 @@ def regression(folder, size, effects, medians, origin="stated", **settings):
         trained=size - 0.01, quantity="lag_1", initializer_range=0.02, origin=origin, left_out=""
     )
     before = with_interval(before, "before")
+    before["above_own"] = False
     before["before_low"] = before["conf_low"]
     before["before_high"] = before["conf_high"]
     names = ("coefficients", "fits", "controls", "before_training")

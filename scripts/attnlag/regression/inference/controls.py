@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from scipy import special
 
 from attnlag.quantities.outcomes import in_batches
+from attnlag.quantities.settings import multiple_of_own
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.least_squares import Solution, solve
@@ -44,7 +45,8 @@ Untrained = tuple[Mapping[str, Any], list[Moments]]
 
 # Columns of the comparison with the trained model.
 COMPARED = [
-    *("scale", "initializer_range", "origin", "quantity", "layers", "before", "trained"),
+    *("scale", "initializer_range", "origin", "above_own"),
+    *("quantity", "layers", "before", "trained"),
     *("before_low", "before_high", "difference", "std_error", "df", "conf_low", "conf_high"),
     *("documents", "left_out"),
 ]
@@ -176,8 +178,9 @@ def random_weights(
     }
     after = uncorrected_fits(trained, documents, settings)
     layers = shared_layers([*fits.values()], after)
+    own = own_range([draw for draw, _ in untrained])
     compared = [
-        _compared(draw, fits[name], after, layers, settings.alpha)
+        _compared(draw, own, fits[name], after, layers, settings.alpha)
         for name, (draw, _) in zip(names, untrained, strict=True)
     ]
     fits["trained"] = after
@@ -188,6 +191,22 @@ def random_weights(
         numbers |= {f"{name}_sum": fit.sums, f"{name}_r_squared": fit.r_squared}
     table = table.join(pd.DataFrame(numbers), on="layer").reset_index()
     return table, pd.concat(compared, ignore_index=True)
+
+
+def own_range(draws: Sequence[Mapping[str, Any]]) -> float:
+    """Return the standard deviation of a model's own initial weights; NaN if no draw tells it."""
+    for draw in draws:
+        if draw["scale"] != "default" and draw["initializer_range"] is not None:
+            return draw["initializer_range"] / multiple_of_own(draw["scale"])
+    return np.nan
+
+
+def is_above(draw: Mapping[str, Any], own: float) -> bool:
+    """Return whether the weights of a draw are larger than the model's own initial weights."""
+    initial = draw["initializer_range"]
+    if draw["scale"] == "by-depth" or initial is None:
+        return False
+    return initial > own and not np.isclose(initial, own)
 
 
 def shared_layers(before: Sequence[UncorrectedFits], after: UncorrectedFits) -> list[int]:
@@ -212,6 +231,7 @@ def _fitted_layers(fits: UncorrectedFits) -> set[int]:
 
 def _compared(
     draw: Mapping[str, Any],
+    own: float,
     before: UncorrectedFits,
     after: UncorrectedFits,
     layers: Sequence[int],
@@ -234,6 +254,7 @@ def _compared(
     after_alike = after.coefficients.reindex(index)
     facts = {
         **{key: draw[key] for key in ("scale", "initializer_range", "origin")},
+        "above_own": is_above(draw, own),
         "layers": spans(fitted, "layer").partition(" ")[2],
         "documents": len(before.clusters),
         "left_out": draw.get("left_out", ""),
