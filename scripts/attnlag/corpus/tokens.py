@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.errors import UserError, as_user_error, counted
+from attnlag.errors import UserError, counted
 from attnlag.model.folder import SOURCE_RECORD
+from attnlag.model.tokenizer_file import tokenizer_problems
 
 SCHEMA = pa.schema(
     [
@@ -41,7 +42,7 @@ def load_tokenizer(folder: str | Path) -> Any:
     else:
         from transformers import AutoTokenizer as kind  # imports torch: seconds
 
-    with as_user_error(f"{folder}: transformers cannot load the tokenizer"):
+    with tokenizer_problems(f"{folder}: transformers cannot load the tokenizer"):
         tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast:
         raise UserError(
@@ -170,15 +171,16 @@ def tokenize(
         matches = [list(special.finditer(text)) for text in texts]
         if special_in_text == "refuse":
             _refuse_special(documents, matches)
-        encoded = tokenizer(
-            texts,
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            verbose=False,
-            # Whether text that looks like a control token is read as text.
-            split_special_tokens=special_in_text != "token",
-        )
+        with tokenizer_problems("the tokenizer fails on a text"):
+            encoded = tokenizer(
+                texts,
+                add_special_tokens=False,
+                return_offsets_mapping=True,
+                return_attention_mask=False,
+                verbose=False,
+                # Whether text that looks like a control token is read as text.
+                split_special_tokens=special_in_text != "token",
+            )
         for document, ids, offsets, marks in zip(
             documents, encoded["input_ids"], encoded["offset_mapping"], matches, strict=True
         ):

@@ -8,6 +8,7 @@ from typing import Any
 
 from attnlag.errors import UserError, as_user_error, counted, nearest
 from attnlag.model.language_models import config_of, quiet_transformers, stored_model
+from attnlag.model.tokenizer_file import tokenizer_problems
 
 # Name, kind of numbers and shape of a stored tensor.
 Stored = tuple[str, str, list[int]]
@@ -170,7 +171,7 @@ def tokenizer_is_in_json(folder: Path) -> bool:
 
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        with quiet_transformers():
+        with quiet_transformers(), tokenizer_problems("transformers cannot load the tokenizer"):
             usual = AutoTokenizer.from_pretrained(folder, **options)
             from_json = PreTrainedTokenizerFast.from_pretrained(folder, **options)
             return (
@@ -178,8 +179,8 @@ def tokenizer_is_in_json(folder: Path) -> bool:
                 and usual.backend_tokenizer.to_str() == from_json.backend_tokenizer.to_str()
                 and usual.bos_token_id == from_json.bos_token_id
             )
-    # Other files may be broken in many ways; tokenization reports those that matter.
-    except Exception:
+    # Files may be broken in many ways; tokenization reports those that matter.
+    except UserError:
         return False
 
 

@@ -29,6 +29,7 @@ from attnlag.model.folder import (
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
 from attnlag.model.language_models import RANGES, hollow_model, initial_range
+from attnlag.model.tokenizer_file import check_tokenizer_files
 from attnlag.model.wheel import from_package
 from attnlag.storage.contents import sha256_of
 from attnlag.storage.writing import replaced_whole
@@ -145,6 +146,7 @@ def _describe(
     **stated: int | None,
 ) -> dict[str, Any]:
     """Check the files in ``folder``, write the two further files, and return the record."""
+    check_tokenizer_files(folder)
     tensors = list(stored_tensors(folder))
     config = checked_config(folder, len(tensors), **stated)
     with as_user_error("transformers cannot build the model of config.json"):

@@ -186,6 +186,97 @@ def test_links_are_replaced_by_copies(mine, target):
     load(target)
 
 
+# Tokenizers, whose library takes what its files state.
+
+DOUBLED = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+LOWER = {"type": "Lowercase"}
+
+
+def tokenizer_with(**parts):
+    """Change parts of tokenizer.json; a function makes one from what was there."""
+
+    def change(folder):
+        path = folder / "tokenizer.json"
+        stated = json.loads(path.read_text())
+        for name, part in parts.items():
+            stated[name] = part(stated[name]) if callable(part) else part
+        path.write_text(json.dumps(stated))
+
+    return change
+
+
+def added_tokens(number):
+    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    return [
+        {"id": 10**5 + n, "content": f"<{n}>", "special": True, **special} for n in range(number)
+    ]
+
+
+def sequence(*steps):
+    return {"type": "Sequence", "normalizers": list(steps)}
+
+
+HOSTILE = [
+    *(
+        (
+            tokenizer_with(model=lambda model, n=n: model | {"vocab": model["vocab"] | {"zz": n}}),
+            f"tokenizer.json numbers a token {n}, expected 0 to 16,777,216",
+        )
+        for n in (2**31, -1, 1.5)
+    ),
+    (
+        tokenizer_with(added_tokens=added_tokens(10**5)),
+        "tokenizer.json has 100,000 added tokens, expected at most 65,536",
+    ),
+    (
+        tokenizer_with(normalizer=sequence(*[DOUBLED] * 20)),
+        "tokenizer.json, normalizer makes texts 1,048,576 times as long, expected at most 64",
+    ),
+    (
+        tokenizer_with(normalizer=sequence(sequence(*[LOWER] * 20), *[LOWER] * 20)),
+        "tokenizer.json, normalizer has 42 steps, expected at most 32",
+    ),
+    (written("tokenizer.json", b"[" * 10**5), "tokenizer.json is not a JSON object"),
+    (written("vocab.json", b'{"a": 4294967295}'), "vocab.json numbers a token 4294967295"),
+    (
+        written("tokenizer_config.json", b'{"added_tokens_decoder": {"99999999999": {}}}'),
+        "tokenizer_config.json numbers a token 99999999999",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), HOSTILE)
+def test_a_tokenizer_that_would_take_all_memory_or_time_is_refused_before_it_is_loaded(
+    change, said, mine, target
+):
+    change(mine)
+    (line,) = problem_of(mine, target).splitlines()
+    assert line.startswith(f"model 'mine': {said}")
+
+
+def test_a_tokenizer_that_panics_is_a_sentence(mine, target):
+    """Its library raises what is no Exception."""
+    backtracking = {"type": "Split", "pattern": {"Regex": "(x+x+)+y"}, "behavior": "Isolated"}
+    tokenizer_with(pre_tokenizer=backtracking | {"invert": False})(mine)
+    # Otherwise transformers builds a tokenizer of its own from the vocabulary.
+    rewrite(mine / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    from_path(mine, target)
+    tokenizer = tokens.load_tokenizer(target)
+    batches = tokens.tokenize(
+        [(["a"], ["x" * 30])],
+        tokenizer,
+        {},
+        max_length=None,
+        long_documents="split",
+        prepend_bos=False,
+        special_in_text="text",
+    )
+    (line,) = refused(list, batches)
+    assert line.startswith(
+        "the tokenizer fails on a text (PanicException: Onig: Regex search error"
+    )
+
+
 # Wheels.
 
 MEMBER = "tiny_model/tiny.gguf"
