@@ -18,7 +18,7 @@ import torch
 from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import HEAD, PROJECTED, SUBLAYERS, NotGiven
-from attnlag.quantities.surprisal import logits_by_rows
+from attnlag.quantities.surprisal import check_predicted, head_of, logits_by_rows
 from attnlag.quantities.traced_tables import TARGETS
 
 # Number of words of the vocabulary that are summed up at once.
@@ -37,9 +37,8 @@ class Readout:
     """
 
     def __init__(self, decoder: Decoder, ids: torch.Tensor):
-        self.head: Any = decoder.whole.get_output_embeddings()
-        if getattr(self.head, "weight", None) is None:
-            raise NotGiven("the model has no head that predicts tokens")
+        self.head: Any = head_of(decoder)
+        self.called = decoder.called
         weight = self.head.weight
         self.dtype = torch.promote_types(weight.dtype, torch.float32)
         stream, hidden, logits, norm = self._observed(decoder, ids)
@@ -151,6 +150,7 @@ class Readout:
         """
         device = self.head.weight.device
         ids = ids.to(device)
+        check_predicted(self.head, ids, self.called)
         words = torch.stack([ids, ids.roll(-1), self.top1(hidden.to(device))])
         words = torch.cat([words, words.roll(len(ids) // 2, dims=1)])
         weight: torch.Tensor = self.head.weight

@@ -15,7 +15,7 @@ from torch.nn import functional
 from attnlag.corpus.catalogue import of_file
 from attnlag.errors import UserError
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import HEAD, Seen
+from attnlag.model.hooks import HEAD, NotGiven, Seen
 from attnlag.quantities.catalogue import Computation, Quantity
 from attnlag.quantities.passes import Batch
 
@@ -31,6 +31,33 @@ TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 2e-2, tor
 # bound c of soft capping, c tanh(z / c).
 FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling",)
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+
+
+def head_of(decoder: Decoder) -> Any:
+    """Return the head of a model, a linear map from vectors of the stream to logits.
+
+    Raise NotGiven if it has none, or one whose weights are not (vocabulary, width).
+    """
+    head = decoder.whole.get_output_embeddings()
+    weight = getattr(head, "weight", None)
+    if weight is None:
+        raise NotGiven("no head that predicts tokens")
+    widths = {int(decoder.config.hidden_size), decoder.model.get_input_embeddings().weight.shape[1]}
+    if weight.ndim != 2 or weight.shape[1] not in widths:
+        shape = " × ".join(map(str, weight.shape))
+        width = " or ".join(map(str, sorted(widths)))
+        raise NotGiven(f"a head of {shape}, which takes no vectors of width {width}")
+    return head
+
+
+def check_predicted(head: Any, ids: torch.Tensor, called: str) -> None:
+    """Raise UserError if a text has tokens that a head does not predict."""
+    largest = int(ids.max())
+    if largest >= len(head.weight):
+        raise UserError(
+            f"{called}: found token {largest} in a text, but its head predicts "
+            f"{len(head.weight):,} tokens; expected a head for all of them"
+        )
 
 
 def logits_by_rows(head: Any, hidden: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
@@ -50,12 +77,13 @@ class Surprisal(Computation):
 
     def __init__(self, quantity: Quantity, site: str, decoder: Decoder):
         super().__init__(quantity, site, decoder)
-        self.head: Any = decoder.whole.get_output_embeddings()
-        if getattr(self.head, "weight", None) is None:
+        try:
+            self.head: Any = head_of(decoder)
+        except NotGiven as reason:
             raise UserError(
-                f"{self.called}: found no head that predicts tokens, expected a model with one, "
+                f"{self.called}: found {reason}, expected a model with one that predicts tokens, "
                 "or no surprisal among the quantities"
-            )
+            ) from None
         self.layers = [len(decoder.blocks)]
         self.points, self.modules = {HEAD}, {(self.layers[0], HEAD): self.head}
         config = decoder.whole.config.get_text_config()
@@ -108,6 +136,7 @@ class Surprisal(Computation):
         """
         hidden = hidden.to(self.head.weight.device)
         ids = batch.ids[batch.mask].to(hidden.device)
+        check_predicted(self.head, ids, self.called)
         # The last token of a sequence does not predict the next sequence.
         targets = ids.roll(-1)
         pieces = [

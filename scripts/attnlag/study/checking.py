@@ -23,7 +23,7 @@ IN_MEMORY = Names(model="model", corpus="texts", regression="fit")
 # The beginnings of keys in messages, which the library's arguments lack.
 PREFIXES = (
     *("configuration: ", "regressions.fit.", "corpora.texts."),
-    *("norms.", "extraction.", "tokens."),
+    *("norms.", "extraction.", "tokens.", "models.model."),
 )
 
 
@@ -32,12 +32,14 @@ def checked(
     *,
     regression: Mapping[str, Any] | None = None,
     tagger: Mapping[str, Any] | None = None,
+    modules: Mapping[str, Any] | None = None,
 ) -> Config:
     """Return the configuration that the arguments stand for, or raise UserError."""
     corpus: dict[str, Any] = {"files": ["texts"]}
+    model = {"source": "path", "path": ".", "modules": modules}
     config, problems = check(
         {
-            "models": {"model": {"source": "path", "path": "."}},
+            "models": {"model": model},
             "corpora": {"texts": corpus if tagger is None else {**corpus, "tagger": dict(tagger)}},
             "regressions": {"fit": {"lags": [1]} if regression is None else dict(regression)},
             "controls": {"permutation": None, "random_weights": None},
@@ -48,7 +50,8 @@ def checked(
     in_memory = ("configuration: models.", "configuration: corpora.texts.files")
     lines = []
     for problem in problems:
-        if not problem.startswith(in_memory):
+        of_modules = problem.startswith("configuration: models.model.modules")
+        if of_modules or not problem.startswith(in_memory):
             for prefix in PREFIXES:
                 problem = problem.removeprefix(prefix)
             lines.append(problem.replace("corpora.texts has", "the measurement has"))

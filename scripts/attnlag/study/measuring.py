@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -20,7 +20,7 @@ from attnlag.corpus.catalogue import log_frequencies
 from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.tokens import adds_bos
-from attnlag.errors import UserError, counted, nearest
+from attnlag.errors import UserError, counted, nearest, shown
 from attnlag.escaping import text_for
 from attnlag.model import language_models, random_weights
 from attnlag.model.decoder import decoder_of
@@ -151,6 +151,8 @@ class Measurement:
                     relative = relative_norms(of_layer["norms"], self.stream[number])
                     of_layer = {"norm": of_layer["norms"], "relative": relative}
                 frames.append(self.tokens.assign(site=site, layer=number, **of_layer))
+        if not frames:
+            raise UserError(f"quantity: found '{quantity}', but {self.remarks[quantity]}")
         return pd.concat(frames, ignore_index=True)
 
     @cached_property
@@ -328,15 +330,16 @@ def measure(
     0     The      0  0.029
     1   river      0  0.022
     """
-    sites = [sites] if isinstance(sites, str) else list(sites)
-    asked = [quantities] if isinstance(quantities, str) else list(quantities)
+    sites = _names("sites", sites)
+    asked = _names("quantities", quantities)
     if problems := unknown_names("quantities", asked, MEASURED_AT_ONCE):
         raise UserError(problems)
     config = checked(
         {
             "extraction": {"sites": sites, "batch_tokens": batch_tokens},
             "tokens": {"max_length": max_length, "prepend_bos": prepend_bos},
-        }
+        },
+        modules=modules,
     )
     model, name, documents, tokens = prepared(model, tokenizer, texts, groups, config.tokens, name)
     group_of = {document.id: document.group for document in documents}
@@ -358,6 +361,15 @@ def measure(
         tagger=tagger_in_use,
         **measured,
     )
+
+
+def _names(argument: str, names: Any) -> list[str]:
+    """Return the names in an argument that is one of them or several, or raise UserError."""
+    if isinstance(names, str):
+        return [names]
+    if not isinstance(names, Iterable):
+        raise UserError(f"{argument}: found {shown(names)}, expected a name or a list of names")
+    return list(names)
 
 
 @dataclass(frozen=True)

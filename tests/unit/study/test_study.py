@@ -22,7 +22,7 @@ import torch
 from matplotlib.text import Text
 from models import adjustments, extractor, outputs_of
 from projects import ROOT, WORDS, refused, save_gpt2
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 import attnlag
 from attnlag.corpus.tokens import load_tokenizer
@@ -119,6 +119,65 @@ def test_models_that_do_not_fit_what_is_asked_are_refused(model, tokenizer):
     ):
         with pytest.raises(UserError, match=message):
             attnlag.measure(other, tokenizer, ["a the river"], quantities="surprisal")
+
+
+ARGUMENTS = {
+    "quantities": (
+        (None, "quantities: found null, expected a name or a list of names"),
+        (3, "quantities: found 3, expected a name or a list of names"),
+    ),
+    "sites": ((None, "sites: found null, expected a name or a list of names"),),
+    "modules": (
+        ({"blocks": "h"}, "modules.attention: is missing, expected path from a block"),
+        ({"blocks": None, "attention": "attn"}, "modules.blocks: found null, expected text"),
+        (
+            {"blocks": "h", "attention": "attn", "mpl": "mlp"},
+            "modules.mpl: unknown key, expected one of blocks, attention, mlp, scale; did you mean",
+        ),
+        ("h", 'modules: found "h", expected a mapping'),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "said"),
+    [(argument, *case) for argument, cases in ARGUMENTS.items() for case in cases],
+)
+def test_an_argument_of_another_kind_is_one_line(argument, value, said, model, tokenizer):
+    (line,) = refused(attnlag.measure, model, tokenizer, ["a the river"], **{argument: value})
+    assert line.startswith(said)
+
+
+def test_a_head_that_does_not_fit_the_model_is_a_sentence(model, tokenizer):
+    def headed(*shape):
+        other = copy.deepcopy(model)
+        other.lm_head = torch.nn.Linear(1, 1, bias=False)
+        other.lm_head.weight = torch.nn.Parameter(torch.zeros(*shape))
+        return other
+
+    def measured(other, quantity):
+        return attnlag.measure(other, tokenizer, ["a the river"], quantities=quantity)
+
+    for shape in ((20, 16), (20,)):
+        stated = " × ".join(map(str, shape))
+        (line,) = refused(measured, headed(*shape), "surprisal")
+        assert f"found a head of {stated}, which takes no vectors of width 32" in line
+        remark = measured(headed(*shape), "readout").remarks["readout"]
+        assert remark == f"no readout: a head of {stated}, which takes no vectors of width 32"
+    for quantity in ("surprisal", "readout"):
+        small = copy.deepcopy(model)
+        small.lm_head = torch.nn.Linear(32, 7, bias=False)
+        (line,) = refused(measured, small, quantity)
+        assert "in a text, but its head predicts 7 tokens" in line
+
+
+def test_heads_of_a_model_without_attention_are_no_table(tokenizer):
+    config = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "lru_width": 32}
+    config |= {"vocab_size": 8281, "intermediate_size": 64, "block_types": ("recurrent",)}
+    recurrent = AutoModelForCausalLM.from_config(AutoConfig.for_model("recurrent_gemma", **config))
+    found = attnlag.measure(recurrent, tokenizer, ["a the river"], quantities="heads")
+    (line,) = refused(found.table, "heads")
+    assert line.startswith("quantity: found 'heads', but no heads: layer 0 has RecurrentGemma")
 
 
 def test_earlier_checkpoints_have_the_lags_of_a_plain_loop(model, tokenizer, measured):
