@@ -12,15 +12,15 @@ from attnlag.storage import tables
 
 
 def main(job, settings: ElasticitiesSettings):
-    shared, norms = tables.of_all_shards(job.input.effects), tables.by_site(job.input.norms)
+    shared = tables.of_all_shards(job.input.effects)
+    designs = tables.by_site(job.input.designs, above=2)
     shards = pa.concat_tables(map(pq.read_table, job.input.effects))
     effects = shards.unify_dictionaries().to_pandas()
     coefficients = {
         site: pd.read_parquet(path).query("subset == 'all'")
-        for site, path in zip(norms, job.input.coefficients, strict=False)
+        for site, path in zip(designs, job.input.coefficients, strict=True)
     }
-    tokens = shared.settings("effects")["document_tokens"]
-    frames = effect_tables.tables_of(effects, tokens, norms, coefficients, settings)
+    frames = effect_tables.tables_of(effects, designs, coefficients, settings)
     record = tables.provenance(shared, "elasticities", settings, "numpy", "scipy")
     by_path = {getattr(job.output, name): frame for name, frame in frames.items()}
     name = tables.write_results(by_path, record)

@@ -5,8 +5,10 @@ TOLD["prediction_vs_effect"] = [f"{CAUSAL}/prediction_vs_effect.parquet"]
 TOLD["finite_effects"] = [f"{CAUSAL}/finite_effects.parquet"]
 TOLD["elasticities"] = [f"{CAUSAL}/elasticities.parquet"]
 FINDINGS["causal"] = [f"{CAUSAL}/findings.txt"]
-# Effects are compared with the first of these.
-WITH_LAG_1 = [n for n, r in CONFIG.regressions.items() if 1 in r.lags and r.outcome == "norm"]
+# Effects are compared with the coefficients of this regression, and with its terms in other layers.
+COMPARED = {"site": CONFIG.sites_changed(), "regression": [CONFIG.regression_of_effects()]}
+if not CONFIG.regression_of_effects():
+    COMPARED["site"] = []
 
 
 use rule program as estimate_effects with:
@@ -29,12 +31,8 @@ use rule program as estimate_effects with:
 use rule program as fit_effects with:
     input:
         effects=shards_of(f"{CAUSAL}/effects/{{shard}}.parquet"),
-        norms=shards_of(partly(f"{SITE}/norms/{{shard}}.parquet", site=CONFIG.sites_changed())),
-        coefficients=partly(
-            f"{RESULTS}/coefficients.parquet",
-            site=CONFIG.sites_changed(),
-            regression=WITH_LAG_1[:1],
-        ),
+        designs=shards_of(partly(f"{RESULTS}/design/{{shard}}.parquet", **COMPARED)),
+        coefficients=partly(f"{RESULTS}/coefficients.parquet", **COMPARED),
     output:
         **as_targets(
             in_both_formats(

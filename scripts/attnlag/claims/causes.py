@@ -7,16 +7,21 @@ from attnlag.claims.numbers import interval, number, percent, span
 from attnlag.errors import counted
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 
-# An effect below this share of the association hardly causes it.
+# An effect below this share of what is predicted hardly makes it, and a change whose effect is
+# within this of a ratio of 1 agrees with a small one.
 HARDLY = 0.25
 
 # Verdicts.
-UNDECIDED = "undecided"
+HARDLY_ANY, IN_PART, OTHER_WAY, UNDECIDED = "hardly", "in part", "the other way", "undecided"
+VERDICTS = [HARDLY_ANY, IN_PART, OTHER_WAY, UNDECIDED]
 LONGER, SHORTER = "longer", "shorter"
 AGREES, DIFFERS = "agrees", "differs"
 
 # What interventions do, as the subject of a sentence.
 DOING = {"halve": "Halving", "double": "Doubling"}
+
+# More documents than this are not counted.
+MOST_DOCUMENTS = 10_000
 
 # Target layers whose effects are named one by one.
 MOST_LAYERS = 4
@@ -30,7 +35,7 @@ def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def on_a_later_token(table: pd.DataFrame, most: int = MOST_LAYERS) -> Claim:
-    """Return the effects of all earlier layers on a later token, and whether they make the lags.
+    """Return the effects of all earlier layers on a later token, beside what these layers predict.
 
     ``table`` has the rows of ``total_effects`` of one pair of sites and one lag. If these are of
     more target layers than ``most``, the smallest and the largest effect are named.
@@ -40,7 +45,7 @@ def on_a_later_token(table: pd.DataFrame, most: int = MOST_LAYERS) -> Claim:
         return Claim("No observed layer has an earlier one")
     documents = int(table["documents"].max())
     verdict = "" if documents >= FEWEST_DOCUMENTS else "Too few documents to tell"
-    if not verdict and table["share_low"].notna().any():
+    if not verdict and table["predicted_conf_low"].notna().any():
         verdict = _verdict(table)
     effects = by_layer(extremes(table, most), "estimate", "conf")
     distance = int(table["lag"].iloc[0])
@@ -48,6 +53,9 @@ def on_a_later_token(table: pd.DataFrame, most: int = MOST_LAYERS) -> Claim:
     sentence = f"1% longer in all earlier layers changes {later} by {effects}"
     layers = f"{counted(len(table), 'layer')}, " * (len(table) > most)
     sentence += f"; {layers}{counted(documents, 'document')}"
+    needed = table["documents_to_decide"].dropna()
+    if len(needed) and UNDECIDED in verdict.lower():
+        sentence += f" (to decide all: {_documents_needed(needed.max())})"
     return Claim(sentence, verdict=verdict, baseline=_associations(table, most, verdict))
 
 
@@ -116,15 +124,26 @@ def of_proportion(effects: pd.DataFrame, intervention: str) -> Claim:
 def _associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str]:
     """Return what effects of a verdict are compared with, by what it is."""
     beside = {}
-    lags = table["coefficient"].dropna()
-    if len(lags):
-        meaning = f" (hardly: the interval of effect / lag lies within ±{percent(HARDLY)})"
-        beside["a layer's lag on itself"] = span(lags) + meaning * ("hardly" in verdict.lower())
     predicted = extremes(table.dropna(subset=["predicted_conf_low", "predicted_conf_high"]), most)
     if len(predicted):
         predictions = by_layer(predicted, "predicted", "predicted_conf", place="")
+        if HARDLY_ANY in verdict.lower():
+            predictions += (
+                f" (hardly: the interval of effect / this lies within ±{percent(HARDLY)})"
+            )
         beside["predicted from all earlier layers"] = predictions
+    lags = table["coefficient"].dropna()
+    if len(lags):
+        beside["a layer's lag on itself"] = span(lags)
     return beside
+
+
+def _documents_needed(documents: float) -> str:
+    """Return a number of documents with two digits, in words."""
+    if documents > MOST_DOCUMENTS:
+        return f"more than {MOST_DOCUMENTS:,} documents"
+    rounded = float(f"{documents:.2g}")
+    return f"about {counted(int(rounded), 'document')}"
 
 
 def by_layer(
@@ -139,16 +158,31 @@ def by_layer(
     return ", ".join(texts)
 
 
+def verdict_of(low: float, high: float) -> str:
+    """Return what the interval of the share of an effect in its prediction says.
+
+    The effect is ``hardly`` a part of it within ±25%, a part (``in part``) above, and ``the other
+    way`` below; it is ``undecided`` where the interval includes an end of that, or is unknown
+    because the prediction may be zero.
+    """
+    if low > -HARDLY and high < HARDLY:
+        return HARDLY_ANY
+    if low > HARDLY:
+        return IN_PART
+    if high < -HARDLY:
+        return OTHER_WAY
+    return UNDECIDED
+
+
 def _verdict(shares: pd.DataFrame) -> str:
-    """Return whether effects are a small part of lags, by intervals of their ratio."""
-    layers = len(shares)
-    low, high = shares["share_low"], shares["share_high"]
-    small = int(((low > -HARDLY) & (high < HARDLY)).sum())
-    large = int(((low > HARDLY) | (high < -HARDLY)).sum())
-    if small == layers:
-        return "Hardly"
-    if large == layers:
-        return "In part"
-    counts = {"hardly": small, "in part": large, "undecided": layers - small - large}
-    texts = [f"{word} in {count}" for word, count in counts.items() if count]
-    return f"{', '.join(texts)} of {counted(layers, 'layer')}".capitalize()
+    """Return the verdicts of some layers in words, with counts unless all agree."""
+    verdicts = []
+    for low, high in zip(shares["share_low"], shares["share_high"], strict=True):
+        verdicts.append(verdict_of(low, high))
+    if len(set(verdicts)) == 1:
+        return verdicts[0].capitalize()
+    texts = []
+    for verdict in VERDICTS:
+        if verdict in verdicts:
+            texts.append(f"{verdict} in {verdicts.count(verdict)}")
+    return f"{', '.join(texts)} of {counted(len(verdicts), 'layer')}".capitalize()

@@ -182,6 +182,16 @@ class Config(Section):
                 return name
         return ""
 
+    def regression_of_effects(self) -> str:
+        """Return the regression that effects are compared with: the first of norms with lag 1.
+
+        It is "" if there is none.
+        """
+        for name, regression in self.regressions.items():
+            if regression.outcome == "norm" and 1 in regression.lags:
+                return name
+        return ""
+
     def files_of_permutations(self, regression: str) -> set[str]:
         """Return the files of tokens that a regression and its permuted order need."""
         control = self.controls.permutation

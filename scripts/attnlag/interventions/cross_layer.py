@@ -1,218 +1,210 @@
-"""Regressions of the log norms of one layer on those of another, over all tokens of a corpus.
+"""Regressions of the log norms of one layer on those of earlier ones, the counterpart of effects.
 
-They are the predictive counterpart of an elasticity: they show how well log a[l,t-k] predicts
-log a[m,t], alone and with log a[l,t] held fixed. All pairs of layers come from the cross-products
-of one vector per token, w = [1, log a[l,t-k] for all l and k], document by document. The norms are
-read twice, first for the sums over all documents and then for the scores of each document, which
-clustered errors need. Only the cross-products of a few documents are therefore in memory at a time.
+They have the rows, the lags, the covariates and the document effects of a regression of layers on
+themselves, whose designs they read. Layer m at token t is regressed on the log norms of earlier
+layers l some tokens before,
+
+    log a[m,t] = Σ_l Σ_k b[l,k] log a[l,t-k] + covariates + e[m,t]
+
+with all of them together, of which Σ_l b[l,k] is the counterpart of the effect of all earlier
+layers at one token, or with one layer and lag at a time, alone and with log a[l,t] held fixed.
+Errors are CR2, with Satterthwaite's degrees of freedom. The moments of a document take a fraction
+of the memory of its rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from attnlag.quantities import columns
-from attnlag.quantities.outcomes import log_norms
-from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.least_squares import WORST_CONDITION
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.quantities.columns import layer_name
+from attnlag.regression.covariances import CATALOGUE as COVARIANCES
+from attnlag.regression.design import design
+from attnlag.regression.estimation.clustered import ClusterSums, obstacle_of
+from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.moments import Moments
 from attnlag.storage import tables
 
-Windows = list[np.ndarray]
-
-# The columns of a table of `together`.
+# The columns of a table of `of_all_layers`.
 TARGET_KEYS = ["source_site", "target_site", "target_layer", "lag"]
-PREDICTION = [*TARGET_KEYS, "predicted", "predicted_std_error", "predicted_df"]
-
-# The columns of `cross_layer`.
-PREDICTIVE = [
-    f"predictive{condition}{error}" for condition in ("", "_given") for error in ("", "_std_error")
+PREDICTION = [
+    *TARGET_KEYS,
+    "predicted",
+    "predicted_std_error",
+    "predicted_df",
+    "predicted_documents",
 ]
-PREDICTIVE_KEYS = ["target_layer", "source_layer", "lag"]
+
+# The columns of `of_single_layers`.
+PAIR_KEYS = ["source_site", "target_site", "source_layer", "target_layer", "lag"]
+ALONE = ["predictive", "predictive_std_error", "predictive_df"]
+GIVEN = ["predictive_given", "predictive_given_std_error"]
+PREDICTIVE_COLUMNS = [*ALONE, *GIVEN]
+
+# Rows of designs that are in memory together.
+ROWS_AT_ONCE = 2**14
 
 
-def documents_in(
-    paths: Sequence[Path], drop_first: int, tokens: int | None = None
-) -> Iterator[tuple[str, Windows]]:
-    """Yield each document of norms files with the log norms of its windows, (layers, tokens).
+class Coefficient(NamedTuple):
+    """A coefficient with its clustered error; NaN if it is not estimated."""
 
-    At most the given number of tokens of a document is read, from its beginning.
+    estimate: float
+    std_error: float
+    df: float
+    documents: int
+
+
+@dataclass(frozen=True)
+class Designs:
+    """The designs of a regression at the site of the sources and at that of the targets."""
+
+    source: Sequence[Path]
+    target: Sequence[Path]
+    # "document" or "none".
+    fixed_effects: str
+
+    def batches(
+        self, sources: Sequence[str], targets: Sequence[str]
+    ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """Yield the rows of whole documents, with some columns of either site.
+
+        The designs of both sites have the same rows.
+        """
+        for source, target in zip(self.source, self.target, strict=True):
+            yield from zip(_rows(source, sources), _rows(target, targets), strict=True)
+
+    @property
+    def lags(self) -> list[int]:
+        """The lags of the regression, in tokens."""
+        _, terms = self.terms()
+        return [int(term.removeprefix("lag_")) for term in terms if term.startswith("lag_")]
+
+    def terms(self) -> tuple[list[int], list[str]]:
+        """Return the layers and the terms of the sources' design."""
+        return design.layers_and_terms(pq.read_schema(self.source[0]))
+
+    def covariates(self) -> list[str]:
+        """Return the terms that all layers share."""
+        _, terms = self.terms()
+        names = set(pq.read_schema(self.source[0]).names)
+        return [term for term in terms if term in names]
+
+
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of a design in batches of whole documents."""
+    batches = tables.batches(path, ROWS_AT_ONCE, "designs", ["document", *columns])
+    return tables.whole_documents(batches, ROWS_AT_ONCE)
+
+
+def column(batch: pa.RecordBatch, name: str) -> np.ndarray:
+    """Return a column of a design as floats, NaN for null."""
+    return batch.column(name).to_numpy(zero_copy_only=False)
+
+
+def summed(
+    designs: Designs, targets: Sequence[int], sources: Sequence[str], covariates: Sequence[str]
+) -> Moments:
+    """Return the moments of target layers, columns of the sources' design and covariates.
+
+    The outcomes are the terms ``y_M`` for target layer M. Rows are those with all values.
     """
-    for path in paths:
-        for rows in tables.documents(path, "norms"):
-            layers = columns.layers_in(rows.schema)
-            values = log_norms(np.stack([rows[layer].to_numpy() for layer in layers]))
-            position = rows["position"].to_numpy()
-            names, starts = tables.runs(rows)
-            for name, start, stop in zip(names, starts, [*starts[1:], None], strict=True):
-                # A window begins with its first token.
-                begins = np.flatnonzero(position[start:stop][:tokens] == 0)
-                windows = np.split(values[:, start:stop][:, :tokens], begins[1:], axis=1)
-                yield name, [window[:, drop_first:] for window in windows]
+    outcomes = [f"{layer_name(layer)}.y" for layer in targets]
+    terms = [*(f"y_{layer}" for layer in targets), *sources, *covariates]
+    centre = np.zeros(1 + len(terms))
+    documents: list[str] = []
+    sums: list[np.ndarray] = []
+    regressors = [*sources, *covariates]
+    for source, target in designs.batches(regressors, outcomes):
+        columns = [column(target, name) for name in outcomes]
+        columns += [column(source, name) for name in regressors]
+        w = np.stack([np.ones(len(source)), *columns], axis=1)
+        complete = np.isfinite(w).all(axis=1)
+        if not sums and complete.any():
+            # Near the means, for numerical precision.
+            centre[1:] = w[complete, 1:].mean(axis=0)
+        w -= centre
+        names, starts = tables.runs(source)
+        for name, start, stop in zip(names, starts, [*starts[1:], len(w)], strict=True):
+            rows = w[start:stop][complete[start:stop]]
+            documents.append(name)
+            sums.append(rows.T @ rows)
+    s = np.zeros((1, 0, len(centre), len(centre)))
+    if sums:
+        s = np.stack(sums)[None]
+    with_rows = int((s[0, :, 0, 0] > 0).sum())
+    return Moments(max(targets), terms, documents, centre, s, with_rows)
 
 
-def moments(
-    sources: Windows, targets: Windows, target_layers: Sequence[int], lags: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return X'X and X'y of a document; X is [1, x, x₀], x₀ being the source at distance 0.
+def fitted(moments: Moments, fixed_effects: str, names: Sequence[str]) -> dict[str, Coefficient]:
+    """Return the coefficients of some regressors in a regression of ``y`` on all of them.
 
-    Rows are the tokens with all lags in their window and all norms finite, given the log norms of
-    the windows at the site of the sources and at the targets'. The arrays are (layers, lags + 1, 3,
-    3) and (targets, layers, lags + 1, 3).
+    They are NaN if documents are too few, or regressors constant or collinear.
     """
-    layers = len(sources[0])
-    a = np.zeros((layers, lags + 1, 3, 3))
-    b = np.zeros((len(target_layers), *a.shape[:3]))
-    for source, target in zip(sources, targets, strict=True):
-        tokens = source.shape[1] - lags
-        if tokens <= 0:
-            continue
-        shifted = np.stack(
-            [source[:, lags - lag : lags - lag + tokens] for lag in range(lags + 1)], axis=1
-        )
-        y = target[list(target_layers), lags:]
-        usable = np.isfinite(shifted).all(axis=(0, 1)) & np.isfinite(y).all(axis=0)
-        for layer, of_layer in enumerate(shifted):
-            x = of_layer[:, usable]
-            x = np.stack([np.ones_like(x), x, np.broadcast_to(x[0], x.shape)], axis=1)
-            a[layer] += x @ x.swapaxes(1, 2)
-            b[:, layer] += np.moveaxis(x @ y[:, usable].T, -1, 0)
-    return a, b
+    covariance = COVARIANCES["cluster"]
+    solution = solve(moments.prepared(effects=fixed_effects == "document"))
+    documents = moments.count
+    if obstacle_of(solution, covariance, None) != "ok":
+        return dict.fromkeys(names, Coefficient(np.nan, np.nan, np.nan, documents))
+    variances, df, _ = ClusterSums(solution).errors(covariance)
+    found = {}
+    for name in names:
+        place = solution.moments.names.index(name)
+        estimate = float(solution.estimate[place])
+        error = float(np.sqrt(variances[place, place]))
+        found[name] = Coefficient(estimate, error, float(df[place]), documents)
+    return found
 
 
-def cross_layer(
-    read: Callable[[], Iterator[tuple[str, Windows, Windows]]],
-    targets: Sequence[int],
-    lags: int,
-) -> pd.DataFrame:
-    """Regress the log norms of target layers on those of all layers, one source at a time.
+def of_all_layers(designs: Designs, target: int) -> dict[int, Coefficient]:
+    """Return what all layers before a target predict together, by lag.
 
-    ``read`` yields, whenever it is called, each document with the log norms of its windows, at the
-    site of the sources and at the targets'. The table has a row per target layer, source layer and
-    lag: `PREDICTIVE`, the coefficient alone and with the source layer's norm at the target token
-    held fixed (NaN at distance 0), with their errors (CR2), NaN if a layer's norms do not vary; and
-    ``predictive_df``, the number of documents less one.
+    It is the sum of their coefficients at this lag, Σ_l b[l,k]: the change of the target that the
+    regression predicts if the norms of one token grow by the same proportion in all these layers.
     """
-    # Centred near the means, those of the first document, for numerical precision.
-    centres = []
-    for _, *both_sites in islice(read(), 1):
-        for windows in both_sites:
-            values = np.concatenate(windows, axis=1)
-            centres.append(np.nansum(values, axis=1, keepdims=True) / max(values.shape[1], 1))
-
-    def every_document() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for _, *both_sites in read():
-            sources, outcomes = (
-                [window - centre for window in windows]
-                for windows, centre in zip(both_sites, centres, strict=True)
-            )
-            a_g, b_g = moments(sources, outcomes, targets, lags)
-            if a_g.any():
-                yield a_g, b_g
-
-    a: Any = 0.0
-    b: Any = 0.0
-    documents = 0
-    for a_g, b_g in every_document():
-        a, b, documents = a + a_g, b + b_g, documents + 1
-    if not documents:
-        a, b = np.zeros((0, lags + 1, 3, 3)), np.zeros((len(targets), 0, lags + 1, 3))
-    solutions = [_solved(a[..., :size, :size], b[..., :size]) for size in (2, 3)]
-    variances = [np.full(b.shape[:-1], 0.0 if documents > 1 else np.nan)] * 2
-    for a_g, b_g in every_document():
-        for kind, solution in enumerate(solutions):
-            variances[kind] = variances[kind] + _score(a_g, b_g, *solution) ** 2
-    values = np.stack(
-        [
-            of_kind
-            for (_, estimate), variance in zip(solutions, variances, strict=True)
-            for of_kind in (estimate[..., 1], np.sqrt(variance))
-        ]
-    )
-    keys = np.indices(values.shape[1:]).reshape(3, -1)
-    keys[0] = np.array(targets)[keys[0]]
-    table = pd.DataFrame(keys.T, columns=PREDICTIVE_KEYS)
-    table[PREDICTIVE] = values.reshape(4, -1).T
-    return table.assign(predictive_df=documents - 1)
+    if target == 0:
+        return {}
+    covariates = designs.covariates()
+    by_lag = {}
+    for lag in designs.lags:
+        by_lag[lag] = [f"{layer_name(layer)}.lag_{lag}" for layer in range(target)]
+    sources = [name for names in by_lag.values() for name in names]
+    moments = summed(designs, [target], sources, covariates)
+    # x b = x_1 Σ b + Σ_l (x_l - x_1) b_l: sums take the place of the first coefficients of lags.
+    change = np.eye(moments.p)
+    for names in by_lag.values():
+        first = 1 + moments.terms.index(names[0])
+        for name in names[1:]:
+            change[first, 1 + moments.terms.index(name)] = -1
+    regressors = moments.through(change, ["y", *sources, *covariates])
+    sums = fitted(regressors, designs.fixed_effects, [names[0] for names in by_lag.values()])
+    return {lag: sums[names[0]] for lag, names in by_lag.items()}
 
 
-def _score(a: np.ndarray, b: np.ndarray, to: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """Return what a document adds to the errors of the sources' coefficients (CR2)."""
-    size = to.shape[-1]
-    a, across = a[..., :size, :size], np.swapaxes(to, -1, -2)
-    score = b[..., :size, None] - a @ estimate[..., None]
-    unit = np.nan_to_num(to @ a @ across).reshape(-1, size, size)
-    root = clustered.cr2_adjustment(unit).reshape(a.shape)
-    return (across @ root @ to @ score)[..., 1, 0]
+def of_single_layers(designs: Designs, targets: Sequence[int]) -> pd.DataFrame:
+    """Return what single layers predict of later target layers, by lag.
 
-
-def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return T with T'T = A⁻¹, and solutions; NaN if the regressors are collinear."""
-    scale = np.sqrt(np.maximum(np.einsum("...ii->...i", a), np.finfo(float).tiny))
-    unit = a / scale[..., :, None] / scale[..., None, :]
-    sound = np.linalg.eigvalsh(unit)[..., 0] > 1e-10
-    safe = np.where(sound[..., None, None], unit, np.eye(a.shape[-1]))
-    to = np.linalg.inv(np.linalg.cholesky(safe)) / scale[..., None, :]
-    to = np.where(sound[..., None, None], to, np.nan)
-    return to, (np.swapaxes(to, -1, -2) @ to @ b[..., None])[..., 0]
-
-
-def pairs_in(
-    norms: Mapping[str, Sequence[Path]],
-    source: str,
-    target: str,
-    drop_first: int,
-    tokens: int | None = None,
-) -> Iterator[tuple[str, Windows, Windows]]:
-    """Yield each document with the log norms of its windows, at the sources' site and another."""
-    sources = documents_in(norms[source], drop_first, tokens)
-    if source == target:
-        yield from ((name, windows, windows) for name, windows in sources)
-        return
-    targets = documents_in(norms[target], drop_first, tokens)
-    for (name, windows), (_, outcomes) in zip(sources, targets, strict=True):
-        yield name, windows, outcomes
-
-
-def together(
-    documents: Iterable[tuple[Windows, Windows]], target: int, lag: int
-) -> tuple[float, float, float]:
-    """Regress a layer on all layers before it, a number of tokens before, within documents.
-
-    Return the sum of the coefficients, its standard error (CR2) and its degrees of freedom; NaN if
-    the layers are collinear within the documents, or these are too few. The sum is the change of
-    the target predicted by the regression if the norms of one token grow by the same proportion in
-    all these layers. Documents are pairs as in `pairs_in`.
+    The columns are the source layer, the target layer and the lag, `ALONE` and, with the source
+    layer at the target's token held fixed, `GIVEN`.
     """
-    a, b, rows = [], [], 0
-    for sources, outcomes in documents:
-        # A window may be shorter than the lag.
-        ends = [max(window.shape[1] - lag, 0) for window in sources]
-        before = [window[:target, :end] for window, end in zip(sources, ends, strict=True)]
-        x = np.concatenate(before, axis=1)
-        y = np.concatenate([window[target, lag:] for window in outcomes])
-        usable = np.isfinite(x).all(axis=0) & np.isfinite(y)
-        x, y = x[:, usable], y[usable]
-        if len(y):
-            x, y = x - x.mean(axis=1, keepdims=True), y - y.mean()
-            a.append(x @ x.T)
-            b.append(x @ y)
-            rows += len(y)
-    if target == 0 or rows <= target + len(a) or len(a) < FEWEST_DOCUMENTS:
-        return np.nan, np.nan, np.nan
-    # The sum takes the place of the first coefficient.
-    back = np.eye(target)
-    back[0, 1:] = -1
-    a_g, b_g = back.T @ np.stack(a) @ back, np.stack(b) @ back
-    total = a_g.sum(axis=0)
-    scale = np.sqrt(np.diagonal(total))
-    values = np.linalg.eigvalsh(total / np.outer(scale, scale))
-    if not values[-1] <= WORST_CONDITION * values[0]:
-        return np.nan, np.nan, np.nan
-    estimate = np.linalg.solve(total, b_g.sum(axis=0))
-    covariance, df = clustered.cr2_of_rows(a_g, b_g - a_g @ estimate)
-    return float(estimate[0]), float(np.sqrt(covariance[0, 0])), float(df[0])
+    covariates = designs.covariates()
+    rows = []
+    for source in range(max(targets, default=0)):
+        later = [target for target in targets if target > source]
+        own = f"{layer_name(source)}.y"
+        lags = {lag: f"{layer_name(source)}.lag_{lag}" for lag in designs.lags}
+        moments = summed(designs, later, [own, *lags.values()], covariates)
+        for target in later:
+            for lag, name in lags.items():
+                terms = {"y": [f"y_{target}"], name: [name]}
+                for term in covariates:
+                    terms[term] = [term]
+                alone = fitted(moments.with_terms(terms), designs.fixed_effects, [name])[name]
+                terms[own] = [own]
+                given = fitted(moments.with_terms(terms), designs.fixed_effects, [name])[name]
+                rows.append((source, target, lag, *alone[:3], *given[:2]))
+    return pd.DataFrame(rows, columns=[*PAIR_KEYS[2:], *PREDICTIVE_COLUMNS])

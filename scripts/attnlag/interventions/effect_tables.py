@@ -1,12 +1,9 @@
 """The tables of interventions: effects with their intervals, and what regressions predict of them.
 
-The prediction of each effect is the regression of the target layer's log norms on those of the
-source layer, over all documents.
+The predictions are those of regressions of the target layer on earlier layers, over all documents.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -19,39 +16,41 @@ from attnlag.regression.settings import ElasticitiesSettings
 
 def tables_of(
     effects: pd.DataFrame,
-    tokens: int,
-    norms: Mapping[str, Sequence[Path]],
+    designs: Mapping[str, Sequence[Path]],
     coefficients: Mapping[str, pd.DataFrame],
     settings: ElasticitiesSettings,
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of effects by name.
 
-    ``effects`` are sums by document, of all shards, of the first ``tokens`` of each document;
-    ``norms`` are the files of all shards and ``coefficients`` those within layers, by site.
+    ``effects`` are sums by document, of all shards. ``designs`` are the files of all shards and
+    ``coefficients`` those within layers, of one regression, by site; both are empty without a
+    regression that has lag 1.
     """
     derivative = effects[effects["intervention"] == "derivative"]
-    lags = int(effects["lag"].max()) if len(effects) else 0
-    predictions, intervened = {}, []
+    pairs, totals = [], []
     for (source, target), rows in derivative.groupby(["source_site", "target_site"], observed=True):
-        pair, layers = (str(source), str(target)), sorted(map(int, rows["target_layer"].unique()))
-        read = partial(cross_layer.pairs_in, norms, *pair, settings.drop_first)
-        predictions[pair] = cross_layer.cross_layer(read, layers, lags)
-        # Over the tokens that were intervened on.
-        documents = set(effects["document"])
-        windows = [(x, y) for name, x, y in read(tokens) if name in documents]
-        intervened += [
-            (*pair, layer, lag, *cross_layer.together(windows, layer, lag))
-            for layer, lag in product(layers, range(1, lags + 1))
-        ]
-    predicted = pd.DataFrame(intervened, columns=cross_layer.PREDICTION)
-    caused = elasticities.with_predictive(elasticities.table(effects, settings), predictions)
+        if source not in designs or target not in designs:
+            continue
+        layers = sorted(map(int, rows["target_layer"].unique()))
+        both = cross_layer.Designs(designs[source], designs[target], settings.fixed_effects)
+        single = cross_layer.of_single_layers(both, layers)
+        pairs.append(single.assign(source_site=source, target_site=target))
+        for layer in layers:
+            for lag, total in cross_layer.of_all_layers(both, layer).items():
+                totals.append((source, target, layer, lag, *total))
+    predicted = pd.DataFrame(totals, columns=cross_layer.PREDICTION)
+    predictive = pd.DataFrame(columns=[*cross_layer.PAIR_KEYS, *cross_layer.PREDICTIVE_COLUMNS])
+    if pairs:
+        predictive = pd.concat(pairs)
+    table = elasticities.table(effects, settings)
+    caused = elasticities.with_predictive(table, predictive)
     summed = elasticities.over_sources(effects, settings)
     trials = prediction_vs_effect.of_pairs(effects, caused, settings)
     same_layer = prediction_vs_effect.of_the_same_layer(coefficients, settings.alpha)
-    times = special.stdtrit(caused.pop("predictive_df").to_numpy(float), 1 - settings.alpha / 2)
-    reach = times * caused["predictive_std_error"]
-    caused["predictive_conf_low"] = caused["predictive"] - reach
-    caused["predictive_conf_high"] = caused["predictive"] + reach
+    df = caused.pop("predictive_df").to_numpy(float)
+    margin = special.stdtrit(df, 1 - settings.alpha / 2) * caused["predictive_std_error"]
+    caused["predictive_conf_low"] = caused["predictive"] - margin
+    caused["predictive_conf_high"] = caused["predictive"] + margin
     return {
         "elasticities": caused,
         "total_effects": elasticities.beside_predictions(

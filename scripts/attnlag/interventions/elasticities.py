@@ -5,19 +5,23 @@ and its number of tokens N_g. Its errors are clustered by document (`means.Ratio
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.interventions.cross_layer import PREDICTIVE, PREDICTIVE_KEYS
+from attnlag.interventions.cross_layer import PAIR_KEYS, PREDICTIVE_COLUMNS
 from attnlag.interventions.settings import FACTORS
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.settings import ElasticitiesSettings
 
 EFFECT_KEYS = ["source_site", "target_site", "intervention", "lag"]
 LAYERS = ["source_layer", "target_layer"]
+SHARES = ["share", "share_low", "share_high", "documents_to_decide"]
+
+# Below this share of what is predicted, an effect hardly makes it.
+PART = 0.25
 
 
 def ratios(effects: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray, RatioSums]:
@@ -97,53 +101,115 @@ def beside_predictions(
 ) -> pd.DataFrame:
     """Return sums over sources beside what two regressions predict.
 
-    One regression, that of `cross_layer.together`, has what is intervened on, all preceding layers
-    of the same tokens. The other, of the target layer on itself over all documents, is by
-    target site: the ``share`` is the effect divided by its coefficient. Its error is that of the
-    delta method, with the two regarded as independent, because the effects come from few of the
-    documents. NaN if the coefficient's interval has zero.
+    One regression, that of `cross_layer.of_all_layers`, has what is intervened on, the norms of all
+    preceding layers at one token: ``share`` is the effect divided by its prediction, with the
+    interval of `share_interval`. ``documents_to_decide`` is the number of `documents_to_decide`.
+    The other regression is that of the target layer on itself, ``coefficients`` by target site.
     """
-    names = {"estimate": "coefficient", "std_error": "coefficient_std_error"}
-    names |= {end: f"coefficient_{end}" for end in ("conf_low", "conf_high")}
     keys = ["target_site", "target_layer", "lag"]
-    lags = [
-        rows.assign(target_site=site, lag=rows["term"].str.removeprefix("lag_").astype(int))
-        for site, of_site in coefficients.items()
-        for rows in [of_site[of_site["term"].str.fullmatch(r"lag_\d+")]]
-    ]
     table = summed.merge(predicted, on=["source_site", *keys], how="left", sort=False)
     df = table["predicted_df"].to_numpy(float)
-    reach = special.stdtrit(df, 1 - alpha / 2) * table["predicted_std_error"]
-    table["predicted_conf_low"] = table["predicted"] - reach
-    table["predicted_conf_high"] = table["predicted"] + reach
-    if lags:
-        beside = pd.concat(lags).rename(columns={"layer": "target_layer", **names})
-        beside = beside[[*keys, "regression", *names.values()]]
-        table = table.merge(beside, on=keys, how="left", sort=False)
-    else:
-        table = table.assign(regression=None, **dict.fromkeys(names.values(), np.nan))
-    apart_from_zero = table["coefficient_conf_low"] * table["coefficient_conf_high"] > 0
-    slope = table["coefficient"].where(apart_from_zero)
-    share = table["estimate"] / slope
-    error_of_slope = (share * table["coefficient_std_error"]).astype(float)
-    spread = np.hypot(table["std_error"].astype(float), error_of_slope) / slope.abs()
-    df = np.maximum(table["documents"].to_numpy(float) - 1, 1)
-    reach = special.stdtrit(df, 1 - alpha / 2) * spread
-    return table.assign(share=share, share_low=share - reach, share_high=share + reach)
+    margin = special.stdtrit(df, 1 - alpha / 2) * table["predicted_std_error"]
+    table["predicted_conf_low"] = table["predicted"] - margin
+    table["predicted_conf_high"] = table["predicted"] + margin
+    table = table.merge(_lags(coefficients), on=keys, how="left", sort=False)
+    shares = []
+    for row in table.itertuples():
+        effect = Estimate(row.estimate, row.std_error, row.documents - 1, row.documents)
+        prediction = Estimate(
+            row.predicted, row.predicted_std_error, row.predicted_df, row.predicted_documents
+        )
+        low, high = share_interval(effect, prediction, alpha)
+        needed = np.nan
+        if not decided(low, high):
+            needed = documents_to_decide(effect, prediction, alpha)
+        shares.append((effect.value / prediction.value, low, high, needed))
+    table[SHARES] = pd.DataFrame(shares, columns=SHARES, index=table.index, dtype=float)
+    return table.drop(columns="predicted_documents")
 
 
-def with_predictive(
-    elasticities: pd.DataFrame, predictions: Mapping[tuple[str, str], pd.DataFrame]
-) -> pd.DataFrame:
-    """Return elasticities beside the coefficients of the regression across layers.
+def _lags(coefficients: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the lags of layers on themselves, by site, layer and distance."""
+    names = {"estimate": "coefficient", "std_error": "coefficient_std_error"}
+    names |= {end: f"coefficient_{end}" for end in ("conf_low", "conf_high")}
+    columns = ["target_site", "target_layer", "lag", "regression", *names.values()]
+    found = [pd.DataFrame(columns=columns).astype({"target_layer": int, "lag": int})]
+    for site, table in coefficients.items():
+        lags = table[table["term"].str.fullmatch(r"lag_\d+")]
+        distances = lags["term"].str.removeprefix("lag_").astype(int)
+        lags = lags.assign(target_site=site, lag=distances)
+        found.append(lags.rename(columns={"layer": "target_layer", **names})[columns])
+    return pd.concat(found) if len(found) == 1 else pd.concat(found[1:])
 
-    ``predictions`` are tables of `cross_layer.cross_layer`, by source and target site.
+
+class Estimate(NamedTuple):
+    """An estimate with its clustered error; NaN if it is unknown."""
+
+    value: float
+    std_error: float
+    df: float
+    documents: float
+
+
+def share_interval(effect: Estimate, prediction: Estimate, alpha: float) -> tuple[float, float]:
+    """Return the interval of an effect divided by its prediction, by Fieller's theorem.
+
+    It has the ratios ρ for which E - ρ P may be zero, (E - ρ P)² ≤ t² (v_E + ρ² v_P), with the
+    smaller of the degrees of freedom. The two are regarded as independent, because the effects
+    come from few tokens. The ends are NaN if the prediction may be zero: no ratio is then excluded
+    for its size.
     """
-    if not predictions:
-        return elasticities.assign(**dict.fromkeys([*PREDICTIVE, "predictive_df"], np.nan))
-    sites = ["source_site", "target_site"]
-    tables = pd.concat(predictions, names=sites).reset_index(sites)
-    merged = elasticities.merge(tables, on=[*sites, *PREDICTIVE_KEYS], how="left", sort=False)
-    # The regression is not comparable with finite interventions.
-    merged.loc[merged["intervention"] != "derivative", PREDICTIVE] = np.nan
-    return merged
+    t = special.stdtrit(np.fmin(effect.df, prediction.df), 1 - alpha / 2)
+    squared = prediction.value**2 - (t * prediction.std_error) ** 2
+    if not (squared > 0 and np.isfinite(effect.std_error)):
+        return np.nan, np.nan
+    product = effect.value * prediction.value
+    remainder = effect.value**2 - (t * effect.std_error) ** 2
+    root = np.sqrt(np.maximum(product**2 - squared * remainder, 0))
+    return (product - root) / squared, (product + root) / squared
+
+
+def decided(low: float, high: float) -> bool:
+    """Return whether an interval of a share lies within ± `PART` or outside it."""
+    return (low > -PART and high < PART) or low > PART or high < -PART
+
+
+def documents_to_decide(effect: Estimate, prediction: Estimate, alpha: float) -> float:
+    """Return in how many documents effects decide about a share, if both estimates are the truth.
+
+    Errors shrink with the root of the number of documents. If effects in all documents of the
+    prediction do not decide, it is the number of documents that both need; NaN without errors.
+    """
+    if not np.isfinite([effect.std_error, prediction.std_error]).all():
+        return np.nan
+    z = special.ndtri(1 - alpha / 2)
+    # Variances of a single document, in units of the squared quantile.
+    effect_variance = z**2 * effect.std_error**2 * effect.documents
+    variance = z**2 * prediction.std_error**2 * prediction.documents
+    needed = []
+    for bound in (-PART, PART):
+        distance = (effect.value - bound * prediction.value) ** 2
+        # What the error of the prediction leaves of it.
+        left = distance - bound**2 * variance / prediction.documents
+        documents = np.inf
+        if left > 0:
+            documents = effect_variance / left
+        if documents > prediction.documents:
+            with np.errstate(divide="ignore"):
+                documents = (effect_variance + bound**2 * variance) / np.float64(distance)
+        needed.append(documents)
+    with np.errstate(divide="ignore"):
+        needed.append(variance / np.float64(prediction.value) ** 2)
+    if needed[-1] <= prediction.documents:
+        needed.pop()
+    return float(np.ceil(max(needed)))
+
+
+def with_predictive(elasticities: pd.DataFrame, predictive: pd.DataFrame) -> pd.DataFrame:
+    """Return elasticities beside the coefficients of `cross_layer.of_single_layers`.
+
+    ``predictive`` has the columns of its table and the sites. Finite interventions have none.
+    """
+    merged = elasticities.merge(predictive, on=PAIR_KEYS, how="left", sort=False)
+    merged.loc[merged["intervention"] != "derivative", PREDICTIVE_COLUMNS] = np.nan
+    return merged.astype(dict.fromkeys(PREDICTIVE_COLUMNS, float))

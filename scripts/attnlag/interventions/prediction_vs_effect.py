@@ -18,7 +18,14 @@ from attnlag.regression.settings import ElasticitiesSettings
 
 TRIAL_KEYS = ["source_site", "target_site", "lag", "prediction"]
 
-COUNTS = ["pairs", "clear", "same_sign", "by_chance", "rank_correlation", "significant"]
+COUNTS = [
+    "pairs",
+    "clear",
+    "same_sign",
+    "by_chance",
+    "rank_correlation",
+    "significant",
+]
 
 # Predictions of an effect: from the source's norm alone, and with the norm of the source layer at
 # the target's own token held fixed.
@@ -66,15 +73,26 @@ def _counts(
 ) -> list[float]:
     """Return the `COUNTS` of one pair of sites, distance and prediction."""
     clear = differs & np.isfinite(coefficient)
-    signs = np.sign(effect[clear]), np.sign(coefficient[clear])
-    share, other = ((sign > 0).mean() if sign.size else 0 for sign in signs)
-    by_chance = clear.sum() * (share * other + (1 - share) * (1 - other))
+    positive = effect[clear] > 0
+    predicted_positive = coefficient[clear] > 0
+    same = int((positive == predicted_positive).sum())
+    by_chance = 0.0
+    if clear.any():
+        share = positive.mean()
+        other = predicted_positive.mean()
+        by_chance = clear.sum() * (share * other + (1 - share) * (1 - other))
     sizes = np.isfinite(coefficient) & np.isfinite(effect)
     # scipy.stats has Spearman's correlation too, but its import takes half a second.
     both = pd.DataFrame(np.abs([effect[sizes], coefficient[sizes]]).T)
     rank = both.corr("spearman").iat[0, 1] if len(both) > 3 else np.nan
-    same = int((signs[0] == signs[1]).sum())
-    return [len(effect), int(clear.sum()), same, by_chance, rank, int(significant.sum())]
+    return [
+        len(effect),
+        int(clear.sum()),
+        same,
+        by_chance,
+        rank,
+        int(significant.sum()),
+    ]
 
 
 def of_the_same_layer(coefficients: Mapping[str, pd.DataFrame], alpha: float) -> pd.DataFrame:

@@ -243,6 +243,16 @@ def estimate_effects(config: Config, names: Names) -> EffectsSettings:
     return settings if causal.interventions else settings.default("positions")
 
 
+def fit_effects(config: Config, names: Names) -> ElasticitiesSettings:
+    name = config.regression_of_effects()
+    fixed_effects = "none"
+    if name:
+        fixed_effects = config.regressions[name].fixed_effects
+    return from_sections(
+        ElasticitiesSettings, config.inference, regression=name, fixed_effects=fixed_effects
+    )
+
+
 def plot_adjustments(config: Config, names: Names) -> dict[str, Any]:
     # The order of the regressions is that of their lines.
     return {
@@ -268,7 +278,6 @@ OF_SECTIONS: dict[str, tuple[type[Section], Callable[[Config], list[Section]]]] 
     "compute_centred_cosines": (Norms, lambda config: [config.norms]),
     "summarize_geometry": (GeometrySettings, lambda config: [config.norms, config.inference]),
     "decompose_lags": (Level, lambda config: [config.inference]),
-    "fit_effects": (ElasticitiesSettings, lambda config: [config.inference, config.norms]),
 }
 
 

@@ -341,5 +341,8 @@ class GeometrySettings(Level, Norms):
     """Settings of the summary of the directions of adjustments."""
 
 
-class ElasticitiesSettings(BootstrapSettings, Negligible, Norms):
-    """Settings of elasticities and their intervals."""
+class ElasticitiesSettings(Level):
+    """Settings of elasticities, their intervals, and the regression that they are compared with."""
+
+    regression: str = ""  # "" where none has lag 1
+    fixed_effects: DocumentEffects = "none"

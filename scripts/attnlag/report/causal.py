@@ -41,7 +41,7 @@ def causal_findings(
         told = [f"{claim.clause}{level}"]
         if len(predicted := rows.dropna(subset="predicted_conf_low")):
             told.append(
-                "a regression on all earlier layers together, in the same tokens, predicts "
+                "a regression on all earlier layers together, over all documents, predicts "
                 f"{by_layer(predicted, 'predicted', 'predicted_conf')}"
             )
         if len(regressed := rows.dropna(subset="coefficient")):
@@ -50,9 +50,10 @@ def causal_findings(
                 f"lag 1 of these layers themselves is {', '.join(map(number, slopes))} in "
                 f"{regression}"
             )
-        if len(shared := rows.dropna(subset="share_low")):
+        shared = rows.dropna(subset="share_low")
+        if len(shared):
             told.append(
-                "divided by these lags, the effects of all earlier layers together are "
+                "divided by what all earlier layers predict, their effects are "
                 f"{by_layer(shared, 'share', 'share', unit='')}"
             )
         lines += [f"{_sites(source, target)}: {text}" for text in told]

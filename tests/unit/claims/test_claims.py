@@ -210,13 +210,16 @@ def test_what_follows_stands_beside_what_it_was_before_training():
     ("shares", "documents", "verdict"),
     [
         ([(-0.1, 0.2), (-0.2, 0.24)], 13, "Hardly"),
-        ([(0.3, 0.6), (-0.9, -0.26)], 13, "In part"),
+        ([(0.3, 0.6), (0.26, 0.9)], 13, "In part"),
+        # Against the sign of what is predicted.
+        ([(-0.64, -0.28), (-0.9, -0.26)], 13, "The other way"),
+        ([(0.3, 0.6), (-0.9, -0.26)], 13, "In part in 1, the other way in 1 of 2 layers"),
         # The point of the second is within a quarter, but its interval is not.
         ([(-0.1, 0.2), (-0.2, 0.4)], 13, "Hardly in 1, undecided in 1 of 2 layers"),
         ([(-0.1, 0.2), (0.3, 0.4)], 13, "Hardly in 1, in part in 1 of 2 layers"),
-        # A lag of zero gives no share.
+        # A prediction of zero gives no share.
         ([(-0.1, 0.2), (np.nan, np.nan)], 13, "Hardly in 1, undecided in 1 of 2 layers"),
-        ([(np.nan, np.nan)] * 2, 13, ""),
+        ([(np.nan, np.nan)] * 2, 13, "Undecided"),
         ([(-0.1, 0.2), (0.0, 0.1)], 5, "Too few documents to tell"),
     ],
 )
@@ -225,17 +228,28 @@ def test_an_effect_is_judged_by_the_intervals_of_its_share(shares, documents, ve
     rows = rows.assign(target_layer=[9, 29], estimate=[0.01, -0.03], coefficient=[0.1, 0.34])
     rows = rows.assign(conf_low=-0.05, conf_high=0.04, documents=documents, lag=1)
     rows = rows.assign(predicted=0.5, predicted_conf_low=[np.nan, -0.2], predicted_conf_high=0.8)
+    rows = rows.assign(documents_to_decide=[np.nan, 1234.0])
     claim = causes.on_a_later_token(rows, 4)
-    assert claim.answer == f"{verdict}{': ' * bool(verdict)}{claim.sentence}"
+    assert claim.answer == f"{verdict}: {claim.sentence}"
+    told = ""
+    if "ndecided" in verdict:
+        told = " (to decide all: about 1,200 documents)"
     assert claim.sentence == (
         "1% longer in all earlier layers changes the next by 0.01% (−0.05 to 0.04) in layer 9, "
-        f"−0.03% (−0.05 to 0.04) in layer 29; {documents} documents"
+        f"−0.03% (−0.05 to 0.04) in layer 29; {documents} documents{told}"
     )
-    meaning = " (hardly: the interval of effect / lag lies within ±25%)" * ("ardly" in verdict)
+    meaning = ""
+    if "ardly" in verdict:
+        meaning = " (hardly: the interval of effect / this lies within ±25%)"
     assert claim.baseline == {
-        "a layer's lag on itself": f"0.10 to 0.34{meaning}",
-        "predicted from all earlier layers": "0.50% (−0.20 to 0.80)",
+        "predicted from all earlier layers": f"0.50% (−0.20 to 0.80){meaning}",
+        "a layer's lag on itself": "0.10 to 0.34",
     }
+    never = causes.on_a_later_token(rows.assign(documents_to_decide=np.inf), 4)
+    assert ("more than 10,000 documents" in never.sentence) == ("ndecided" in verdict)
+    # Without predictions there is no verdict.
+    unknown = rows.assign(predicted_conf_low=np.nan, predicted_conf_high=np.nan)
+    assert causes.on_a_later_token(unknown, 4).verdict in ("", "Too few documents to tell")
     # No layer is earlier than the first, whose effect of zero says nothing.
     first = rows[:1].assign(target_layer=0, estimate=0.0, share_low=0.0, share_high=0.0)
     assert repr(causes.on_a_later_token(pd.concat([first, rows]), 4)) == repr(claim)

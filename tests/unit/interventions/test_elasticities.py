@@ -1,12 +1,12 @@
 """Tables of effects whose truth is known, and of predictions, which statsmodels makes anew."""
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
-from designs import effects_table, norms_table
+from designs import design_table, effects_table
 from oracles import cr2, mean_of, multipletests, ols
 from scipy import stats
 
@@ -22,11 +22,8 @@ from attnlag.interventions.edits import Effect
 from attnlag.interventions.effects import EFFECTS_SCHEMA, table
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
-from attnlag.storage import tables
 
-SETTINGS = ElasticitiesSettings(
-    alpha=0.05, bootstrap=500, seed=0, drop_first=1, equivalence_bound=0.05
-)
+SETTINGS = ElasticitiesSettings(alpha=0.05)
 NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTION)
 NO_CHANGES = pd.DataFrame(columns=finite_effects.COLUMNS)
 NO_TRIALS = pd.DataFrame(columns=[*prediction_vs_effect.TRIAL_KEYS, *prediction_vs_effect.COUNTS])
@@ -70,28 +67,22 @@ def test_the_sum_over_sources_is_that_of_each_document():
 
     coefficients = lags_of([0.4, 0.6])
     predicted = pd.DataFrame(
-        [("attention", "attention", 1, 1, 0.1, 0.02, 4.0)], columns=cross_layer.PREDICTION
+        [("attention", "attention", 2, 1, 0.4, 0.02, 4.0, 90)], columns=cross_layer.PREDICTION
     )
     given = found.reset_index(), predicted, {"attention": coefficients}
     table = elasticities.beside_predictions(*given, 0.05).set_index("target_layer")
     assert table["coefficient"].to_dict() == {1: 0.4, 2: 0.6}
-    assert table["share"].to_dict() == pytest.approx({1: 0.8 / 40 / 0.4, 2: 3 / 40 / 0.6})
-    # The relative errors add up, on the t distribution of two documents.
-    errors = expected.loc[0, "std_error"] / (3 / 40), 0.01 / 0.6
-    reach = 12.7062047 * table.loc[2, "share"] * np.hypot(*errors)
-    share, low, high = table.loc[2, ["share", "share_low", "share_high"]]
-    assert (high - share, share - low) == pytest.approx((reach, reach))
+    assert table["share"].to_dict() == pytest.approx({1: np.nan, 2: 3 / 40 / 0.4}, nan_ok=True)
+    assert table.loc[2, "share_low"] < 3 / 40 / 0.4 < table.loc[2, "share_high"]
     # t with 4 degrees of freedom has its 97.5th percentile at 2.776.
-    assert table.loc[1, "predicted_conf_low"] == pytest.approx(0.1 - 2.776445 * 0.02)
-    assert np.isnan(table.loc[2, "predicted_conf_low"])
+    assert table.loc[2, "predicted_conf_low"] == pytest.approx(0.4 - 2.776445 * 0.02)
+    assert np.isnan(table.loc[1, "predicted_conf_low"])
     text = "\n".join(causal_findings(table.reset_index(), NO_TRIALS, NO_CHANGES, 0.05))
     assert "1% longer in all earlier layers changes the next by 0.02% (" in text
-    assert "together, in the same tokens, predicts 0.10% (0.04 to 0.16) in layer 1" in text
+    assert "together, over all documents, predicts 0.40% (0.34 to 0.46) in layer 2" in text
     assert "lag 1 of these layers themselves is 0.40, 0.60 in within" in text
-    assert "the effects of all earlier layers together are 0.05 (" in text
-    # No share of a coefficient that may be zero.
-    none = {"attention": coefficients.assign(conf_low=-0.1)}
-    assert elasticities.beside_predictions(*given[:2], none, 0.05)["share"].isna().all()
+    assert "what all earlier layers predict, their effects are 0.19 (" in text
+    # Without predictions there is no share.
     alone = elasticities.beside_predictions(given[0], NO_PREDICTIONS, {}, 0.05)
     told = ["regression", "coefficient", "share", "share_low", "share_high", "predicted"]
     assert alone[told].isna().all(axis=None)
@@ -129,23 +120,23 @@ def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
         effects_table([("a", 0, 1, 1, 10, 0.2)]).assign(intervention="zero"),
     ]
     whole = elasticities.table(pd.concat(whole), SETTINGS)
-    partners = {
-        ("attention", target): pd.DataFrame(
-            [(0, 1, lag, *(np.arange(4.0) + lag + start)) for lag in (1, 2)],
-            columns=["source_layer", "target_layer", "lag", *elasticities.PREDICTIVE],
-        ).assign(predictive_df=9)
-        for target, start in (("attention", 0.0), ("mlp", 100.0))
-    }
+    columns = cross_layer.PREDICTIVE_COLUMNS
+    partners = []
+    for target, start in (("attention", 0.0), ("mlp", 100.0)):
+        for lag in (1, 2):
+            row = ("attention", target, 0, 1, lag, *(np.arange(5.0) + lag + start))
+            partners.append(row)
+    partners = pd.DataFrame(partners, columns=[*cross_layer.PAIR_KEYS, *columns])
     assert whole["estimate"].tolist() == pytest.approx([0.8 / 40, 0.1 / 9, 0.3 / 10, 0.2 / 10])
     found = elasticities.with_predictive(whole, partners)
-    found = found.set_index(["target_site", "intervention", "lag"])[elasticities.PREDICTIVE]
-    assert found.loc[("attention", "derivative", 1)].tolist() == [1, 2, 3, 4]
-    assert found.loc[("attention", "derivative", 2)].tolist() == [2, 3, 4, 5]
-    assert found.loc[("mlp", "derivative", 1)].tolist() == [101, 102, 103, 104]
+    found = found.set_index(["target_site", "intervention", "lag"])[columns]
+    assert found.loc[("attention", "derivative", 1)].tolist() == [1, 2, 3, 4, 5]
+    assert found.loc[("attention", "derivative", 2)].tolist() == [2, 3, 4, 5, 6]
+    assert found.loc[("mlp", "derivative", 1)].tolist() == [101, 102, 103, 104, 105]
     # Finite interventions have no such partner, and without any there is none.
     assert found.loc[("attention", "zero", 1)].isna().all()
-    alone = elasticities.with_predictive(whole, {})
-    assert alone[elasticities.PREDICTIVE].isna().all(axis=None)
+    alone = elasticities.with_predictive(whole, partners[:0])
+    assert alone[columns].isna().all(axis=None)
     assert len(alone) == len(whole) == 4
 
 
@@ -213,118 +204,141 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
 
 # Predictions across layers.
 
-LAYERS, LAGS = 3, 2
+LENGTHS = (30, 12, 50, 9, 21, 40, 33, 25)
+SOURCES = (0, 1)
 
 
 @pytest.fixture(scope="module")
-def documents():
-    """Log norms of six documents in windows of unequal lengths, related to those before."""
-    rng = np.random.default_rng(4)
-    found = []
-    for size in (30, 12, 50, 2, 21, 40):
-        noise = rng.normal(size=(LAYERS, size)) + rng.normal(size=(LAYERS, 1))
-        noise[1:, 1:] += 0.6 * noise[:-1, :-1]
-        found.append(np.split(noise + 5, [size // 3], axis=1))
-    # A norm of zero: its rows are left out.
-    found[0][1][1, 4] = np.nan
-    return found
+def design():
+    """Return a design of three layers, and the frame of it without incomplete rows."""
+    table = design_table(LENGTHS, layers=3, seed=4, missing=0.05)
+    position = np.concatenate([np.log1p(np.arange(length)) for length in LENGTHS])
+    return table.append_column("position_1", pa.array(position))
 
 
-def rows_of(documents):
-    """Return log norms by document, window and token, a column for each layer, and their shift."""
-    windows = {
-        (d, w): pd.DataFrame(a.T) for d, ws in enumerate(documents) for w, a in enumerate(ws)
+@pytest.fixture(scope="module")
+def designs(design, tmp_path_factory):
+    """Return the design in the files of two shards."""
+    folder = tmp_path_factory.mktemp("design")
+    paths = [folder / "0000.parquet", folder / "0001.parquet"]
+    half = sum(LENGTHS[:4])
+    pq.write_table(design.slice(0, half), paths[0])
+    pq.write_table(design.slice(half), paths[1])
+    return paths
+
+
+def fitted_by_matrices(design, y, x, fixed_effects):
+    """Return coefficients, and the covariance and degrees of freedom of the first two and sums."""
+    frame = design.to_pandas()
+    rows = frame[["document", y, *x]].dropna()
+    values = rows[[y, *x]]
+    if fixed_effects == "document":
+        values = values - values.groupby(rows["document"], observed=True).transform("mean")
+    else:
+        values = values.assign(one=1.0)
+    values = values.to_numpy()
+    return values[:, 0], values[:, 1:], rows["document"].cat.codes.to_numpy()
+
+
+@pytest.mark.parametrize("fixed_effects", ["document", "none"])
+def test_layers_predict_later_ones_as_statsmodels_and_plain_matrices_say(
+    design, designs, fixed_effects
+):
+    both = cross_layer.Designs(designs, designs, fixed_effects)
+    table = cross_layer.of_single_layers(both, [1, 2])
+    keys = ["source_layer", "target_layer", "lag"]
+    assert set(table[keys].itertuples(index=False, name=None)) == {
+        (source, target, lag) for source, target in ((0, 1), (0, 2), (1, 2)) for lag in (1, 2)
     }
-    rows = pd.concat(windows, names=["document", "window"])
-    return rows, rows.groupby(["document", "window"]).shift
+    for row in table.itertuples():
+        # Rows are those with the outcomes of all later targets.
+        later = [f"layer_0{m}.y" for m in (1, 2) if m > row.source_layer]
+        name, own = (f"layer_0{row.source_layer}.{term}" for term in (f"lag_{row.lag}", "y"))
+        complete = design.to_pandas().dropna(subset=[*later, own])
+        part = pa.Table.from_pandas(complete, preserve_index=False)
+        y = f"layer_0{row.target_layer}.y"
+        for x, found in (
+            ([name, "position_1"], row[4:7]),
+            ([name, "position_1", own], row[7:9]),
+        ):
+            values = fitted_by_matrices(part, y, x, fixed_effects)
+            covariance, (df,) = cr2(*values, [np.eye(values[1].shape[1])[0]])
+            expected = sm.OLS(values[0], values[1]).fit().params[0], np.sqrt(covariance[0, 0]), df
+            assert found == pytest.approx(expected[: len(found)], rel=1e-8)
 
 
-def found_in(documents, targets, lags=LAGS):
-    return cross_layer.cross_layer(lambda: (("", d, d) for d in documents), targets, lags)
-
-
-def test_coefficients_and_errors_equal_those_of_statsmodels(documents):
-    rows, shifted = rows_of(documents)
-    usable = pd.concat([shifted(lag) for lag in range(LAGS + 1)], axis=1).notna().all(axis=1)
-    table = found_in(documents, [0, 2]).set_index(["target_layer", "source_layer", "lag"])
-    for (target, source, lag), row in table.iterrows():
-        both = {"x": shifted(lag)[source], "own": rows[source]}
-        x, y = pd.DataFrame(both)[usable], rows.loc[usable, target]
-        for name, terms in (("predictive", ["x"]), ("predictive_given", ["x", "own"])):
-            if (lag == 0 and name == "predictive_given") or (target == source and lag == 0):
-                continue
-            fit = sm.OLS(y, sm.add_constant(x[terms])).fit()
-            assert row[name] == pytest.approx(fit.params["x"], rel=1e-9)
-            v, _ = cr2(fit.model.endog, fit.model.exog, y.index.get_level_values("document"))
-            assert row[f"{name}_std_error"] == pytest.approx(np.sqrt(v[1, 1]), rel=1e-9)
-    assert np.isnan(table.loc[(2, 0, 0), "predictive_given"])
-    assert table.loc[(2, 2, 0), "predictive"] == pytest.approx(1)
-    # The shortest document gives no row.
-    assert (table["predictive_df"] == 4).all()
-
-
-def test_the_norms_are_read_from_the_files_of_all_shards(documents, tmp_path):
-    paths = [tmp_path / name for name in ("0000.parquet", "0001.parquet")]
-    for path, part in zip(paths, (documents[:2], documents[2:]), strict=True):
-        # The first token of each sequence is dropped.
-        sequences = {
-            (f"{path.stem} {number}", window): np.pad(logs, [(0, 0), (1, 0)])
-            for number, windows in enumerate(part)
-            for window, logs in enumerate(windows)
-        }
-        lengths = {sequence: logs.shape[1] for sequence, logs in sequences.items()}
-        norms = np.nan_to_num(np.exp(np.hstack(list(sequences.values()))))
-        record = {"stages": {"tokens": {"shards": 2}}}
-        tables.write_table(norms_table(lengths, norms), path, record)
-    read = partial(cross_layer.pairs_in, {"attention": paths}, "attention", "attention", 1)
-    found = cross_layer.cross_layer(read, [2], LAGS)
-    pd.testing.assert_frame_equal(found, found_in(documents, [2]), rtol=1e-4, atol=1e-12)
-    # Of 15 tokens of a document, 11 are of its first window; one of each window is dropped.
-    for tokens, lengths in ((15, [10, 3]), (5, [4])):
-        _, windows = next(cross_layer.documents_in(paths, 1, tokens))
-        for part, whole, used in zip(windows, documents[0][: len(lengths)], lengths, strict=True):
-            np.testing.assert_allclose(part, whole[:, :used], rtol=1e-4)
-    # Effects in all documents are predicted by their first tokens; those in five, by too few.
-    names = [name for name, _ in cross_layer.documents_in(paths, 1)]
-    predicted = []
-    for used in (names, names[1:]):
-        rows = [(name, source, 2, 1, 5, 0.1) for name in used for source in (0, 1)]
-        effects = effects_table(rows)
-        made = effect_tables.tables_of(effects, 15, {"attention": paths}, {}, SETTINGS)
-        predicted += made["total_effects"]["predicted"].tolist()
-    beginnings = [(windows, windows) for _, windows in cross_layer.documents_in(paths, 1, 15)]
-    expected = cross_layer.together(beginnings, 2, 1)[0]
-    assert np.isfinite(expected)
-    assert predicted == pytest.approx([expected, np.nan], nan_ok=True)
-
-
-def test_all_layers_before_a_target_predict_it_together():
+def test_all_layers_before_a_target_predict_it_together(design, designs):
     """The sum of their coefficients, its CR2 error and degrees of freedom, by direct matrices."""
-    rng = np.random.default_rng(1)
-    documents = [[rng.normal(size=(4, size)) + rng.normal()] for size in (12, 20, 9, 30, 16, 25, 8)]
-    documents[3] = np.split(documents[3][0], [11], axis=1)
-    documents[1][0][2, 5] = np.nan
-    rows, shifted = rows_of(documents)
-    both = shifted(2)[[0, 1, 2]].assign(y=rows[3]).dropna()
-    within = (both - both.groupby("document").transform("mean")).to_numpy()
-    x, y = within[:, :3], within[:, 3]
-    covariance, (df,) = cr2(y, x, both.index.get_level_values("document"), [np.ones(3)])
-    expected = ols(y, x).sum(), np.sqrt(covariance.sum()), df
-    found = cross_layer.together(((d, d) for d in documents), 3, 2)
-    assert found == pytest.approx(expected, rel=1e-10)
+    found = cross_layer.of_all_layers(cross_layer.Designs(designs, designs, "document"), 2)
+    x = [f"layer_0{layer}.lag_{lag}" for lag in (1, 2) for layer in SOURCES]
+    values = fitted_by_matrices(design, "layer_02.y", [*x, "position_1"], "document")
+    for lag, place in ((1, 0), (2, 2)):
+        contrast = np.zeros(5)
+        contrast[place : place + 2] = 1
+        covariance, (df,) = cr2(*values, [contrast])
+        error = np.sqrt(contrast @ covariance @ contrast)
+        expected = ols(*values[:2]) @ contrast, error, df, len(LENGTHS)
+        assert found[lag] == pytest.approx(expected, rel=1e-8)
     # No layer comes before the first, and few documents have no error.
-    for pairs, target in ((documents, 0), (documents[:5], 3)):
-        assert np.isnan(cross_layer.together(((d, d) for d in pairs), target, 2)).all()
-    # Windows that are shorter than the lag give no rows.
-    short = [[window[:, :2] for window in windows] for windows in documents]
-    assert np.isnan(cross_layer.together(((d, d) for d in short), 3, 3)).all()
+    both = cross_layer.Designs(designs, designs, "document")
+    assert cross_layer.of_all_layers(both, 0) == {}
+    few = cross_layer.Designs(designs[:1], designs[:1], "document")
+    assert np.isnan(cross_layer.of_all_layers(few, 2)[1][:3]).all()
 
 
-def test_what_does_not_vary_predicts_nothing_and_what_is_too_short_gives_no_rows():
-    rng = np.random.default_rng(0)
-    documents = [[np.stack([np.full(20, 2.0), rng.normal(size=20)])] for _ in range(3)]
-    assert found_in(documents, [1], 1)["predictive"].isna().tolist() == [True, True, False, False]
-    assert found_in([[np.ones((2, 2))]], [1], 4).empty
+def test_effects_stand_beside_the_predictions_of_all_documents(designs):
+    """Effects are known in two documents, and their predictions in all."""
+    rows = [(name, source, 2, 1, 5, 0.1) for name in ("d1", "d6") for source in (0, 1)]
+    settings = SETTINGS.changed(regression="within", fixed_effects="document")
+    made = effect_tables.tables_of(effects_table(rows), {"attention": designs}, {}, settings)
+    expected = cross_layer.of_all_layers(cross_layer.Designs(designs, designs, "document"), 2)[1]
+    total = made["total_effects"].iloc[0]
+    assert total["predicted"] == expected.estimate
+    single = made["elasticities"].query("lag == 1")
+    assert single["predictive"].notna().all()
+    assert (single["predictive_conf_low"] < single["predictive"]).all()
+    alone = effect_tables.tables_of(effects_table(rows), {}, {}, SETTINGS)
+    assert alone["total_effects"]["predicted"].isna().all()
+    assert alone["elasticities"]["predictive"].isna().all()
+
+
+def estimate(value, error, documents=100):
+    return elasticities.Estimate(value, error, 1e9, documents)
+
+
+def test_the_interval_of_a_share_holds_the_ratios_that_a_test_does_not_reject():
+    effect, prediction = estimate(0.05, 0.02), estimate(0.4, 0.03)
+    low, high = elasticities.share_interval(effect, prediction, 0.05)
+    for ratio in np.linspace(-0.3, 0.6, 91):
+        z = (0.05 - ratio * 0.4) / np.hypot(0.02, ratio * 0.03)
+        assert (abs(z) <= stats.norm.isf(0.025)) == (low <= ratio <= high)
+    # A prediction that may be zero excludes no ratio.
+    assert np.isnan(elasticities.share_interval(effect, estimate(0.4, 0.3), 0.05)).all()
+
+
+@pytest.mark.parametrize(
+    ("effect", "prediction"),
+    [
+        (estimate(0.01, 0.05, 13), estimate(0.4, 0.02, 128)),
+        (estimate(0.2, 0.08, 13), estimate(0.3, 0.01, 128)),
+        (estimate(-0.06, 0.01, 26), estimate(0.2, 0.09, 128)),
+        (estimate(0.01, 0.2, 13), estimate(0.4, 0.3, 128)),
+    ],
+)
+def test_as_many_documents_as_a_decision_takes_decide(effect, prediction):
+    """With errors that shrink with the root of their number, and with fewer not."""
+
+    def interval(documents):
+        before = max(documents, prediction.documents)
+        errors = [effect.std_error * np.sqrt(effect.documents / documents)]
+        errors.append(prediction.std_error * np.sqrt(prediction.documents / before))
+        return elasticities.share_interval(
+            estimate(effect.value, errors[0]), estimate(prediction.value, errors[1]), 0.05
+        )
+
+    needed = elasticities.documents_to_decide(effect, prediction, 0.05)
+    assert elasticities.decided(*interval(needed))
+    assert not elasticities.decided(*interval(needed - 2))
 
 
 # Predictions beside effects.
@@ -343,12 +357,13 @@ def effects_of(values):
 
 def beside_predictions(effects, coefficients, target=TARGET):
     """Return elasticities beside a regression whose coefficients at lag 1 are given, by source."""
-    columns = dict.fromkeys(elasticities.PREDICTIVE, np.nan)
-    columns |= {"predictive": coefficients, "predictive_std_error": 0.01}
+    columns = dict.fromkeys(cross_layer.PREDICTIVE_COLUMNS, np.nan)
+    columns |= {"predictive": coefficients, "predictive_std_error": 0.01, "predictive_df": 99}
     sources = range(len(coefficients))
-    prediction = pd.DataFrame({"source_layer": sources, "target_layer": target, "lag": 1} | columns)
+    sites = {"source_site": PAIR[0], "target_site": PAIR[1]}
+    keys = sites | {"source_layer": sources, "target_layer": target, "lag": 1}
     table = elasticities.table(effects, SETTINGS)
-    return elasticities.with_predictive(table, {PAIR: prediction.assign(predictive_df=99)})
+    return elasticities.with_predictive(table, pd.DataFrame(keys | columns))
 
 
 def test_counts_are_those_by_hand_after_holms_correction():

@@ -37,7 +37,12 @@ TABLES = {
     # No layer is earlier than the first.
     "causal": {
         "total_effects": {"lag": [1], "target_layer": 0, "estimate": 0.0, "share_low": 0.0}
-        | {"share_high": 0.0, "predicted_conf_low": np.nan, "coefficient": 0.6}
+        | {
+            "share_high": 0.0,
+            "predicted_conf_low": np.nan,
+            "coefficient": 0.6,
+            "documents_to_decide": 9,
+        }
         | {"source_site": "attention", "target_site": "attention", "regression": "within"},
         "prediction_vs_effect": {"lag": [1, 1], "prediction": ["same layer", "alone"]}
         | {"source_site": "attention", "target_site": "attention", "pairs": 1}

@@ -98,6 +98,7 @@ def test_the_answers_state_each_number_once(base):
     effects = with_interval(effects, reach=0.02)
     effects = effects.assign(share_low=[0.06, -0.16], share_high=[0.14, -0.06], predicted=0.5)
     effects = effects.assign(predicted_conf_low=-0.1, predicted_conf_high=1.1)
+    effects = effects.assign(documents_to_decide=np.nan)
     effects = pd.concat([effects, effects.assign(lag=2, estimate=9.0)])
     effects.to_parquet(base / "causal" / "total_effects.parquet")
     stored = Path(__file__).with_name("answers.txt").read_text(encoding="utf-8")
