@@ -42,6 +42,9 @@ def main(job, settings: EffectsSettings):
             settings,
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
+            changed_documents=sampling.chosen_documents(
+                job.input.corpus, settings.finite_documents
+            ),
         )
     made = passes.provenance_of(record, "effects", settings.model_dump(), decoder)
     tables.write_table(table, job.output.effects, made)

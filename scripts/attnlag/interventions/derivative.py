@@ -100,8 +100,10 @@ def effects_in_batch(
             sums, positions = by_distance(slopes, drawn, usable, observed, settings.lags)
             total = total + sums
         total = total.reshape(len(keys), len(sources), layer + 1, -1)
-        # Within a layer no token affects another, so these entries are noise of the signs.
-        total[:, :, layer, 1:] = 0.0
+        for number, source in enumerate(sources):
+            if not mixes_tokens(values, opened[source][layer], batch.real):
+                # Within the layer no token affects another: these are noise of the signs.
+                total[:, number, layer, 1:] = 0.0
         for key, of_sources, counts in zip(keys, total, positions, strict=True):
             for source, of_layers in zip(sources, of_sources, strict=True):
                 for number, of_layer in enumerate(of_layers):
@@ -109,6 +111,19 @@ def effects_in_batch(
                     effect = Effect(*place, DERIVATIVE, of_layer, positions=counts)
                     results.append((key, effect))
     return results
+
+
+def mixes_tokens(log_norms: torch.Tensor, gates: torch.Tensor, real: np.ndarray) -> bool:
+    """Return whether gates of a layer affect its log norms at other tokens than their own.
+
+    They do where what a later sublayer adds goes through a convolution over tokens. All have a row
+    per sequence; the last token of the first one is looked at.
+    """
+    last = int(real[0].sum()) - 1
+    (slopes,) = torch.autograd.grad(
+        log_norms[0, last], gates, retain_graph=True, materialize_grads=True
+    )
+    return bool(slopes[0, :last].any())
 
 
 def by_distance(

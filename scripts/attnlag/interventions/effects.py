@@ -1,6 +1,6 @@
 """The table of effects by document, source, target, lag and intervention."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,14 +41,16 @@ def estimate(
     batch_tokens: int,
     threads: int,
     changes: Mapping[str, finite.Edit] | None = None,
+    changed_documents: Container[str] | None = None,
     progress: bool = True,
 ) -> pa.Table:
     """Estimate the effects in some sequences.
 
     The model has a head if effects on predictions are wanted; its parameters lose their gradients.
-    ``changes`` are edits of an adjustment by name, besides the interventions of the settings. The
-    other arguments are those of `derivative.effects`; ``progress`` is whether a bar is shown, on
-    which each token counts twice if there are finite interventions.
+    ``changes`` are edits of an adjustment by name, besides the interventions of the settings, and
+    ``changed_documents`` those in which finite changes are made, None for all. The other arguments
+    are those of `derivative.effects`; ``progress`` is whether a bar is shown, on which each token
+    counts twice if there are finite interventions.
     """
     finitely = bool(settings.interventions or changes)
     layers: list[int] = []
@@ -81,7 +83,11 @@ def estimate(
         if finitely:
             changed = finite.effects(
                 decoder,
-                sequences,
+                {
+                    key: ids
+                    for key, ids in sequences.items()
+                    if changed_documents is None or key[0] in changed_documents
+                },
                 settings,
                 means,
                 changes=changes,

@@ -46,8 +46,14 @@ def beginnings(
 
     They are in the order of the corpus, see `beginnings_of`.
     """
-    chosen = None if documents == "all" else set(first_of_groups(corpus, documents))
-    return beginnings_of(stored_sequences(tokens), most, chosen)
+    return beginnings_of(stored_sequences(tokens), most, chosen_documents(corpus, documents))
+
+
+def chosen_documents(corpus: Path, documents: int | Literal["all"]) -> set[str] | None:
+    """Return a number of documents of a corpus, from its groups in turn; None for all."""
+    if documents == "all":
+        return None
+    return set(first_of_groups(corpus, documents))
 
 
 def beginnings_of(

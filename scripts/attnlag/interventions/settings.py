@@ -37,11 +37,11 @@ class Interventions(Section):
         default=4, description="Largest distance in tokens from a changed token to another"
     )
     sign_draws: Positive = Field(
-        default=5,
+        default=2,
         description="Backward passes per target, at most `lags` + 1; more give smaller errors",
     )
     documents: NumberOrAll = Field(
-        default=13, description="Number of documents, from the groups in turn"
+        default=26, description="Number of documents, from the groups in turn"
     )
     document_tokens: AtLeastTwo = Field(
         default=64, description="Tokens used per document, from its beginning"
@@ -56,6 +56,9 @@ class Interventions(Section):
         default=["halve", "double", "zero", "mean"],
         description="Finite changes of an adjustment in one layer, besides the derivative: half or "
         "twice of it, zero, or the layer's mean; empty: none",
+    )
+    finite_documents: NumberOrAll = Field(
+        default=13, description="The first of these documents, in which finite changes are made"
     )
     positions: Positive = Field(
         default=1,

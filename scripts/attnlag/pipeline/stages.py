@@ -240,7 +240,7 @@ def estimate_effects(config: Config, names: Names) -> EffectsSettings:
         modules=config.modules_of(names.model),
     )
     # Settings of interventions that are not requested change nothing.
-    return settings if causal.interventions else settings.default("positions")
+    return settings if causal.interventions else settings.default("positions", "finite_documents")
 
 
 def fit_effects(config: Config, names: Names) -> ElasticitiesSettings:

@@ -65,6 +65,13 @@ def _checked_changes(changes: Mapping[str, Edit]) -> dict[str, Edit]:
     return dict(changes)
 
 
+def _first(documents: Sequence[str], number: int | Literal["all"]) -> Sequence[str]:
+    """Return the first documents, or all."""
+    if number == "all":
+        return documents
+    return documents[:number]
+
+
 def intervene(
     model: torch.nn.Module,
     tokenizer: Any,
@@ -105,8 +112,9 @@ def intervene(
         Further interventions by name: functions that return what replaces an adjustment, a tensor
         of shape (width,), given it. They are called once for each changed token.
     **causal
-        Keys of the section ``causal``: ``targets``, ``lags``, ``sign_draws``, ``document_tokens``,
-        ``interventions``, ``positions``, ``seed``, ``batch_tokens``. All texts are used.
+        Keys of the section ``causal``: ``targets``, ``lags``, ``sign_draws``, ``documents`` (the
+        first ones; all unless it is given), ``finite_documents`` (the same), ``document_tokens``,
+        ``interventions``, ``positions``, ``seed``, ``batch_tokens``.
 
     Raises
     ------
@@ -126,7 +134,7 @@ def intervene(
             "norms": {} if drop_first is None else {"drop_first": drop_first},
             "tokens": {"max_length": max_length, "prepend_bos": prepend_bos},
             "inference": dict(inference or {}),
-            "causal": causal,
+            "causal": {"documents": "all", "finite_documents": "all", **causal},
         }
     )
     assert config.causal is not None
@@ -136,15 +144,30 @@ def intervene(
         layers = number_list_or_all(sources if isinstance(sources, int | str) else list(sources))
     except ValueError as error:
         raise UserError(f"sources: {error}") from None
-    settings = settings.changed(sources=layers, positions=config.causal.positions)
+    settings = settings.changed(
+        sources=layers,
+        positions=config.causal.positions,
+        finite_documents=config.causal.finite_documents,
+    )
     model, name, _, tokens = prepared(model, tokenizer, texts, None, config.tokens, name)
-    sequences = sampling.beginnings_of(sequences_of(tokens), settings.document_tokens)
+    names = list(tokens["document"].unique())
+    sequences = sampling.beginnings_of(
+        sequences_of(tokens), settings.document_tokens, _first(names, settings.documents)
+    )
+    longest = max(map(len, sequences.values()))
+    if longest <= settings.drop_first:
+        raise UserError(
+            f"drop_first: found {settings.drop_first}, but the longest sequence has "
+            f"{counted(longest, 'token')} (at most document_tokens, {settings.document_tokens}); "
+            "expected fewer"
+        )
     with evaluated(model):
         table = effects.estimate(
             decoder_of(model, modules, name),
             sequences,
             settings,
             changes=edits,
+            changed_documents=_first(names, settings.finite_documents),
             batch_tokens=config.causal.batch_tokens,
             threads=torch.get_num_threads(),
             progress=progress,

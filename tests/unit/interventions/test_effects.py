@@ -14,7 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from designs import tokens_table
-from models import EXPERTS, MODELS, adjustments, gpt2_of_large_weights, outputs_of, small_model
+from models import (
+    EXPERTS,
+    HEADS,
+    MODELS,
+    adjustments,
+    gpt2_of_large_weights,
+    outputs_of,
+    small_model,
+)
 from projects import refused
 
 from attnlag.interventions import derivative, edits, finite, sampling
@@ -186,6 +194,30 @@ def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_doub
     assert np.all(found["mlp", "attention", 2].effects[2] == 0)
 
 
+def test_a_convolution_after_an_mlp_carries_an_effect_to_later_tokens_of_its_layer():
+    """What attention adds then has an effect there, and no sublayer has one on itself."""
+    model = small_model(*FAMILIES["inkling"]).requires_grad_(False)
+    decoder, layer = decoder_of(model), 1
+    ids = torch.from_numpy(np.random.default_rng(2).integers(1, 200, (1, TOKENS)))
+    both = settings(source_sites=["attention"], target_sites=["attention", "mlp"])
+    found = effects_of(model, ids, both.model_copy(update={"sign_draws": TOKENS}))
+    step, moved = 0.01, []
+    for token in range(1, TOKENS - 1):
+        logs = []
+        for sign in (1, -1):
+            gates = derivative.opened_gates(decoder, ["attention"], (1, TOKENS))
+            changed = {"attention": [gate.detach().clone() for gate in gates["attention"]]}
+            changed["attention"][layer][0, token] = np.exp(sign * step)
+            with torch.no_grad():
+                norms = derivative.log_norms(decoder, ids, ["attention", "mlp"], changed)
+            logs.append(float(norms["mlp", layer][0, token + 1]))
+        moved.append((logs[0] - logs[1]) / (2 * step))
+    effect = found["attention", "mlp", layer].effects[layer, 1]
+    assert abs(effect) > 1e-3
+    assert effect == pytest.approx(sum(moved), rel=0.01)
+    assert not found["attention", "attention", layer].effects[layer, 1:].any()
+
+
 def effects_in(decoder, sequences, tokens=512, chosen=None, free=10**10, **options):
     options |= {"batch_tokens": tokens, "threads": 2, "free": free}
     return derivative.effects(decoder, sequences, chosen or settings(), **options)
@@ -248,7 +280,14 @@ def test_tokens_with_a_zero_norm_are_not_targets(gpt2_in_double, ids):
 
 # The MLP of Granite 4 is the sum of two modules.
 GRANITE4 = {**EXPERTS, "shared_intermediate_size": 32, "residual_multiplier": 0.22}
-FAMILIES = {**MODELS, "granite 4": ("granitemoeshared", GRANITE4)}
+# A convolution over tokens follows each sublayer of Inkling.
+INKLING = {**HEADS, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2}
+INKLING |= {"conv_kernel_size": 3, "moe_intermediate_size": 32}
+FAMILIES = {
+    **MODELS,
+    "granite 4": ("granitemoeshared", GRANITE4),
+    "inkling": ("inkling_text", INKLING),
+}
 
 
 def test_a_part_of_two_modules_is_changed_as_one():

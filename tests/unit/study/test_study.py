@@ -549,7 +549,13 @@ def test_a_notebook_changes_any_layer_in_any_way(model, tokenizer):
     assert set(changed["source_layer"]) == {0, 1}
     own = changed.query("source_layer == target_layer and lag == 0")
     np.testing.assert_allclose(own["effect_sum"], own["positions"] * np.log(2), rtol=1e-5)
+    few = attnlag.intervene(model, tokenizer, TEXTS, documents=2, changes=twice, **options)
+    assert few.effects["document"].unique().tolist() == list(TEXTS)[:2]
+    few = attnlag.intervene(model, tokenizer, TEXTS, finite_documents=1, changes=twice, **options)
+    by_kind = few.effects.groupby("intervention", observed=True)["document"].nunique()
+    assert by_kind["twice"] == 1 < by_kind["derivative"]
     for given, line in (
+        ({"drop_first": 100}, "drop_first: found 100, but the longest sequence has 9 tokens (at"),
         ({"sources": [7]}, "layers to intervene on or to observe: found 7, expected layers of"),
         ({"sources": "most"}, 'sources: found "most", expected a number of layers, a list of'),
         ({"changes": {"zero": len}}, "changes: found the name 'zero', expected another than"),
