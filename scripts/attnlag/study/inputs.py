@@ -29,7 +29,7 @@ def prepared(
     settings: Tokens,
     name: str | None,
 ) -> tuple[Any, str, list[Document], pd.DataFrame]:
-    """Return a model without a wrapper of PEFT, its name, the documents, and their tokens.
+    """Return a model without a wrapper, its name, the documents, and their tokens.
 
     Parameters and errors are those of `measure`.
     """
@@ -40,7 +40,7 @@ def prepared(
         )
     documents = _documents(texts, groups)
     text_of = {document.id: document.text for document in documents}
-    model = _without_adapters_wrapper(model)
+    model = _without_wrapper(model)
     path = str(getattr(model, "name_or_path", "")).rstrip("/")
     name = name or path.rpartition("/")[2] or "model"
     base_model: Any = getattr(model, "base_model", model)
@@ -92,10 +92,16 @@ def _documents(
     return documents
 
 
-def _without_adapters_wrapper(model: Any) -> Any:
-    """Return the model in a wrapper of PEFT, which holds the adapters in its modules."""
+def _without_wrapper(model: Any) -> Any:
+    """Return the model of transformers in a wrapper of PEFT or in TransformerLens' bridge.
+
+    They hold their adapters and hooks in its modules.
+    """
     if isinstance(model, str | Path):
         raise UserError("model: found a path or name, expected a model, as from_pretrained returns")
+    original = getattr(model, "original_model", None)
+    if isinstance(original, torch.nn.Module):
+        return original
     if not hasattr(model, "get_base_model"):
         return model
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):

@@ -110,6 +110,42 @@ def test_a_wrapper_around_adapters_is_measured_with_them(adapted, tokenizer):
     assert wrapped.training
 
 
+class Bridge(torch.nn.Module):
+    """What TransformerLens' bridge is to measure: its forward has other arguments."""
+
+    def __init__(self, original):
+        super().__init__()
+        self.held = original
+
+    @property
+    def original_model(self):
+        return self.held
+
+    @property
+    def base_model(self):
+        return self.held.base_model
+
+    def forward(self, input, return_type="logits"):
+        return self.held(input)
+
+
+def test_a_bridge_is_measured_as_the_model_in_it(model, tokenizer):
+    found, expected = (
+        attnlag.measure(
+            one,
+            tokenizer,
+            ["The river ran low"],
+            quantities=["surprisal", "readout", "sources"],
+            progress=False,
+        )
+        for one in (Bridge(model), model)
+    )
+    assert found.remarks == expected.remarks
+    for quantity in ("norms", "readout", "sources"):
+        pd.testing.assert_frame_equal(found.table(quantity), expected.table(quantity))
+    pd.testing.assert_frame_equal(found.tokens, expected.tokens)
+
+
 def test_models_that_do_not_fit_what_is_asked_are_refused(model, tokenizer):
     small = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=300))
     for other, message in (
