@@ -455,11 +455,6 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
         for layer, row in rows.iterrows()
     ]
     yield page, f"In the default run effects are {', '.join(effects[:-1])} and {effects[-1]}"
-    shares = [
-        f"{row.share:.0%} ({row.share_low:.0%} to {row.share_high:.0%})"
-        for _, row in rows.iterrows()
-    ]
-    yield page, f"{', '.join(shares[:-1])} and {shares[-1]} of lag 1"
     effect, lag = rows["estimate"], rows["coefficient"]
     yield (
         "docs/tutorial.md",
@@ -470,16 +465,18 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
     )
     for name in ("README.md", "docs/reading.md"):
         yield name, f"changes the next token's by at most {effect.abs().max():.2f}%."
-    of_lag = "{:.0%}, {:.0%} and {:.0%}".format(*rows["share"])
-    yield "docs/post.md", f"effects are {of_lag} of lag 1; the"
-    assert rows["estimate"].between(rows["predicted_conf_low"], rows["predicted_conf_high"]).all()
+    shares = [f"{share + 0.0:.0%}".replace("-0%", "0%") for share in rows["share"]]
+    yield (
+        "docs/post.md",
+        f"effects are {', '.join(shares[:-1])} and {shares[-1]} of what the same layers predict",
+    )
     predicted = [
         f"{row.predicted:.2f} ({row.predicted_conf_low:.2f} to {row.predicted_conf_high:.2f})"
         for _, row in rows.iterrows()
     ]
     yield (
         page,
-        f"on all preceding layers has {', '.join(predicted[:-1])} and {predicted[-1]}, which",
+        f"all preceding layers predict {', '.join(predicted[:-1])} and {predicted[-1]}.",
     )
     pairs = results.table("causal/elasticities").query("intervention == 'derivative' and lag == 1")
     most = pairs.loc[pairs["predictive"].idxmax()]
@@ -494,12 +491,24 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
         page,
         f"{alone['clear']:.0f} of {alone['pairs']} effects differ from zero. The source's norm "
         f"alone has the sign of {alone['same_sign']:.0f} of them, by chance "
-        f"{alone['by_chance']:.1f}: it predicts one sign alone, which tells nothing; "
-        "with the source layer at the target's token held fixed it has "
+        f"{alone['by_chance']:.1f}; with the source layer at the target's token held fixed it has "
         f"{given['same_sign']:.0f}, by chance {given['by_chance']:.1f}. Larger coefficients do go "
         f"with larger effects (rank correlation {alone['rank_correlation']:.2f} and "
         f"{given['rank_correlation']:.2f}). Lag 1 is significant in {same['significant']:.0f} of "
         f"{same['pairs']} layers.",
+    )
+    changes = results.table("causal/finite_effects").query("lag == 1").set_index("intervention")
+    halved, doubled, removed = changes.loc["halve"], changes.loc["double"], changes.loc["zero"]
+    yield (
+        page,
+        f"it is {halved['ratio']:.2f} ({halved['ratio_low']:.2f} to {halved['ratio_high']:.2f}) "
+        f"for halving and {doubled['ratio']:.2f} ({doubled['ratio_low']:.2f} to "
+        f"{doubled['ratio_high']:.2f}) for doubling",
+    )
+    yield (
+        page,
+        f"by {removed['estimate']:.1%} on average ({removed['conf_low']:.1%} to "
+        f"{removed['conf_high']:.1%}), clearly in {removed['clear']} of {removed['layers']}.",
     )
 
 
