@@ -42,8 +42,9 @@ use rule program as fit_classes with:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_classes.log",
     resources:
-        # A GB of cross-products takes six CPU minutes.
-        **needs(1000 + 6 * CONFIG.inference.stack_mb, 60, per_gb=8),
+        # A document takes half a MB, and 0.15 MB or more of cross-products in twelve layers; a GB of
+        # these takes six CPU minutes.
+        **needs(1000, 60, per_mb=4, per_gb=8),
     params:
         **job_params("fit_classes"),
 

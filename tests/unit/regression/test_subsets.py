@@ -1,5 +1,6 @@
 """Slopes by class of tokens against statsmodels, and the regressions of groups of documents."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy import stats
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
 from attnlag.regression.estimation import crossproducts, merging
+from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import groups, results
 from attnlag.regression.settings import ClassesSettings
 
@@ -209,6 +211,26 @@ def test_sizes_of_classes_are_those_of_the_layer_with_the_most_rows():
     for order in (layers, layers[::-1]):
         rows = merging.rows_by_class(order, lambda layer: layer.s[0, :, :1, 0])
         assert rows.tolist() == [[9], [12]]
+
+
+def test_one_class_at_a_time_is_in_memory_beside_the_sum():
+    names = list(classes.classes_of("upos"))
+    random = np.random.default_rng(0)
+    w = random.normal(size=(len(names), 300, 5, 4))
+    layer = Moments(
+        layer=0,
+        terms=["y", "lag_1", "lag_2"],
+        clusters=[f"d{place}" for place in range(300)],
+        centre=np.zeros(4),
+        s=np.swapaxes(w, -1, -2) @ w,
+        documents=300,
+    )
+    tracemalloc.start()
+    found = classes.with_levels(layer, names, names, {})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(names) > 10
+    assert peak < 4 * found.s.nbytes
 
 
 def test_small_classes_are_merged_and_named():

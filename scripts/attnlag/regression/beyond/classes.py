@@ -124,7 +124,11 @@ def with_levels(
 
     def summed(s: np.ndarray) -> np.ndarray:
         by_class = s.reshape(-1, len(merged), *s.shape[1:])
-        return np.sum([product(by_class[:, i], to) for i, to in enumerate(maps)], axis=0)
+        # The terms of all classes are many: one class at a time is in memory beside their sum.
+        total = product(by_class[:, 0], maps[0])
+        for place, to in enumerate(maps[1:], start=1):
+            total += product(by_class[:, place], to)
+        return total
 
     return layer.changed(summed, terms=terms, centre=layer.centre @ common)
 
