@@ -421,7 +421,7 @@ def omitted_tests(norms: pa.Table, lags: list[int], effects: bool) -> pd.DataFra
     further = omitted_lags.omitted_lags(lines[0].terms, layers[0].documents)
     rows = designs(batches, formula, Counts())
     sums = residuals.sum_residuals(rows, lines, 0, omitted=further)
-    return diagnostics.omitted_lags_table(sums, ALPHA)
+    return diagnostics.omitted_lags_table(sums, Errors(alpha=ALPHA))
 
 
 def omitted(replications: int, draws: int, random: np.random.Generator) -> None:

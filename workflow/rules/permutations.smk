@@ -9,6 +9,7 @@ use rule program as permute_documents with:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/permutations/{shard}.log",
     resources:
+        # A document of 300,000 tokens takes 850 MB in 30 layers, whatever the draws.
         **needs(2000, 240),
     params:
         **job_params("permute_documents"),

@@ -41,6 +41,21 @@ class Record(dict[str, Any]):
         return self["stages"][stage]
 
     @property
+    def precision(self) -> str:
+        """The coarsest precision of the numbers, that of the model or of stored vectors.
+
+        It is ``bfloat16`` if no model is known, and ``float32`` or coarser otherwise.
+        """
+        found = set()
+        for settings in self.get("stages", {}).values():
+            stored = settings.get("extraction", settings).get("storage_dtype")
+            found |= {settings.get("used", {}).get("dtype"), stored}
+        for name in ("bfloat16", "float16"):
+            if name in found:
+                return name
+        return "float32" if found & {"float32", "float64"} else "bfloat16"
+
+    @property
     def names(self) -> str:
         """The names of the model and the corpus, for messages."""
         return f"{self['model']['name']}, {self['corpus']['name']}"

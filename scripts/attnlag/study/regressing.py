@@ -411,6 +411,7 @@ def _write_outcome(
 
 def _record(measurement: Measurement) -> tables.Record:
     """Return the provenance of the files of a measurement."""
-    return tables.provenance(
-        {}, "tokens", {"shards": 1}, model={"name": measurement.model}, corpus={"name": "texts"}
-    )
+    dtype = str(measurement.run.dtype).removeprefix("torch.")
+    measured = tables.provenance({}, "activations", {"used": {"dtype": dtype}})
+    names = {"model": {"name": measurement.model}, "corpus": {"name": "texts"}}
+    return tables.provenance(measured, "tokens", {"shards": 1}, **names)

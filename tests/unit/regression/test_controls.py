@@ -11,7 +11,7 @@ from designs import FACTS, changed, corpus_of, design_of, design_settings, piece
 from fits import assert_alike, fit_settings, fitted, moments_of, orders_of, sums_of
 from hypothesis import example, given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from scipy.spatial import distance
 from scipy.stats import false_discovery_control
@@ -257,6 +257,17 @@ def order_test(orders, **settings):
     return permutation.order_test(orders, Errors(**settings))
 
 
+def test_numbers_for_draws_do_not_depend_on_how_many_are_in_memory(monkeypatch):
+    documents, tokens = ["one", "two"], [7, 12]
+    few = np.array(list(permutation.keys_by_draw(documents, tokens, 9, 3)))
+    monkeypatch.setattr(permutation, "NUMBERS_AT_ONCE", 2 * sum(tokens))
+    again = list(permutation.keys_by_draw(documents, tokens, 9, 3))
+    assert_array_equal(again, few)
+    # Two draws of both documents are in memory, not all of them.
+    assert again[0].base.shape == (2, sum(tokens))
+    assert_array_equal(few[:, 7:], list(permutation.keys_by_draw(["two"], [12], 9, 3)))
+
+
 def by_hand(table, known, classes, draws):
     """Yield the order of tokens as it is and in each draw, and the table, whose keys stay."""
     document = np.array(table["document"].to_pylist())
@@ -265,7 +276,7 @@ def by_hand(table, known, classes, draws):
         for name in np.unique(document) if draw >= 0 else ():
             keys = np.zeros(table.num_rows)
             own = document == name
-            keys[own] = permutation.keys_of_draws(name, own.sum(), draws, 0)[draw]
+            keys[own] = list(permutation.keys_by_draw([name], [own.sum()], draws, 0))[draw]
             for kind in np.unique(classes):
                 places = np.flatnonzero(own & known & (classes == kind))
                 order[places] = places[np.argsort(keys[places], kind="stable")]
@@ -324,9 +335,11 @@ def test_orders_are_those_of_tokens_permuted_by_hand(
     # A norm of zero is no outcome and no lag.
     silent = changed(table, {f"layer_0{n}": np.where(known, own, 0) for n, own in enumerate(norms)})
     with pytest.MonkeyPatch.context() as patch:
-        keys_of = permutation.keys_of_draws
+        keys_by_draw = permutation.keys_by_draw
         patch.setattr(
-            permutation, "keys_of_draws", lambda *of: np.floor(grid * keys_of(*of)) / grid
+            permutation,
+            "keys_by_draw",
+            lambda *of: (np.floor(grid * keys) / grid for keys in keys_by_draw(*of)),
         )
         kinds = Property("upos", starts, classes.astype(float)) if within else None
         options = design, facts_in(slice(None)), rows, kinds

@@ -23,6 +23,7 @@ from attnlag.regression.estimation import least_squares
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors
+from attnlag.storage import tables
 
 LENGTHS = {
     "one document": [60],
@@ -320,23 +321,49 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(effects)
     logs = np.log(norms["attention"][1:].astype(float))
     assert_allclose(logs, np.log(np.sqrt(64)), atol=0.01)
     within = " within documents" * effects
-    for fit in fitted(design_of_logs(logs), effects=effects):
-        bound = "is below 0.0039, the precision of bfloat16"
+    bound = "is below 0.0010, what the epsilon of a normalisation leaves"
+    for layer in layers_of(design_of_logs(logs), effects=effects):
+        (fit,) = fits_of([dataclasses.replace(layer, precision="float32")])
         assert fit.status == f"{EQUAL}the outcome{within} {bound}"
         assert np.isnan(fit.estimate).all()
 
 
-def test_a_layer_is_flat_below_the_precision_of_bfloat16_also_as_the_layer_before():
-    spread = np.array([[1], [0.0043], [0.0035], [1]])
+@pytest.mark.parametrize(
+    ("precision", "bound", "reason"),
+    [
+        ("bfloat16", 2**-8, "below 0.0039, the precision of bfloat16"),
+        ("float16", 2**-10, "below 0.0010, what the epsilon of a normalisation leaves"),
+        ("float32", 2**-10, "below 0.0010, what the epsilon of a normalisation leaves"),
+    ],
+)
+def test_a_layer_is_flat_below_its_own_precision_also_as_the_layer_before(precision, bound, reason):
+    spread = np.array([[1], [1.1 * bound], [0.9 * bound], [1]])
     logs = 2 + spread * np.random.default_rng(1).normal(size=(4, sum(EIGHT)))
-    layers = layers_of(design_of_logs(logs, ["previous_layer"]))
+    layers = [
+        dataclasses.replace(layer, precision=precision)
+        for layer in layers_of(design_of_logs(logs, ["previous_layer"]))
+    ]
     _, ok, flat, after = fits_of(layers)
     assert ok.status == "ok"
-    assert flat.status.startswith(f"{EQUAL}the outcome is below")
-    assert after.status.startswith(f"{EQUAL}previous_layer is below")
+    assert flat.status == f"{EQUAL}the outcome is {reason}"
+    assert after.status == f"{EQUAL}previous_layer is {reason}"
     # Outcomes that are not logarithms are compared with their size.
     (numbers,) = fits_of([dataclasses.replace(layers[1], of_logs=False)])
-    assert "is below 0.0039 of their size" in numbers.status
+    assert f"is below {bound:.4f} of their size" in numbers.status
+
+
+def test_the_precision_of_numbers_is_the_coarsest_of_the_model_and_of_stored_vectors():
+    def record(dtype, stored):
+        stage = {"storage_dtype": stored, "used": {"dtype": dtype}}
+        return tables.Record(stages={"tokens": {"shards": 1}, "activations": stage})
+
+    assert record("float32", "float32").precision == "float32"
+    assert record("float32", "float16").precision == "float16"
+    assert record("bfloat16", "float16").precision == "bfloat16"
+    untrained = {"extraction": {"storage_dtype": "float32"}, "used": {"dtype": "float16"}}
+    assert tables.Record(stages={"random_weights": untrained}).precision == "float16"
+    # Nothing is known of the model.
+    assert tables.Record(stages={}).precision == "bfloat16"
 
 
 @pytest.mark.parametrize("count", [1, 2, 30])

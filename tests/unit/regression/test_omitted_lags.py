@@ -12,15 +12,16 @@ from attnlag.regression.estimation import residuals
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.omitted_lags import omitted_lags, shortest_omitted
 from attnlag.regression.inference import diagnostics
+from attnlag.regression.settings import Errors
 
 LENGTHS = [40, 25, 33, 14, 90, 12, 61, 28, 37]
 
 
-def omitted_tests(table, omitted, effects, rows=10**6, alpha=0.05):
+def omitted_tests(table, omitted, effects, rows=10**6):
     """Return the sums over residuals, and the tests of the omitted lags, of a design."""
     lines = [residuals.line_of(solve(layer)) for layer in regressed(moments_of(table), effects)]
     sums = residuals.sum_residuals(batches_of(table, rows), lines, 0, omitted=omitted)
-    return sums, diagnostics.omitted_lags_table(sums, alpha)
+    return sums, diagnostics.omitted_lags_table(sums, Errors())
 
 
 def without_level(values, weights_of):
@@ -140,7 +141,7 @@ def test_the_sums_do_not_depend_on_batches_or_on_the_scale_of_norms(effects):
     for part in parts:
         own = residuals.sum_residuals(batches_of(part, 10), lines, 0, omitted=[3, 4, 5])
         total = own if total is None else total + own
-    again = diagnostics.omitted_lags_table(total, 0.05)
+    again = diagnostics.omitted_lags_table(total, Errors())
     assert_allclose(again.to_numpy(float), found.to_numpy(float), rtol=1e-9)
     assert sums.omitted == [3, 4, 5]
 

@@ -66,8 +66,9 @@ def test_the_summary_says_what_was_corrected_and_what_is_unknown(results):
     assert not {"AIC", "likelihood", "nan"} & set(re.findall(r"\w+", text))
     flat = {f"layer_{layer:02d}.y": np.full(300, 2.5) for layer in range(3)}
     unfitted = fitted(changed(results[2], flat), "nonrobust")
-    untested = pd.DataFrame({"omitted_p_value": np.nan}, range(3))
-    goodness = tables_of_fits.fits_table(unfitted, [0] * 3, untested, {}, "holm")
+    goodness = tables_of_fits.fits_table(
+        unfitted, [0] * 3, pd.DataFrame(index=range(3)), {}, "holm"
+    )
     text = summaries.layer_summary(fitted_of(results, goodness=goodness), 0, "a name")
     assert "Not fitted: the outcome is constant (300 rows)." in text
 

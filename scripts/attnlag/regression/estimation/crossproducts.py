@@ -124,27 +124,32 @@ def _gathered(blocks: Iterable[Block], at_once: float = np.inf) -> Iterator[Bloc
 
 
 def of_rows(
-    rows: Iterable[pa.RecordBatch], schema: pa.Schema, cells: Cells, *, of_logs: bool = True
+    rows: Iterable[pa.RecordBatch], schema: pa.Schema, cells: Cells, **fields: Any
 ) -> list[Moments]:
-    """Return the moments of each layer of a design in memory."""
+    """Return the moments of each layer of a design in memory, with other fields of theirs."""
     layers, terms = design.layers_and_terms(schema)
     centre, blocks = summed(rows, layers, terms, cells)
     packed = centre.shape[1] * (1 + centre.shape[1]) // 2
     none: Block = [], np.zeros((0, cells.count, len(layers), packed))
     names, sums = next(_gathered(blocks), none)
     return [
-        _layer(layer, terms, own, names, sums[:, :, place], above=place, of_logs=of_logs)
+        _layer(layer, terms, own, names, sums[:, :, place], above=place, **fields)
         for place, (layer, own) in enumerate(zip(layers, centre, strict=True))
     ]
 
 
 def of_batches(
-    batches: Iterable[pa.RecordBatch], formula: Formula, layers: Sequence[str], halves: bool = False
+    batches: Iterable[pa.RecordBatch],
+    formula: Formula,
+    layers: Sequence[str],
+    halves: bool = False,
+    precision: str = "bfloat16",
 ) -> list[Moments]:
     """Return the moments of each layer of the design of batches of norms."""
     rows = design.designs(batches, formula, design.Counts())
     of_logs = formula.outcome.logarithm
-    return of_rows(rows, formula.schema(layers), Cells(halves), of_logs=of_logs)
+    fields = {"of_logs": of_logs, "precision": precision}
+    return of_rows(rows, formula.schema(layers), Cells(halves), **fields)
 
 
 def _layer(
@@ -295,6 +300,7 @@ class Stored(Sequence[Moments]):
     def _documents(self, index: int) -> Iterator[Moments]:
         """Yield the documents of a layer, in blocks about one centre; without any, an empty one."""
         layer, fields = self.layers[index], {"of_logs": self.of_logs, "above": index}
+        fields["precision"] = self.record.precision
         largest = int(np.argmax([metadata.num_rows for _, metadata in self.files]))
         centres = [np.array(facts["centre"])[index] for facts in self.facts]
         rows = max(1, int(BLOCK_BYTES // (8 * self.cells * self.packed))) * self.cells

@@ -28,11 +28,15 @@ from attnlag.regression.terms import is_lag_or_lead
 LEAST_VARIATION = 1e-12
 
 # Log norms whose standard deviation is below this are regarded as equal, as are other outcomes
-# below this times their root mean square: the rounding error of bfloat16, the coarsest precision of
-# models and stored vectors. After a normalisation without trained weights, all norms equal the
-# square root of the width, up to a tenth of this because of its epsilon. Layers of trained models
-# vary ten times as much or more.
-LEAST_SPREAD = 2**-8
+# below this times their root mean square: the rounding error of bfloat16, where the model or stored
+# vectors have that, and otherwise what the epsilon of a normalisation without trained weights
+# leaves, after which all norms equal the square root of the width but for that.
+MIN_SPREAD = {"bfloat16": 2**-8, "float16": 2**-10, "float32": 2**-10}
+ORIGIN_OF_SPREAD = {
+    "bfloat16": "the precision of bfloat16",
+    "float16": "what the epsilon of a normalisation leaves",
+    "float32": "what the epsilon of a normalisation leaves",
+}
 
 # A design whose scaled cross-products have a larger condition number has lost all precision.
 WORST_CONDITION = 1e12
@@ -318,14 +322,15 @@ def _too_flat(moments: Moments, size: np.ndarray, n_obs: int) -> str:
     # The absolute error of a logarithm is the relative error of the number; other outcomes have an
     # error relative to their size.
     size_of_y = np.hypot(root_squares[1] / np.sqrt(n_obs), moments.centre[1])
-    least_spread = LEAST_SPREAD * (1.0 if moments.of_logs else size_of_y)
+    bound = MIN_SPREAD[moments.precision]
+    least_spread = bound if moments.of_logs else bound * size_of_y
     for term, spread in zip(moments.terms, size[1:] / np.sqrt(n_obs), strict=True):
         if (term == "y" or layers_before([term])) and spread < least_spread:
             return (
                 f"{'norms' if moments.of_logs else 'numbers'} are equal but for rounding: the "
                 f"standard deviation of {'the outcome' if term == 'y' else term}{within} is below "
-                f"{LEAST_SPREAD:.4f}{'' if moments.of_logs else ' of their size'}, the precision "
-                "of bfloat16"
+                f"{bound:.4f}{'' if moments.of_logs else ' of their size'}, "
+                f"{ORIGIN_OF_SPREAD[moments.precision]}"
             )
     if not constant:
         return ""

@@ -36,6 +36,8 @@ class Moments:
     documents: int
     # Whether the outcome is a logarithm.
     of_logs: bool = True
+    # Coarsest precision of the model and of stored vectors: a key of `least_squares.MIN_SPREAD`.
+    precision: str = "bfloat16"
     # Number of layers before it in the design.
     above: int = 0
     # Whether the clusters are groups of documents.

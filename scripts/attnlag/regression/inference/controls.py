@@ -154,8 +154,9 @@ def untrained(
         outcome, progress = formula.outcome, "design of random weights"
         layers = list(outcome.columns(pq.read_schema(path).names))
         batches = in_batches(outcome, path, stream, tables.ROWS_AT_ONCE, progress)
-        moments = crossproducts.of_batches(batches, formula, layers)
-        drawn.append((tables.read_provenance(path)["draw"], moments))
+        record = tables.read_provenance(path)
+        moments = crossproducts.of_batches(batches, formula, layers, precision=record.precision)
+        drawn.append((record["draw"], moments))
     return drawn
 
 

@@ -14,6 +14,8 @@ from attnlag.regression.estimation.residuals import (
     Line,
     ResidualSums,
 )
+from attnlag.regression.inference.results import adjusted_p_values
+from attnlag.regression.settings import Errors
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
@@ -64,27 +66,29 @@ def table(sums: ResidualSums, lines: Sequence[Line]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def omitted_lags_table(sums: ResidualSums, alpha: float) -> pd.DataFrame:
+def omitted_lags_table(sums: ResidualSums, settings: Errors) -> pd.DataFrame:
     """Return the test of the lags that a regression omits, one row per layer.
 
     Columns, NaN for a layer that is not fitted and where `omitted_lags` finds nothing to test:
 
     - ``omitted_f``, ``omitted_df``, ``omitted_df_residual``, ``omitted_p_value``: that the further
       lags, ``omitted_df`` in number, have no coefficients
+    - ``omitted_p_adjusted``: that p-value, corrected over the layers
     - ``omitted_sum``, ``omitted_sum_low``, ``omitted_sum_high``: sum of these coefficients, 0 if
-      the lags were enough, with an interval at ``alpha``
+      the lags were enough, with an interval
     """
     tests = []
     for place in range(len(sums.layers)):
         tests.append(omitted_lags.test_of(sums.score_sums(place), len(sums.omitted)))
     table = pd.DataFrame(tests)
-    margin = special.stdtrit(table["sum_df"], 1 - alpha / 2) * table["std_error"]
+    margin = special.stdtrit(table["sum_df"], 1 - settings.alpha / 2) * table["std_error"]
     return pd.DataFrame(
         {
             "omitted_f": table["f"],
             "omitted_df": table["df"],
             "omitted_df_residual": table["df_residual"],
             "omitted_p_value": table["p_value"],
+            "omitted_p_adjusted": adjusted_p_values(table["p_value"], settings.adjust),
             "omitted_sum": table["sum"],
             "omitted_sum_low": table["sum"] - margin,
             "omitted_sum_high": table["sum"] + margin,

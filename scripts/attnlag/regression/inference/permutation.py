@@ -36,10 +36,12 @@ from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors, PermutationsSettings
 from attnlag.regression.terms import is_lag_or_lead
 from attnlag.storage.sums import Sums
-from attnlag.storage.tables import runs
+from attnlag.storage.tables import read_provenance, runs
 
-# Rows in memory at a time; each token has a number in each draw.
+# Rows in memory at a time, unless a document has more; and numbers of draws, one for each token,
+# unless a single draw has more.
 ROWS = 4096
+NUMBERS_AT_ONCE = 2**20
 
 
 @dataclass
@@ -60,6 +62,7 @@ class PermutedMoments(Sums):
     fixed_effects: bool
     within: str = "document"  # or "upos": what tokens are permuted within
     of_logs: bool = True  # whether the outcome is a logarithm
+    precision: str = "bfloat16"  # of the norms
 
     def of_layer(self, place: int) -> Moments:
         """Return the moments of a layer, whose clusters are the orders."""
@@ -71,6 +74,7 @@ class PermutedMoments(Sums):
             s=self.s[place, None],
             documents=int(self.documents[place]),
             of_logs=self.of_logs,
+            precision=self.precision,
             above=place,
             squares=self.squares[place] if self.fixed_effects else None,
         )
@@ -106,12 +110,23 @@ def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return starts, np.diff(starts, append=len(values))
 
 
-def keys_of_draws(document: str, tokens: int, draws: int, seed: int) -> np.ndarray:
-    """Return random numbers whose ranks permute the tokens: (draws, tokens) float32 in [0, 1).
+def keys_by_draw(
+    documents: Sequence[str], tokens: Sequence[int], draws: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Yield random numbers whose ranks permute the tokens of documents, draw by draw.
 
-    They depend on the document's name, its length and the seed, not on its place in the corpus.
+    They are (tokens,) float32 in [0, 1), one document after another. Those of a document depend on
+    its name, its length and the seed, not on its place in the corpus.
     """
-    return generator_of(document, seed).random((draws, tokens), dtype=np.float32)
+    generators = [generator_of(document, seed) for document in documents]
+    draws_at_once = max(1, NUMBERS_AT_ONCE // max(sum(tokens), 1))
+    for begun in range(0, draws, draws_at_once):
+        size = min(draws_at_once, draws - begun)
+        keys = [
+            generator.random((size, count), dtype=np.float32)
+            for generator, count in zip(generators, tokens, strict=True)
+        ]
+        yield from np.concatenate(keys, axis=1)
 
 
 def permuted(
@@ -163,11 +178,8 @@ def permuted(
         if classes is not None:
             of_tokens = classes.of(keys).astype(np.int64)
             pool = document * len(CLASSES[classes.name]) + of_tokens
-        ranks = [
-            keys_of_draws(name, count, settings.draws, settings.seed)
-            for name, count in zip(names, counts.tolist(), strict=True)
-        ]
-        orders = _orders(np.flatnonzero(moves), pool, np.concatenate(ranks, axis=1))
+        keys_of_draws = keys_by_draw(names, counts.tolist(), settings.draws, settings.seed)
+        orders = _orders(np.flatnonzero(moves), pool, keys_of_draws)
         for place, order in enumerate(orders):
             in_order = np.where(with_token[:, None], shared[:, order], shared)
             of_layers = formula.layer_terms(values.take(order, axis=1), rows)
@@ -177,7 +189,9 @@ def permuted(
     return moments
 
 
-def _orders(moving: np.ndarray, pool: np.ndarray, keys: np.ndarray) -> Iterator[np.ndarray]:
+def _orders(
+    moving: np.ndarray, pool: np.ndarray, keys_of_draws: Iterable[np.ndarray]
+) -> Iterator[np.ndarray]:
     """Yield the tokens in the observed order and in that of each draw, as indices.
 
     The tokens ``moving`` change places with those of their pool, a document or a class in it.
@@ -187,10 +201,10 @@ def _orders(moving: np.ndarray, pool: np.ndarray, keys: np.ndarray) -> Iterator[
     pools = pool[moving].astype(np.float64)
     # The indices of each pool in the text, which receive its tokens in their new order.
     places = moving[np.argsort(pools, kind="stable")]
-    for of_draw in keys[:, moving]:
+    for keys in keys_of_draws:
         # The sort is stable: equal keys, which occur occasionally with 24 bits, would otherwise be
         # exchanged across the bounds of a pool.
-        order[places] = moving[np.argsort(pools + of_draw, kind="stable")]
+        order[places] = moving[np.argsort(pools + keys[moving], kind="stable")]
         yield order
 
 
@@ -207,7 +221,8 @@ def of_norms(
         assert token_properties is not None
         classes = read_property(settings.within, [token_properties])
     batches = in_batches(formula.outcome, norms, stream, ROWS, "permutations")
-    return permuted(batches, formula, settings, classes)
+    sums = permuted(batches, formula, settings, classes)
+    return replace(sums, precision=read_provenance(norms).precision)
 
 
 def orders_by_layer(shards: Sequence[PermutedMoments], kept: KeptTerms) -> list[Moments]:

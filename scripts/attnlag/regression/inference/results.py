@@ -153,7 +153,6 @@ def fits_table(
     for name in Wald._fields:
         column = "halves_f" if name == "statistic" else f"halves_{name}"
         table[column] = [getattr(fit.halves, name) for fit in fits]
-    table["omitted_p_adjusted"] = adjusted_p_values(table["omitted_p_value"], adjust)
     table["halves_p_adjusted"] = adjusted_p_values(table["halves_p_value"], adjust)
     table["mixer"] = [mixers.get(str(fit.layer), "attention") for fit in fits]
     table["status"] = [fit.status for fit in fits]

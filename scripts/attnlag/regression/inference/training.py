@@ -97,7 +97,8 @@ def moments_of(formula: Formula, norms: Path, stream: Path | None = None) -> lis
     names = list(outcome.columns(pq.read_schema(norms).names))
     progress = "design of a checkpoint"
     batches = in_batches(outcome, norms, stream, tables.ROWS_AT_ONCE, progress)
-    return crossproducts.of_batches(batches, formula, names)
+    precision = tables.read_provenance(norms).precision
+    return crossproducts.of_batches(batches, formula, names, precision=precision)
 
 
 def formula_of(design: DesignSettings, files: Mapping[str, Any], norms: Path) -> Formula:
