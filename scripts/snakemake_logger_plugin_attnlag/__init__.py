@@ -1,8 +1,8 @@
-"""The terminal output of a run: one line of Snakemake's messages for each finished job.
+"""The terminal output of a run: a line for each job that has ended, with what is still to come.
 
-Snakemake finds this module by its name, and the profile of the project selects it
-(``logger: attnlag``). Jobs print their own messages to the terminal. Another profile, or none
-(``--workflow-profile none``), shows all messages of Snakemake.
+Snakemake finds this module by its name, and the profiles of the project select it
+(``logger: attnlag``). Another profile, or none (``--workflow-profile none``), shows all messages of
+Snakemake.
 
 This module imports nothing from attnlag before a run ends: a workflow imports the library from its
 own folder, which may be another copy than that of this module.
@@ -10,12 +10,20 @@ own folder, which may be another copy than that of this module.
 
 import argparse
 import re
+import shutil
 import sys
+from contextlib import suppress
 from logging import WARNING, LogRecord
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
+
+from snakemake_logger_plugin_attnlag.forecast import Forecast, in_words
+
+# A message of success in a log, with the time and the memory of its job.
+SUCCESS = re.compile(r"^.* \(\d+\.\d s, [\d,.]+ [kMG]B\)$", re.M)
 
 STOPPED = "Stopped. Run the same command to go on."
 
@@ -27,7 +35,9 @@ FAILED = re.compile(r"^CalledProcessError .*returned non-zero exit status \d+", 
 # What says no more than the lines on the jobs that failed.
 REPEATED = re.compile(r"WorkflowError:\s+At least one job did not complete|Complete log")
 # A file of --configfile that Snakemake cannot read, of which it says neither name nor line.
-UNREAD = re.compile(r"WorkflowError:\s+Config file (is not valid|must be given)")
+UNREAD = re.compile(r"WorkflowError:\s+Config file (is not valid|must be given)|Traceback")
+# A value of --config.
+NO_VALUE = re.compile(r"^ValueError: Invalid config definition: (.*)", re.M)
 # A reference to the reasons of each job, which attnlag's profiles do not show.
 SEE_ABOVE = re.compile(r"\n +\(check individual jobs above for details\)")
 
@@ -42,6 +52,46 @@ def problems_of_configfiles() -> str:
     return "\n".join(problem for file in files for problem in reading_problems(file))
 
 
+def problem_in_words(message: str) -> str:
+    """Return an error of Snakemake; for one about its command line, the sentence alone."""
+    value = NO_VALUE.search(message)
+    if value:
+        return f"error: --config: {value[1]}"
+    problems = problems_of_configfiles() if UNREAD.match(message) else ""
+    return problems or message
+
+
+def listed(names: list[str]) -> str:
+    """Return the first two names, and the number of others."""
+    shown = names[:2]
+    if len(names) > 2:
+        shown.append(f"{len(names) - 2} more")
+    return ", ".join(shown)
+
+
+class JobInfo(NamedTuple):
+    """What Snakemake says of a job when it starts."""
+
+    name: str  # its rule, and the names that identify it
+    rule: str
+    logs: list[str]
+
+    def last_message(self) -> str:
+        """Return the last message of success in a job's log, "" if it cannot be read here."""
+        for log in self.logs:
+            # A job elsewhere may have its log there.
+            with suppress(OSError, UnicodeDecodeError):
+                messages = SUCCESS.findall(Path(log).read_text(encoding="utf-8"))
+                if messages:
+                    return str(messages[-1])
+        return ""
+
+    def line(self) -> str:
+        """Return what a job has done: its message, or what it is."""
+        message = self.last_message()
+        return f"{self.rule}: {message}" if message else self.name
+
+
 class LogHandler(LogHandlerBase):
     """Prints to standard error."""
 
@@ -52,17 +102,23 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
-        self.jobs: dict[Any, str] = {}
-        self.finished: list[str] = []
+        self.jobs: dict[Any, JobInfo] = {}
+        self.finished: list[JobInfo] = []
+        self.forecast = Forecast()
         self.stopped = False
         self.failed = False
         self.told = False
         self.clear = "\r\x1b[K" if sys.stderr.isatty() else ""
 
     def emit(self, record: LogRecord) -> None:
-        if text := self.line_of(record):
-            # The line may contain the progress bar of a job.
+        text = self.line_of(record)
+        if text:
+            # The line may contain the progress bar of a job, or what runs.
             print(f"{self.clear}{text}", file=sys.stderr, flush=True)
+        if self.clear and self.forecast.running and not self.stopped:
+            # A progress bar is as wide as the terminal, and takes the place of this.
+            width = shutil.get_terminal_size().columns - 1
+            print(f"{self.clear}{self.rest()[:width]}", end="", file=sys.stderr, flush=True)
 
     def line_of(self, record: LogRecord) -> str | None:
         """Return the text to print for a message, or None."""
@@ -70,16 +126,20 @@ class LogHandler(LogHandlerBase):
         facts = vars(record)
         if event == LogEvent.JOB_INFO:
             names = ", ".join((facts.get("wildcards") or {}).values())
-            self.jobs[facts["jobid"]] = facts["rule_name"] + (f" ({names})" if names else "")
+            rule, logs = str(facts["rule_name"]), list(facts.get("log") or ())
+            job = JobInfo(f"{rule} ({names})" if names else rule, rule, logs)
+            self.jobs[facts["jobid"]] = job
+            self.forecast.started(facts["jobid"], rule)
             if "rules" not in {part.name.lower() for part in self.common_settings.quiet or ()}:
-                return f"{self.jobs[facts['jobid']]}\n    reason: {facts['reason']}"
+                return f"{job.name}\n    reason: {facts['reason']}"
         elif event == LogEvent.SHELLCMD and self.common_settings.printshellcmds:
             return str(facts.get("cmd") or record.getMessage())
         elif event == LogEvent.JOB_FINISHED:
-            self.finished.append(self.jobs.get(facts["job_id"], str(facts["job_id"])))
+            self.forecast.ended(facts["job_id"])
+            if facts["job_id"] in self.jobs:
+                self.finished.append(self.jobs[facts["job_id"]])
         elif event == LogEvent.PROGRESS:
-            names, self.finished = ", ".join(self.finished), []
-            return f"[{facts['done']} of {facts['total']}] {names}"
+            return self.progress(facts["done"], facts["total"])
         elif event == LogEvent.RUN_INFO:
             return self.plan(facts["stats"])
         elif self.failed and REPEATED.match(record.getMessage()):
@@ -87,13 +147,16 @@ class LogHandler(LogHandlerBase):
         elif event == LogEvent.JOB_ERROR:
             self.failed = True
             logs = ", ".join(facts["log"] or ())
-            job = self.jobs.get(facts["jobid"], facts["rule_name"])
-            return None if self.stopped else f"failed: {job}" + (f", log in {logs}" if logs else "")
+            known = self.jobs.get(facts["jobid"])
+            self.forecast.ended(facts["jobid"])
+            name = known.name if known else facts["rule_name"]
+            if self.stopped:
+                return None
+            return f"failed: {name}, log in {logs}" if logs else f"failed: {name}"
         elif record.levelno >= WARNING or event == LogEvent.ERROR:
             # A program that ends with an error has printed the problem itself.
             said = self.stopped or FAILED.search(record.getMessage())
-            unread = UNREAD.match(record.getMessage()) and problems_of_configfiles()
-            return None if said else unread or record.getMessage()
+            return None if said else problem_in_words(record.getMessage())
         elif STOPPING.search(record.getMessage()):
             self.stopped = True
         elif NEEDED.match(record.getMessage()):
@@ -106,12 +169,35 @@ class LogHandler(LogHandlerBase):
             return None
         self.told = True
         jobs = {rule: count for rule, count in stats.items() if rule != "total"}
+        self.forecast.plan(jobs)
         text = f"{stats['total']:,} job{'' if stats['total'] == 1 else 's'} to run"
         if not self.common_settings.dryrun:
             return text
         return "\n".join([f"{text}:", *(f"{count:6,}  {rule}" for rule, count in jobs.items())])
 
+    def progress(self, done: int, total: int) -> str:
+        """Return a line for each job that has just ended, the last with what is still to come."""
+        lines = [job.line() for job in self.finished]
+        self.finished = []
+        text = f"[{done} of {total}] {' · '.join(lines)}"
+        # A terminal shows what is still to come below.
+        if self.clear or not self.rest():
+            return text
+        return f"{text} · {self.rest()}"
+
+    def rest(self) -> str:
+        """Return what runs now, and how long the rest will take, as far as that is known."""
+        parts = []
+        running = [self.jobs[job].name for job in self.forecast.running]
+        if running:
+            parts.append(f"now {listed(running)}")
+        seconds = self.forecast.seconds_left()
+        if seconds:
+            parts.append(f"{in_words(seconds)} left")
+        return " · ".join(parts)
+
     def close(self) -> None:
+        self.forecast.remember()
         if self.stopped:
             self.stopped = False
             print(f"{self.clear}{STOPPED}", file=sys.stderr, flush=True)

@@ -111,18 +111,27 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once):
     assert printed.index("variance explained") > printed.index("303 tokens x 2 layers")
 
 
-def test_the_run_prints_a_line_for_each_job(finished_once):
-    """The line states what was made and the time taken. Snakemake adds only the progress."""
+def test_the_run_prints_a_line_for_each_job_with_what_is_to_come(finished_once):
+    """The line states what was made, the time taken, what runs, and how long the rest takes."""
     project, printed = finished_once
     lines = [line for line in printed.replace("\r", "\n").splitlines() if line.strip()]
-    timed = [line for line in lines if re.search(r" \(\d+\.\d s, [\d,.]+ [MG]B\)$", line)]
     for noise in ("Reason:", "rule ", "SNAKEMAKE"):
         assert noise not in printed
     jobs = len(list((project.folder / "logs").rglob("*.log")))
-    # Three of them have two lines: where files come from, what the disk has room for, and figures
-    # of norms beside those of cosines.
-    assert len(timed) == jobs + 3
-    assert f"[{jobs + 1} of {jobs + 1}]" in printed
+    of_jobs = [line for line in lines if line.startswith("[")]
+    *made, last = of_jobs
+    assert last == f"[{jobs + 1} of {jobs + 1}] default"
+    assert len(made) == jobs
+    for number, line in enumerate(made, 1):
+        start = rf"\[{number} of {jobs + 1}\] [a-z_]+: .* \(\d+\.\d s, [\d,.]+ [MG]B\)"
+        assert re.fullmatch(rf"{start}( · now \w+ \(.*\))?( · about \d+ (s|min) left)?", line)
+    assert sum(" · now " in line for line in made) > 3
+    assert sum(" left" in line for line in made) >= jobs - 4
+    # Before the first line stand the profile and the number of jobs; progress bars are between.
+    timed = [line for line in lines if re.search(r" \(\d+\.\d s, [\d,.]+ [MG]B\)", line)]
+    assert len(timed) == jobs
+    seconds = json.loads((project.folder / ".snakemake/attnlag.seconds.json").read_text())
+    assert seconds["extract_activations"] > 0
 
 
 def test_ctrl_c_ends_with_advice_on_what_to_do_next(fresh):
@@ -144,7 +153,7 @@ def test_ctrl_c_ends_with_advice_on_what_to_do_next(fresh):
     with suppress(OSError):
         while chunk := os.read(terminal, 4096):
             text += chunk
-            if b"prepare_corpus" in text and not text.count(b"^C"):
+            if b"[1 of " in text and not text.count(b"^C"):
                 os.write(terminal, b"\x03")
     assert run.wait(60) == 1
     assert text.decode().rstrip().endswith("Stopped. Run the same command to go on.")

@@ -18,5 +18,6 @@ def write_record(complete=False):
     if not workflow.storage_settings.default_storage_provider:
         try:
             records.write(CONFIG, BEGUN, complete)
+            stale.remember_tables(BEGUN)
         except UserError as error:
             sys.exit(f"error: {error}")

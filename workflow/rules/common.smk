@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attnlag.config.problems import check, reading_problems
 from attnlag.pipeline import job, outputs, stages
+from attnlag.pipeline.analyses import is_asked
 from attnlag.pipeline.digests import code_digests
 from attnlag.storage import contents
 
@@ -23,7 +24,7 @@ if not workflow.overwrite_configfiles:
 
 # A job may run on a machine without the user's files. The submitting run has checked them.
 if workflow.is_main_process:
-    from attnlag.pipeline import records, texts
+    from attnlag.pipeline import records, stale, texts
 
 CONFIG, problems = check(
     config,
@@ -33,7 +34,9 @@ CONFIG, problems = check(
 )
 if workflow.is_main_process and not problems:
     changes = [*records.changed_settings(CONFIG), *records.changed_models(CONFIG)]
-    for line in [*changes, *CONFIG.left_out()]:
+    # Where a storage provider has the results, none are here.
+    stale_lines = stale.make_again(list(stale.stale_tables(CONFIG)))
+    for line in [*changes, *CONFIG.left_out(), *stale_lines]:
         print(line, file=sys.stderr)
 if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))

@@ -27,25 +27,20 @@ FOLDER = Path(".snakemake/jobs")
 PARTS_OF_JOB = ("stage", "input", "output", "names", "settings", "options")
 
 
-class JobPart(SimpleNamespace):
-    """Named inputs, outputs, names or options of a job; to lack one is an error of the job."""
-
-    def __getattr__(self, name: str) -> Any:
-        names = ", ".join(vars(self)) or "nothing"
-        raise UserError(f"job: found {names}, expected '{name}' too")
-
-
 @dataclass
 class Job:
     """The work of a program."""
 
     stage: str  # name of the job's rule, without a prefix that another workflow gives it
-    input: JobPart  # input, output: files by name: a path, or a list of paths
-    output: JobPart
+    input: SimpleNamespace  # input, output: files by name: a path, or a list of paths
+    output: SimpleNamespace
     # Names of the model, corpus, site, regression, pair and shard, as far as the job has them.
-    names: JobPart
+    names: SimpleNamespace
     settings: Any  # settings that change the output
-    options: JobPart  # settings that change no output, such as the number of tokens in a batch
+    stated_settings: Any  # the same as JSON values
+    options: (
+        SimpleNamespace  # settings that change no output, such as the number of tokens in a batch
+    )
     threads: int = 1  # number of CPU threads
 
 
@@ -96,18 +91,19 @@ def read(argument: str, settings: Any) -> Job:
     except (OSError, ValueError) as error:
         raise UserError(f"--job: found no JSON and no file with it ({error})") from None
 
-    def files(kind: str) -> JobPart:
+    def files(kind: str) -> SimpleNamespace:
         paths = {
             name: Path(path) if isinstance(path, str) else list(map(Path, path))
             for name, path in job[kind].items()
         }
-        return JobPart(**paths)
+        return SimpleNamespace(**paths)
 
     return Job(
         stage=job["stage"],
         input=files("input"),
         output=files("output"),
-        names=JobPart(**job["names"]),
+        names=SimpleNamespace(**job["names"]),
         settings=settings_read,
-        options=JobPart(**job["options"]),
+        stated_settings=job["settings"],
+        options=SimpleNamespace(**job["options"]),
     )

@@ -14,6 +14,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -21,7 +22,8 @@ from tqdm import tqdm
 
 from attnlag.errors import UserError, amount
 from attnlag.escaping import text_for
-from attnlag.pipeline.job import JobPart, read
+from attnlag.pipeline.job import read
+from attnlag.storage.made_by import state_job
 from attnlag.storage.writing import is_disk_full
 
 log = logging.getLogger("attnlag")
@@ -96,9 +98,13 @@ def run() -> None:
     # If the disk has no room for the log, one line about it is enough.
     logging.raiseExceptions = False
     log.setLevel(logging.INFO)
-    _add_handler(_Terminal())
+    terminal = _Terminal()
+    if arguments.log:
+        # What a job has done stands in its log, and the run quotes it.
+        terminal.setLevel(logging.WARNING)
+    _add_handler(terminal)
     signal.signal(signal.SIGTERM, _stop)
-    stage, inputs = arguments.program, JobPart()
+    stage, inputs = arguments.program, SimpleNamespace()
     try:
         main = importlib.import_module(arguments.program).main
         if arguments.log:
@@ -109,6 +115,7 @@ def run() -> None:
         settings = main.__annotations__.get("settings")
         job = read(arguments.job, settings)
         job.threads, stage, inputs = _usable_threads(arguments.threads), job.stage, job.input
+        state_job(job.stage, vars(job.names), job.stated_settings)
         main(job, job.settings) if settings else main(job)
         return
     except UserError as error:
@@ -199,7 +206,7 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _damaged_inputs(inputs: JobPart) -> list[str]:
+def _damaged_inputs(inputs: SimpleNamespace) -> list[str]:
     """Return a line for each damaged table among the inputs, which may explain a failure."""
     files = vars(inputs).values()
     paths = [path for file in files for path in ([file] if isinstance(file, Path) else file)]

@@ -16,7 +16,6 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from attnlag.config.schema import Config
-from attnlag.errors import counted, shown
+from attnlag.errors import counted
 from attnlag.model.folder import IDENTIFYING, SOURCE_RECORD
+from attnlag.pipeline.changes import changes
 from attnlag.storage.contents import digests, remembered
 from attnlag.storage.tables import METADATA_KEY
 from attnlag.storage.writing import write_text
@@ -92,7 +92,7 @@ def changed_settings(config: Config) -> list[str]:
         before = Config.model_validate((read() or {}).get("configuration", {}))
     except ValidationError:  # There is none, or it is that of another version.
         return []
-    return list(_changes(before.model_dump(mode="json"), config.model_dump(mode="json")))
+    return list(changes(before.model_dump(mode="json"), config.model_dump(mode="json")))
 
 
 def changed_models(config: Config) -> list[str]:
@@ -110,19 +110,8 @@ def changed_models(config: Config) -> list[str]:
             if weights.get("from") == "stated" or stated[key] is not None:
                 made[key] = weights.get(key)
             before, now = ({k: d.get(k) for k in (*IDENTIFYING, key)} for d in (made, stated))
-            lines += _changes(before, now, f"{path}: ")
+            lines += changes(before, now, f"{path}: ")
     return [f"{line}; --forcerun fetch_model makes it anew" for line in lines]
-
-
-def _changes(before: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[str]:
-    for key in [*now, *(key for key in before if key not in now)]:
-        name, old, new = f"{within}{key}", before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _changes(old, new, f"{name}.")
-        elif key not in before or key not in now:
-            yield f"{name}: {'new' if key in now else 'removed'}"
-        elif old != new:
-            yield f"{name}: {shown(old)} → {shown(new)}"
 
 
 def write(config: Config, begun: float = 0.0, complete: bool = False) -> None:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from attnlag.errors import UserError
 from attnlag.escaping import text_for
 from attnlag.section import Section
+from attnlag.storage.made_by import JOB_KEY, job_metadata
 from attnlag.storage.writing import written_whole
 
 if TYPE_CHECKING:
@@ -79,9 +80,20 @@ def provenance(
     )
 
 
+def read_job(path: str | Path) -> dict[str, Any] | None:
+    """Return the job that made a Parquet file, None if the file states none or is damaged."""
+    try:
+        stated = pq.read_metadata(path).metadata or {}
+        job: dict[str, Any] | None = json.loads(stated.get(JOB_KEY, b"null"))
+    except (pa.ArrowException, OSError, ValueError):
+        return None
+    return job
+
+
 def metadata(record: dict[str, Any]) -> dict[bytes, bytes]:
-    """Return ``record`` as the metadata that carry it."""
-    return {METADATA_KEY: json.dumps(record, sort_keys=True, ensure_ascii=False).encode()}
+    """Return ``record`` and the job of this process as the metadata that carry them."""
+    stated = json.dumps(record, sort_keys=True, ensure_ascii=False).encode()
+    return {METADATA_KEY: stated, **job_metadata()}
 
 
 def read_provenance(path: str | Path) -> Record:

@@ -10,7 +10,6 @@ import pytest
 from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran, refused
 from warm_python import python
 
-from attnlag.errors import UserError
 from attnlag.pipeline import job
 from attnlag.regression.settings import GeometrySettings
 
@@ -29,8 +28,6 @@ def test_a_job_has_no_markup_and_names_settings_and_options():
     assert vars(read.names) == names
     assert read.settings == GeometrySettings(alpha=0.1, drop_first=2)
     assert read.options.device == "cpu"
-    with pytest.raises(UserError, match="job: found norms, none, expected 'design' too"):
-        _ = read.input.design
 
 
 def test_a_long_job_goes_through_a_file(tmp_path, monkeypatch):

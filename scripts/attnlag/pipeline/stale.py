@@ -1,0 +1,115 @@
+"""Results of other settings in a folder that was copied without Snakemake's own records.
+
+Snakemake compares the settings of a job with those on record in ``.snakemake/``. Without a record,
+as in a folder of results that was copied without hidden files, it takes every file that exists for
+one of the present configuration. Each table therefore states the job that made it. A run compares
+those of tables that no run in this folder has made, and dates back the ones of other settings, so
+that Snakemake makes them again.
+"""
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from attnlag.config.schema import Config
+from attnlag.errors import counted
+from attnlag.pipeline import stages
+from attnlag.pipeline.analyses import ANALYSES, has_stage
+from attnlag.pipeline.changes import changes
+from attnlag.storage.contents import recalled, remember
+from attnlag.storage.tables import read_job
+
+# Tables that runs in this folder have made or marked as up to date, with their times of change.
+MEMORY = Path(".snakemake/attnlag.made.json")
+
+# Names of a job, and the sections of the configuration with the names that exist.
+SECTIONS = {"model": "models", "corpus": "corpora", "regression": "regressions"}
+
+
+# In seconds since the epoch; Snakemake takes 0 for no time.
+LONG_AGO = 1
+
+
+class Stale(NamedTuple):
+    """A table of other settings than those of the configuration."""
+
+    path: Path
+    stage: str
+    difference: str  # the first setting that differs
+
+
+def stale_tables(config: Config) -> Iterator[Stale]:
+    """Yield the tables that no run here has made and that were made with other settings."""
+    known = recalled(MEMORY)
+    for path in sorted(Path("results").rglob("*.parquet")):
+        if known.get(str(path)) == path.stat().st_mtime_ns:
+            continue
+        job = read_job(path)
+        if job is None:
+            continue
+        settings = _present_settings(config, job)
+        if settings is not None and settings != job["settings"]:
+            difference = next(changes(job["settings"], settings), "")
+            yield Stale(path, job["stage"], difference)
+
+
+def _present_settings(config: Config, job: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the settings that a job has in a configuration, None if it has no such job."""
+    names = job["names"]
+    for name, section in SECTIONS.items():
+        if name in names and names[name] not in getattr(config, section):
+            return None
+    if names.get("site", "") not in ("", *config.extraction.sites):
+        return None
+    if names.get("pair", "") not in ("", *config.pairs_changed()):
+        return None
+    if not has_stage(job["stage"], config):
+        return None
+    if "regression" in names and not _has_classes(job["stage"], names["regression"], config):
+        return None
+    settings = stages.settings_of(job["stage"], config)
+    if settings is None:
+        return None
+    known = {name: value for name, value in names.items() if name in stages.Names._fields}
+    present: dict[str, Any] = json.loads(settings(stages.Names(**known)))
+    return present
+
+
+def _has_classes(stage: str, regression: str, config: Config) -> bool:
+    """Return whether a stage is no analysis by class, or the regression has one."""
+    by_class = stage in ANALYSES["classes"].stages
+    return not by_class or bool(config.regressions[regression].slopes_by)
+
+
+def make_again(tables: list[Stale]) -> list[str]:
+    """Date back tables, so that their inputs are newer; return a line for each of their stages."""
+    lines = []
+    for stage, group in itertools.groupby(sorted(tables, key=_by_stage), key=_by_stage):
+        of_stage = list(group)
+        for table in of_stage:
+            os.utime(table.path, (LONG_AGO, LONG_AGO))
+        first = of_stage[0]
+        lines.append(
+            f"{first.path}: made with other settings ({first.difference}); {stage} makes it again"
+        )
+        if len(of_stage) > 1:
+            lines[-1] += f", and {counted(len(of_stage) - 1, 'more table')}"
+    return lines
+
+
+def _by_stage(table: Stale) -> str:
+    return table.stage
+
+
+def remember_tables(begun: float) -> None:
+    """Note the tables that were written since the run began, or that were known before."""
+    known = recalled(MEMORY)
+    now = {}
+    for path in sorted(Path("results").rglob("*.parquet")):
+        changed = path.stat().st_mtime_ns
+        if changed >= begun * 1e9 or known.get(str(path)) == changed:
+            now[str(path)] = changed
+    remember(now, MEMORY)

@@ -1,0 +1,24 @@
+"""The job of this process, which each of its Parquet files states beside its provenance.
+
+A run compares it with the configuration where Snakemake has no record of its own.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# The job that made a file: its stage, its names and its settings, as the rule states them.
+JOB_KEY = b"attnlag.job"
+
+_job_of_process: dict[bytes, bytes] = {}
+
+
+def state_job(stage: str, names: Mapping[str, str], settings: Any) -> None:
+    """State a job in every file that this process writes from now on."""
+    job = {"stage": stage, "names": dict(names), "settings": settings}
+    _job_of_process[JOB_KEY] = json.dumps(job, sort_keys=True, ensure_ascii=False).encode()
+
+
+def job_metadata() -> dict[bytes, bytes]:
+    """Return the job as metadata of a file, nothing in a notebook."""
+    return dict(_job_of_process)

@@ -1,0 +1,90 @@
+"""The forecast of a run: how long the jobs that wait and run will take."""
+
+import pytest
+
+from snakemake_logger_plugin_attnlag import forecast
+from snakemake_logger_plugin_attnlag.forecast import Forecast, in_words
+
+
+@pytest.fixture
+def clock(monkeypatch, tmp_path):
+    """A clock that a test sets, in seconds, and a folder of a run."""
+    (tmp_path / ".snakemake").mkdir()
+    monkeypatch.chdir(tmp_path)
+    now = [0.0]
+    monkeypatch.setattr(forecast.time, "monotonic", lambda: now[0])
+    return now
+
+
+def ran(run, clock, rule, seconds, job=None):
+    """Run a job alone from now on."""
+    job = job or f"{rule} at {clock[0]}"
+    run.started(job, rule)
+    clock[0] += seconds
+    run.ended(job)
+
+
+def test_the_rest_takes_as_long_as_jobs_of_the_same_rules_did(clock):
+    run = Forecast()
+    run.plan({"design": 4, "fit": 3})
+    ran(run, clock, "design", 2)
+    ran(run, clock, "fit", 10)
+    assert run.seconds_left() is None  # too few jobs have ended
+    ran(run, clock, "design", 4)
+    # Two designs of 3 seconds and two fits of 10.
+    assert run.seconds_left() == pytest.approx(26)
+    run.started("running", "fit")
+    clock[0] += 4
+    assert run.seconds_left() == pytest.approx(22)
+    clock[0] += 100
+    assert run.seconds_left() == pytest.approx(16)
+
+
+def test_jobs_that_run_at_a_time_share_the_rest(clock):
+    run = Forecast()
+    run.plan({"fit": 8})
+    for job in range(4):
+        run.started(job, "fit")
+    clock[0] += 10
+    for job in range(4):
+        run.ended(job)
+    assert run.seconds_left() == pytest.approx(10)
+
+
+def test_a_later_run_knows_the_seconds_of_an_earlier_one(clock):
+    earlier = Forecast()
+    earlier.plan({"fit": 1, "draw": 1})
+    ran(earlier, clock, "fit", 100)
+    earlier.remember()
+    run = Forecast()
+    run.plan({"draw": 1, "fit": 2, "other": 1})
+    ran(run, clock, "draw", 4)
+    # Of the other nothing is known.
+    assert run.seconds_left() == pytest.approx(204)
+    forecast.MEMORY.write_text("{")
+    run = Forecast()
+    run.plan({"draw": 2})
+    ran(run, clock, "draw", 4)
+    assert run.seconds_left() is None
+
+
+def test_a_job_that_is_retried_counts_once(clock):
+    run = Forecast()
+    run.plan({"fit": 4})
+    for _ in range(2):
+        ran(run, clock, "fit", 10)
+    run.started("killed", "fit")
+    clock[0] += 5
+    run.started("killed", "fit")
+    clock[0] += 10
+    run.ended("killed")
+    assert run.seconds_left() == pytest.approx(10 * 35 / 30, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.3, "about 10 s"), (44, "about 40 s"), (89, "about 90 s"), (150, "about 2 min")]
+    + [(5399, "about 90 min"), (9000, "about 2.5 h")],
+)
+def test_a_time_in_words(seconds, words):
+    assert in_words(seconds) == words
