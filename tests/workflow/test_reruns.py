@@ -10,6 +10,8 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from planning import plan, rules_of
 from projects import REGRESSIONS, SMALL, without_figures
@@ -275,3 +277,26 @@ def test_after_the_rerun_of_a_change_nothing_is_left_to_do(finished):
     assert not any(stage in path for stage in stages for path in changed)
     drawn = ("plot_regression", "plot_effects", "plot_heads", "check_fits")
     assert finished.would_run() == dict.fromkeys(drawn, 1)
+
+
+def test_tables_of_other_settings_are_made_again_where_snakemake_has_no_record(finished):
+    """Such a folder is copied without hidden files."""
+    table = finished.folder / "results/tiny/small/attention/notebook/coefficients.parquet"
+    shutil.rmtree(finished.folder / ".snakemake")
+    assert "Nothing to be done" in finished.run("-n")
+    finished.write_config(inference={"alpha": 0.01})
+    printed = finished.run("-n")
+    assert "coefficients.parquet: made with other settings (alpha: 0.05 → 0.01); fit_reg" in printed
+    assert re.search(r"^ +1  fit_regression$", printed, re.M)
+    # Whoever keeps the tables all the same says so.
+    finished.run("--touch")
+    assert "Nothing to be done" in finished.run("-n")
+    # Tables that the configuration does not ask for stay.
+    finished.write_config(regressions={"other": {"lags": [1]}}, inference={"alpha": 0.1})
+    assert "made with other settings" not in finished.run("-n")
+    shutil.rmtree(finished.folder / ".snakemake")
+    finished.run(str(table.relative_to(finished.folder)))
+    intervals = pd.read_parquet(table).set_index(["layer", "term"])
+    assert intervals.loc[(0, "lag_1"), "conf_high"] > intervals.loc[(0, "lag_1"), "estimate"]
+    job = json.loads(pq.read_metadata(table).metadata[b"attnlag.job"])
+    assert (job["stage"], job["settings"]["alpha"]) == ("fit_regression", 0.1)

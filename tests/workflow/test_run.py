@@ -269,3 +269,17 @@ def test_several_sites_come_from_one_extraction(finished_once, fresh):
     assert drawn | {"tiny/small/figures/notebook/sites_by_layer.png"} <= several.keys()
     record = read_provenance(fresh.folder / "results/tiny/small/mlp/norms/0000.parquet")
     assert record["stages"]["activations"]["site"] == "mlp"
+
+
+def test_what_another_configuration_has_left_is_named_and_removed_by_name(finished):
+    finished.config["regressions"] = {"other": {"lags": [1]}}
+    finished.write_config(causal=None)
+    left = ["results/tiny/small/attention/notebook", "results/tiny/small/causal"]
+    printed = finished.run("list_unasked")
+    assert "\n".join(left) in printed
+    assert f"of another configuration, read by nothing: {', '.join(left)} (" in printed
+    assert all((finished.folder / place).exists() for place in left)
+    printed = finished.run("remove_unasked")
+    assert "results/tiny/small/causal: removed" in printed
+    assert not any((finished.folder / place).exists() for place in left)
+    assert (finished.folder / "results/tiny/small/attention/norms/0000.parquet").exists()

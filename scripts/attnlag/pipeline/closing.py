@@ -2,11 +2,15 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import yaml
 
 from attnlag.config.schema import Config
 from attnlag.figures.sizes import best_of, suffix_of
 from attnlag.pipeline import records
+from attnlag.pipeline.unasked import unasked_places
 
 
 def words(config: Config, targets: Sequence[str], storage: str | None = None) -> str:
@@ -19,6 +23,13 @@ def words(config: Config, targets: Sequence[str], storage: str | None = None) ->
         return f"{storage}/{answers}\n{storage}/{explorer}"
     left = records.former_shards(config)
     left = [f"of former shards, read by nothing: rm {' '.join(left)}"] if left else []
+    others = [str(place) for place in unasked_places(config)]
+    if others:
+        left.append(
+            f"of another configuration, read by nothing: {', '.join(others)} "
+            "(snakemake remove_unasked removes them)"
+        )
+    left += _former_paper(config)
     findings = [Path(p) for p in targets if p.endswith("findings.txt") and Path(p).exists()]
     times = [path.stat().st_mtime_ns for path in findings]
     if not Path(answers).exists() or Path(answers).stat().st_mtime_ns < max(times, default=0):
@@ -34,3 +45,14 @@ def words(config: Config, targets: Sequence[str], storage: str | None = None) ->
     ]
     texts = [path.read_text("utf-8") for path in (Path(answers), *of_comparison)]
     return "\n".join([*texts, *asked, *left, advice])
+
+
+def _former_paper(config: Config) -> list[str]:
+    """Return a line if the paper is one of other settings."""
+    stated = Path("results/paper/config.yaml")
+    if not stated.exists():
+        return []
+    with suppress(OSError, yaml.YAMLError):
+        if yaml.safe_load(stated.read_text(encoding="utf-8")) == config.model_dump(mode="json"):
+            return []
+    return ["results/paper: made with other settings; make paper makes it again"]

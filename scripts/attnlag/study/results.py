@@ -1,16 +1,21 @@
 """The results of a run: the catalogue of outputs, applied to a folder."""
 
+import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from attnlag.config.schema import Config
 from attnlag.corpus.alignment import token_texts
 from attnlag.errors import UserError, counted, nearest
 from attnlag.pipeline.outputs import OUTPUTS, pattern
+from attnlag.pipeline.unasked import is_asked
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.quantities.outcomes import relative_norms
 
@@ -29,12 +34,14 @@ TABLES = [
 
 @dataclass
 class Study:
-    """The results in a folder, of which ``findings`` alone are the last run's for certain.
+    """The results in a folder.
 
-    A run deletes nothing: what the configuration no longer asks for stays as it was made last.
+    A run deletes nothing: what its configuration does not ask for stays as it was made last. The
+    tables here are those of the last run that made everything, unless ``everything`` is true.
     """
 
     folder: Path  # results/
+    everything: bool = False  # whether what the last run did not ask for is here too
 
     @cached_property
     def files(self) -> pd.DataFrame:
@@ -48,7 +55,21 @@ class Study:
         ]
         # The folder of the stream, whose pattern comes first, is no site.
         files = pd.DataFrame(rows, columns=["table", "path", *PLACES])
-        return files.drop_duplicates("path", ignore_index=True)
+        files = files.drop_duplicates("path", ignore_index=True)
+        config = None if self.everything else self._last_configuration()
+        if config is None:
+            return files
+        below = [path.relative_to(self.folder).as_posix() for path in files["path"]]
+        asked = np.array([is_asked(path, config) is not False for path in below], bool)
+        return files[asked].reset_index(drop=True)
+
+    def _last_configuration(self) -> Config | None:
+        """Return the configuration of the last run that made everything, None if unknown."""
+        record = self.folder / "provenance.json"
+        with suppress(OSError, ValueError):
+            stated = json.loads(record.read_text(encoding="utf-8")).get("configuration")
+            return Config.model_validate(stated) if stated else None
+        return None
 
     def table(self, name: str, *, columns: list[str] | None = None, **of: str) -> pd.DataFrame:
         """Return a table of the catalogue (docs/outputs.md), from all files that a run has of it.
@@ -158,13 +179,15 @@ def _choose(name: str, names: Sequence[str], where: str) -> None:
         raise UserError(f"{where}found {name!r}, expected {expected}")
 
 
-def read(folder: str | Path = "results") -> Study:
+def read(folder: str | Path = "results", *, everything: bool = False) -> Study:
     """Return the results of a run.
 
     Parameters
     ----------
     folder : path
         The folder ``results`` of the run.
+    everything : bool
+        Whether results are there that the configuration of the last whole run does not ask for.
 
     Raises
     ------
@@ -176,7 +199,7 @@ def read(folder: str | Path = "results") -> Study:
     >>> study = attnlag.read("results")  # doctest: +SKIP
     >>> study.table("coefficients", regression="within").query("term == 'lag_1'")  # doctest: +SKIP
     """
-    study = Study(Path(folder))
+    study = Study(Path(folder), everything)
     if "coefficients" not in set(study.files["table"]):
         raise UserError(f"{folder}: found no results, expected the folder 'results' of a run")
     return study
