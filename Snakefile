@@ -2,16 +2,14 @@
 include: "workflow/Snakefile"
 
 
-import logging
 from contextlib import suppress
 
 from attnlag.pipeline import run_lock
 
 # Jobs on other machines read this file too.
 if workflow.is_main_process:
+    run_lock.refuse_a_limit_of_files()
     LOCK, ALONE = run_lock.clear_stale_locks()
-    # On a full disk, each line of Snakemake's own log would print a traceback.
-    logging.raiseExceptions = False
 
 # This file reappears only after the last job, when everything else has been made.
 LAST_LOG = Path(rules.check_fits.log[0])

@@ -15,8 +15,9 @@ UNPRINTABLE = re.compile(
     "\ud800-\udfff\ufffe\uffff]"
 )
 
-# What a spreadsheet takes for a formula; a sign may also begin a number.
-FORMULA = re.compile(r"[=@]|[+-](?![\d.]*$)")
+# What a spreadsheet takes for a formula, in some languages in full width too. A sign may also begin
+# a number.
+FORMULA = re.compile(r"[=@＝＠]|[+\-＋－](?![\d.]*$)")
 
 Place = Literal["line", "figure", "csv", "html", "script"]
 

@@ -102,17 +102,32 @@ NAMED: dict[str, Any] = {"propertyNames": {"pattern": PACKAGE}}
 Name = Annotated[str, BeforeValidator(_checked_name)]
 Text = Annotated[str, Field(min_length=1)]
 NotBool = BeforeValidator(_not_bool)
-Natural = Annotated[int, Field(ge=0), NotBool]
-Positive = Annotated[int, Field(ge=1), NotBool]
-AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
+
+# No text has more tokens; keys whose numbers take time or memory have lower bounds.
+MAX_NUMBER = 1_000_000_000
+Natural = Annotated[int, Field(ge=0, le=MAX_NUMBER), NotBool]
+Positive = Annotated[int, Field(ge=1, le=MAX_NUMBER), NotBool]
+AtLeastTwo = Annotated[int, Field(ge=2, le=MAX_NUMBER), NotBool]
+# Parts or repetitions, each of which takes a job or a pass.
+Parts = Annotated[int, Field(ge=1, le=100_000), NotBool]
+# A distance between two tokens.
+Lag = Annotated[int, Field(ge=1, le=10_000), NotBool]
+# A positive factor or size.
+Size = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False), NotBool]
+# Seeds of NumPy's older generators, among those in use, have 32 bits.
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1), NotBool]
 Distinct = AfterValidator(_distinct)
 
 
 def _number_or_all(value: Any) -> Any:
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if value == "all" or (isinstance(number, int) and number is not True and number > 0):
+    if value == "all":
+        return value
+    if isinstance(number, int) and number is not True and 0 < number <= MAX_NUMBER:
         return number
-    raise ValueError(f"found {shown(value)}, expected a number of at least 1, or all")
+    raise ValueError(
+        f"found {shown(value)}, expected a number of at least 1 and at most {MAX_NUMBER:,}, or all"
+    )
 
 
 def number_list_or_all(value: Any) -> Any:

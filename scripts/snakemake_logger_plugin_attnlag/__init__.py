@@ -9,6 +9,7 @@ own folder, which may be another copy than that of this module.
 """
 
 import argparse
+import logging
 import re
 import shutil
 import sys
@@ -36,6 +37,9 @@ FAILED = re.compile(r"^CalledProcessError .*returned non-zero exit status \d+", 
 REPEATED = re.compile(r"WorkflowError:\s+At least one job did not complete|Complete log")
 # A file of --configfile that Snakemake cannot read, of which it says neither name nor line.
 UNREAD = re.compile(r"WorkflowError:\s+Config file (is not valid|must be given)|Traceback")
+# Errors of Snakemake's own files: no permission, a size limit (ulimit -f), a full disk, a read-only
+# disk, a quota.
+OF_DISK = re.compile(r"^Traceback.*\n\w*Error: \[Errno (?:13|27|28|30|122)\] ([^\n]*)\s*\Z", re.S)
 # A value of --config.
 NO_VALUE = re.compile(r"^ValueError: Invalid config definition: (.*)", re.M)
 # A reference to the reasons of each job, which attnlag's profiles do not show.
@@ -57,6 +61,9 @@ def problem_in_words(message: str) -> str:
     value = NO_VALUE.search(message)
     if value:
         return f"error: --config: {value[1]}"
+    disk = OF_DISK.search(message)
+    if disk:
+        return f"error: Snakemake cannot write a file of its own: {disk[1]}"
     problems = problems_of_configfiles() if UNREAD.match(message) else ""
     return problems or message
 
@@ -102,6 +109,8 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
+        # On a full disk, each line of Snakemake's own log would print a traceback.
+        logging.raiseExceptions = False
         self.jobs: dict[Any, JobInfo] = {}
         self.finished: list[JobInfo] = []
         self.forecast = Forecast()

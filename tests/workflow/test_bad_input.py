@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,15 @@ import pytest
 import yaml
 from designs import changed
 from killing import left_by
-from projects import SMALL, Project, new_project, small_corpus
+from projects import (
+    SMALL,
+    TOGETHER,
+    Project,
+    environment_of_a_user,
+    new_project,
+    ran,
+    small_corpus,
+)
 from safetensors.torch import load_file, save_file
 
 STATED = yaml.safe_load(Path(__file__).with_name("errors.yaml").read_text("utf-8"))
@@ -407,3 +416,43 @@ def test_a_disk_without_room_for_the_record_is_named_once(finished, namespaces):
     printed = finished.fails(f"{STUDY}/fits.parquet", mount=mount)
     (line,) = [line for line in printed.splitlines() if "found no room left" in line]
     assert line.startswith("error: results/provenance.json")
+
+
+PROFILE = "Using workflow specific profile"
+
+
+def lines_of(printed):
+    return [line for line in printed.splitlines() if not line.startswith(PROFILE)]
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "said"),
+    [
+        (1, "error: Snakemake cannot write a file of its own: File too large"),
+        (100, "error: found a limit of 102 kB for files (ulimit -f), expected at least 1 MB"),
+    ],
+)
+def test_a_limit_of_the_size_of_files_is_a_line(fresh, kilobytes, said):
+    command = f"ulimit -f {kilobytes}; exec {sys.executable} -m snakemake -n"
+    options = {"cwd": fresh.folder, "env": environment_of_a_user()}
+    printed = ran(["bash", "-c", command], status=1, **options, **TOGETHER).stdout
+    assert lines_of(printed) == [said]
+
+
+def test_a_record_of_snakemake_that_cannot_be_written_is_a_line(fresh, namespaces):
+    mount = "mount --bind .snakemake .snakemake && mount -o remount,ro,bind .snakemake"
+    said = "error: .snakemake: found Read-only file system, expected a folder that can be written"
+    assert lines_of(fresh.fails("-n", mount=mount)) == [said]
+
+
+def test_braces_in_the_folder_of_attnlag_are_a_line(fresh):
+    moved = fresh.folder.with_name("a {brace}")
+    fresh.folder.rename(moved)
+    fresh.folder = moved
+    (line,) = lines_of(fresh.fails("-n"))
+    assert line == f"error: {moved}: found braces in the folder of attnlag, expected another name"
+
+
+def test_a_run_ends_in_an_encoding_without_its_characters(finished):
+    printed = finished.run("list_unasked", environment={"PYTHONIOENCODING": "latin-1"})
+    assert r"10% longer \u2192" in printed

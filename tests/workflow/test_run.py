@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import io
 import json
 import os
 import platform
@@ -124,7 +125,7 @@ def test_the_run_prints_a_line_for_each_job_with_what_is_to_come(finished_once):
     assert len(made) == jobs
     for number, line in enumerate(made, 1):
         start = rf"\[{number} of {jobs + 1}\] [a-z_]+: .* \(\d+\.\d s, [\d,.]+ [MG]B\)"
-        assert re.fullmatch(rf"{start}( · now \w+ \(.*\))?( · about \d+ (s|min) left)?", line)
+        assert re.fullmatch(rf"{start}( · now \w+( \(.*\))?)?( · about \d+ (s|min) left)?", line)
     assert sum(" · now " in line for line in made) > 3
     assert sum(" left" in line for line in made) >= jobs - 4
     # Before the first line stand the profile and the number of jobs; progress bars are between.
@@ -256,6 +257,11 @@ def test_several_sites_come_from_one_extraction(finished_once, fresh):
     # What was not asked for again.
     others = "/(heads|sinks|geometry|distances)/|/all.parquet|cosines|growth"
     others += "|notebook/figures"
+    # A table of the extraction states its sites.
+    vectors = "tiny/small/attention/activations/0000.parquet"
+    table = pq.read_table(io.BytesIO(alone[vectors]))
+    assert table.equals(pq.read_table(io.BytesIO(several[vectors])))
+    others += f"|{vectors}"
     alone = {path: content for path, content in alone.items() if not re.search(others, path)}
     assert [path for path in alone if several[path] != alone[path]] == []
     for site in ("mlp", "block"):

@@ -41,6 +41,11 @@ if workflow.is_main_process and not problems:
 if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))
 
+# A terminal or a file in another encoding than UTF-8 gets what it has no character for as \u….
+for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+
 # In a log file, a progress bar that is updated ten times a second is a very long line.
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_MININTERVAL", "30")

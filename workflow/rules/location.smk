@@ -36,6 +36,9 @@ def project_folder():
 
 
 SCRIPTS = project_folder() / "scripts"
+# Snakemake takes braces in the paths of attnlag's files for wildcards.
+if "{" in str(SCRIPTS) or "}" in str(SCRIPTS):
+    sys.exit(f"error: {SCRIPTS.parent}: found braces in the folder of attnlag, expected another name")
 sys.path.insert(0, str(SCRIPTS))
 os.environ.update(
     # Name of attnlag's folder in the shells of jobs.

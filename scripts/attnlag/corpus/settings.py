@@ -10,7 +10,7 @@ from attnlag.section import (
     VERSION,
     AtLeastTwo,
     Distinct,
-    Positive,
+    Parts,
     Section,
     Text,
     impossible,
@@ -103,9 +103,7 @@ class Corpus(Fields):
     files: Annotated[list[Text], Field(min_length=1), BeforeValidator(one_or_more)] = Field(
         description="Files or globs: JSON lines, plain text, CSV, TSV or Parquet, also .gz and .zst"
     )
-    shards: Positive = Field(
-        default=1, description="Number of parts of whole documents, a job each"
-    )
+    shards: Parts = Field(default=1, description="Number of parts of whole documents, a job each")
     tagger: Annotated[
         Tagger | None, BeforeValidator(lambda value: None if value == "none" else value)
     ] = Field(

@@ -9,11 +9,13 @@ from attnlag.quantities.settings import SITES, Norms, Site
 from attnlag.section import (
     AtLeastTwo,
     Distinct,
+    Lag,
     Layers,
-    Natural,
     NumberOrAll,
+    Parts,
     Positive,
     Section,
+    Seed,
 )
 
 SomeSites = Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()]
@@ -33,10 +35,10 @@ class Interventions(Section):
         description="Layers that are observed: a number spread over depth (the last included, the "
         "first not), a list, or all",
     )
-    lags: Positive = Field(
+    lags: Lag = Field(
         default=4, description="Largest distance in tokens from a changed token to another"
     )
-    sign_draws: Positive = Field(
+    sign_draws: Parts = Field(
         default=2,
         description="Backward passes per target, at most `lags` + 1; more give smaller errors",
     )
@@ -64,7 +66,7 @@ class Interventions(Section):
         default=1,
         description="Random tokens per document that they change, one at a time",
     )
-    seed: Natural = Field(default=0, description="Seed of signs and tokens")
+    seed: Seed = Field(default=0, description="Seed of signs and tokens")
 
 
 class Causal(Interventions):

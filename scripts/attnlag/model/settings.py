@@ -16,9 +16,9 @@ from attnlag.section import (
     REVISION,
     SHA256,
     VERSION,
-    NotBool,
     Positive,
     Section,
+    Size,
     Text,
     impossible,
     truth,
@@ -61,7 +61,7 @@ class ModulePaths(Section):
         pattern=MODULES,
         description="The same for the MLP, or a sum, `block_sparse_moe+shared_mlp`; null: no MLP",
     )
-    scale: Annotated[float, Field(gt=0), NotBool] | None = Field(
+    scale: Size | None = Field(
         default=None,
         description="Factor of both outputs before the block adds them; null: the one with which "
         "the proof holds",
@@ -84,7 +84,7 @@ class ModelSource(Section):
         description="Modules that add to the residual stream; null: found by attnlag. A change "
         "reruns the extraction",
     )
-    initializer_range: Annotated[float, Field(gt=0), NotBool] | None = Field(
+    initializer_range: Size | None = Field(
         default=None,
         description="Standard deviation of the weights before training, for `controls`, if the "
         "files of the model leave it out, as GGUF does; refused if they state another",

@@ -2,10 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-
-import yaml
 
 from attnlag.config.schema import Config
 from attnlag.figures.sizes import best_of, suffix_of
@@ -29,7 +26,7 @@ def words(config: Config, targets: Sequence[str], storage: str | None = None) ->
             f"of another configuration, read by nothing: {', '.join(others)} "
             "(snakemake remove_unasked removes them)"
         )
-    left += _former_paper(config)
+    left += _former_paper()
     findings = [Path(p) for p in targets if p.endswith("findings.txt") and Path(p).exists()]
     times = [path.stat().st_mtime_ns for path in findings]
     if not Path(answers).exists() or Path(answers).stat().st_mtime_ns < max(times, default=0):
@@ -47,12 +44,13 @@ def words(config: Config, targets: Sequence[str], storage: str | None = None) ->
     return "\n".join([*texts, *asked, *left, advice])
 
 
-def _former_paper(config: Config) -> list[str]:
-    """Return a line if the paper is one of other settings."""
-    stated = Path("results/paper/config.yaml")
-    if not stated.exists():
+def _former_paper() -> list[str]:
+    """Return a line if a table is newer than the paper, which is made on request."""
+    paper = Path("results/paper/coefficients.tex")
+    if not paper.exists():
         return []
-    with suppress(OSError, yaml.YAMLError):
-        if yaml.safe_load(stated.read_text(encoding="utf-8")) == config.model_dump(mode="json"):
-            return []
-    return ["results/paper: made with other settings; make paper makes it again"]
+    made = paper.stat().st_mtime_ns
+    tables = Path("results").glob("*/*/*/*/coefficients.parquet")
+    if all(table.stat().st_mtime_ns <= made for table in tables):
+        return []
+    return ["results/paper: older than the results; make paper makes it again"]

@@ -24,7 +24,7 @@ from attnlag.errors import UserError, amount
 from attnlag.escaping import text_for
 from attnlag.pipeline.job import read
 from attnlag.storage.made_by import state_job
-from attnlag.storage.writing import is_disk_full
+from attnlag.storage.writing import is_disk_full, is_too_large
 
 log = logging.getLogger("attnlag")
 
@@ -188,6 +188,8 @@ def _problem_of_the_machine(error: BaseException, program: str) -> list[str]:
         return [f"{program} ran out of memory with {taken}; {advice}"]
     if is_disk_full(error):
         return [f"{program}: found no room left on a disk, expected more ({reason})"]
+    if is_too_large(error):
+        return [f"{program}: found a limit of the size of files, expected a larger one (ulimit -f)"]
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return [
             f"{program}: found {reason}, expected a file or folder that may be read and written"

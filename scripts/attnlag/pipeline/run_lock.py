@@ -8,6 +8,7 @@ a dead run.
 
 import fcntl
 import os
+import resource
 import shutil
 import socket
 import sys
@@ -15,12 +16,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from attnlag.errors import amount
 from attnlag.storage.writing import leftovers
 
 # The file that each run locks, with the name of the machine of the newest run.
 HOLDER = Path(".snakemake/attnlag.lock")
 
 RESULTS = ("results", "data/models")
+
+# Bytes that the files of Snakemake may take, among them its log and its temporary files.
+MIN_FILE = 1_000_000
+
+
+def refuse_a_limit_of_files() -> None:
+    """Exit with a line where files may not be large enough for Snakemake's own."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if 0 <= limit < MIN_FILE:
+        sys.exit(
+            f"error: found a limit of {amount(limit)} for files (ulimit -f), expected at least "
+            f"{amount(MIN_FILE)}"
+        )
 
 
 def clear_stale_locks() -> tuple[TextIO, bool]:
@@ -30,8 +45,12 @@ def clear_stale_locks() -> tuple[TextIO, bool]:
     files. Network file systems may not reveal the locks of other machines, so the locks of a run on
     another machine stay; ``snakemake --unlock`` removes them.
     """
-    HOLDER.parent.mkdir(exist_ok=True)
-    holder = HOLDER.open("a+")
+    try:
+        HOLDER.parent.mkdir(exist_ok=True)
+        holder = HOLDER.open("a+")
+    except OSError as error:
+        folder = HOLDER.parent
+        sys.exit(f"error: {folder}: found {error.strerror}, expected a folder that can be written")
     holder.seek(0)
     try:
         fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,6 +17,7 @@ from attnlag.section import (
     OneOf,
     Positive,
     Section,
+    Seed,
 )
 
 QUANTITIES = OneOf(tuple(catalogue.OPTIONAL))
@@ -132,7 +133,7 @@ class RandomWeights(Section):
         "(by-depth), and multiples of the model's own (own-x1.5, or another factor). The first "
         "measures all that is measured, the others norms alone",
     )
-    seed: Natural = Field(default=0, description="Seed of the weights, at all scales")
+    seed: Seed = Field(default=0, description="Seed of the weights, at all scales")
 
 
 class RandomWeightsSettings(RandomWeights):

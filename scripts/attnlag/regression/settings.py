@@ -12,11 +12,14 @@ from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.section import (
     AtLeastTwo,
     Distinct,
+    Lag,
     Natural,
     NotBool,
     OneOf,
     Positive,
     Section,
+    Seed,
+    Size,
     impossible,
 )
 
@@ -63,10 +66,10 @@ class RegressionTerms(Section):
         f"`cosine_previous_centred` also `keep: vectors`). In logs: {catalogue.of_logs()}",
     )
     # [2, 1] is the same regression as [1, 2].
-    lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
+    lags: Annotated[list[Lag], Distinct, AfterValidator(sorted)] = Field(
         default=[], description="Distances in tokens to preceding tokens"
     )
-    leads: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
+    leads: Annotated[list[Lag], Distinct, AfterValidator(sorted)] = Field(
         default=[], description="Distances in tokens to following tokens, a placebo"
     )
     covariates: Annotated[list[Covariate], Distinct, COVARIATES.in_order()] = Field(
@@ -165,7 +168,7 @@ class ClassProductsSettings(Section):
 class Permutation(Section):
     """Tokens are exchanged within documents, to give the coefficients if order means nothing."""
 
-    draws: Annotated[int, Field(ge=19), NotBool] = Field(
+    draws: Annotated[int, Field(ge=19, le=100_000), NotBool] = Field(
         default=200,
         description="Number of permutations; 1 / (1 + draws), the least p-value, is at most alpha",
     )
@@ -174,7 +177,7 @@ class Permutation(Section):
         description="Exchange tokens within a document, or also within one part of speech, whose "
         "order then stays",
     )
-    seed: Natural = Field(default=0, description="Seed of the permutations")
+    seed: Seed = Field(default=0, description="Seed of the permutations")
 
 
 class Controls(Section):
@@ -212,17 +215,17 @@ class Level(Section):
 class BootstrapSettings(Level):
     """The bootstrap of documents."""
 
-    bootstrap: Natural = Field(
+    bootstrap: Annotated[int, Field(ge=0, le=100_000), NotBool] = Field(
         default=2000,
         description="Draws of documents for intervals of medians over the layers; 0: none",
     )
-    seed: Natural = Field(default=0, description="Seed of all these draws")
+    seed: Seed = Field(default=0, description="Seed of all these draws")
 
 
 class Negligible(Section):
     """What is of no interest."""
 
-    equivalence_bound: Annotated[float, Field(gt=0, allow_inf_nan=False), NotBool] = Field(
+    equivalence_bound: Size = Field(
         default=0.05,
         description="Size below which a coefficient does not matter (column `equivalence`)",
     )

@@ -67,6 +67,13 @@ def is_disk_full(error: BaseException) -> bool:
     return os.strerror(errno.ENOSPC) in str(error)
 
 
+def is_too_large(error: BaseException) -> bool:
+    """Return whether an error means that a file would be larger than files may be."""
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return True
+    return os.strerror(errno.EFBIG) in str(error)
+
+
 def room_for(target: Path) -> int:
     """Return the free bytes on the disk of ``target``, which need not exist."""
     folder = next(folder for folder in target.absolute().parents if folder.exists())
@@ -109,9 +116,18 @@ def _workplace(target: Path) -> Iterator[Path]:
         ) as folder:
             yield Path(folder)
     except Exception as error:
-        if isinstance(error, UserError) or not is_disk_full(error):
+        if isinstance(error, UserError):
             raise
+        if is_too_large(error):
+            raise UserError(
+                f"{target}: found a limit of the size of files, expected a larger one (ulimit -f)"
+            ) from error
+        if not is_disk_full(error):
+            raise
+        room = amount(room_for(target))
+        advice = "expected more room"
+        if "activations" in target.parts:
+            advice += " or less to write (norms alone take far less than vectors)"
         raise UserError(
-            f"{target}: found no room left on its disk ({amount(room_for(target))} free), expected "
-            "more room or less to write (norms alone take far less than vectors)"
+            f"{target}: found no room left on its disk ({room} free), {advice}"
         ) from error

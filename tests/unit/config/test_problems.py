@@ -130,7 +130,7 @@ inference: {alpha: .nan, folds: x}  #> inference.alpha: found NaN, expected less
 #> inference.folds: found "x", expected a whole number
 causal: {targets: most, documents: 0, interventions: [halve, zer]}
 #> causal.targets: found "most", expected a number of layers, a list of layers, or all
-#> causal.documents: found 0, expected a number of at least 1, or all
+#> causal.documents: found 0, expected a number of at least 1 and at most 1,000,000,000, or all
 #> causal.interventions[1]: found "zer", expected halve, double, zero or mean; did you mean 'zero'?
 figures: {titles: none}  #> figures.titles: found "none", expected true or false
 
@@ -791,6 +791,53 @@ def test_the_models_ask_for_nothing_but_the_terms_of_one(in_project):
     assert "models.gemma-3-270m.accept_terms: found false, expected true" in problem
     values["models"]["gemma-3-270m"]["accept_terms"] = True
     sound(values)
+
+
+def numbers(part, path=""):
+    """Yield the path of each number in a schema with what is stated of it."""
+    if isinstance(part, dict):
+        if part.get("type") in ("integer", "number"):
+            yield path, part
+        for key, inner in part.items():
+            yield from numbers(inner, f"{path}.{key}")
+    elif isinstance(part, list):
+        for place, inner in enumerate(part):
+            yield from numbers(inner, f"{path}[{place}]")
+
+
+def test_every_number_states_its_least_and_its_largest_value():
+    stated = dict(numbers(Config.model_json_schema()))
+    assert len(stated) > 30
+    for path, part in stated.items():
+        assert {"minimum", "exclusiveMinimum"} & part.keys(), path
+        assert {"maximum", "exclusiveMaximum"} & part.keys(), path
+
+
+@pytest.mark.parametrize(
+    ("key", "largest"),
+    [
+        ("inference.bootstrap", "100,000"),
+        ("inference.seed", "4,294,967,295"),
+        ("inference.folds", "1,000,000,000"),
+        ("controls.permutation.draws", "100,000"),
+        ("corpora.words.shards", "100,000"),
+        ("causal.documents", "1,000,000,000, or all"),
+        ("causal.lags", "10,000"),
+        ("causal.targets", "a number of layers"),
+        ("tokens.max_length", "1,000,000,000"),
+    ],
+)
+@pytest.mark.parametrize("number", [10**18, 10**400])
+def test_a_number_without_bounds_is_refused(key, largest, number):
+    config = yaml.safe_load(LEAST)
+    *sections, last = key.split(".")
+    place = config
+    for section in sections:
+        place = place.setdefault(section, {})
+    place[last] = number
+    (problem,) = check(config)[1]
+    assert problem.startswith(f"configuration: {key}: found 10000000")
+    assert largest in problem
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "gpt2.yaml", "models.yaml", "study.yaml"])

@@ -1,6 +1,7 @@
 """Results that a configuration does not ask for: they are named, left out, and removed."""
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -95,10 +96,13 @@ def test_tables_of_other_configurations_are_left_out_unless_they_are_asked_for(r
     assert len(attnlag.read().files) == len(everything)
 
 
-@pytest.mark.parametrize("settings", [{"alpha": 0.01}, {}])
-def test_a_paper_of_other_settings_is_named(results, settings):
-    (results / "paper").mkdir()
-    stated = Config.model_validate({**STATED, "inference": settings}).model_dump(mode="json")
-    (results / "paper/config.yaml").write_text(json.dumps(stated))
-    words = closing.words(CONFIG, [])
-    assert ("results/paper: made with other settings" in words) == bool(settings)
+@pytest.mark.parametrize("seconds", [-10, 10])
+def test_a_paper_that_is_older_than_the_results_is_named(results, seconds):
+    table = results / SITE / "notebook/coefficients.parquet"
+    paper = results / "paper/coefficients.tex"
+    paper.parent.mkdir()
+    paper.touch()
+    made = table.stat().st_mtime + seconds
+    os.utime(paper, (made, made))
+    older = "results/paper: older than the results; make paper makes it again"
+    assert (older in closing.words(CONFIG, [])) == (seconds < 0)

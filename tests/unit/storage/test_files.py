@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from projects import refused
+from projects import ROOT, ran, refused
 
 from attnlag.errors import UserError
 from attnlag.storage import contents, tables, writing
@@ -84,8 +85,42 @@ def test_a_full_disk_is_reported_in_one_line(tmp_path, error):
     with pytest.raises(UserError) as caught, writing.written_whole(target):
         raise error
     (line,) = caught.value.problems
-    assert line.startswith(f"{target}: found no room left on its disk (")
+    assert re.fullmatch(
+        rf"{target}: found no room left on its disk \([\d.,]+ [kMG]B free\), expected more room",
+        line,
+    )
     assert not names(target.parent)
+
+
+def test_advice_on_norms_is_given_where_vectors_are_written(tmp_path):
+    target = tmp_path / "activations" / "0000.parquet"
+    with pytest.raises(UserError) as caught, writing.written_whole(target):
+        raise OSError(errno.ENOSPC, "any")
+    (line,) = caught.value.problems
+    assert line.endswith("or less to write (norms alone take far less than vectors)")
+
+
+def test_a_limit_of_the_size_of_files_is_a_line(tmp_path):
+    """The limit is that of the shell; a table and a text reach it."""
+    code = (
+        "import pyarrow as pa, sys\n"
+        "from attnlag.errors import UserError\n"
+        "from attnlag.storage import tables, writing\n"
+        "for write in (\n"
+        "    lambda: writing.write_text('x' * 10_000, 'a.json'),\n"
+        "    lambda: tables.write_table(pa.table({'x': [*range(10_000)]}), 'a.parquet', {}),\n"
+        "):\n"
+        "    try:\n"
+        "        write()\n"
+        "    except UserError as error:\n"
+        "        print(error)\n"
+    )
+    command = f'ulimit -f 4; exec {sys.executable} -c "$CODE"'
+    environment = os.environ | {"CODE": code, "PYTHONPATH": str(ROOT / "scripts")}
+    done = ran(["bash", "-c", command], cwd=tmp_path, env=environment)
+    said = "found a limit of the size of files, expected a larger one (ulimit -f)"
+    assert done.stdout == f"a.json: {said}\na.parquet: {said}\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 FILE = Path("file.txt")
@@ -249,8 +284,21 @@ def test_shards_of_different_precision_are_refused(tmp_path):
 
 def test_no_text_begins_a_row_of_a_csv_file_or_a_formula(tmp_path):
     """A carriage return alone begins a row in a spreadsheet."""
-    texts = ["\r=1+1", "a\r\n=2", "=3", "+4", "-5", "\t@6", "7\x1b"]
+    texts = ["\r=1+1", "a\r\n=2", "=3", "+4", "-5", "\t@6", "7\x1b", "＝8", "＋a", "－9"]
     tables.write_frame(pd.DataFrame({"id": texts}), tmp_path / "a.parquet", {})
     assert pq.read_table(tmp_path / "a.parquet")["id"].to_pylist() == texts
     rows = re.split("[\r\n]+", (tmp_path / "a.csv").read_text())
-    assert rows == ["id", r"\r=1+1", r"a\r\n=2", "'=3", "+4", "-5", r"\t@6", r"7\x1b", ""]
+    assert rows == [
+        "id",
+        r"\r=1+1",
+        r"a\r\n=2",
+        "'=3",
+        "+4",
+        "-5",
+        r"\t@6",
+        r"7\x1b",
+        "'＝8",
+        "'＋a",
+        "－9",
+        "",
+    ]
