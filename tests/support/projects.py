@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from warm_python import python
 from attnlag.config.schema import Config
 from attnlag.errors import UserError
 from attnlag.figures import catalogue
-from attnlag.pipeline import digests, stages
+from attnlag.pipeline import stages
 from attnlag.pipeline.job import text_of
 
 ROOT = Path(__file__).parents[2]
@@ -257,10 +256,6 @@ def copy_of_project(folder: Path, config: dict[str, Any]) -> Project:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target)
-    # As after a first plan, half of whose time it takes to read all code.
-    (folder / ".snakemake").mkdir()
-    with chdir(folder):
-        digests.code_digests(folder / "scripts")
     project = Project(folder, config)
     project.write_config()
     return project

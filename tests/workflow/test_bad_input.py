@@ -454,5 +454,5 @@ def test_braces_in_the_folder_of_attnlag_are_a_line(fresh):
 
 
 def test_a_run_ends_in_an_encoding_without_its_characters(finished):
-    printed = finished.run("list_unasked", environment={"PYTHONIOENCODING": "latin-1"})
+    printed = finished.run("list_unasked", environment={"PYTHONIOENCODING": "ascii"})
     assert r"10% longer \u2192" in printed

@@ -93,6 +93,12 @@ def delete_vectors_and_change_lags(project):
     notebook(lags=[1, 3])(project)
 
 
+def in_other_order(project):
+    regressions = project.config["regressions"]
+    project.config["regressions"] = {name: regressions[name] for name in [*regressions][::-1]}
+    project.write_config()
+
+
 OPTIONAL = ["geometry", "heads", "surprisal"]
 PATHS = {"blocks": "h", "attention": "attn", "mlp": "mlp"}
 
@@ -118,6 +124,7 @@ ROWS = {
     "`controls.permutation`": [change(controls={"permutation": {"draws": 29}})],
     "`controls`: null": [change(controls={"permutation": None, "random_weights": None})],
     "`controls.random_weights`": [change(controls={"random_weights": {"documents": 4}})],
+    "`controls.random_weights`: seed": [change(controls={"random_weights": {"seed": 5}})],
     "`fixed_effects` of a regression": [notebook(fixed_effects="document")],
     "`slopes_by` of a regression": [notebook(slopes_by={"word_initial": "outcome"})],
     "lags, leads, covariates, outcome of a regression": [
@@ -131,6 +138,7 @@ ROWS = {
     "lags in another order; knots of a spline, rows of a class that are not asked for": [
         notebook(lags=[2, 1], min_rows_per_class=30, position_knots=[2, 8, 32]),
     ],
+    "the order of regressions": [in_other_order],
     "one more regression": [change(regressions={"far": {"lags": [5]}})],
     "`norms`": [change(norms={"drop_first": 2})],
     "one more model": [change(models={"other": {"source": "path", "path": "mine"}})],
@@ -139,6 +147,7 @@ ROWS = {
     "`tagger` of a corpus": [change(corpora={"small": {**SMALL, "tagger": {"groups": ["odd"]}}})],
     "`extraction.sites`": [change(extraction={"sites": ["attention", "mlp"]})],
     "`extraction.quantities`": [change(extraction={"quantities": OPTIONAL})],
+    "`extraction.quantities`: none": [change(extraction={"quantities": []})],
     "`extraction.dtype`; module paths of a model": [
         change(extraction={"dtype": "float32"}),
         of_model(modules=PATHS),
@@ -174,15 +183,23 @@ ROWS = {
     "code that draws": [code("figures/drawing.py")],
     "the page of the explorer": [code("report/explorer/page.css", "/* a comment */\n")],
     "code that words": [code("report/wording.py")],
-    "code of regressions": [code("regression/estimation/regress.py")],
-    "the program of a stage": [edit("scripts/fit_regression.py")],
-    "the version; a message, a comment, a docstring; a line that reads, writes or checks": [
-        replace("scripts/attnlag/__init__.py", '__version__ = "', '__version__ = "9.'),
-        replace("scripts/attnlag/model/decoder.py", "fails the proof", "is unproven"),
+    "code of regressions, a comment too": [
+        code("regression/estimation/regress.py"),
         code("regression/design/design.py", '"""One."""  # 1\n'),
-        replace("scripts/attnlag/errors.py", "did you mean", "perhaps"),
+    ],
+    "code of models or of quantities, a comment too": [
+        code("model/decoder.py", "# 1\n"),
+        code("model/hooks.py"),
+    ],
+    "the program of a stage, a message too": [
+        edit("scripts/fit_regression.py"),
         replace("scripts/fit_regression.py", "{name}: fitted", "{name}: did"),
+    ],
+    "the version; what only reads, writes, checks or explains": [
+        replace("scripts/attnlag/__init__.py", '__version__ = "', '__version__ = "9.'),
+        replace("scripts/attnlag/errors.py", "did you mean", "perhaps"),
         edit("scripts/draw_figures.py"),
+        code("regression/settings.py"),
         code("storage/writing.py"),
         code("config/problems.py"),
         edit("mine/README.md", "A file that is not part of the model.\n"),

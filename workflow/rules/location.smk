@@ -15,7 +15,11 @@ def project_folder():
     """Return attnlag's folder on this machine."""
     source = workflow.current_basedir
     if source.is_local:
-        return Path(str(source)).parents[1]
+        folder = Path(str(source)).parents[1]
+        # Snakemake takes braces in the paths of files beside the rules for wildcards.
+        if "{" in str(folder) or "}" in str(folder):
+            sys.exit(f"error: {folder}: found braces in the folder of attnlag, expected another name")
+        return folder
     repository = source.hosted_repo.repo
     commit = repository.commit(source.ref).hexsha
     folder = Path(".snakemake", "attnlag", commit).absolute()
@@ -36,9 +40,6 @@ def project_folder():
 
 
 SCRIPTS = project_folder() / "scripts"
-# Snakemake takes braces in the paths of attnlag's files for wildcards.
-if "{" in str(SCRIPTS) or "}" in str(SCRIPTS):
-    sys.exit(f"error: {SCRIPTS.parent}: found braces in the folder of attnlag, expected another name")
 sys.path.insert(0, str(SCRIPTS))
 os.environ.update(
     # Name of attnlag's folder in the shells of jobs.

@@ -91,6 +91,26 @@ def checked_draw(scale: str, seed: int) -> tuple[str, int]:
     return drawn.scales[0], drawn.seed
 
 
+def keys_of_section(name: str, value: Any) -> dict[str, Any]:
+    """Return an argument that has keys of a section of the configuration; None has none."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UserError(
+            f"{name}: found {shown(value)}, expected keys of {name} in the configuration, as in "
+            "{key: value}"
+        )
+    return dict(value)
+
+
+def one_name(name: str, value: Any, valid: Sequence[str], reason: str) -> str:
+    """Return an argument that is one of some names, or raise UserError with the reason."""
+    if isinstance(value, str) and value in valid:
+        return value
+    alike = nearest(value, valid) if isinstance(value, str) else ""
+    raise UserError(f"{name}: found {shown(value)}, expected {' or '.join(valid)}, {reason}{alike}")
+
+
 def source_of_words(tagger: Any, documents: Sequence[Document]) -> WordSource:
     """Return the source of words that `measure` was given, for its documents.
 

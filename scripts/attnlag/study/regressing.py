@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from attnlag.config.schema import Config
 from attnlag.corpus.documents import Document, corpus_table, first_of_groups
-from attnlag.errors import UserError, nearest
+from attnlag.errors import UserError
 from attnlag.escaping import text_for
 from attnlag.figures import as_in_the_post, coefficients_by_layer
 from attnlag.figures.sizes import PAGE
@@ -32,7 +32,7 @@ from attnlag.regression.terms import lags_among
 from attnlag.report import findings
 from attnlag.report.summaries import layer_summary
 from attnlag.storage import tables
-from attnlag.study.checking import IN_MEMORY, checked
+from attnlag.study.checking import IN_MEMORY, checked, keys_of_section, one_name
 from attnlag.study.inputs import occurrences
 from attnlag.study.measuring import Measurement
 
@@ -184,13 +184,15 @@ def fit(
     >>> fit.coefficients.query("term == 'lag_1'")["layer"].tolist()
     [0, 1]
     """
-    site = site or measurement.sites[0]
-    if site not in measurement.sites:
-        raise UserError(
-            f"site: found '{site}', expected {' or '.join(measurement.sites)}, which were measured"
-            f"{nearest(site, measurement.sites)}"
-        )
-    if "revisions" in (controls or {}):
+    if not isinstance(measurement, Measurement):
+        found = type(measurement).__name__
+        raise UserError(f"measurement: found {found}, expected what attnlag.measure returns")
+    if site is None:
+        site = measurement.sites[0]
+    site = one_name("site", site, measurement.sites, "which were measured")
+    asked_controls: dict[str, Any] = {"permutation": None, "random_weights": None}
+    asked_controls |= keys_of_section("controls", controls)
+    if "revisions" in asked_controls:
         raise UserError(
             "controls.revisions: found in a notebook, expected before={step: measurement, …}"
         )
@@ -199,8 +201,8 @@ def fit(
             "norms": {} if drop_first is None else {"drop_first": drop_first},
             # What was not measured is named below.
             "extraction": {"quantities": list(OPTIONAL)},
-            "inference": dict(inference or {}),
-            "controls": {"permutation": None, "random_weights": None, **(controls or {})},
+            "inference": keys_of_section("inference", inference),
+            "controls": asked_controls,
         },
         regression=regression,
         tagger=measurement.tagger.keys,

@@ -1,6 +1,7 @@
 """The results of a run: the catalogue of outputs, applied to a folder."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ import pandas as pd
 
 from attnlag.config.schema import Config
 from attnlag.corpus.alignment import token_texts
-from attnlag.errors import UserError, counted, nearest
+from attnlag.errors import UserError, counted, nearest, shown
 from attnlag.pipeline.outputs import OUTPUTS, pattern
 from attnlag.pipeline.unasked import is_asked
 from attnlag.quantities.columns import KEYS, layer_name
@@ -199,6 +200,8 @@ def read(folder: str | Path = "results", *, everything: bool = False) -> Study:
     >>> study = attnlag.read("results")  # doctest: +SKIP
     >>> study.table("coefficients", regression="within").query("term == 'lag_1'")  # doctest: +SKIP
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise UserError(f"folder: found {shown(folder)}, expected the path of a folder")
     study = Study(Path(folder), everything)
     if "coefficients" not in set(study.files["table"]):
         raise UserError(f"{folder}: found no results, expected the folder 'results' of a run")

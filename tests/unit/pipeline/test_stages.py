@@ -1,5 +1,6 @@
 """What makes a stage run again: its settings, as equal text, and a digest of its code."""
 
+import hashlib
 import inspect
 import json
 import shutil
@@ -102,27 +103,36 @@ def imported(tmp_path_factory):
     return json.loads(ran([python(), listing, *PROGRAMS, SCRIPTS]).stdout)
 
 
+# Packages that compute numbers or words, and single modules of others.
+COMPUTING_PACKAGES = ("claims", "corpus", "figures", "interventions", "model", "quantities")
+COMPUTING_PACKAGES += ("regression", "report")
+COMPUTING_MODULES = ("storage.sequences", "storage.sums")
+
+
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_the_modules_of_a_digest_are_those_that_python_imports(program, imported):
+def test_the_code_of_a_stage_has_all_that_python_imports_for_it(program, imported):
     """The oracle is sys.modules after the program is imported."""
-    computing = {
-        name.removeprefix("attnlag.")
-        for name in imported[str(program)]
-        if name.count(".") >= 2
-        and name.split(".")[1] in digests.COMPUTING
-        # A folder has no code of its own.
-        and not SCRIPTS.joinpath(*name.split(".")).is_dir()
-    }
-    stages = DRAWN if program == DRAWING else [program]
-    found = {
-        ".".join(path.relative_to(SCRIPTS / "attnlag").with_suffix("").parts)
-        for stage in stages
-        for path in digests.computing_modules(stage)
-        if path != program
-    }
+    computing = set()
+    for name in imported[str(program)]:
+        module = name.removeprefix("attnlag.")
+        package = module.partition(".")[0]
+        path = SCRIPTS.joinpath(*name.split(".")).with_suffix(".py")
+        if path.exists() and (package in COMPUTING_PACKAGES or module in COMPUTING_MODULES):
+            computing.add(path)
     assert imported[str(program)]
-    # What a function imports when it is called is found in the source only.
-    assert computing <= found
+    for stage in DRAWN if program == DRAWING else [program]:
+        assert computing <= set(digests.stage_files(stage.stem, SCRIPTS))
+
+
+def test_every_stage_that_draws_has_its_figures_and_none_of_another():
+    for figure in catalogue.figures():
+        for stage in DRAWN:
+            has = figure.module in digests.stage_files(stage.stem, SCRIPTS)
+            assert has == (figure.drawn_by == stage.stem)
+
+
+def test_the_table_of_code_has_every_stage():
+    assert set(digests.CODE) == {path.stem for path in STAGES}
 
 
 @pytest.fixture
@@ -141,29 +151,38 @@ def changed_in(copy, unedited):
     return {name for name, digest in digests.code_digests(copy).items() if digest != unedited[name]}
 
 
-def test_digests_are_remembered_until_code_changes_at_any_place_and_time(
-    copy, unedited, monkeypatch
-):
+def test_digests_do_not_depend_on_the_place_of_the_code_but_on_its_bytes(copy, unedited):
     assert {path.stem for path in STAGES} <= unedited.keys()
-    monkeypatch.chdir(copy.parent)
-    Path(".snakemake").mkdir()
-    assert digests.code_digests(copy) == unedited
-    with monkeypatch.context() as patch:
-        patch.setattr(digests, "code_digest", None)
-        assert digests.code_digests(copy) == unedited
+    assert changed_in(copy, unedited) == set()
     with (copy / "attnlag/report/explorer/page.css").open("a") as file:
         file.write("p { color: red; }")
     assert changed_in(copy, unedited) == {"build_explorer"}
+
+
+def test_digests_are_those_of_the_bytes_in_every_python(unedited):
+    """They are written out plainly here, for one stage."""
+    library = SCRIPTS / "attnlag"
+    files = [SCRIPTS / "prepare_corpus.py"]
+    files += [library / "corpus/documents.py", library / "corpus/formats.py"]
+    text = f"format {digests.FILE_FORMAT}\n".encode()
+    for path in sorted(files):
+        content = path.read_bytes()
+        text += f"{path.relative_to(SCRIPTS)} {len(content)}\n".encode() + content
+    assert unedited["prepare_corpus"] == hashlib.sha256(text).hexdigest()
 
 
 FIGURE = 'DRAWN_BY = "plot_sites"\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
 RENDERING = {"build_explorer", "plot_regression", "write_findings"}
 COMPUTING = {"extract_activations", "fit_regression", "build_design", "fit_effects"}
 RANDOM = "extract_random_weights.py"
+REGRESSION = {"build_design", "permute_documents", "fit_regression", "fit_classes", "fit_effects"}
 EDITS = [
     # a file, what is replaced in it or, if nothing, all of it; stages that change, and that do not
     (RANDOM, "len(settings.scales) - 1", "len(settings.scales) - 2", {Path(RANDOM).stem}, None),
-    (RANDOM, "{name}: {counted(sum", "{counted(sum", set(), None),
+    ("attnlag/errors.py", "did you mean", "perhaps", set(), None),
+    ("attnlag/regression/settings.py", "Draws of documents", "Draws", set(), None),
+    ("attnlag/regression/limits.py", "=", "=  ", REGRESSION, {"extract_activations"}),
+    ("attnlag/model/hooks.py", '"""', '"""More. ', {"extract_activations"}, {"fit_regression"}),
     ("attnlag/figures/toy.py", "", FIGURE, {"plot_sites"}, None),
     ("attnlag/claims/lags.py", "median layer{before}", "a layer{before}", RENDERING, COMPUTING),
 ]
@@ -185,5 +204,5 @@ def test_code_changes_the_digests_of_the_stages_that_it_computes_or_words(
 
 def test_another_format_of_files_changes_every_digest(unedited, monkeypatch):
     monkeypatch.setattr(digests, "FILE_FORMAT", digests.FILE_FORMAT + 1)
-    for name in ("prepare_corpus", "fit_regression"):
-        assert digests.code_digest(SCRIPTS / f"{name}.py") != unedited[name]
+    changed = digests.code_digests(SCRIPTS)
+    assert all(changed[stage] != unedited[stage] for stage in unedited)

@@ -352,6 +352,10 @@ MISTAKES_IN_FITS = [
     # what is asked for beside lag 1, and part of the answer
     (dict(fixed_effect="document"), "did you mean 'fixed_effects'?"),
     (dict(site="attn"), "did you mean 'attention'?"),
+    (dict(site=3), "site: found 3, expected attention"),
+    (dict(site=pd.Series(["attention"])), "site: found "),
+    (dict(inference=["alpha"]), 'inference: found ["alpha"], expected keys of inference in the'),
+    (dict(controls="none"), 'controls: found "none", expected keys of controls in the config'),
     (dict(inference={"covariance": "hat"}), "inference.covariance: found"),
     (dict(lags=[80]), "no sequence long enough"),
     (dict(outcome="angle"), "outcome: found 'angle' of a measurement without"),
@@ -375,6 +379,14 @@ def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, asked, message):
     (line,) = refused(attnlag.fit, measured, **{"lags": [1], **asked})
     assert message in line
     assert "norms." not in line
+
+
+def test_what_is_no_measurement_or_no_folder_is_refused():
+    (line,) = refused(attnlag.fit, pd.DataFrame({"norm": [1.0]}), lags=[1])
+    assert line == "measurement: found DataFrame, expected what attnlag.measure returns"
+    (line,) = refused(attnlag.read, pd.DataFrame({"norm": [1.0]}))
+    assert line.startswith("folder: found ")
+    assert line.endswith(", expected the path of a folder")
 
 
 TWICE = pd.Series(["a", "b"], index=["x", "x"])
