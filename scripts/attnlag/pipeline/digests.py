@@ -22,8 +22,14 @@ SUFFIXES = (".py", ".bib", ".css", ".html", ".j2", ".js", ".md")
 # Packages and modules of the library. All packages of a line run again with those above it, from
 # whose results they are computed, so that to list a package whole costs little.
 TABLES = ("storage/sequences.py", "storage/sums.py")
+# These may use the network; the rest of the package runs models.
+FETCHING = (
+    *("model/checks.py", "model/fetching.py", "model/folder.py", "model/gguf*.py"),
+    *("model/hub.py", "model/language_models.py", "model/offline.py", "model/tokenizer_file.py"),
+    "model/wheel.py",
+)
 DOCUMENTS = ("corpus/documents.py", "corpus/formats.py")
-TOKENS = ("corpus", "model/folder.py", "storage/sequences.py")
+TOKENS = ("corpus", "model/folder.py", "model/tokenizer_file.py", "storage/sequences.py")
 PASSES = ("corpus", "model", "quantities", *TABLES)
 MEANS = ("quantities", *TABLES)
 REGRESSION = ("corpus", "quantities", "regression", *TABLES)
@@ -31,17 +37,15 @@ WORDS = ("claims", "corpus", "interventions", "quantities", "regression", *TABLE
 FIGURES = ("claims", "corpus", "figures", "interventions", "quantities", "regression", *TABLES)
 
 CODE = {
-    # These may use the network; the rest of the package runs models.
-    "fetch_model": (
-        *("model/checks.py", "model/fetching.py", "model/folder.py", "model/gguf*.py"),
-        *("model/hub.py", "model/language_models.py", "model/offline.py", "model/wheel.py"),
-    ),
+    "fetch_model": FETCHING,
+    "fetch_revision": FETCHING,
     "prepare_corpus": DOCUMENTS,
     "tokenize_corpus": TOKENS,
     "summarize_tokens": TOKENS,
     "describe_tokens": TOKENS,
     "extract_activations": PASSES,
     "extract_random_weights": PASSES,
+    "extract_revision": PASSES,
     "trace_sources": (*PASSES, "interventions/sampling.py"),
     "compute_norms": MEANS,
     "merge_vector_sums": MEANS,
@@ -50,6 +54,7 @@ CODE = {
     "build_design": REGRESSION,
     "permute_documents": REGRESSION,
     "fit_regression": REGRESSION,
+    "fit_training": REGRESSION,
     "cut_into_thirds": REGRESSION,
     "accumulate_classes": REGRESSION,
     "fit_classes": REGRESSION,
