@@ -155,13 +155,13 @@ class LogHandler(LogHandlerBase):
             return None
         elif event == LogEvent.JOB_ERROR:
             self.failed = True
-            logs = ", ".join(facts["log"] or ())
+            where = ", ".join(facts["log"] or ())
             known = self.jobs.get(facts["jobid"])
             self.forecast.ended(facts["jobid"])
             name = known.name if known else facts["rule_name"]
             if self.stopped:
                 return None
-            return f"failed: {name}, log in {logs}" if logs else f"failed: {name}"
+            return f"failed: {name}, log in {where}" if where else f"failed: {name}"
         elif record.levelno >= WARNING or event == LogEvent.ERROR:
             # A program that ends with an error has printed the problem itself.
             said = self.stopped or FAILED.search(record.getMessage())

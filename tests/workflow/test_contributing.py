@@ -34,6 +34,7 @@ WALKS = {
         ("workflow/rules/tokens.smk", r"\Z"),
         ("scripts/measure_lengths.py", ""),
         (f"{LIBRARY}/pipeline/outputs.yaml", r"^  results/\{model\}/\{corpus\}:\n"),
+        (f"{LIBRARY}/pipeline/digests.py", r"^CODE = \{\n"),
     ],
 }
 KEYS = ["document", "window", "position"]
