@@ -38,9 +38,8 @@ class Job:
     names: SimpleNamespace
     settings: Any  # settings that change the output
     stated_settings: Any  # the same as JSON values
-    options: (
-        SimpleNamespace  # settings that change no output, such as the number of tokens in a batch
-    )
+    # Settings that change no output, such as the number of tokens in a batch.
+    options: SimpleNamespace
     threads: int = 1  # number of CPU threads
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from attnlag.corpus.alignment import token_texts
 from attnlag.corpus.documents import Document, Tally, value_problem
 from attnlag.corpus.settings import Tokens
 from attnlag.corpus.tokens import token_counts, tokenize, within_vocabulary
-from attnlag.errors import UserError
+from attnlag.errors import UserError, shown
 from attnlag.model.checks import context_length
 from attnlag.model.decoder import vocabulary_of
 from attnlag.storage.sequences import TokenSequence
@@ -38,6 +38,8 @@ def prepared(
             f"tokenizer: found {type(tokenizer).__name__}, which gives no character offsets; "
             "expected a fast tokenizer, as AutoTokenizer.from_pretrained returns"
         )
+    if name is not None and not isinstance(name, str):
+        raise UserError(f"name: found {shown(name)}, expected text")
     documents = _documents(texts, groups)
     text_of = {document.id: document.text for document in documents}
     model = _without_wrapper(model)
@@ -69,6 +71,12 @@ def _documents(
         raise UserError("texts: found one text, expected a list of texts")
     if isinstance(texts, pd.DataFrame):
         raise UserError("texts: found a data frame, expected one column of it, as in frame['text']")
+    if not isinstance(texts, Iterable):
+        raise UserError(f"texts: found {shown(texts)}, expected a list of texts")
+    if groups is not None and not isinstance(groups, Iterable):
+        raise UserError(
+            f"groups: found {shown(groups)}, expected a list with a group for each text"
+        )
     keyed = texts.items() if isinstance(texts, Mapping | pd.Series) else enumerate(texts)
     text_of: dict[str, str] = {}
     for key, text in keyed:
@@ -97,6 +105,9 @@ def _without_wrapper(model: Any) -> Any:
 
     They hold their adapters and hooks in its modules.
     """
+    if not isinstance(model, str | Path | torch.nn.Module):
+        found = type(model).__name__
+        raise UserError(f"model: found {found}, expected a model, as from_pretrained returns")
     if isinstance(model, str | Path):
         raise UserError("model: found a path or name, expected a model, as from_pretrained returns")
     original = getattr(model, "original_model", None)
