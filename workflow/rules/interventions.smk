@@ -6,9 +6,9 @@ TOLD["finite_effects"] = [f"{CAUSAL}/finite_effects.parquet"]
 TOLD["elasticities"] = [f"{CAUSAL}/elasticities.parquet"]
 FINDINGS["causal"] = [f"{CAUSAL}/findings.txt"]
 # Effects are compared with the coefficients of this regression, and with its terms in other layers.
-COMPARED = {"site": CONFIG.sites_changed(), "regression": [CONFIG.regression_of_effects()]}
+REGRESSED = {"site": CONFIG.sites_changed(), "regression": [CONFIG.regression_of_effects()]}
 if not CONFIG.regression_of_effects():
-    COMPARED["site"] = []
+    REGRESSED["site"] = []
 
 
 use rule program as estimate_effects with:
@@ -31,8 +31,8 @@ use rule program as estimate_effects with:
 use rule program as fit_effects with:
     input:
         effects=shards_of(f"{CAUSAL}/effects/{{shard}}.parquet"),
-        designs=shards_of(partly(f"{RESULTS}/design/{{shard}}.parquet", **COMPARED)),
-        coefficients=partly(f"{RESULTS}/coefficients.parquet", **COMPARED),
+        designs=shards_of(partly(f"{RESULTS}/design/{{shard}}.parquet", **REGRESSED)),
+        coefficients=partly(f"{RESULTS}/coefficients.parquet", **REGRESSED),
     output:
         **as_targets(
             in_both_formats(
