@@ -2,6 +2,7 @@
 
     python benchmarks/scaling.py                  # hours on two cores
     python benchmarks/scaling.py --parts dry-run  # or growth, default, dry-run
+    python benchmarks/scaling.py --smallest       # growth and dry-run in the smallest case
 
 **growth**: the real workflow over generated corpora of 10⁵ and 10⁶ tokens with parts of speech,
 with a tiny model with random weights. Time and the peak of memory are those at the end of a job's
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +41,7 @@ SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 ROOT = SUPPORT.parents[1]
 sys.path.insert(0, str(SUPPORT))
 
-import projects  # noqa: E402
+import smallest  # noqa: E402
 from projects import Project, copy_of_project, new_project  # noqa: E402
 
 from attnlag.corpus.catalogue import UPOS  # noqa: E402
@@ -59,23 +61,12 @@ DRAWS = 50
 
 # Shards of the corpus of the dry run: ten jobs each with the default regressions.
 SHARDS = 498
+# Tokens and shards of the smallest case, which shows that the programs run.
+SMALLEST_SIZES = [1500, 3000]
+SMALLEST_SHARDS = 2
 
 
 # --- model, corpora, projects --------------------------------------------------------------
-
-
-def save_model(folder: Path) -> None:
-    """Write a random GPT-2 of 2 layers and width 32, with a tokenizer of 2,000 tokens."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import GPT2TokenizerFast
-
-    folder.mkdir()
-    trained = ByteLevelBPETokenizer()
-    trained.train(str(ROOT / "data" / "prompts.jsonl"), 2000, special_tokens=["<|endoftext|>"])
-    trained.save_model(str(folder))
-    GPT2TokenizerFast.from_pretrained(folder).save_pretrained(folder)
-    ends = {"vocab_size": 2000, "bos_token_id": 0, "eos_token_id": 0}
-    projects.save_model(folder, "gpt2", n_layer=2, n_embd=32, n_head=2, n_positions=256, **ends)
 
 
 def write_corpus(tokens: int, model: Path, path: Path) -> None:
@@ -148,7 +139,7 @@ def jobs_of(project: Project) -> pd.DataFrame:
     and ``asked``, in MB of memory.
     """
     rows = []
-    plan = project.snakemake("--cores", "1", "-n", "--forceall", "--printshellcmds").stdout
+    plan = project.snakemake("--cores", "1", "-n", "--forceall", "--printshellcmds")
     for command in re.findall(r"^Shell command: (.* --log .*)", plan, re.M):
         words = shlex.split(command)
         given = dict(itertools.pairwise(words))
@@ -184,6 +175,20 @@ def seconds_to_start(program: str) -> float:
 # --- growth --------------------------------------------------------------------------------
 
 
+def smallest_study(corpus: str) -> dict[str, Any]:
+    """Return a configuration of one model with one regression and no control."""
+    source = {"files": [f"data/{corpus}.jsonl"], "id": "id", "text": "text", "group": "genre"}
+    return {
+        "models": {"tiny": {"source": "path", "path": "mine"}},
+        "corpora": {corpus: source},
+        "extraction": {"keep": "norms", "quantities": []},
+        "regressions": {"pooled": {"lags": [1]}},
+        "controls": {"permutation": None, "random_weights": None},
+        "causal": None,
+        "sources": None,
+    }
+
+
 def studied(corpus: str) -> dict[str, Any]:
     """Return a configuration of one model in which nearly every rule has a job."""
     source = {"files": [f"data/{corpus}.jsonl"], "id": "id", "text": "text", "group": "genre"}
@@ -202,16 +207,18 @@ def studied(corpus: str) -> dict[str, Any]:
     }
 
 
-def growth(folder: Path, sizes: list[int]) -> pd.DataFrame:
-    """Run the study over a corpus of each size; return a row per rule and size."""
+def growth(
+    folder: Path, sizes: list[int], study: Callable[[str], dict[str, Any]] = studied
+) -> pd.DataFrame:
+    """Run a study over a corpus of each size; return a row per rule and size."""
     folder.mkdir()
-    save_model(folder / "model")
+    smallest.save_model(folder / "model")
     found = []
     project = new_project(folder / "study", folder / "model")
     for size in sizes:
         name = f"tokens-{size}"
         write_corpus(size, folder / "model", project.folder / "data" / f"{name}.jsonl")
-        project.config = studied(name)
+        project.config = study(name)
         project.write_config()
         found.append(observed(project, "--cores", "1").jobs.assign(size=size))
         rows = pq.read_metadata(
@@ -275,28 +282,30 @@ def default_run(folder: Path) -> None:
     print_run("after a change of inference", again)
 
 
-def dry_run(folder: Path) -> None:
-    """Time what Snakemake takes to plan thousands of jobs."""
+def dry_run(folder: Path, shards: int = SHARDS) -> None:
+    """Time what Snakemake takes to plan a corpus of many shards."""
     project = copy_of_project(folder, default_config())
     prompts = project.config["corpora"]["prompts"]
     rows = (ROOT / prompts["files"][0]).read_text(encoding="utf-8").splitlines()
     with open(project.folder / "many.jsonl", "w", encoding="utf-8") as many:
-        for number in range(SHARDS):
+        for number in range(shards):
             row = json.loads(rows[number % len(rows)])
             print(json.dumps(row | {prompts["id"]: f"document-{number:03}"}), file=many)
-    corpus = {**prompts, "files": ["many.jsonl"], "shards": SHARDS}
+    corpus = {**prompts, "files": ["many.jsonl"], "shards": shards}
     project.write_config(corpora={"prompts": corpus})
     begun, times = time.monotonic(), os.times()
     plan = project.snakemake("--cores", "2", "-n", "--quiet", "rules")
     wall, now = time.monotonic() - begun, os.times()
     cpu = now.children_user + now.children_system - times.children_user - times.children_system
-    if plan.returncode:
-        sys.exit(plan.stdout)
-    jobs = int(re.findall(r"^([\d,]+) jobs to run", plan.stdout, re.M)[0].replace(",", ""))
+    jobs = int(re.findall(r"^([\d,]+) jobs to run", plan, re.M)[0].replace(",", ""))
     print(f"snakemake -n, {jobs:,} jobs: {wall:.1f} s ({cpu:.1f} CPU s)", flush=True)
 
 
 def main(arguments: argparse.Namespace, folder: Path) -> None:
+    if arguments.smallest:
+        print_growth(growth(folder / "growth", SMALLEST_SIZES, smallest_study))
+        dry_run(folder / "dry-run", SMALLEST_SHARDS)
+        return
     if "growth" in arguments.parts:
         jobs = growth(folder / "growth", arguments.sizes)
         jobs.to_csv(folder / "growth.csv", index=False)
@@ -313,6 +322,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--sizes", type=int, nargs="+", default=[10**5, 10**6], metavar="TOKENS")
+    parser.add_argument("--smallest", action="store_true", help="whether the programs run at all")
     parser.add_argument("--folder", type=Path, help="keep the projects here (default: a temporary)")
     given = parser.parse_args()
     if len(given.sizes) < 2:

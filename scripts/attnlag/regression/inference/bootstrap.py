@@ -21,6 +21,11 @@ from attnlag.regression.terms import is_lag_or_lead
 NUMBERS_AT_ONCE = 2**20
 NUMBERS_KEPT = 2**24
 
+# Draws behind intervals that hold for many subsets at once, and those that are computed together.
+# The standard deviation of so many medians is within 1% of that of infinitely many.
+JOINT_DRAWS = 10_000
+DRAWS_AT_ONCE = 1000
+
 
 def weights_of_draws(clusters: int, draws: int, seed: int) -> Iterator[np.ndarray]:
     """Yield how often each draw takes each cluster: (block, clusters) float64 arrays.
@@ -101,38 +106,82 @@ def with_responses(terms: Sequence[str], estimates: np.ndarray) -> np.ndarray:
 def medians_of_jackknife(
     fits: Sequence[LayerFit], settings: BootstrapSettings, subsets: int = 1
 ) -> pd.DataFrame:
-    """Return medians over layers as `medians_over_layers`, of many regressions at little cost.
+    """Return the median over layers of each lag and lead, with intervals that hold for all subsets.
 
-    A draw moves an estimate b by Σ (ω_g - 1) ψ_g, where ψ_g = (b - b₍g₎) √((G - 1) / G) is what
-    leaving out document g changes. The variance over draws is then that of the jackknife (CRV3).
-    Draws of few documents lack the tails of the t distribution, so they are widened by the ratio of
-    its quantile at 1 - alpha / 2 to the normal one. The intervals hold for all ``subsets`` at once.
+    Parameters
+    ----------
+    fits : sequence of LayerFit
+        The layers of one subset, with the estimates without each document.
+    settings : BootstrapSettings
+        ``alpha`` and ``seed``; without ``bootstrap`` there are no intervals.
+    subsets : int
+        Number of subsets for which the intervals hold at once (Bonferroni).
 
-    The fits have the estimates without each document. With fewer documents than
-    ``FEWEST_DOCUMENTS`` there are no draws, and the ends of the intervals are NaN.
+    Returns
+    -------
+    DataFrame
+        ``median``, ``median_low`` and ``median_high`` by ``term``. The ends are NaN with fewer
+        documents than ``FEWEST_DOCUMENTS``, and all columns are if no layer was fitted.
     """
     names = fits[0].names
     lags = [place for place, name in enumerate(names) if is_lag_or_lead(name)]
     fits = [fit for fit in fits if fit.status == "ok"]
-    columns = ["median", "median_low", "median_high"]
     index = pd.Index([names[place] for place in lags], name="term")
     if not fits:
+        columns = ["median", "median_low", "median_high"]
         return pd.DataFrame(np.nan, index=index, columns=columns)
     estimates = np.stack([fit.estimate[lags] for fit in fits])
     left_out = [fit.left_out for fit in fits if fit.left_out is not None]
     documents = left_out[0].count
-    psi = np.zeros((documents, *estimates.shape))
+    influence = np.zeros((documents, *estimates.shape))
     for layer, each in enumerate(left_out):
         share = 1 - 1 / max(len(each.places), 1)
         change = estimates[layer] - each.coefficients[:, lags]
-        psi[each.places, layer] = np.sqrt(share) * change
-    enough = documents >= FEWEST_DOCUMENTS and np.isfinite(psi).all()
-    alpha = settings.alpha / subsets
-    level = 1 - alpha / 2
-    wider = special.stdtrit(max(documents - 1, 1), level) / special.ndtri(level)
-    blocks = weights_of_draws(documents, settings.bootstrap if enough else 0, settings.seed)
-    flat = wider * psi.reshape(documents, -1)
-    moved = np.concatenate([np.empty((0, flat.shape[1])), *((w - 1) @ flat for w in blocks)])
-    drawn = estimates + moved.reshape(-1, *estimates.shape)
-    ends = median_interval(estimates, drawn, alpha)
-    return pd.DataFrame(dict(zip(columns, ends, strict=True)), index=index)
+        influence[each.places, layer] = np.sqrt(share) * change
+    median = np.median(estimates, axis=0)
+    margin = np.full(len(lags), np.nan)
+    if settings.bootstrap and documents >= FEWEST_DOCUMENTS and np.isfinite(influence).all():
+        margin = joint_margin(estimates, influence, settings.alpha / subsets, settings.seed)
+    ends = {"median": median, "median_low": median - margin, "median_high": median + margin}
+    return pd.DataFrame(ends, index=index)
+
+
+def joint_margin(
+    estimates: np.ndarray, influence: np.ndarray, alpha: float, seed: int
+) -> np.ndarray:
+    """Return half the width of the interval of medians over layers, at any level.
+
+    A draw moves an estimate b by Σ (ω_g - 1) ψ_g, where ψ_g = (b - b₍g₎) √((G - 1) / G) is what
+    leaving out document g changes. The variance over draws is then that of the jackknife (CRV3).
+    The margin is t s + abs(d): s is the standard deviation of the medians of ``JOINT_DRAWS`` draws,
+    d how far their mean lies from the median, and t the quantile of Student's distribution with
+    G - 1 degrees of freedom. Quantiles of the draws at a level for many subsets would be those of a
+    few draws, which the seed moves.
+
+    Parameters
+    ----------
+    estimates : (layers, terms) array
+        b.
+    influence : (documents, layers, terms) array
+        ψ_g.
+    alpha : float
+        One minus the level.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    (terms,) array
+        The margin of each term.
+    """
+    documents = len(influence)
+    flat = influence.reshape(documents, -1)
+    medians = []
+    for block in weights_of_draws(documents, JOINT_DRAWS, seed):
+        for start in range(0, len(block), DRAWS_AT_ONCE):
+            weights = block[start : start + DRAWS_AT_ONCE]
+            moved = ((weights - 1) @ flat).reshape(-1, *estimates.shape)
+            medians.append(np.median(estimates + moved, axis=1))
+    drawn = np.concatenate(medians)
+    bias = drawn.mean(axis=0) - np.median(estimates, axis=0)
+    return special.stdtrit(documents - 1, 1 - alpha / 2) * drawn.std(axis=0) + np.abs(bias)
