@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
 .PHONY: run paper models validate test test-python test-r test-wheel test-slurm test-storage test-report \
-	crashes lint audit bench report verify check-repro docs site gallery lock clean help help-developers
+	crashes lint audit bench bench-smoke report verify check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -93,6 +93,18 @@ lint: $(TESTED) ### check style, spelling, types and generated pages
 audit: .venv-audit/.installed ### look up known vulnerabilities of the installed packages
 	$(BIN)/python -m pip list --exclude attnlag --format freeze | sed 's/+.*//' > .venv-audit/installed.txt
 	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r .venv-audit/installed.txt
+
+# Each in its smallest case: they are long, and run by hand.
+bench-smoke: run $(TESTED) ### check that every benchmark runs, in two minutes
+	$(BIN)/python benchmarks/extraction.py --models gpt2 --sequences 1 --rounds 1 --peers
+	$(BIN)/python benchmarks/storage.py --rows 64 --rounds 1
+	$(BIN)/python benchmarks/regression.py --rows 2000 --peers
+	$(BIN)/python benchmarks/coverage.py --replications 10 --draws 9
+	$(BIN)/python benchmarks/derivative.py --smallest
+	$(BIN)/python benchmarks/sources.py --smallest
+	$(BIN)/python benchmarks/quantization.py --smallest
+	$(BIN)/python benchmarks/initial_scale.py --smallest
+	$(BIN)/python benchmarks/scaling.py --smallest
 
 bench: $(TESTED) ### measure speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/extraction.py

@@ -17,7 +17,8 @@ half-panel intervals if documents differ in slope (SD 0.1) and noise (log SD 0.5
 often equal halves of documents are rejected, with two lags. ``medians``: the coverage of intervals
 of the median over layers. ``responses``: that of the responses two, three and five tokens later in
 the median layer, from a third of the replications. ``groups``: the coverage of medians over layers
-in 13 groups at once. ``classes``: that of slopes by class of tokens,
+in 13 groups at once. ``redrawn``: that of pooled and within lags if documents of the default run
+are drawn anew, which needs its results. ``classes``: that of slopes by class of tokens,
 and how often equal slopes are rejected if they are equal and if they are not. ``order``: how often
 the permutation test rejects, by what the order of tokens means, from a fifth of the replications.
 ``omitted``: how often the test of omitted lags rejects if two lags are enough and if a third is
@@ -30,6 +31,7 @@ the final weights, from a fifth of the replications.
 import argparse
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -42,7 +44,7 @@ from attnlag.regression.design import properties
 from attnlag.regression.design.design import Counts, Formula, designs
 from attnlag.regression.estimation import clustered, crossproducts, omitted_lags, residuals
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import Moments, unpacked
+from attnlag.regression.estimation.moments import Moments, unpacked, with_clusters
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, controls, diagnostics, permutation, response
 from attnlag.regression.inference import training as path_of_training
@@ -62,6 +64,9 @@ FEWEST_TOKENS = 6
 NUMBERS = 2_000_000
 # Tokens before a simulated autoregression, after which it is stationary.
 BURN_IN = 50
+
+# Of the default run.
+RESULTS = Path(__file__).parents[1] / "results/smollm2-135m-instruct/prompts"
 
 COVARIANCES = {
     "nonrobust": "nonrobust",
@@ -304,6 +309,54 @@ def simulated_with_two_lags(
     return outcome, lag_1, lag_2
 
 
+def redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
+    """Documents of the default run are drawn with replacement; its estimates are the truth.
+
+    Layers and lags are taken together where one layer is asked. From a tenth of the replications.
+    """
+    header("regression", "documents", *REDRAWN)
+    for regression, documents in itertools.product(("notebook", "within"), (13, 40, 128)):
+        path = RESULTS / "attention" / regression / "crossproducts/0000.parquet"
+        stored = list(crossproducts.Stored([path], 1e9, keep=True))
+        options = {"effects": regression == "within"}
+        whole = [LayerFit(layer.prepared(**options), "cluster") for layer in stored]
+        lags = [whole[0].names.index(name) for name in ("lag_1", "lag_2")]
+        truth = np.stack([fit.estimate[lags] for fit in whole])
+        covered = []
+        for seed in range(replications // 10):
+            taken = random.integers(len(stored[0].clusters), size=documents)
+            names = [f"{place}" for place in range(documents)]
+            shared = bootstrap.Draws(documents, draws, seed)
+            fits = [
+                LayerFit(
+                    with_clusters(layer, names, layer.s[:, taken]).prepared(**options),
+                    "cluster",
+                    draws=shared,
+                )
+                for layer in stored
+            ]
+            covered.append(_covered(fits, lags, truth))
+        show(regression, documents, *np.nanmean(covered, axis=0))
+
+
+REDRAWN = [
+    *("one layer, lag 1", "one layer, lag 2"),
+    *("median over the layers, lag 1", "median over the layers, lag 2"),
+]
+
+
+def _covered(fits: Sequence[LayerFit], lags: Sequence[int], truth: np.ndarray) -> np.ndarray:
+    """Return the share of covered layers, and whether the medians are covered, by lag."""
+    estimates = np.stack([fit.estimate[lags] for fit in fits])
+    errors = np.stack([np.sqrt(np.diag(fit.covariance))[lags] for fit in fits])
+    df = np.stack([fit.df[lags] for fit in fits])
+    in_layers = np.abs(estimates - truth) <= stats.t.ppf(1 - ALPHA / 2, df) * errors
+    drawn = np.stack([fit.drawn[:, lags] for fit in fits], axis=1)
+    _, low, high = bootstrap.median_interval(estimates, drawn, ALPHA)
+    middle = np.median(truth, axis=0)
+    return np.concatenate([in_layers.mean(axis=0), (low <= middle) & (middle <= high)])
+
+
 def groups(replications: int, draws: int, random: np.random.Generator) -> None:
     """Intervals of medians over layers hold for 13 groups at once.
 
@@ -324,7 +377,7 @@ def groups(replications: int, draws: int, random: np.random.Generator) -> None:
             without = (totals - rows * deviations) / (rows.sum() - rows)
             influence = np.sqrt(1 - 1 / documents) * (means - without)
             margin = bootstrap.joint_margin(
-                (slopes + means)[:, None], influence[:, :, None], ALPHA / 13, seed
+                (slopes + means)[:, None], influence[:, :, None], rows[:, 0], ALPHA / 13, seed
             )
             missed.append(abs(np.median(slopes + means) - np.median(slopes)) > margin[0])
         show(documents, lengths, np.mean(missed), (1 - np.mean(missed)) ** 13)
@@ -546,6 +599,7 @@ TABLES = {
     "medians": medians,
     "responses": responses,
     "groups": groups,
+    "redrawn": redrawn,
     "classes": by_class,
     "order": order,
     "omitted": omitted,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import smallest
 import torch
 from transformers import AutoModel
 
@@ -47,14 +48,16 @@ def elasticities(decoder, ids, source, target):
     return np.array(slopes), apart.numpy() / np.log(1.02 / 0.98)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    few = smallest.asked(__doc__)
     model = AutoModel.from_pretrained(ROOT / "data/models" / MODEL, dtype=torch.float32)
     model.eval().requires_grad_(False)
     decoder = decoder_of(model)
     every = []
-    for row in pq.read_table(ROOT / TOKENS).to_pylist()[::32]:
+    rows = pq.read_table(ROOT / TOKENS).to_pylist()[::32]
+    for row in rows[:1] if few else rows:
         ids = torch.tensor(row["input_ids"][:LENGTH])[None]
-        for source, target in PAIRS:
+        for source, target in PAIRS[:1] if few else PAIRS:
             slopes, differences = elasticities(decoder, ids, source, target)
             every.append((slopes, differences))
             apart = np.linalg.norm(slopes - differences) / np.linalg.norm(slopes)
@@ -62,3 +65,7 @@ if __name__ == "__main__":
     slopes, differences = map(np.concatenate, zip(*every, strict=True))
     apart = np.linalg.norm(slopes - differences) / np.linalg.norm(slopes)
     print(f"all {len(slopes)} elasticities: {apart:.2%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -63,6 +63,7 @@ DRAWS = 50
 SHARDS = 498
 # Tokens and shards of the smallest case, which shows that the programs run.
 SMALLEST_SIZES = [1500, 3000]
+SMALLEST_TARGET = "results/tiny/{corpus}/attention/pooled/fits.parquet"
 SMALLEST_SHARDS = 2
 
 
@@ -208,9 +209,15 @@ def studied(corpus: str) -> dict[str, Any]:
 
 
 def growth(
-    folder: Path, sizes: list[int], study: Callable[[str], dict[str, Any]] = studied
+    folder: Path,
+    sizes: list[int],
+    study: Callable[[str], dict[str, Any]] = studied,
+    target: str = "",
 ) -> pd.DataFrame:
-    """Run a study over a corpus of each size; return a row per rule and size."""
+    """Run a study over a corpus of each size; return a row per rule and size.
+
+    ``target`` is the one file that is made, with ``{corpus}`` in its path; by default all are.
+    """
     folder.mkdir()
     smallest.save_model(folder / "model")
     found = []
@@ -220,7 +227,8 @@ def growth(
         write_corpus(size, folder / "model", project.folder / "data" / f"{name}.jsonl")
         project.config = study(name)
         project.write_config()
-        found.append(observed(project, "--cores", "1").jobs.assign(size=size))
+        targets = [target.format(corpus=name)] if target else []
+        found.append(observed(project, "--cores", "1", *targets).jobs.assign(size=size))
         rows = pq.read_metadata(
             project.folder / f"results/tiny/{name}/stream/0000.parquet"
         ).num_rows
@@ -303,7 +311,8 @@ def dry_run(folder: Path, shards: int = SHARDS) -> None:
 
 def main(arguments: argparse.Namespace, folder: Path) -> None:
     if arguments.smallest:
-        print_growth(growth(folder / "growth", SMALLEST_SIZES, smallest_study))
+        jobs = growth(folder / "growth", SMALLEST_SIZES, smallest_study, SMALLEST_TARGET)
+        print_growth(jobs)
         dry_run(folder / "dry-run", SMALLEST_SHARDS)
         return
     if "growth" in arguments.parts:

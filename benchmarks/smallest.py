@@ -1,8 +1,18 @@
-"""A tiny model with a tokenizer, for the smallest case of a benchmark."""
+"""The smallest case of a benchmark, which shows that it runs: its option, and a tiny model."""
 
+import argparse
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+
+
+def asked(description: str) -> bool:
+    """Return whether the command line asks for the smallest case, of a program without others."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--smallest", action="store_true", help="whether the program runs at all")
+    return parser.parse_args().smallest
 
 
 def save_model(folder: Path, **config: object) -> None:

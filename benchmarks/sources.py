@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import smallest
 import torch
 
 from attnlag.interventions import sampling
@@ -26,13 +27,15 @@ ROUNDS = 3
 
 
 def main():
+    few = smallest.asked(__doc__)
     torch.set_num_threads(1)
     model = loading.load_model(ROOT / "data/models" / MODEL, torch.device("cpu"), "auto", head=True)
     settings = Sources()
     sequences = sampling.beginnings(
         ROOT / f"results/{MODEL}/{CORPUS}/tokens/0000.parquet",
         ROOT / f"results/corpora/{CORPUS}.parquet",
-        *(settings.documents, settings.document_tokens),
+        2 if few else settings.documents,
+        8 if few else settings.document_tokens,
     )
     tracer = tracing.Tracer(decoder_of(model), ["attention"])
 
@@ -51,7 +54,7 @@ def main():
 
     tracer.trace(dict([next(iter(sequences.items()))]))
     trace = partial(tracer.trace, sequences)
-    pairs = np.array([(seconds(norms), seconds(trace)) for _ in range(ROUNDS)])
+    pairs = np.array([(seconds(norms), seconds(trace)) for _ in range(1 if few else ROUNDS)])
     plain, traced = np.median(pairs, axis=0)
     count = sum(map(len, sequences.values()))
     print(f"{count} tokens: norms {plain:.1f} s, sources and readout {traced:.1f} s")

@@ -134,29 +134,32 @@ def medians_of_jackknife(
     left_out = [fit.left_out for fit in fits if fit.left_out is not None]
     documents = left_out[0].count
     influence = np.zeros((documents, *estimates.shape))
+    rows = np.zeros(documents)
     for layer, each in enumerate(left_out):
+        rows[each.places] = np.maximum(rows[each.places], each.rows)
         share = 1 - 1 / max(len(each.places), 1)
         change = estimates[layer] - each.coefficients[:, lags]
         influence[each.places, layer] = np.sqrt(share) * change
     median = np.median(estimates, axis=0)
     margin = np.full(len(lags), np.nan)
     if settings.bootstrap and documents >= FEWEST_DOCUMENTS and np.isfinite(influence).all():
-        margin = joint_margin(estimates, influence, settings.alpha / subsets, settings.seed)
+        alpha = settings.alpha / subsets
+        margin = joint_margin(estimates, influence, rows, alpha, settings.seed)
     ends = {"median": median, "median_low": median - margin, "median_high": median + margin}
     return pd.DataFrame(ends, index=index)
 
 
 def joint_margin(
-    estimates: np.ndarray, influence: np.ndarray, alpha: float, seed: int
+    estimates: np.ndarray, influence: np.ndarray, rows: np.ndarray, alpha: float, seed: int
 ) -> np.ndarray:
     """Return half the width of the interval of medians over layers, at any level.
 
     A draw moves an estimate b by Σ (ω_g - 1) ψ_g, where ψ_g = (b - b₍g₎) √((G - 1) / G) is what
     leaving out document g changes. The variance over draws is then that of the jackknife (CRV3).
     The margin is t s + abs(d): s is the standard deviation of the medians of ``JOINT_DRAWS`` draws,
-    d how far their mean lies from the median, and t the quantile of Student's distribution with
-    G - 1 degrees of freedom. Quantiles of the draws at a level for many subsets would be those of a
-    few draws, which the seed moves.
+    d how far their mean lies from the median, and t the quantile of Student's distribution with one
+    degree of freedom fewer than the effective number of documents. Quantiles of the draws at a
+    level for many subsets would be those of a few draws, which the seed moves.
 
     Parameters
     ----------
@@ -164,6 +167,8 @@ def joint_margin(
         b.
     influence : (documents, layers, terms) array
         ψ_g.
+    rows : (documents,) array
+        The rows of each document.
     alpha : float
         One minus the level.
     seed : int
@@ -184,4 +189,10 @@ def joint_margin(
             medians.append(np.median(estimates + moved, axis=1))
     drawn = np.concatenate(medians)
     bias = drawn.mean(axis=0) - np.median(estimates, axis=0)
-    return special.stdtrit(documents - 1, 1 - alpha / 2) * drawn.std(axis=0) + np.abs(bias)
+    df = effective_number(rows) - 1
+    return special.stdtrit(df, 1 - alpha / 2) * drawn.std(axis=0) + np.abs(bias)
+
+
+def effective_number(rows: np.ndarray) -> float:
+    """Return how many documents of equal size tell as much as those with these rows: N² / Σ n²."""
+    return float(rows.sum() ** 2 / (rows**2).sum())

@@ -28,6 +28,7 @@ from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.inference import permutation
+from attnlag.regression.inference.bootstrap import effective_number
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.labels import spans
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -301,7 +302,7 @@ def _jackknife(
     without_each : (clusters,) array
         v₍g₎: the values without each cluster.
     rows : (clusters,) array
-        The rows of each cluster. XXX
+        The rows of each cluster. Their effective number less one is the degrees of freedom.
     alpha : float
         One minus the level of the interval.
 
@@ -315,7 +316,7 @@ def _jackknife(
     if clusters < FEWEST_DOCUMENTS:
         return {}
     error = np.sqrt((clusters - 1) / clusters * ((without_each - value) ** 2).sum())
-    df = rows.sum() ** 2 / (rows**2).sum() - 1
+    df = effective_number(rows) - 1
     margin = special.stdtrit(df, 1 - alpha / 2) * error
     return {
         "std_error": error,
