@@ -30,7 +30,7 @@ from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.storage import tables
 
-# The columns of a table of `of_all_layers`.
+# The columns of a table of `joint_predictions`.
 TARGET_KEYS = ["source_site", "target_site", "target_layer", "lag"]
 PREDICTION = [
     *TARGET_KEYS,
@@ -40,7 +40,7 @@ PREDICTION = [
     "predicted_documents",
 ]
 
-# The columns of `of_single_layers`.
+# The columns of `single_predictions`.
 PAIR_KEYS = ["source_site", "target_site", "source_layer", "target_layer", "lag"]
 ALONE = ["predictive", "predictive_std_error", "predictive_df"]
 GIVEN = ["predictive_given", "predictive_given_std_error"]
@@ -160,7 +160,7 @@ def fitted(moments: Moments, fixed_effects: str, names: Sequence[str]) -> dict[s
     return found
 
 
-def of_all_layers(designs: Designs, target: int) -> dict[int, Coefficient]:
+def joint_predictions(designs: Designs, target: int) -> dict[int, Coefficient]:
     """Return what all layers before a target predict together, by lag.
 
     It is the sum of their coefficients at this lag, Σ_l b[l,k]: the change of the target that the
@@ -185,7 +185,7 @@ def of_all_layers(designs: Designs, target: int) -> dict[int, Coefficient]:
     return {lag: sums[names[0]] for lag, names in by_lag.items()}
 
 
-def of_single_layers(designs: Designs, targets: Sequence[int]) -> pd.DataFrame:
+def single_predictions(designs: Designs, targets: Sequence[int]) -> pd.DataFrame:
     """Return what single layers predict of later target layers, by lag.
 
     The columns are the source layer, the target layer and the lag, `ALONE` and, with the source

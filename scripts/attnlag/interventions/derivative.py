@@ -66,8 +66,10 @@ def opened_gates(
 ) -> dict[str, list[torch.Tensor]]:
     """Return gates of 1 for each site, layer, sequence and token, which are leaves of the graph."""
     dtype = torch.promote_types(decoder.dtype, torch.float32)
-    ones = partial(torch.ones, shape, dtype=dtype, requires_grad=True)
-    return {site: [ones() for _ in decoder.blocks] for site in sites}
+    gates: dict[str, list[torch.Tensor]] = {}
+    for site in sites:
+        gates[site] = [torch.ones(shape, dtype=dtype, requires_grad=True) for _ in decoder.blocks]
+    return gates
 
 
 def effects_in_batch(
@@ -79,7 +81,8 @@ def effects_in_batch(
     receive: Receive = lambda layer, site, added: None,
 ) -> list[tuple[SequenceKey, Effect]]:
     """Return the effects in each sequence of a batch, given the keys of its sequences."""
-    sources, tokens = settings.source_sites, np.arange(batch.real.shape[1])
+    sources = settings.source_sites
+    tokens = np.arange(batch.real.shape[1])
     opened = opened_gates(decoder, sources, batch.real.shape)
     with torch.enable_grad():
         logs = log_norms(decoder, batch.ids, settings.sites, opened, receive)
@@ -104,12 +107,18 @@ def effects_in_batch(
             if not mixes_tokens(values, opened[source][layer], batch.real):
                 # Within the layer no token affects another: these are noise of the signs.
                 total[:, number, layer, 1:] = 0.0
-        for key, of_sources, counts in zip(keys, total, positions, strict=True):
-            for source, of_layers in zip(sources, of_sources, strict=True):
-                for number, of_layer in enumerate(of_layers):
-                    place = source, number, site, layer
-                    effect = Effect(*place, DERIVATIVE, of_layer, positions=counts)
-                    results.append((key, effect))
+        for sequence, key in enumerate(keys):
+            for (number, source), source_layer in product(enumerate(sources), range(layer + 1)):
+                effect = Effect(
+                    source,
+                    source_layer,
+                    site,
+                    layer,
+                    DERIVATIVE,
+                    total[sequence, number, source_layer],
+                    positions=positions[sequence],
+                )
+                results.append((key, effect))
     return results
 
 
@@ -233,9 +242,9 @@ def effects(
         )
 
     def effects_of(batch: Batch) -> list[tuple[SequenceKey, Effect]]:
-        of_batch = [keys[index] for index in batch.indices]
-        kept = partial(receive, of_batch, batch.real)
-        return effects_in_batch(decoder, batch, of_batch, settings, targets, kept)
+        batch_keys = [keys[index] for index in batch.indices]
+        kept = partial(receive, batch_keys, batch.real)
+        return effects_in_batch(decoder, batch, batch_keys, settings, targets, kept)
 
     found = passes.run(
         groups,

@@ -27,16 +27,18 @@ def tables_of(
     regression that has lag 1.
     """
     derivative = effects[effects["intervention"] == "derivative"]
-    pairs, totals = [], []
+    pairs = []
+    totals = []
     for (source, target), rows in derivative.groupby(["source_site", "target_site"], observed=True):
+        source, target = str(source), str(target)
         if source not in designs or target not in designs:
             continue
         layers = sorted(map(int, rows["target_layer"].unique()))
         both = cross_layer.Designs(designs[source], designs[target], settings.fixed_effects)
-        single = cross_layer.of_single_layers(both, layers)
+        single = cross_layer.single_predictions(both, layers)
         pairs.append(single.assign(source_site=source, target_site=target))
         for layer in layers:
-            for lag, total in cross_layer.of_all_layers(both, layer).items():
+            for lag, total in cross_layer.joint_predictions(both, layer).items():
                 totals.append((source, target, layer, lag, *total))
     predicted = pd.DataFrame(totals, columns=cross_layer.PREDICTION)
     predictive = pd.DataFrame(columns=[*cross_layer.PAIR_KEYS, *cross_layer.PREDICTIVE_COLUMNS])
@@ -45,8 +47,8 @@ def tables_of(
     table = elasticities.table(effects, settings)
     caused = elasticities.with_predictive(table, predictive)
     summed = elasticities.over_sources(effects, settings)
-    trials = prediction_vs_effect.of_pairs(effects, caused, settings)
-    same_layer = prediction_vs_effect.of_the_same_layer(coefficients, settings.alpha)
+    trials = prediction_vs_effect.pair_trials(effects, caused, settings)
+    same_layer = prediction_vs_effect.same_layer_trials(coefficients, settings.alpha)
     df = caused.pop("predictive_df").to_numpy(float)
     margin = special.stdtrit(df, 1 - settings.alpha / 2) * caused["predictive_std_error"]
     caused["predictive_conf_low"] = caused["predictive"] - margin
@@ -57,5 +59,5 @@ def tables_of(
             summed, predicted, coefficients, settings.alpha
         ),
         "prediction_vs_effect": pd.concat([trials, same_layer]),
-        "finite_effects": finite_effects(effects, caused, settings),
+        "finite_effects": finite_effects(effects, settings),
     }

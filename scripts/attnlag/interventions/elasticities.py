@@ -20,6 +20,9 @@ EFFECT_KEYS = ["source_site", "target_site", "intervention", "lag"]
 LAYERS = ["source_layer", "target_layer"]
 SHARES = ["share", "share_low", "share_high", "documents_to_decide"]
 
+# The columns of `Estimate` of a prediction.
+PREDICTED = ["predicted", "predicted_std_error", "predicted_df", "predicted_documents"]
+
 # Below this share of what is predicted, an effect hardly makes it.
 PART = 0.25
 
@@ -33,7 +36,9 @@ def ratios(effects: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, np.n
     cells = groups.size().index.to_frame(index=False)
     by_document = effects.groupby([groups.ngroup(), effects["document"]], observed=True)
     sums = by_document[["effect_sum", "positions"]].sum()
-    (total, rows), cell = sums.to_numpy(float).T, sums.index.get_level_values(0).to_numpy()
+    total = sums["effect_sum"].to_numpy(float)
+    rows = sums["positions"].to_numpy(float)
+    cell = sums.index.get_level_values(0).to_numpy()
     estimate = RatioSums.of(total, rows, cell).mean
     return cells, estimate, RatioSums.of(total - estimate[cell] * rows, rows, cell)
 
@@ -101,8 +106,8 @@ def beside_predictions(
 ) -> pd.DataFrame:
     """Return sums over sources beside what two regressions predict.
 
-    One regression, that of `cross_layer.of_all_layers`, has what is intervened on, the norms of all
-    preceding layers at one token: ``share`` is the effect divided by its prediction, with the
+    One regression, that of `cross_layer.joint_predictions`, has what is intervened on, the norms of
+    all preceding layers at one token: ``share`` is the effect divided by its prediction, with the
     interval of `share_interval`. ``documents_to_decide`` is the number of `documents_to_decide`.
     The other regression is that of the target layer on itself, ``coefficients`` by target site.
     """
@@ -114,11 +119,11 @@ def beside_predictions(
     table["predicted_conf_high"] = table["predicted"] + margin
     table = table.merge(_lags(coefficients), on=keys, how="left", sort=False)
     shares = []
-    for row in table.itertuples():
-        effect = Estimate(row.estimate, row.std_error, row.documents - 1, row.documents)
-        prediction = Estimate(
-            row.predicted, row.predicted_std_error, row.predicted_df, row.predicted_documents
-        )
+    numbers: list[dict[Any, Any]] = table.to_dict("records")
+    for row in numbers:
+        documents = row["documents"]
+        effect = Estimate(row["estimate"], row["std_error"], documents - 1, documents)
+        prediction = Estimate(*(row[name] for name in PREDICTED))
         low, high = share_interval(effect, prediction, alpha)
         needed = np.nan
         if not decided(low, high):
@@ -206,7 +211,7 @@ def documents_to_decide(effect: Estimate, prediction: Estimate, alpha: float) ->
 
 
 def with_predictive(elasticities: pd.DataFrame, predictive: pd.DataFrame) -> pd.DataFrame:
-    """Return elasticities beside the coefficients of `cross_layer.of_single_layers`.
+    """Return elasticities beside the coefficients of `cross_layer.single_predictions`.
 
     ``predictive`` has the columns of its table and the sites. Finite interventions have none.
     """

@@ -28,14 +28,17 @@ from attnlag.quantities.passes import Passes
 Edit = Callable[[torch.Tensor], torch.Tensor]
 
 # Names of the target site if the target is the prediction of the next token.
-SURPRISAL, DIVERGENCE = "surprisal", "kl_divergence"
+SURPRISAL = "surprisal"
+DIVERGENCE = "kl_divergence"
 
 
 class MeanAdjustments:
     """Means of adjustments, collected while the documents are processed."""
 
     def __init__(self, sites: Collection[str], layers: Collection[int], drop_first: int) -> None:
-        self.sites, self.layers, self.drop_first = sites, layers, drop_first
+        self.sites = sites
+        self.layers = layers
+        self.drop_first = drop_first
         # Sums over the tokens of a sequence by site and layer, and numbers of these tokens.
         self.sums: dict[tuple[str, int], dict[SequenceKey, torch.Tensor]] = defaultdict(dict)
         self.counts: dict[SequenceKey, int] = {}

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from attnlag.interventions.elasticities import ratios
 from attnlag.interventions.settings import FACTORS, SMALL
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.inference import results
@@ -22,35 +23,31 @@ RATIOS = ["ratio", "ratio_low", "ratio_high"]
 COLUMNS = [*KEYS, *MEANS, *RATIOS, "documents", "positions"]
 
 
-def finite_effects(
-    effects: pd.DataFrame, elasticities: pd.DataFrame, settings: ElasticitiesSettings
-) -> pd.DataFrame:
+def finite_effects(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the mean effect of each finite intervention on later layers.
 
-    ``effects`` are sums by document over all shards, and ``elasticities`` those of
-    `elasticities.table`. There is a row per source, site of the targets, intervention and distance;
-    ``clear`` is the number of layers whose effect differs from zero after Holm's correction over
-    the layers. ``ratio`` is NaN for interventions that do not multiply the adjustment.
+    ``effects`` are sums by document over all shards. There is a row per source, site of the
+    targets, intervention and distance; ``clear`` is the number of layers whose effect differs from
+    zero after Holm's correction over the layers. Intervals are NaN with a single document, and
+    ``ratio`` for interventions that do not multiply the adjustment.
     """
     later = _on_later_layers(effects)
-    tests = _on_later_layers(elasticities).groupby(KEYS, observed=True)
     small = later[later["intervention"] == SMALL]
     rows = []
     for key, group in later.groupby(KEYS, observed=True, sort=False):
         by_document = group.groupby("document", observed=True)[["effect_sum", "positions"]].sum()
         sums = RatioSums.of(*by_document.to_numpy(float).T)
         margin = special.stdtrit(sums.df, 1 - settings.alpha / 2) * sums.std_error
-        layers = tests.get_group(key)
+        _, estimates, layers = ratios(group, ["target_layer"])
         with np.errstate(divide="ignore", invalid="ignore"):
-            t = layers["estimate"].to_numpy(float) / layers["std_error"].to_numpy(float)
-        p_values = 2 * special.stdtr(layers["documents"].to_numpy(float) - 1, -np.abs(t))
+            p_values = 2 * special.stdtr(layers.df, -np.abs(estimates) / layers.std_error)
         adjusted = results.adjusted_p_values(pd.Series(p_values), "holm")
         row = dict(zip(KEYS, key, strict=True))
         row["estimate"] = float(sums.mean)
         row["std_error"] = float(sums.std_error)
         row["conf_low"] = float(sums.mean - margin)
         row["conf_high"] = float(sums.mean + margin)
-        row["layers"] = len(layers)
+        row["layers"] = len(estimates)
         row["clear"] = int((adjusted < settings.alpha).sum())
         row |= dict(zip(RATIOS, _ratio(group, small, settings.alpha), strict=True))
         row["documents"] = int(sums.clusters)

@@ -7,6 +7,7 @@ agree by chance in another share of the pairs than half.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,12 +30,13 @@ COUNTS = [
 
 # Predictions of an effect: from the source's norm alone, and with the norm of the source layer at
 # the target's own token held fixed.
-ALONE, GIVEN = "alone", "given"
+ALONE = "alone"
+GIVEN = "given"
 # Lag 1, 2, … of a layer on itself: nothing is caused.
 SAME = "same layer"
 
 
-def of_pairs(
+def pair_trials(
     effects: pd.DataFrame,
     elasticities: pd.DataFrame,
     settings: ElasticitiesSettings,
@@ -84,7 +86,9 @@ def _counts(
     sizes = np.isfinite(coefficient) & np.isfinite(effect)
     # scipy.stats has Spearman's correlation too, but its import takes half a second.
     both = pd.DataFrame(np.abs([effect[sizes], coefficient[sizes]]).T)
-    rank = both.corr("spearman").iat[0, 1] if len(both) > 3 else np.nan
+    rank: Any = np.nan
+    if len(both) > 3:
+        rank = both.corr("spearman").iat[0, 1]
     return [
         len(effect),
         int(clear.sum()),
@@ -95,7 +99,7 @@ def _counts(
     ]
 
 
-def of_the_same_layer(coefficients: Mapping[str, pd.DataFrame], alpha: float) -> pd.DataFrame:
+def same_layer_trials(coefficients: Mapping[str, pd.DataFrame], alpha: float) -> pd.DataFrame:
     """Return the counts of lags of a layer on itself, whose effect is zero by construction.
 
     Significance is corrected over the layers.

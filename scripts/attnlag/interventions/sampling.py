@@ -30,7 +30,8 @@ def selected_layers(
     if isinstance(selection, int):
         parts = max(1, min(selection, layers - 1))
         return [(layers - 1) * part // (parts + change) for part in range(1, parts + 1)]
-    if absent := [layer for layer in selection if layer >= layers]:
+    absent = [layer for layer in selection if layer >= layers]
+    if absent:
         raise UserError(
             f"layers to intervene on or to observe: found {layer}, expected layers of this model: "
             f"0 to {layers - 1}"

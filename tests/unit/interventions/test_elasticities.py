@@ -160,8 +160,7 @@ def test_finite_changes_are_averaged_over_later_layers_and_compared_with_small_o
                 effects.append(Effect(*place, name, np.array([np.nan, value])))
         sequences.append(((f"d{document}", 0), effects))
     rows = table(sequences, 1).to_pandas()
-    whole = elasticities.table(rows, SETTINGS)
-    found = finite_effects.finite_effects(rows, whole, SETTINGS).set_index("intervention")
+    found = finite_effects.finite_effects(rows, SETTINGS).set_index("intervention")
     assert (found["lag"] == 1).all()
     assert (found["layers"] == 3).all()
     assert (found["documents"] == 9).all()
@@ -245,7 +244,7 @@ def test_layers_predict_later_ones_as_statsmodels_and_plain_matrices_say(
     design, designs, fixed_effects
 ):
     both = cross_layer.Designs(designs, designs, fixed_effects)
-    table = cross_layer.of_single_layers(both, [1, 2])
+    table = cross_layer.single_predictions(both, [1, 2])
     keys = ["source_layer", "target_layer", "lag"]
     assert set(table[keys].itertuples(index=False, name=None)) == {
         (source, target, lag) for source, target in ((0, 1), (0, 2), (1, 2)) for lag in (1, 2)
@@ -269,7 +268,7 @@ def test_layers_predict_later_ones_as_statsmodels_and_plain_matrices_say(
 
 def test_all_layers_before_a_target_predict_it_together(design, designs):
     """The sum of their coefficients, its CR2 error and degrees of freedom, by direct matrices."""
-    found = cross_layer.of_all_layers(cross_layer.Designs(designs, designs, "document"), 2)
+    found = cross_layer.joint_predictions(cross_layer.Designs(designs, designs, "document"), 2)
     x = [f"layer_0{layer}.lag_{lag}" for lag in (1, 2) for layer in SOURCES]
     values = fitted_by_matrices(design, "layer_02.y", [*x, "position_1"], "document")
     for lag, place in ((1, 0), (2, 2)):
@@ -281,9 +280,9 @@ def test_all_layers_before_a_target_predict_it_together(design, designs):
         assert found[lag] == pytest.approx(expected, rel=1e-8)
     # No layer comes before the first, and few documents have no error.
     both = cross_layer.Designs(designs, designs, "document")
-    assert cross_layer.of_all_layers(both, 0) == {}
+    assert cross_layer.joint_predictions(both, 0) == {}
     few = cross_layer.Designs(designs[:1], designs[:1], "document")
-    assert np.isnan(cross_layer.of_all_layers(few, 2)[1][:3]).all()
+    assert np.isnan(cross_layer.joint_predictions(few, 2)[1][:3]).all()
 
 
 def test_effects_stand_beside_the_predictions_of_all_documents(designs):
@@ -291,7 +290,9 @@ def test_effects_stand_beside_the_predictions_of_all_documents(designs):
     rows = [(name, source, 2, 1, 5, 0.1) for name in ("d1", "d6") for source in (0, 1)]
     settings = SETTINGS.changed(regression="within", fixed_effects="document")
     made = effect_tables.tables_of(effects_table(rows), {"attention": designs}, {}, settings)
-    expected = cross_layer.of_all_layers(cross_layer.Designs(designs, designs, "document"), 2)[1]
+    expected = cross_layer.joint_predictions(cross_layer.Designs(designs, designs, "document"), 2)[
+        1
+    ]
     total = made["total_effects"].iloc[0]
     assert total["predicted"] == expected.estimate
     single = made["elasticities"].query("lag == 1")
@@ -376,7 +377,7 @@ def test_counts_are_those_by_hand_after_holms_correction():
     coefficients = np.array([0.5, 0.3, -0.2, 0.4, 0.25, 0.001])
     rows = effects_of(values)
     table = beside_predictions(rows, coefficients)
-    found = prediction_vs_effect.of_pairs(rows, table, SETTINGS)
+    found = prediction_vs_effect.pair_trials(rows, table, SETTINGS)
     row = found.set_index("prediction").loc["alone"]
     p = stats.ttest_1samp(values, 0).pvalue
     clear = multipletests(p, method="holm")[0]
@@ -396,7 +397,7 @@ def test_pairs_of_layers_are_those_whose_target_comes_later():
     values = np.random.default_rng(0).normal(0.1, 0.05, (12, 5))
     rows = effects_of(values).assign(target_layer=3)
     table = beside_predictions(rows, np.full(5, 0.2), target=3)
-    found = prediction_vs_effect.of_pairs(rows, table, SETTINGS)
+    found = prediction_vs_effect.pair_trials(rows, table, SETTINGS)
     assert found["pairs"].tolist() == [3]
 
 
@@ -404,6 +405,6 @@ def test_a_layer_has_no_effect_on_itself():
     table = pd.DataFrame(
         {"layer": [0, 1, 2], "term": "lag_1", "p_adjusted": [0.001, 0.2, 0.03], "subset": "all"}
     )
-    row = prediction_vs_effect.of_the_same_layer({"attention": table}, 0.05).iloc[0]
+    row = prediction_vs_effect.same_layer_trials({"attention": table}, 0.05).iloc[0]
     assert (row["prediction"], row["pairs"]) == ("same layer", 3)
     assert row["significant"] == 2
