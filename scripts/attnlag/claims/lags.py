@@ -1,7 +1,7 @@
 """Claims about the lags of one regression: sizes, comparisons and doubts."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -222,7 +222,7 @@ class OmittedLags(NamedTuple):
     high: float
 
 
-def omitted_lags(fits: pd.DataFrame, terms: Sequence[str], alpha: float) -> OmittedLags:
+def omitted_lags(fits: pd.DataFrame, terms: Iterable[str], alpha: float) -> OmittedLags:
     """Return whether lags are too few, from the table of fits and the terms of the regression."""
     tested = fits.dropna(subset="omitted_p_value").sort_values("omitted_sum")
     if tested.empty:

@@ -299,8 +299,12 @@ class Stored(Sequence[Moments]):
 
     def _documents(self, index: int) -> Iterator[Moments]:
         """Yield the documents of a layer, in blocks about one centre; without any, an empty one."""
-        layer, fields = self.layers[index], {"of_logs": self.of_logs, "above": index}
-        fields["precision"] = self.record.precision
+        layer = self.layers[index]
+        fields = {
+            "of_logs": self.of_logs,
+            "above": index,
+            "precision": self.record.precision,
+        }
         largest = int(np.argmax([metadata.num_rows for _, metadata in self.files]))
         centres = [np.array(facts["centre"])[index] for facts in self.facts]
         rows = max(1, int(BLOCK_BYTES // (8 * self.cells * self.packed))) * self.cells

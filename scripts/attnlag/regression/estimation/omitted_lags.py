@@ -23,7 +23,7 @@ were enough. Its error is clustered by document, and its degrees of freedom are 
 effective number of documents (Σ n_g)² / Σ n_g².
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +52,7 @@ def omitted_lags(terms: Sequence[str], documents: int) -> list[int]:
     return shortest_omitted(terms, min(MAX_OMITTED_LAGS, documents // DOCUMENTS_PER_LAG))
 
 
-def shortest_omitted(terms: Sequence[str], count: int) -> list[int]:
+def shortest_omitted(terms: Iterable[str], count: int) -> list[int]:
     """Return the shortest lags, in tokens, that are not among the terms of a regression."""
     lags = {distance(term) for term in terms if is_lag_or_lead(term)}
     candidates = range(1, max(lags) + count + 1)
