@@ -32,7 +32,7 @@ VOCABULARY = 4096
 # Tokens of a sequence, and sequences of a step.
 LENGTH = 256
 BATCH = 3
-STEPS = 1536
+STEPS = 1280
 # Dense where the loss becomes that of token frequencies, where lag 1 is largest.
 CHECKPOINTS = (0, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024)
 PEAK_RATE = 2e-3
