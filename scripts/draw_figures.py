@@ -9,6 +9,7 @@ INPUTS = {
     "geometry": inputs.read_geometry,
     "regressions": inputs.read_regressions,
     "plot_regression": inputs.read_regression,
+    "plot_training": inputs.read_training,
     "plot_sites": inputs.read_sites,
     "plot_classes": inputs.read_classes,
     "plot_comparison": inputs.read_models,

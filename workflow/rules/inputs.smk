@@ -51,6 +51,19 @@ def of_study(pattern, condition=True):
     return list(dict.fromkeys(paths))
 
 
+def of_models_with_revisions(pattern):
+    """Return the files of the studies of models with revisions, of regressions of norms."""
+    names = set(CONFIG.regressions_of_training())
+    return partly(of_study(pattern, names.__contains__), model=CONFIG.models_with_revisions())
+
+
+def training_of_study(wildcards):
+    """Return the tables of the earlier checkpoints of a model, by name, if it has any."""
+    tables = of_models_with_revisions(f"{RESULTS}/training.parquet")
+    of_model = [path for path in tables if path.startswith(f"results/{wildcards.model}/")]
+    return {"training": of_model} if of_model else {}
+
+
 def as_targets(files, condition=True):
     """Return outputs of a rule, and make them targets of a run where a condition holds.
 

@@ -1,14 +1,7 @@
 # Earlier checkpoints of a model, on some documents, beside its final weights.
 
 REVISION = "data/models/{model}/revisions/{step}"
-WITH_REVISIONS = CONFIG.models_with_revisions()
 WITH_LOSS = CONFIG.measures("surprisal")
-ON_TRAINING = set(CONFIG.regressions_of_training()).__contains__
-
-
-def of_models_with_revisions(pattern):
-    """Return the files of the studies of models with revisions, of regressions of norms."""
-    return partly(of_study(pattern, ON_TRAINING), model=WITH_REVISIONS)
 
 
 def steps_of(model):
@@ -42,8 +35,6 @@ def inputs_of_training(wildcards):
 
 
 TARGETS.extend(of_models_with_revisions(f"{RESULTS}/training.parquet"))
-TOLD["training"] = of_models_with_revisions(f"{RESULTS}/training.parquet")
-TOLD["training_layers"] = of_models_with_revisions(f"{RESULTS}/training_layers.parquet")
 
 
 use rule program as fetch_revision with:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 use rule program as write_findings with:
     input:
+        unpack(training_of_study),
         **TOLD,
     output:
         **as_targets(FINDINGS),
@@ -19,6 +20,7 @@ use rule program as write_findings with:
 use rule program as build_explorer with:
     input:
         **{name: every(*files) for name, files in (TOLD | SHOWN).items()},
+        training=every(*of_models_with_revisions(f"{RESULTS}/training.parquet")),
         corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
         findings=[
             *every(*itertools.chain(*FINDINGS.values())),

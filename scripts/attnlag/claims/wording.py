@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from math import isclose, isfinite
 
+from attnlag.claims.checkpoints import AtStep, Course
 from attnlag.claims.numbers import interval, number
 from attnlag.claims.row import Row, Verdict
 from attnlag.claims.subsets import extremes_apart
@@ -199,3 +200,81 @@ def away(term: str) -> str:
     """Return the distance of a lag or lead in words."""
     tokens = distance(term)
     return {1: "one token", 2: "two tokens", 3: "three tokens"}.get(tokens, f"{tokens} tokens")
+
+
+# Of the median layer, along the training of a model.
+COURSE_TITLE = "{term} is {first} at step {first_step}, highest at step {highest_step} ({highest})"
+COURSE_TITLE_SETTLED = ", and within {bound} of its final value ({final}) from step {settled_step} on"
+COURSE_TITLE_UNSETTLED = "; its final value is {final}"
+COURSE_ANSWER = (
+    "{first} at step {first_step}, highest at step {highest_step} ({highest}), final {final} (the "
+    "same {texts} texts, steps measured: {steps})"
+)
+HIGHEST_FINDING = (
+    "{term} is highest at step {highest_step} of training: {highest} ({highest_interval}); steps "
+    "not shown to be lower: {as_high}; of the final weights: {final} ({final_interval})"
+)
+SETTLED_FINDING = {
+    Verdict.WITHIN: "{term} comes within {bound} of its final value from step {settled_step} on "
+    "(difference there: {difference}, {difference_interval}; steps measured: {steps})",
+    Verdict.TOO_FEW_TEXTS: "from which step on {term} is near its final value is not tested: "
+    "{texts} texts, at least "
+    f"{FEWEST_DOCUMENTS}",
+}
+NOT_SETTLED_FINDING = (
+    "{term} is not shown to come within {bound} of its final value: at the last step measured, "
+    "{settled_step}, the difference is {difference} ({difference_interval}; steps measured: "
+    "{steps})"
+)
+LOSS_FINDING = "loss in nats a token: {losses}"
+
+
+def course_title(course: Course) -> str:
+    """Return where a lag begins, is highest and settles along training."""
+    ending = COURSE_TITLE_UNSETTLED
+    if course.settled.row.verdict is Verdict.WITHIN:
+        ending = COURSE_TITLE_SETTLED
+    title = _of_course(COURSE_TITLE + ending, course)
+    return title[:1].upper() + title[1:]
+
+
+def course_answer(course: Course) -> str:
+    """Return the first, the highest and the final value of a lag along training."""
+    return _of_course(COURSE_ANSWER, course)
+
+
+def course_findings(course: Course) -> list[str]:
+    """Return at which step a lag is highest, and from which step on it is near its final value."""
+    settled = SETTLED_FINDING.get(course.settled.row.verdict, NOT_SETTLED_FINDING)
+    lines = [_of_course(HIGHEST_FINDING, course), _of_course(settled, course)]
+    if course.loss:
+        losses = [f"{number(loss)} at step {step:,}" for step, loss in course.loss.items()]
+        lines.append(LOSS_FINDING.format(losses=", ".join(losses)))
+    return lines
+
+
+def _of_course(template: str, course: Course) -> str:
+    """Return a template filled with the numbers of a course."""
+    as_high = [f"{step:,}" for step in course.as_high]
+    settled = course.settled.row
+    return template.format(
+        term=named(settled.subject),
+        bound=f"{settled.bound:g}",
+        texts=settled.texts,
+        steps=len(course.steps),
+        first=number(course.first.row.value),
+        first_step=_step(course.first),
+        highest=number(course.highest.row.value),
+        highest_step=_step(course.highest),
+        highest_interval=interval_in_words(course.highest.row),
+        as_high=", ".join(as_high) or "none",
+        final=number(course.final.row.value),
+        final_interval=interval_in_words(course.final.row),
+        settled_step=_step(course.settled),
+        difference=number(settled.value),
+        difference_interval=interval_in_words(settled),
+    )
+
+
+def _step(at_step: AtStep) -> str:
+    return f"{at_step.step:,}"

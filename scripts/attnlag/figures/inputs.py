@@ -160,6 +160,22 @@ def read_classes(files: Any, names: Any, settings: Any) -> Inputs:
     return Inputs(files.classes, joined(names), extent, "classes", **parts)
 
 
+def read_training(files: Any, names: Any, settings: Any) -> Inputs:
+    """Return a regression at earlier checkpoints of a model, and the settings that title it."""
+    parts = tables_in(files, "training", "training_layers")
+    documents = int(parts["training"]["documents"].max())
+    record = tables.read_provenance(files.training)
+    return Inputs(
+        files.training,
+        joined(names),
+        counted(documents, "document"),
+        "training",
+        outcome=record.settings("design")["outcome"],
+        equivalence_bound=settings["equivalence_bound"],
+        **parts,
+    )
+
+
 def read_geometry(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the means of where the adjustments of one site point."""
     means = pd.read_parquet(files.means)

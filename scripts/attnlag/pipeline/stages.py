@@ -265,6 +265,10 @@ def plot_regression(config: Config, names: Names) -> dict[str, Any]:
     return {"layers": config.figures.layers}
 
 
+def plot_training(config: Config, names: Names) -> dict[str, Any]:
+    return {"equivalence_bound": config.inference.equivalence_bound}
+
+
 def plot_sites(config: Config, names: Names) -> dict[str, list[str]]:
     return {"sites": list(config.extraction.sites)}
 

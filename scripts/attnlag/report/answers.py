@@ -84,7 +84,10 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
     if np.isfinite(permuted := main.in_random_order(nearest)):
         yield Answer("tokens in random order", number(permuted))
     table = main.before_training
-    if table is not None and (before := main.before(nearest)):
+    course = main.course_of(nearest)
+    if course is not None:
+        yield Answer("during training", wording.course_answer(course))
+    elif table is not None and (before := main.before(nearest)):
         why = training.averaging(main.before("r_squared"))
         text = f"{before.text(why)}; trained {number(before.trained)} (same texts)"
         assumed = training.assumed_scale(table)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.claims import subsets, training, wording
+from attnlag.claims import checkpoints, subsets, training, wording
 from attnlag.claims.lags import (
     as_more_is_held_fixed,
     carried,
@@ -52,21 +52,29 @@ PERMUTED_WITHIN = {
 
 
 def of_regression(
-    fitted: FittedRegression, name: str, by_class: Sequence[pd.DataFrame] = ()
+    fitted: FittedRegression,
+    name: str,
+    by_class: Sequence[pd.DataFrame] = (),
+    of_training: pd.DataFrame | None = None,
 ) -> str:
     """Return the findings of a regression as text.
 
-    ``by_class`` has slopes by class of tokens, tests of equal slopes and nested models, if any.
+    ``by_class`` has slopes by class of tokens, tests of equal slopes and nested models, if any, and
+    ``of_training`` the medians at earlier checkpoints.
     """
     fits, outcome = fitted.goodness, fitted.settings.outcome
     rows, documents = int(fits["n_obs"].max()), int(fits["n_documents"].max())
     of_outcome = f", {UNITS[outcome].removeprefix('of ')}" * (outcome != "norm")
     title = f"{name}: {fitted_layers(fits)}, {counted(rows, 'row')} from "
     title += f"{counted(documents, 'document')}{of_outcome}"
-    return titled(title, _findings(fitted, by_class))
+    return titled(title, _findings(fitted, by_class, of_training))
 
 
-def _findings(fitted: FittedRegression, by_class: Sequence[pd.DataFrame]) -> Iterator[str]:
+def _findings(
+    fitted: FittedRegression,
+    by_class: Sequence[pd.DataFrame],
+    of_training: pd.DataFrame | None,
+) -> Iterator[str]:
     fits = fitted.goodness
     others = fits[fits["mixer"] != "attention"]
     if len(others):
@@ -79,6 +87,8 @@ def _findings(fitted: FittedRegression, by_class: Sequence[pd.DataFrame]) -> Ite
         yield from order_findings(fitted)
         bound = fitted.settings.equivalence_bound
         yield from random_weights_findings(fitted.before_training, bound)
+        if of_training is not None:
+            yield from training_findings(of_training, fitted)
         yield from counts(fitted)
         yield from halves_findings(fitted)
         if dropped := int(usable["n_dropped"].sum()):
@@ -222,6 +232,17 @@ def random_weights_findings(before: pd.DataFrame | None, bound: float) -> Iterat
     yield f"before training, R² is {r_squared.text()}; after it, {number(r_squared.trained)}"
     yield f"scales of the initial weights: {training.scales_in_words(before)}"
     yield first.verdict(lag, documents)
+
+
+def training_findings(table: pd.DataFrame, fitted: FittedRegression) -> Iterator[str]:
+    """Yield how the nearest lag goes along the training of the model."""
+    settings = fitted.settings
+    term = nearest_lag(fitted.coefficients["term"])
+    course = checkpoints.course(
+        table, term, bound=settings.equivalence_bound, alpha=settings.alpha
+    )
+    if course is not None:
+        yield from wording.course_findings(course)
 
 
 def counts(fitted: FittedRegression) -> Iterator[str]:

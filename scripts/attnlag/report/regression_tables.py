@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
-from attnlag.claims import lags, training
+from attnlag.claims import checkpoints, lags, training
 from attnlag.claims.row import Row
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.estimation.residuals import ResidualSums
@@ -92,6 +92,23 @@ class RegressionTables:
         """The comparison with random weights, by scale and quantity; None without it."""
         path = self.files.one_of("before_training", self.folder)
         return None if path is None else pd.read_parquet(path)
+
+    @cached_property
+    def training(self) -> pd.DataFrame | None:
+        """The regression at earlier checkpoints of the model, by step; None without any."""
+        path = self.files.one_of("training", self.folder)
+        return None if path is None else pd.read_parquet(path)
+
+    def course_of(self, term: str) -> checkpoints.Course | None:
+        """Return how a lag or lead goes along the training of the model; None if unknown."""
+        if self.training is None:
+            return None
+        return checkpoints.course(
+            self.training,
+            term,
+            bound=self.settings["equivalence_bound"],
+            alpha=self.settings["alpha"],
+        )
 
     @property
     def terms(self) -> list[str]:

@@ -88,7 +88,7 @@ class Fit:
         """The findings of the regression and its controls, in words."""
         tables = self.classes, self.equal_slopes, self.nested_models
         by_class = [table for table in tables if table is not None]
-        return findings.of_regression(self.fitted, self.name, by_class)
+        return findings.of_regression(self.fitted, self.name, by_class, self.training)
 
     def summary(self, layer: int) -> str:
         """Return the fit of one layer as a table of text."""

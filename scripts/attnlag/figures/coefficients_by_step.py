@@ -1,0 +1,111 @@
+"""Coefficient of each lag by step of training, layer by layer and in the median layer, and R²."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from attnlag.claims import checkpoints, wording
+from attnlag.figures.legends import GREY, lag_colours
+from attnlag.figures.templates import Line, Lines, Sheet
+from attnlag.regression.inference.training import R_SQUARED
+from attnlag.regression.labels import UNITS
+from attnlag.regression.terms import is_lag_or_lead, lags_among, named
+
+DRAWN_BY = "plot_training"
+CATEGORY = "coefficients"
+SUBCATEGORY = "by step of training"
+METHOD = (
+    "The regression was fitted to earlier checkpoints of the model too, on the same documents and "
+    "without correction of bias."
+)
+
+# Lags and leads with a panel each.
+MAX_PANELS = 3
+# Steps that are written below the axis, at most.
+MAX_TICKS = 8
+
+
+def figure(inputs: SimpleNamespace) -> Sheet:
+    """Return the lags, R² and, where it is known, the loss, by step."""
+    table = inputs.training
+    terms = lags_among([name for name in table["quantity"].unique() if is_lag_or_lead(name)])
+    course = checkpoints.course(
+        table, terms[0], bound=inputs.equivalence_bound, alpha=inputs.alpha
+    )
+    if course is None:
+        return Sheet("No layer could be fitted at an earlier checkpoint")
+    steps = sorted(int(step) for step in table["step"].dropna().unique())
+    colours = lag_colours(terms)
+    unit = f"coefficient\n({UNITS[inputs.outcome]})"
+    panels = []
+    for term in terms[:MAX_PANELS]:
+        lines = _lines(inputs, term, steps, colours[term])
+        panels.append(Lines(lines, unit, named(term), share="lags", **_over_steps(steps)))
+    lines = _lines(inputs, R_SQUARED, steps, "k")
+    panels.append(Lines(lines, "R²", "R²", **_over_steps(steps)))
+    if course.loss:
+        loss = pd.Series(course.loss).reindex(steps)
+        line = Line(loss.to_numpy(), color="k")
+        final = table.loc[table["step"].isna(), "loss"].iloc[0]
+        lines = [_final(final, len(steps)), line]
+        panels.append(Lines(lines, "nats a token", "loss", zero=False, **_over_steps(steps)))
+    return Sheet(
+        wording.course_title(course),
+        panels=panels,
+        note="Thin lines are layers, thick ones the median over the layers that are fitted with "
+        f"both weights. All checkpoints have the same {course.final.row.texts} documents, and none "
+        "is corrected for bias. Intervals come from leaving out each document.",
+        across=2,
+        alpha=inputs.alpha,
+    )
+
+
+def _lines(inputs: SimpleNamespace, quantity: str, steps: list[int], colour: Any) -> list[Line]:
+    """Return a thin line for each layer, the median with its band, and the final value."""
+    by_layer = inputs.training_layers
+    by_layer = by_layer[(by_layer["quantity"] == quantity) & by_layer["step"].notna()]
+    wide = by_layer.pivot(index="step", columns="layer", values="estimate").reindex(steps)
+    lines = []
+    for layer in wide:
+        values = wide[layer].to_numpy(float)
+        lines.append(Line(values, "layers", "0.75", linewidth=0.6, behind=True))
+    rows = inputs.training[inputs.training["quantity"] == quantity]
+    final = rows.loc[rows["step"].isna(), "estimate"].iloc[0]
+    lines.append(_final(final, len(steps)))
+    medians = rows[rows["step"].notna()].set_index("step").reindex(steps)
+    ends = {"low": medians["conf_low"].to_numpy(float), "high": medians["conf_high"].to_numpy(float)}
+    values = medians["estimate"].to_numpy(float)
+    lines.append(Line(values, "median layer", colour, linewidth=2.2, **ends))
+    return lines
+
+
+def _final(value: float, steps: int) -> Line:
+    """Return the level of the final weights."""
+    return Line(np.full(steps, value), "final weights", GREY, linestyle=(0, (4, 2)), linewidth=1.1)
+
+
+def _over_steps(steps: list[int]) -> dict[str, Any]:
+    """Return the axis of a panel over steps of training: linear up to the first, then in logs."""
+    return {"x": steps, "xlabel": "step of training", "height": 2.6, "extra": _scale_of(steps)}
+
+
+def _scale_of(steps: list[int]) -> Any:
+    """Return what scales the axis of some steps and writes a few of them below it."""
+    later = [step for step in steps if step > 0]
+    ticks = steps
+    if len(steps) > MAX_TICKS:
+        places = np.linspace(0, len(steps) - 1, MAX_TICKS).round().astype(int)
+        ticks = [steps[place] for place in places]
+
+    def scale(axes: Axes) -> None:
+        if later:
+            axes.set_xscale("symlog", base=2, linthresh=later[0])
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+
+    return scale
