@@ -32,9 +32,9 @@ VOCABULARY = 4096
 # Tokens of a sequence, and sequences of a step.
 LENGTH = 256
 BATCH = 3
-STEPS = 1280
+STEPS = 768
 # Dense where the loss becomes that of token frequencies, where lag 1 is largest.
-CHECKPOINTS = (0, 8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024)
+CHECKPOINTS = (0, 8, 16, 24, 32, 48, 64, 96, 128, 256, 384, 512)
 PEAK_RATE = 2e-3
 WARMUP_STEPS = 32
 HELD_OUT_EVERY = 4

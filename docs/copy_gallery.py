@@ -14,6 +14,7 @@ from PIL import Image
 
 from attnlag.config.reading import null_named, read_yaml
 from attnlag.config.schema import Config
+from attnlag.figures import catalogue
 from attnlag.figures.sizes import SIZES, suffix_of
 from attnlag.pipeline.outputs import OUTPUTS
 
@@ -43,8 +44,13 @@ def figures_of_default_run() -> dict[str, str]:
     site = config.extraction.sites[0]
     names = {"model": next(iter(config.models)), "corpus": next(iter(config.corpora))}
     names |= {"site": site, "pair": site}
+    drawn = set()
+    for figure in catalogue.figures():
+        drawn |= {each.name for each in config.figures_drawn(figure.drawn_by)}
     paths = {}
-    figures = [output for output in OUTPUTS if output.figure and "{model}" in output.folder]
+    figures = [
+        output for output in OUTPUTS if output.figure in drawn and "{model}" in output.folder
+    ]
     for output, regression, size in itertools.product(figures, config.regressions, SIZES):
         name = output.figure
         if "{regression}" in output.folder:

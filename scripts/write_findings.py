@@ -22,7 +22,7 @@ def main(job):
             for kind in ("classes", "equal_slopes", "nested_models")
             if files.one_of(kind, regression.folder)
         ]
-        text = findings.of_regression(fitted, name, by_class, regression.training)
+        text = findings.of_regression(fitted, name, by_class, regression.by_step)
         writing.write_text(text, path)
         with writing.replaced_whole(path_of_summaries) as folder:
             for layer in fitted.layers:

@@ -42,7 +42,7 @@ def project(gpt2, tmp_path_factory):
         extraction={"quantities": ["geometry", "surprisal"], "keep": "norms"},
         controls=CONTROL,
     )
-    project.run(*without_figures())
+    project.run(*without_figures("plot_training"))
     return project
 
 
@@ -110,6 +110,18 @@ def test_files_state_their_checkpoint_and_have_documented_columns(project):
     assert not list((project.folder / "results").rglob("revisions/*/activations"))
     assert not (project.folder / f"{SITE}/angle/training.parquet").exists()
     assert list(undescribed(project.folder)) == []
+    figures = project.folder / f"{SITE}/within/training/figures"
+    assert [path.name for path in figures.iterdir()] == ["coefficients_by_step.png"]
+
+
+def test_the_words_of_a_run_have_the_course_of_training(project):
+    answers = (project.folder / "results/answers.txt").read_text()
+    (line,) = [line for line in answers.splitlines() if "during training" in line]
+    assert "at step 0" in line
+    assert line.endswith("(the same 7 texts, steps measured: 2)")
+    findings = (project.folder / f"{SITE}/within/findings.txt").read_text()
+    assert "loss in nats a token:" in findings
+    assert "of its final value" in findings
 
 
 def test_one_more_revision_measures_that_one_alone_and_a_missing_one_loses_nothing(

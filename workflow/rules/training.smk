@@ -34,7 +34,9 @@ def inputs_of_training(wildcards):
     }
 
 
-TARGETS.extend(of_models_with_revisions(f"{RESULTS}/training.parquet"))
+for path in ("training.parquet", "training/figures"):
+    TARGETS.extend(of_models_with_revisions(f"{RESULTS}/{path}"))
+    AWAITED.extend(of_models_with_revisions(f"{RESULTS}/{path}"))
 
 
 use rule program as fetch_revision with:
@@ -92,3 +94,17 @@ use rule program as fit_training with:
         "logs/{model}/{corpus}/{site}/{regression}/fit_training.log",
     params:
         **job_params("fit_training"),
+
+
+use rule draw as plot_training with:
+    input:
+        training=f"{RESULTS}/training.parquet",
+        training_layers=f"{RESULTS}/training_layers.parquet",
+    output:
+        # Models without earlier checkpoints have none.
+        figures=figures_of("plot_training", f"{RESULTS}/training/figures", False),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_training.log",
+    localrule: True
+    params:
+        **job_params("plot_training", "draw_figures"),

@@ -203,8 +203,10 @@ def away(term: str) -> str:
 
 
 # Of the median layer, along the training of a model.
-COURSE_TITLE = "{term} is {first} at step {first_step}, highest at step {highest_step} ({highest})"
-COURSE_TITLE_SETTLED = ", and within {bound} of its final value ({final}) from step {settled_step} on"
+COURSE_TITLE = "{term} is highest at step {highest_step} ({highest})"
+COURSE_TITLE_SETTLED = (
+    ", and within {bound} of its final value ({final}) from step {settled_step} on"
+)
 COURSE_TITLE_UNSETTLED = "; its final value is {final}"
 COURSE_ANSWER = (
     "{first} at step {first_step}, highest at step {highest_step} ({highest}), final {final} (the "
@@ -230,7 +232,7 @@ LOSS_FINDING = "loss in nats a token: {losses}"
 
 
 def course_title(course: Course) -> str:
-    """Return where a lag begins, is highest and settles along training."""
+    """Return at which step a lag is highest, and from which on it is near its final value."""
     ending = COURSE_TITLE_UNSETTLED
     if course.settled.row.verdict is Verdict.WITHIN:
         ending = COURSE_TITLE_SETTLED

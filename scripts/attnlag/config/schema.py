@@ -160,6 +160,7 @@ class Config(Section):
             return any(map(may_have_groups, corpora))
         several, traced = len(self.regressions) > 1, self.with_sources()
         others = {"": True, "regressions": several, "sources": traced}
+        others["revisions"] = bool(self.models_with_revisions())
         return others[need] if need in others else self.measures(need)
 
     def clusters_needed(self) -> int:

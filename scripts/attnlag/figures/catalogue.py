@@ -31,7 +31,7 @@ class Figure:
     # Whether runs draw a folder of such figures alone for the first regression only.
     first_regression: bool = False
     # What a run must have: "groups" or "tags" of documents, several "regressions", "sources" of
-    # attention, or a quantity.
+    # attention, "revisions" of a model, or a quantity.
     needs: str = ""
 
 

@@ -18,6 +18,7 @@ from attnlag.regression.terms import is_lag_or_lead, lags_among, named
 DRAWN_BY = "plot_training"
 CATEGORY = "coefficients"
 SUBCATEGORY = "by step of training"
+NEEDS = "revisions"
 METHOD = (
     "The regression was fitted to earlier checkpoints of the model too, on the same documents and "
     "without correction of bias."
@@ -33,9 +34,7 @@ def figure(inputs: SimpleNamespace) -> Sheet:
     """Return the lags, R² and, where it is known, the loss, by step."""
     table = inputs.training
     terms = lags_among([name for name in table["quantity"].unique() if is_lag_or_lead(name)])
-    course = checkpoints.course(
-        table, terms[0], bound=inputs.equivalence_bound, alpha=inputs.alpha
-    )
+    course = checkpoints.course(table, terms[0], bound=inputs.equivalence_bound, alpha=inputs.alpha)
     if course is None:
         return Sheet("No layer could be fitted at an earlier checkpoint")
     steps = sorted(int(step) for step in table["step"].dropna().unique())
@@ -77,7 +76,10 @@ def _lines(inputs: SimpleNamespace, quantity: str, steps: list[int], colour: Any
     final = rows.loc[rows["step"].isna(), "estimate"].iloc[0]
     lines.append(_final(final, len(steps)))
     medians = rows[rows["step"].notna()].set_index("step").reindex(steps)
-    ends = {"low": medians["conf_low"].to_numpy(float), "high": medians["conf_high"].to_numpy(float)}
+    ends = {
+        "low": medians["conf_low"].to_numpy(float),
+        "high": medians["conf_high"].to_numpy(float),
+    }
     values = medians["estimate"].to_numpy(float)
     lines.append(Line(values, "median layer", colour, linewidth=2.2, **ends))
     return lines
@@ -103,7 +105,7 @@ def _scale_of(steps: list[int]) -> Any:
 
     def scale(axes: Axes) -> None:
         if later:
-            axes.set_xscale("symlog", base=2, linthresh=later[0])
+            axes.set_xscale("symlog", base=2, linthresh=later[0], linscale=0.5)
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -238,9 +238,7 @@ def training_findings(table: pd.DataFrame, fitted: FittedRegression) -> Iterator
     """Yield how the nearest lag goes along the training of the model."""
     settings = fitted.settings
     term = nearest_lag(fitted.coefficients["term"])
-    course = checkpoints.course(
-        table, term, bound=settings.equivalence_bound, alpha=settings.alpha
-    )
+    course = checkpoints.course(table, term, bound=settings.equivalence_bound, alpha=settings.alpha)
     if course is not None:
         yield from wording.course_findings(course)
 

@@ -94,17 +94,17 @@ class RegressionTables:
         return None if path is None else pd.read_parquet(path)
 
     @cached_property
-    def training(self) -> pd.DataFrame | None:
+    def by_step(self) -> pd.DataFrame | None:
         """The regression at earlier checkpoints of the model, by step; None without any."""
         path = self.files.one_of("training", self.folder)
         return None if path is None else pd.read_parquet(path)
 
     def course_of(self, term: str) -> checkpoints.Course | None:
         """Return how a lag or lead goes along the training of the model; None if unknown."""
-        if self.training is None:
+        if self.by_step is None:
             return None
         return checkpoints.course(
-            self.training,
+            self.by_step,
             term,
             bound=self.settings["equivalence_bound"],
             alpha=self.settings["alpha"],

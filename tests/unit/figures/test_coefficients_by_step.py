@@ -1,0 +1,75 @@
+"""Lags by step of training: the lines, their axis and what they are beside."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from pictures import legend_of, overlaps
+
+from attnlag.figures import coefficients_by_step
+from attnlag.figures.sizes import PAGE
+
+STEPS = [0, 8, 64, 512]
+
+
+def inputs(losses=True):
+    """Return a training of three layers, of which one cannot be fitted at step 0."""
+    medians, layers = [], []
+    for quantity, start in (("lag_1", 1.1), ("lags_summed", 1.2), ("r_squared", 0.9)):
+        for place, step in enumerate([*STEPS, None]):
+            value = start / (place + 1)
+            row = {"step": step, "quantity": quantity, "estimate": value, "documents": 16}
+            row |= {"conf_low": value - 0.05, "conf_high": value + 0.1, "layers": 3}
+            row |= {"difference": value - start / 5, "difference_low": 0.0, "difference_high": 1.0}
+            row |= {"loss": 8.0 - place if losses else np.nan, "revision": str(step)}
+            medians.append(row)
+            for layer in range(3):
+                known = value + layer / 10 if step or layer else np.nan
+                layers.append(
+                    {"step": step, "layer": layer, "quantity": quantity, "estimate": known}
+                )
+    tables = {"training": pd.DataFrame(medians), "training_layers": pd.DataFrame(layers)}
+    return SimpleNamespace(outcome="norm", equivalence_bound=0.05, alpha=0.05, **tables)
+
+
+def test_layers_and_medians_are_lines_over_steps_beside_the_final_weights():
+    sheet = coefficients_by_step.figure(inputs())
+    assert sheet.claim == "Lag 1 is highest at step 0 (1.10); its final value is 0.22"
+    assert [panel.title for panel in sheet.panels] == ["lag 1", "R²", "loss"]
+    lag, r_squared, loss = sheet.panels
+    *layers, final, median = lag.lines
+    expected = [[1.1 / (place + 1) + layer / 10 for place in range(4)] for layer in range(3)]
+    expected[0][0] = np.nan
+    np.testing.assert_allclose([line.y for line in layers], expected)
+    np.testing.assert_allclose(final.y, [0.22] * 4)
+    np.testing.assert_allclose(median.y, [1.1 / (place + 1) for place in range(4)])
+    np.testing.assert_allclose(median.low, np.array(median.y) - 0.05)
+    np.testing.assert_allclose(median.high, np.array(median.y) + 0.1)
+    np.testing.assert_allclose(r_squared.lines[-1].y, [0.9 / (place + 1) for place in range(4)])
+    np.testing.assert_allclose([line.y for line in loss.lines], [[4.0] * 4, [8, 7, 6, 5]])
+    figure = sheet.draw(f"{sheet.claim}\ntiny, texts", PAGE)
+    assert overlaps(figure) == []
+    assert {"layers", "median layer", "final weights"} <= set(legend_of(figure))
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "symlog"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "8", "64", "512"]
+
+
+@pytest.mark.parametrize("steps", [[0], [0, 64], [1000, 143000]])
+def test_few_steps_are_drawn_too(steps):
+    given = inputs(losses=False)
+    names = dict(zip(STEPS, steps, strict=False))
+    for name in ("training", "training_layers"):
+        table = getattr(given, name)
+        kept = table["step"].isna() | table["step"].isin(names)
+        setattr(given, name, table[kept].assign(step=table["step"].map(names)))
+    sheet = coefficients_by_step.figure(given)
+    assert [panel.title for panel in sheet.panels] == ["lag 1", "R²"]
+    assert overlaps(sheet.draw(f"{sheet.claim}\ntiny, texts", PAGE)) == []
+
+
+def test_nothing_is_drawn_where_no_layer_could_be_fitted():
+    given = inputs()
+    given.training["estimate"] = np.nan
+    assert coefficients_by_step.figure(given).panels == ()
