@@ -1,7 +1,7 @@
 # make: the main job · make test · make help: what else users need
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run paper models validate test test-python test-r test-wheel test-slurm test-storage test-report \
+.PHONY: run paper models training validate test test-python test-r test-wheel test-slurm test-storage test-report \
 	crashes lint audit bench bench-smoke report verify check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
@@ -123,6 +123,15 @@ validate: run ### compare the default run with published numbers, and with the n
 models: $(READY) ## compare two real models: config/models.yaml, about 6 minutes
 	$(BIN)/snakemake --cores all --configfile config/models.yaml $(OPTIONS)
 
+# Text and checkpoints are some 300 MB below data/.
+data/training/.trained: benchmarks/train_checkpoints.py $(READY)
+	$(BIN)/python $(PIP) --editable '.[tagger,training]'
+	$(BIN)/python benchmarks/train_checkpoints.py $(@D)
+	touch $@
+
+training: data/training/.trained ## train small models here and measure their checkpoints: config/training.yaml, about 10 minutes
+	$(BIN)/snakemake --cores all --configfile config/training.yaml $(OPTIONS)
+
 architectures: $(TESTED) ### write benchmarks/architectures.md from tiny models of every type that writes text
 	$(BIN)/python benchmarks/architectures.py
 
@@ -153,14 +162,14 @@ site: .venv-docs/.installed run ### build the documentation in site/, with the n
 # along is for torch to choose.
 lock: ### write requirements.txt from the version ranges in pyproject.toml
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet '.[tagger,dev,docs,report,slurm,storage,audit]'
+	.venv-lock/bin/python -m pip install --quiet '.[tagger,dev,docs,training,report,slurm,storage,audit]'
 	.venv-lock/bin/python -m pip freeze --exclude attnlag --exclude torch \
 		| grep -vE '^(triton|nvidia-|cuda-)' > .venv-lock/requirements.txt
 	{ grep '^#' requirements.txt; cat .venv-lock/requirements.txt; } > .venv-lock/new.txt
 	mv .venv-lock/new.txt requirements.txt
 
 clean: ## remove everything that make has made
-	rm -rf .venv .venv-* .snakemake logs data/models site build
+	rm -rf .venv .venv-* .snakemake logs data/models data/training site build
 	find results -mindepth 1 ! -name README.md -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

@@ -14,7 +14,7 @@ from attnlag.corpus.documents import first_of_groups, group_by_document
 from attnlag.errors import counted
 from attnlag.model import loading
 from attnlag.model.decoder import decoder_of
-from attnlag.model.folder import verify_folder
+from attnlag.model.folder import digest_of, verify_folder
 from attnlag.pipeline.program import log
 from attnlag.quantities import catalogue, extraction, passes
 from attnlag.quantities.settings import RevisionSettings
@@ -27,6 +27,9 @@ def main(job, settings: RevisionSettings):
     folder = Path(job.options.folder)
     torch.set_num_threads(job.threads)
     source = verify_folder(folder, "step")
+    files = source["files"].items()
+    digests = {name: entry["sha256"] for name, entry in files if name.endswith(".safetensors")}
+    weights = digest_of(digests)
     record = tables.of_all_shards(job.input.tokens)
     documents = set(group_by_document(job.input.corpus))
     if settings.documents != "all":
@@ -67,7 +70,7 @@ def main(job, settings: RevisionSettings):
             recorded = settings.model_dump() | {"site": site or quantity}
             made = passes.provenance_of(record, "revision", recorded, decoder)
             checkpoint = {"step": source["step"], "revision": source["checkpoint"]}
-            return made | {"checkpoint": checkpoint | {"digest": source["digest"]}}
+            return made | {"checkpoint": checkpoint | {"weights": weights}}
 
         paths = catalogue.paths_of(quantities, run.sites, job.output)
         extraction.record(sequences, extractor, paths, record_of)

@@ -6,7 +6,7 @@ All are fitted to the same documents, and none is corrected for bias.
 import numpy as np
 import pandas as pd
 
-from attnlag.errors import counted
+from attnlag.errors import UserError, counted
 from attnlag.pipeline.program import log
 from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.inference import training
@@ -21,8 +21,15 @@ def main(job, settings: TrainingSettings):
     formula = training.formula_of(settings.design, files, norms[0])
     documents = tables.document_names(norms[0])
     checkpoints = []
+    steps_by_weights: dict[str, int] = {}
     for place, path in enumerate(norms):
         facts = tables.read_provenance(path)["checkpoint"]
+        other = steps_by_weights.setdefault(facts["weights"], facts["step"])
+        if other != facts["step"]:
+            raise UserError(
+                f"models.{job.names.model}.revisions: found the same weights at steps {other} and "
+                f"{facts['step']}, expected others; leave one of them out"
+            )
         stream = job.input.stream[place] if job.input.stream else None
         layers = training.moments_of(formula, path, stream)
         of_step = job.input.revision_surprisal[place : place + 1]

@@ -1,5 +1,6 @@
 """Every mistake in a configuration is one exact line, and all are reported at once."""
 
+import ast
 import json
 import os
 import re
@@ -840,7 +841,30 @@ def test_a_number_without_bounds_is_refused(key, largest, number):
     assert largest in problem
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "gpt2.yaml", "models.yaml", "study.yaml"])
+def test_the_public_series_has_twelve_checkpoints_of_a_model(in_project):
+    config = sound(load("pythia.yaml"))
+    (model,) = config.models.values()
+    assert len(model.revisions) == 12
+    assert all(name == f"step{step}" for step, name in model.revisions.items())
+    assert config.models_with_revisions() == ["pythia-160m"]
+    assert config.regressions_of_training() == ["within"]
+
+
+def test_the_trained_series_has_the_checkpoints_that_are_trained():
+    stated = load("training.yaml")
+    text = (ROOT / "benchmarks/train_checkpoints.py").read_text(encoding="utf-8")
+    (steps,) = re.findall(r"^CHECKPOINTS = (\(.*\))$", text, re.M)
+    assert sorted(stated["models"]) == sorted(re.findall(r'Run\("([\w-]+)"', text))
+    for name, model in stated["models"].items():
+        folders = [f"data/training/{name}/step{step}" for step in ast.literal_eval(steps)]
+        assert model["revisions"] == folders
+        assert model["path"] == f"data/training/{name}/final"
+
+
+SHIPPED = ["config.yaml", "gpt2.yaml", "models.yaml", "pythia.yaml", "study.yaml", "training.yaml"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_schema_accepts_the_shipped_files_and_rejects_mistakes(name):
     schema = load("../workflow/schemas/config.schema.yaml")
     jsonschema.Draft202012Validator.check_schema(schema)
