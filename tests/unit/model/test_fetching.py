@@ -540,3 +540,50 @@ def test_the_library_changes_no_environment(tmp_path):
 def test_the_network_is_allowed_only_during_a_download(code, environment, said):
     command, environment = [sys.executable, "-c", code], environment_of_a_user() | environment
     assert ran(command, cwd=ROOT / "scripts", env=environment).stdout.strip() == said
+
+
+def fetch_step(hub, folder, revision, status=0):
+    """Fetch a revision of the hub's model as that of step 64, beside the model."""
+    environment = environment_of_a_user() | {
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HOME": str(folder / "cache"),
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+    stated = json.dumps({"source": "hub", "repository": "small/gpt2", "revision": revision})
+    command = command_of(
+        "fetch_revision",
+        {"model": folder / "models/small/source.json"},
+        {},
+        stated,
+        {"model": "small", "step": "64"},
+        folder=folder / "models/small/revisions/64",
+    )
+    return ran(command, status, env=environment).stderr
+
+
+def test_a_revision_of_the_hub_needs_no_tokenizer_and_must_be_of_the_model(hub, gpt2, tmp_path):
+    """A commit with the weights alone serves; other sizes and absent revisions are refused."""
+    fetch(hub, tmp_path)
+    bare = {name: body for name, body in contents(gpt2).items() if name == "config.json"}
+    bare |= {name: body for name, body in contents(gpt2).items() if name.endswith(".safetensors")}
+    hub.repositories["small/gpt2"][EARLIER] = bare
+    hub.fetched.clear()
+    fetch_step(hub, tmp_path, "v1")
+    folder = tmp_path / "models/small/revisions/64"
+    record = json.loads((folder / "source.json").read_text())
+    assert (record["step"], record["checkpoint"], record["revision"]) == (64, "v1", EARLIER)
+    assert set(contents(folder)) == {*bare, "source.json", "architecture.txt"}
+    verify_folder(folder, "step")
+    before = contents(folder)
+    for revision, problem in (
+        ("v2", f"small/gpt2 has no revision 'v2' at {hub.endpoint}"),
+        ("c" * 40, "found 3 layers, but the model has 2 layers"),
+    ):
+        config = transformers.GPT2Config.from_pretrained(gpt2, n_layer=3)
+        other = tmp_path / "other"
+        transformers.GPT2LMHeadModel(config).save_pretrained(other)
+        hub.repositories["small/gpt2"]["c" * 40] = contents(other)
+        told = fetch_step(hub, tmp_path, revision, status=1)
+        assert f"error: models.small.revisions, step 64: {problem}" in told
+        assert "Traceback" not in told
+        assert contents(folder) == before
