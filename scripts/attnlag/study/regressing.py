@@ -107,6 +107,7 @@ class Fit:
             coefficients=self.coefficients,
             fits=self.fits,
             controls=self.controls if controlled else None,
+            medians=self.medians,
             r_squared_name=R_SQUARED[settings.fixed_effects],
             **settings.model_dump(include={"alpha", "adjust", "equivalence_bound", "outcome"}),
         )
