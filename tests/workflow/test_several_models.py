@@ -14,7 +14,7 @@ TABLES = [
 FIGURE = "figures/attention/notebook/coefficients_by_depth.png"
 CHECK = {"check_fits": 1}
 COMPARISON = {"compare_models": 1, "write_comparison": 1, "plot_comparison": 1}
-COMPARISON |= {"build_explorer": 1, **CHECK}
+COMPARISON |= {"build_explorer": 1, "write_claims": 1, **CHECK}
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens describe_tokens extract_activations build_design "
@@ -66,7 +66,7 @@ def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(two_models):
     two_models.run(*without_figures("plot_comparison"))
     after = two_models.results()
     changed = {path for path in before if before[path] != after[path]}
-    common = {"provenance.json", "explorer.html", "answers.txt"}
+    common = {"provenance.json", "explorer.html", "answers.txt", "claims.csv", "claims.parquet"}
     assert changed == common | {f"comparison/{name}" for name in (*TABLES, FIGURE)}
     new = {path.split("/")[0] for path in set(after) - set(before)}
     assert new == {"third"}

@@ -17,6 +17,17 @@ use rule program as write_findings with:
         **job_params("write_findings"),
 
 
+use rule program as write_claims with:
+    input:
+        **{name: every(*files) for name, files in TOLD.items()},
+    output:
+        **as_targets({"table": "results/claims.parquet", "csv": "results/claims.csv"}),
+    log:
+        "logs/write_claims.log",
+    params:
+        **job_params("write_claims"),
+
+
 use rule program as build_explorer with:
     input:
         **{name: every(*files) for name, files in (TOLD | SHOWN).items()},

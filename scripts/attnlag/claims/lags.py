@@ -1,22 +1,19 @@
 """Claims about the lags of one regression: sizes, comparisons and doubts."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import interval, moved, number, percent, span
+from attnlag.claims.numbers import number, percent, span
 from attnlag.claims.row import Row, Verdict, verdict_of
-from attnlag.errors import counted
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.estimation.omitted_lags import shortest_omitted
 from attnlag.regression.inference.response import responses
-from attnlag.regression.labels import columns_before_training, plural, spans
+from attnlag.regression.labels import columns_before_training, plural
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lead, named, nearest_lag
 
@@ -180,7 +177,7 @@ def as_more_is_held_fixed(steps: pd.DataFrame) -> list[Row]:
     for step in (POOLED, *EFFECTS):
         if len(estimates) and effects[step] > entered:
             row = Row(
-                claim="nested model",
+                claim="nested_model",
                 subject=step,
                 value=float(estimates[step].mean()),
                 layers=len(estimates),
@@ -207,52 +204,31 @@ def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
     return Claim(f"{sentence}lags, the rest by either (median layer)")
 
 
-class OmittedLags(NamedTuple):
-    """Whether the lags of a regression are too few, and what further ones would carry."""
+def omitted_lags(fits: pd.DataFrame, terms: Iterable[str], alpha: float) -> Row:
+    """Return in how many layers further lags have coefficients, and the sum of these.
 
-    # Numbers of layers: those tested, and those in which further lags have coefficients.
-    tested: int
-    rejected: int
-    # The further lags, in tokens.
-    lags: list[int]
-    # Sum of their coefficients in the layer in the middle of all, 0 if the lags were enough, and
-    # its interval there; NaN without a test.
-    total: float
-    low: float
-    high: float
-
-
-def omitted_lags(fits: pd.DataFrame, terms: Iterable[str], alpha: float) -> OmittedLags:
-    """Return whether lags are too few, from the table of fits and the terms of the regression."""
+    The sum is that of the layer in the middle, 0 if the lags were enough. The subject has the
+    further lags, as in ``3 4 5``; it is empty without a test.
+    """
     tested = fits.dropna(subset="omitted_p_value").sort_values("omitted_sum")
     if tested.empty:
-        return OmittedLags(0, 0, [], math.nan, math.nan, math.nan)
+        return Row(claim="omitted_lags", subject="", layers=0)
     middle = tested.iloc[(len(tested) - 1) // 2]
-    return OmittedLags(
-        tested=len(tested),
-        rejected=int((tested["omitted_p_adjusted"] < alpha).sum()),
-        lags=shortest_omitted(terms, int(middle["omitted_df"])),
-        total=float(middle["omitted_sum"]),
-        low=float(middle["omitted_sum_low"]),
-        high=float(middle["omitted_sum_high"]),
+    low = float(middle["omitted_sum_low"])
+    high = float(middle["omitted_sum_high"])
+    further = shortest_omitted(terms, int(middle["omitted_df"]))
+    return Row(
+        claim="omitted_lags",
+        subject=" ".join(map(str, further)),
+        value=float(middle["omitted_sum"]),
+        low=low,
+        high=high,
+        level=1 - alpha,
+        bound=0.0,
+        layers=len(tested),
+        above=int((tested["omitted_p_adjusted"] < alpha).sum()),
+        verdict=verdict_of(low, high, 0.0),
     )
-
-
-def too_few(found: OmittedLags) -> str:
-    """Return in how many layers the lags are too few, in words."""
-    if not found.tested:
-        return "it was not tested whether the lags are too few"
-    if not found.rejected:
-        return "no layer is shown to need more lags"
-    return f"the lags are too few in {found.rejected} of {counted(found.tested, 'layer')}"
-
-
-def carried(found: OmittedLags) -> str:
-    """Return what the omitted lags would carry, in words; empty without a test."""
-    if not found.tested:
-        return ""
-    size = f"{number(found.total)}, {interval(found.low, found.high)},"
-    return f"{spans(found.lags)} would carry {size} in the median layer; 0 if the lags were enough"
 
 
 def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
@@ -260,21 +236,25 @@ def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
     return fits.loc[fits["halves_p_adjusted"] < alpha, "layer"].tolist()
 
 
-def halves(fits: pd.DataFrame, coefficients: pd.DataFrame, alpha: float) -> Claim | None:
-    """Return where the correction of bias is doubtful, if tested, and what it does there."""
+def halves(fits: pd.DataFrame, coefficients: pd.DataFrame, alpha: float) -> Row | None:
+    """Return in how many layers halves of texts differ, and what the correction of bias does there.
+
+    The value is the nearest lag of the median layer among these, or of all layers if the halves
+    differ in none; the baseline is the same without correction. None if it was not tested.
+    """
     if fits["halves_p_adjusted"].isna().all():
         return None
-    layers = different_halves(fits, alpha)
-    sentence = f"first and second halves of texts differ in {len(layers)} of "
-    sentence += counted(len(fits), "layer")
-    if layers:
-        rows = coefficients[coefficients["layer"].isin(layers)]
-        sentence += f"; the correction is doubtful there (it {corrected(rows)})"
-    return Claim(sentence)
-
-
-def corrected(coefficients: pd.DataFrame) -> str:
-    """Return how the correction of bias moves the nearest lag in the median layer."""
     term = nearest_lag(coefficients["term"])
     rows = coefficients[coefficients["term"] == term]
-    return moved(named(term), *rows[["uncorrected", "estimate"]].median())
+    layers = different_halves(fits, alpha)
+    if layers:
+        rows = rows[rows["layer"].isin(layers)]
+    return Row(
+        claim="halves",
+        subject=term,
+        value=float(rows["estimate"].median()),
+        baseline="not corrected for bias",
+        baseline_value=float(rows["uncorrected"].median()),
+        layers=int(fits["halves_p_adjusted"].notna().sum()),
+        above=len(layers),
+    )

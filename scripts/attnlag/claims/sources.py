@@ -43,13 +43,13 @@ def next_token(effects: pd.DataFrame, alpha: float) -> Row:
     """
     rows = effects[effects["target"] == NEXT_LESS_OWN].dropna(subset="difference")
     differs = rows["p_adjusted"] < alpha
-    verdict = Verdict.UNDECIDED
+    verdict = Verdict.NONE
     if rows["p_adjusted"].isna().all():
         verdict = Verdict.TOO_FEW_TEXTS
     above = int((differs & (rows["difference"] > 0)).sum())
     below = int((differs & (rows["difference"] < 0)).sum())
     return Row(
-        claim="next token",
+        claim="next_token",
         subject=str(effects["site"].iloc[0]),
         value=float(rows["difference"].median()),
         bound=0.0,

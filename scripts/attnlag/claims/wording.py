@@ -9,8 +9,21 @@ from attnlag.claims.row import Row, Verdict
 from attnlag.claims.subsets import extremes_apart
 from attnlag.quantities.catalogue import SITES
 from attnlag.regression.beyond.decomposition import POOLED
+from attnlag.regression.labels import spans
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import distance, named
+
+# The claims of a run, by name, and their labels.
+LABELS = {
+    "lag": "coefficient of a lag or lead, given the others (median layer)",
+    "response": "response so many tokens after one larger by 1 than predicted (median layer)",
+    "nested_model": "nearest lag as more is held fixed (mean over the layers)",
+    "omitted_lags": "sum of the coefficients of further lags (median layer)",
+    "halves": "nearest lag where halves of texts differ, or everywhere if nowhere (median layer)",
+    "groups": "lag in a group of documents (median layer)",
+    "classes": "lag of a class of tokens (median layer)",
+    "next_token": "effect on the next token less that on the token itself (median layer)",
+}
 
 # Whether a large adjustment follows a large one.
 FOLLOWS = {
@@ -19,7 +32,7 @@ FOLLOWS = {
     Verdict.WITHIN: "No",
     Verdict.UNDECIDED: "Undecided",
     Verdict.TOO_FEW_TEXTS: f"Too few texts to tell ({{texts}}; at least {FEWEST_DOCUMENTS})",
-    Verdict.UNTESTED: "Not tested",
+    Verdict.NONE: "Not tested",
 }
 
 LAG_ANSWER = (
@@ -124,6 +137,47 @@ SIGNS = (
     "{by_chance}{nothing})"
 )
 TELLS_NOTHING = ": one of the two has one sign alone, which tells nothing"
+
+FURTHER_LAGS = (
+    "layers in which {tokens} back still predict: {above} of {layers} (sum of their coefficients "
+    "in the median layer: {value}, {low_to_high}; 0.00 if the lags were enough)"
+)
+FURTHER_LAGS_UNTESTED = "it was not tested whether earlier tokens predict"
+HALVES_DIFFER = (
+    "layers in which halves of texts have different lags: {above} of {layers} (the correction of "
+    "bias takes {term} there from {before} to {after}; a larger norms.drop_first leaves beginnings "
+    "out)"
+)
+HALVES_ALIKE = (
+    "layers in which halves of texts have different lags: 0 of {layers} (the correction of bias "
+    "takes {term} from {before} to {after})"
+)
+
+
+def further_lags(row: Row) -> str:
+    """Return in how many layers the lags are too few, and what further ones would carry."""
+    if not row.subject:
+        return FURTHER_LAGS_UNTESTED
+    numbers = [int(lag) for lag in row.subject.split()]
+    return FURTHER_LAGS.format(
+        tokens=spans(numbers, "token"),
+        above=row.above,
+        layers=row.layers,
+        value=number(row.value),
+        low_to_high=interval(row.low, row.high),
+    )
+
+
+def halves(row: Row) -> str:
+    """Return in how many layers halves of texts differ, and what the correction of bias does."""
+    template = HALVES_DIFFER if row.above else HALVES_ALIKE
+    return template.format(
+        above=row.above,
+        layers=row.layers,
+        term=named(row.subject),
+        before=number(row.baseline_value),
+        after=number(row.value),
+    )
 
 
 def signs(predictor: str, same: int, clear: int, by_chance: float) -> str:

@@ -52,7 +52,7 @@ def figure(inputs: SimpleNamespace) -> Sheet:
                 f" The comparison of {named(terms[0])} with untrained models is on the same texts "
                 "and not corrected for bias."
             )
-    panels += response_panels(inputs.medians, unit)
+    panels += response_panels(inputs.medians, f"response\n({UNITS[inputs.outcome]})")
     within = inputs.r_squared_name.removeprefix("R²").strip()
     panels.append(
         Lines(

@@ -151,13 +151,14 @@ def _causes(table: pd.DataFrame, site: str, texts: int) -> Iterator[Answer]:
 
 def _doubts(main: RegressionTables) -> str:
     """Return what speaks against a regression: too few lags, and halves that differ."""
-    fits, alpha = main.fitted, main.settings["alpha"]
-    omitted = lags.omitted_lags(fits, main.coefficients["term"].unique(), alpha)
-    said = lags.too_few(omitted)
-    if size := lags.carried(omitted):
-        said += f" ({size})"
+    fits = main.fitted
+    alpha = main.settings["alpha"]
+    terms = main.coefficients["term"].unique().tolist()
+    doubts = [wording.further_lags(lags.omitted_lags(fits, terms, alpha))]
     correction = lags.halves(fits, main.coefficients, alpha)
-    return f"{said}; {correction.sentence}" if correction else said
+    if correction:
+        doubts.append(wording.halves(correction))
+    return "; ".join(doubts)
 
 
 def text_of(answers: SiteAnswers) -> str:

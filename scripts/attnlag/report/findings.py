@@ -10,13 +10,10 @@ import pandas as pd
 from attnlag.claims import checkpoints, subsets, training, wording
 from attnlag.claims.lags import (
     as_more_is_held_fixed,
-    carried,
-    corrected,
     different_halves,
     halves,
     layers_shown,
     omitted_lags,
-    too_few,
 )
 from attnlag.claims.numbers import interval, number, span
 from attnlag.errors import counted
@@ -140,7 +137,10 @@ def few_documents(fitted: FittedRegression) -> Iterator[str]:
         if documents == 1:
             reason = "with one document there are no document effects and no clusters"
         errors = label_of(fitted.coefficients["vcov_type"].iloc[0])
-        yield f"{reason}; errors are {errors}, and intervals say nothing about other texts"
+        yield (
+            f"{reason}; errors are {errors}, lags are not corrected for bias, and intervals say "
+            "nothing about other texts"
+        )
 
 
 def sizes(fitted: FittedRegression) -> Iterator[str]:
@@ -275,11 +275,9 @@ def halves_findings(fitted: FittedRegression) -> Iterator[str]:
     claim = halves(fitted.goodness, coefficients, settings.alpha)
     if settings.bias_correction == "none" or claim is None:
         return
-    layers = different_halves(fitted.goodness, settings.alpha)
-    where = f": {spans(layers, 'layer')}" * bool(layers)
-    yield f"{claim.sentence}{where} (AHT test of equal lags, {_tested(settings)})"
-    if not layers:
-        yield f"the correction of bias {corrected(coefficients)} in the median layer"
+    yield f"{wording.halves(claim)} (AHT test of equal lags, {_tested(settings)})"
+    if layers := different_halves(fitted.goodness, settings.alpha):
+        yield f"halves of texts differ in {spans(layers, 'layer')}"
 
 
 def residual_findings(fitted: FittedRegression) -> Iterator[str]:
@@ -288,10 +286,10 @@ def residual_findings(fitted: FittedRegression) -> Iterator[str]:
     With thousands of tokens the test rejects even negligible order, so the size is stated too.
     """
     settings, fits = fitted.settings, fitted.goodness
-    omitted = omitted_lags(fits, fitted.coefficients["term"].unique(), settings.alpha)
-    if omitted.tested:
-        yield f"{too_few(omitted)} (score test clustered by document, {_tested(settings)})"
-        yield carried(omitted)
+    omitted = omitted_lags(fits, fitted.coefficients["term"].unique().tolist(), settings.alpha)
+    if omitted.subject:
+        further = wording.further_lags(omitted)
+        yield f"{further} (score test clustered by document, {_tested(settings)})"
 
 
 def group_findings(by_group: pd.DataFrame) -> Iterator[str]:

@@ -104,7 +104,7 @@ def test_a_response_has_the_interval_of_its_median():
     assert np.isnan([few.low, few.high]).all()
     unknown = lags.response(medians, 3, texts=20, **SETTINGS)
     assert np.isnan(unknown.value)
-    assert unknown.verdict is Verdict.UNTESTED
+    assert unknown.verdict is Verdict.NONE
 
 
 SETTINGS = {"equivalence_bound": 0.05, "alpha": 0.1}
@@ -140,7 +140,7 @@ def test_the_size_of_a_lag_counts_the_fitted_layers_beyond_the_bound():
         (-0.049, 0.049, Verdict.WITHIN),
         (0.049, 0.55, Verdict.UNDECIDED),
         (-0.06, 0.04, Verdict.UNDECIDED),
-        (np.nan, np.nan, Verdict.UNTESTED),
+        (np.nan, np.nan, Verdict.NONE),
     ],
 )
 def test_a_verdict_is_of_the_interval_alone(low, high, verdict):
@@ -158,7 +158,7 @@ def test_a_verdict_is_of_the_interval_alone(low, high, verdict):
         (Verdict.WITHIN, "No: 10% longer"),
         (Verdict.UNDECIDED, "Undecided: 10% longer"),
         (Verdict.TOO_FEW_TEXTS, "Too few texts to tell (3; at least 6): 10% longer"),
-        (Verdict.UNTESTED, "Not tested: 10% longer"),
+        (Verdict.NONE, "Not tested: 10% longer"),
     ],
 )
 def test_an_answer_begins_with_its_verdict(verdict, first):
@@ -168,24 +168,51 @@ def test_an_answer_begins_with_its_verdict(verdict, first):
 
 
 @pytest.mark.parametrize(
-    ("p_values", "sentence", "total"),
+    ("p_values", "counts", "total", "verdict"),
     [
-        ([0.001, 0.9, 0.9], "the lags are too few in 1 of 3 layers", 0.2),
-        ([0.9, np.nan, 0.9], "no layer is shown to need more lags", 0.1),
-        ([np.nan] * 3, "it was not tested whether the lags are too few", np.nan),
+        ([0.001, 0.9, 0.9], (1, 3), 0.2, Verdict.ABOVE),
+        ([0.9, np.nan, 0.9], (0, 2), 0.1, Verdict.UNDECIDED),
     ],
 )
-def test_lags_are_too_few_only_where_that_is_tested(p_values, sentence, total):
+def test_further_lags_are_counted_where_they_are_tested(p_values, counts, total, verdict):
     fits = pd.DataFrame({"omitted_p_value": p_values, "omitted_p_adjusted": p_values})
     fits = fits.assign(
-        omitted_df=2, omitted_sum=[0.3, 0.2, 0.1], omitted_sum_low=0.0, omitted_sum_high=0.5
+        omitted_df=2,
+        omitted_sum=[0.3, 0.2, 0.1],
+        omitted_sum_low=[0.2, 0.1, 0.0],
+        omitted_sum_high=[0.4, 0.3, 0.2],
     )
-    terms = ["lag_1", "lag_3"]
-    found = lags.omitted_lags(fits, terms, 0.05)
-    assert lags.too_few(found).startswith(sentence)
+    row = lags.omitted_lags(fits, ["lag_1", "lag_3"], 0.05)
+    assert (row.above, row.layers, row.verdict, row.subject) == (*counts, verdict, "2 4")
     # The layer in the middle of those that were tested.
-    assert found.total == pytest.approx(total, nan_ok=True)
-    assert found.lags == ([2, 4] if found.tested else [])
+    ends = total - 0.1, total + 0.1
+    assert (row.value, row.low, row.high) == pytest.approx((total, *ends))
+    assert wording.further_lags(row) == (
+        f"layers in which tokens 2 and 4 back still predict: {counts[0]} of {counts[1]} (sum of "
+        f"their coefficients in the median layer: {total:.2f}, {ends[0]:.2f} to {ends[1]:.2f}; "
+        "0.00 if the lags were enough)"
+    )
+
+
+def test_lags_that_were_not_tested_are_not_called_enough():
+    fits = pd.DataFrame({"omitted_p_value": [np.nan], "omitted_sum": [np.nan]})
+    row = lags.omitted_lags(fits, ["lag_1"], 0.05)
+    assert wording.further_lags(row) == "it was not tested whether earlier tokens predict"
+
+
+@pytest.mark.parametrize(
+    ("p_values", "above", "value", "uncorrected"),
+    [([0.01, 0.2, 0.04, 0.2], 2, 0.05, 0.03), ([0.2, np.nan, 0.3, 0.4], 0, 0.105, 0.1)],
+)
+def test_the_correction_stands_beside_what_it_changes(p_values, above, value, uncorrected):
+    fits = pd.DataFrame({"layer": range(4), "halves_p_adjusted": p_values})
+    own = [-0.02, 0.12, 0.08, 0.3]
+    rows = COEFFICIENTS.assign(uncorrected=own * 2)
+    row = lags.halves(fits, rows, 0.05)
+    assert (row.above, row.layers) == (above, int(fits["halves_p_adjusted"].notna().sum()))
+    assert row.value == pytest.approx(value)
+    assert row.baseline_value == pytest.approx(uncorrected)
+    assert lags.halves(fits.assign(halves_p_adjusted=np.nan), rows, 0.05) is None
 
 
 def test_what_follows_stands_beside_what_it_was_before_training():

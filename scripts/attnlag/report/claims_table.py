@@ -1,0 +1,84 @@
+"""The claims of a run as one table, a row a claim."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from attnlag.claims import lags, sources, subsets
+from attnlag.claims.row import Row, frame
+from attnlag.regression.inference.response import MAX_DISTANCE
+from attnlag.regression.labels import UNITS
+from attnlag.regression.terms import is_lag_or_lead
+from attnlag.report.regression_tables import RegressionTables
+
+
+def claims_of_run(regressions: Sequence[RegressionTables]) -> pd.DataFrame:
+    """Return the claims of all regressions and of what stands beside them, in their order.
+
+    ``analysis`` names a regression, or another analysis of its site.
+    """
+    tables = []
+    sites = set()
+    for regression in regressions:
+        study = {
+            "model": regression.model,
+            "corpus": regression.corpus,
+            "site": regression.site,
+        }
+        tables.append(frame(claims_of_regression(regression), **study, analysis=regression.name))
+        if regression.of_site not in sites:
+            sites.add(regression.of_site)
+            tables.append(frame(claims_of_readout(regression), **study, analysis="readout"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def claims_of_regression(regression: RegressionTables) -> Iterator[Row]:
+    """Yield the claims of one regression; none if no layer was fitted."""
+    if regression.fitted.empty:
+        return
+    shared = {
+        "unit": UNITS[regression.settings["outcome"]],
+        "level": 1 - regression.settings["alpha"],
+    }
+    for term in regression.terms:
+        yield replace(
+            regression.size_of(term),
+            **shared,
+            baseline="tokens in random order",
+            baseline_value=regression.in_random_order(term),
+            table="medians",
+        )
+    for tokens in range(1, MAX_DISTANCE + 1):
+        row = regression.response_after(tokens)
+        if row.value == row.value:
+            yield replace(row, **shared, table="medians")
+    alpha = regression.settings["alpha"]
+    terms = regression.coefficients["term"].unique().tolist()
+    omitted = lags.omitted_lags(regression.fitted, terms, alpha)
+    if omitted.subject:
+        yield replace(omitted, **shared, table="fits")
+    halves = lags.halves(regression.fitted, regression.coefficients, alpha)
+    if halves:
+        yield replace(halves, unit=shared["unit"], table="fits")
+    steps = regression.files.table("nested_models", regression.folder)
+    if len(steps):
+        for row in lags.as_more_is_held_fixed(steps):
+            yield replace(row, unit=shared["unit"], table="nested_models")
+    for name in ("groups", "classes"):
+        table = regression.files.table(name, regression.folder)
+        for term in filter(is_lag_or_lead, table.get("term", pd.Series(dtype=str)).unique()):
+            for row in subsets.by_subset(table[table["term"] == term]):
+                subject = f"{term}, {row.subject}"
+                yield replace(row, **shared, claim=name, subject=subject, table=name)
+
+
+def claims_of_readout(regression: RegressionTables) -> Iterator[Row]:
+    """Yield what the adjustments of a site say of the next token, if that is known."""
+    effects = regression.files.table("readout", regression.of_site)
+    if effects.empty or effects["difference"].isna().all():
+        return
+    record = regression.files.record("readout", regression.of_site)
+    alpha = record.settings("traced_table")["alpha"]
+    row = sources.next_token(effects, alpha)
+    yield replace(row, unit="SD over the vocabulary", table="readout/means")

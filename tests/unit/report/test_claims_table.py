@@ -1,0 +1,114 @@
+"""The table of claims, from tables whose numbers are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from described import regressions_in
+from pictures import grid
+
+from attnlag.claims import wording
+from attnlag.claims.row import COUNTS, Row, Verdict, frame
+from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
+from attnlag.report.claims_table import claims_of_run
+from attnlag.storage import tables
+
+REGRESSION = {"outcome": "norm", "fixed_effects": "document", "equivalence_bound": 0.05}
+RECORD = {
+    "model": {"name": "tiny"},
+    "corpus": {"name": "small", "documents": 20, "texts": 19},
+    "stages": {"regression": {**REGRESSION, "alpha": 0.1}, "traced_table": {"alpha": 0.1}},
+}
+
+
+def write(folder, status="ok"):
+    """Write the tables of a regression of two layers."""
+    coefficients = grid(term=["lag_1", "lag_2"], layer=range(2)).assign(
+        subset="all", estimate=[0.2, 0.4, 0.0, -0.2]
+    )
+    coefficients["equivalence"] = ["present", "undecided", "absent", "present"]
+    fits = pd.DataFrame({"layer": range(2), "status": status, "n_documents": 20})
+    fits = fits.assign(
+        omitted_p_value=0.01,
+        omitted_p_adjusted=[0.01, 0.2],
+        omitted_df=8,
+        omitted_sum=[0.1, 0.3],
+        omitted_sum_low=0.05,
+        omitted_sum_high=0.4,
+        halves_p_adjusted=[0.5, 0.01],
+    )
+    coefficients["uncorrected"] = coefficients["estimate"] - 0.01
+    controls = coefficients[["layer", "term"]].assign(permuted_mean=[0.01, 0.03, 0.0, 0.0])
+    medians = pd.DataFrame({"term": ["lag_1", "lag_2", "response_2"], "median": [0.3, -0.1, 0.09]})
+    medians = medians.assign(conf_low=[0.2, -0.2, 0.04], conf_high=[0.4, 0.0, 0.14])
+    steps = grid(step=[POOLED, *EFFECTS], layer=range(2)).assign(term="lag_1", n_documents=20)
+    steps = steps.assign(estimate=np.arange(12) / 10, effects=np.repeat([1, 9, 9, 9, 20, 30], 2))
+    groups = grid(subset=["prose", "verse"], layer=range(2)).assign(term="lag_1", estimate=0.5)
+    groups = groups.assign(median_low=[0.4] * 2 + [-0.1] * 2, median_high=0.6)
+    frames = {"coefficients": coefficients, "fits": fits, "controls": controls}
+    frames |= {"medians": medians, "nested_models": steps, "groups": groups}
+    for name, table in frames.items():
+        tables.write_frame(table, folder / f"{name}.parquet", RECORD)
+
+
+@pytest.fixture
+def base(tmp_path):
+    base = tmp_path / "results" / "tiny" / "small"
+    folder = base / "attention" / "within"
+    folder.mkdir(parents=True)
+    write(folder)
+    return base
+
+
+def test_a_claim_is_a_row_of_numbers(base):
+    table = claims_of_run(regressions_in(base, "within"))
+    assert set(table["claim"]) <= set(wording.LABELS)
+    assert list(table["claim"].value_counts(sort=False).items()) == [
+        ("lag", 2),
+        ("response", 1),
+        ("omitted_lags", 1),
+        ("halves", 1),
+        # Parts of speech add no effects.
+        ("nested_model", 4),
+        ("groups", 2),
+    ]
+    assert (
+        table[["model", "corpus", "site", "analysis"]] == "tiny small attention within".split()
+    ).all(axis=None)
+    first, second, later = table[:3].to_dict("records")
+    assert (first["value"], first["low"], first["high"]) == (0.3, 0.2, 0.4)
+    assert (first["level"], first["bound"], first["verdict"]) == (0.9, 0.05, "above")
+    assert first["unit"] == "log norm per log norm"
+    assert (first["baseline"], first["baseline_value"]) == ("tokens in random order", 0.02)
+    assert [first[name] for name in COUNTS] == [2, 1, 0, 0, 1, 19]
+    assert [second[name] for name in COUNTS] == [2, 0, 1, 1, 0, 19]
+    assert (second["verdict"], later["verdict"]) == ("undecided", "undecided")
+    assert (later["subject"], later["value"], later["texts"]) == ("2", 0.09, 19)
+    assert later["layers"] is None
+    further, halves = table[3:5].to_dict("records")
+    assert (further["subject"], further["value"]) == ("3 4 5 6 7 8 9 10", 0.1)
+    assert (further["above"], further["layers"], further["verdict"]) == (1, 2, "above")
+    assert (halves["value"], halves["baseline_value"]) == pytest.approx((0.4, 0.39))
+    assert (halves["above"], halves["layers"], halves["verdict"]) == (1, 2, "none")
+    steps = table[table["claim"] == "nested_model"]
+    assert steps["subject"].tolist() == ["pooled", "document", "token", "token_previous"]
+    assert steps["value"].tolist() == pytest.approx([0.05, 0.25, 0.85, 1.05])
+    assert set(steps["verdict"]) == {"none"}
+    groups = table[table["claim"] == "groups"]
+    assert groups["subject"].tolist() == ["lag_1, prose", "lag_1, verse"]
+    assert groups["verdict"].tolist() == ["above", "undecided"]
+
+
+def test_a_regression_without_a_fitted_layer_claims_nothing(base):
+    write(base / "attention" / "within", status="too few rows")
+    table = claims_of_run(regressions_in(base, "within"))
+    assert table.empty
+    assert {"model", "analysis", "claim", "value", "verdict"} <= set(table)
+
+
+def test_what_is_unknown_is_missing():
+    row = Row("lag", "lag_1", value=0.2, verdict=Verdict.TOO_FEW_TEXTS, texts=3)
+    (found,) = frame([row], model="m").to_dict("records")
+    assert found["texts"] == 3
+    assert found["layers"] is None
+    assert np.isnan([found["low"], found["level"], found["p_value"]]).all()
+    assert (found["model"], found["verdict"]) == ("m", "too few texts")
