@@ -287,7 +287,8 @@ def test_after_the_rerun_of_a_change_nothing_is_left_to_do(finished):
     assert "tiny/small/attention/notebook/coefficients.csv" in changed
     # The effects of interventions stand beside these coefficients, and heads have their terms.
     site = "tiny/small/attention"
-    folders = (f"{site}/notebook/", f"{site}/heads/", "tiny/small/causal/", "explorer.html")
+    shared = "explorer.html", "claims."
+    folders = (f"{site}/notebook/", f"{site}/heads/", "tiny/small/causal/", *shared)
     assert all(path.startswith(folders) for path in changed)
     assert not any("causal/effects/" in path for path in changed)
     stages = ("/design/", "/crossproducts/")

@@ -25,6 +25,8 @@ from projects import ROOT, TOGETHER, assert_drawn, environment_of_a_user, ran, w
 from warm_python import python
 
 import attnlag
+from attnlag.claims.row import Verdict
+from attnlag.claims.wording import LABELS
 from attnlag.errors import UserError
 from attnlag.figures import catalogue
 from attnlag.report.explorer import contents, documents, page
@@ -174,6 +176,12 @@ def test_a_notebook_reads_the_results_of_a_run(finished_once):
     stored = pq.read_table(project.folder / "results/tiny/small/attention/norms/0000.parquet")
     assert norms["norm"].tolist() == stored["layer_01"].to_pylist()
     assert (project.folder / "results/answers.txt").read_text() == study.findings
+    claims = study.claims
+    assert {"lag", "response"} <= set(claims["claim"]) <= set(LABELS)
+    assert set(claims["verdict"]) <= set(Verdict)
+    first = claims.query("claim == 'lag' and subject == 'lag_1'").iloc[0]
+    estimates = table.query("term == 'lag_1' and subset == 'all'")["estimate"]
+    assert first["value"] == pytest.approx(estimates.median())
     with pytest.raises(UserError, match="found 2, expected 0 to 1"):
         study.norms(layer=2)
     with pytest.raises(UserError, match="did you mean 'influence'"):

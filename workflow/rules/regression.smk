@@ -1,6 +1,6 @@
 # Least squares in every layer, from the cross-products and designs of all shards.
 
-for table in ("coefficients", "medians", "fits", "controls", "groups", "residuals"):
+for table in ("coefficients", "medians", "fits", "controls", "groups", "influence", "residuals"):
     TOLD[table] = of_study(f"{RESULTS}/{table}.parquet")
 if UNTRAINED:
     TOLD["before_training"] = of_study(f"{RESULTS}/before_training.parquet")

@@ -73,6 +73,36 @@ def layers_shown(coefficients: pd.DataFrame, term: str, equivalence_bound: float
     )
 
 
+def without_one_document(
+    coefficients: pd.DataFrame, influence: pd.DataFrame, equivalence_bound: float
+) -> Row | None:
+    """Return the nearest lag of the median layer without the document that moves it most.
+
+    The subject is the document, and the baseline the lag with it. A document that is not among the
+    most influential ones of a layer, which ``influence`` has, counts as moving nothing there. None
+    if no document was left out.
+    """
+    term = nearest_lag(coefficients["term"])
+    rows = influence[influence["term"] == term]
+    if rows.empty:
+        return None
+    estimates = coefficients[coefficients["term"] == term].set_index("layer")["estimate"].dropna()
+    changes = rows.pivot(index="layer", columns="document", values="change")
+    changes = changes.reindex(estimates.index).fillna(0)
+    without = changes.rsub(estimates, axis=0).median()
+    with_all = float(estimates.median())
+    most = int((without - with_all).abs().to_numpy().argmax())
+    return Row(
+        claim="without_one_document",
+        subject=str(without.index[most]),
+        value=float(without.iloc[most]),
+        bound=equivalence_bound,
+        baseline="with it",
+        baseline_value=with_all,
+        layers=len(estimates),
+    )
+
+
 def response(
     medians: pd.DataFrame, tokens: int, *, equivalence_bound: float, alpha: float, texts: int
 ) -> Row:

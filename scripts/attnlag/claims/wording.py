@@ -18,6 +18,7 @@ LABELS = {
     "lag": "coefficient of a lag or lead, given the others (median layer)",
     "response": "response so many tokens after one larger by 1 than predicted (median layer)",
     "nested_model": "nearest lag as more is held fixed (mean over the layers)",
+    "without_one_document": "nearest lag without the document that moves it most (median layer)",
     "omitted_lags": "sum of the coefficients of further lags (median layer)",
     "halves": "nearest lag where halves of texts differ, or everywhere if nowhere (median layer)",
     "groups": "lag in a group of documents (median layer)",
@@ -152,6 +153,7 @@ HALVES_ALIKE = (
     "layers in which halves of texts have different lags: 0 of {layers} (the correction of bias "
     "takes {term} from {before} to {after})"
 )
+WITHOUT_ONE_DOCUMENT = "without the document that moves it most, {lag} is {value}"
 
 
 def further_lags(row: Row) -> str:

@@ -158,6 +158,15 @@ def _doubts(main: RegressionTables) -> str:
     correction = lags.halves(fits, main.coefficients, alpha)
     if correction:
         doubts.append(wording.halves(correction))
+    influence = main.files.table("influence", main.folder)
+    if len(influence):
+        bound = main.settings["equivalence_bound"]
+        row = lags.without_one_document(main.coefficients, influence, bound)
+        if row:
+            text = wording.WITHOUT_ONE_DOCUMENT.format(
+                lag=named(main.terms[0]), value=number(row.value)
+            )
+            doubts.append(text)
     return "; ".join(doubts)
 
 

@@ -143,6 +143,11 @@ class Study:
         return (self.folder / "answers.txt").read_text(encoding="utf-8")
 
     @property
+    def claims(self) -> pd.DataFrame:
+        """What the tables of the run show, a row a claim; `docs/outputs.md` has the columns."""
+        return pd.read_parquet(self.folder / "claims.parquet")
+
+    @property
     def figures(self) -> list[Path]:
         """The figures, as files."""
         return sorted(self.folder.rglob("figures/**/*.png"))

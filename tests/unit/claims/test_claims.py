@@ -194,6 +194,21 @@ def test_further_lags_are_counted_where_they_are_tested(p_values, counts, total,
     )
 
 
+def test_the_document_that_moves_the_median_most_stands_beside_it():
+    changes = {"a": [0.0, 0.1, 0.0], "b": [0.01, 0.01, 0.01], "c": [-0.05, np.nan, -0.25]}
+    rows = [
+        {"term": "lag_1", "layer": layer, "document": name, "change": change}
+        for name, of_layers in changes.items()
+        for layer, change in enumerate(of_layers)
+        if change == change
+    ]
+    own = table(lag_1=[(0.1, ""), (0.2, ""), (0.3, "")])
+    row = lags.without_one_document(own, pd.DataFrame(rows), 0.05)
+    # Without a the layers have 0.1, 0.1, 0.3; without c, 0.15, 0.2, 0.55.
+    assert (row.subject, row.value, row.baseline_value) == ("a", pytest.approx(0.1), 0.2)
+    assert lags.without_one_document(own, pd.DataFrame(rows).iloc[:0], 0.05) is None
+
+
 def test_lags_that_were_not_tested_are_not_called_enough():
     fits = pd.DataFrame({"omitted_p_value": [np.nan], "omitted_sum": [np.nan]})
     row = lags.omitted_lags(fits, ["lag_1"], 0.05)
