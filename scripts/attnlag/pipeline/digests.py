@@ -66,6 +66,7 @@ CODE = {
     "fit_effects": (*REGRESSION, "interventions"),
     # The pages and the sentences of a run are made of the same claims.
     "write_findings": (*WORDS, "report/*.py"),
+    "write_claims": (*WORDS, "report/claims_table.py", "report/regression_tables.py"),
     "write_comparison": (*WORDS, "report/*.py"),
     "build_explorer": (*WORDS, "report"),
     "write_paper": (*WORDS, "report/*.py", "report/references.bib"),
