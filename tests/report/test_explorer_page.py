@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import scipy.stats
 from described import files_in
 from playwright.sync_api import Page, expect
 from projects import SEVERAL, Project, command_of, new_project
@@ -118,9 +117,9 @@ def shades(page: Page) -> list[str]:
     )
 
 
-def drawn(page: Page, chart: str, series: int = 0, panel: int = 0) -> list[float]:
-    """Return the values of a series of a chart."""
-    return page.evaluate(f"explorer.charts.{chart}.spec.panels[{panel}].series[{series}].y")
+def drawn(page: Page, sheet: str, panel: int = 0, line: int = 0, of: str = "y") -> list[float]:
+    """Return the values of a line of a panel, or the ends of its interval."""
+    return page.evaluate(f"explorer.panels.get('{sheet}-{panel}').panel.lines[{line}].{of}")
 
 
 def same(found: list, expected: pd.Series | pd.DataFrame) -> None:
@@ -160,11 +159,14 @@ def test_the_first_screen_asks_and_answers(page):
     expect(page.locator("#title")).to_contain_text("· small: ")
     expect(page.locator("#question")).to_have_text(re.compile(r"stream: its adjustment\.$"))
     expect(page.locator("#equation")).to_contain_text("log a[t] = b1 log a[t−1] + b2 log a[t−2]")
-    labels = page.locator("#answers th").all_inner_texts()
+    labels = page.locator("#answers th, #more-answers th").all_inner_texts()
     assert labels[0] == "Does a large adjustment follow a large one?"
     assert {"tokens in random order", "before training", "Check"} < set(labels)
     keys = page.locator("#profile .keys > span").all_inner_texts()
-    assert {"random order", "before training, own scale"} < {key.strip() for key in keys}
+    assert {"random order", "untrained, first", "trained"} < {key.strip() for key in keys}
+    # Further answers are folded.
+    expect(page.locator("#answers tr")).to_have_count(2)
+    page.locator("#further-answers summary").click()
     # What a word means is one hover away; the keyboard finds all words at the end of the page.
     page.locator("#question dfn").first.hover()
     expect(page.locator("#tip")).to_contain_text("sublayer")
@@ -192,9 +194,10 @@ def test_every_choice_changes_the_page_and_its_address(page):
         page.wait_for_url(re.compile(f"{key}={chosen}"))
     page.locator("#regression").select_option("within")
     page.wait_for_url(re.compile("regression=within"))
-    before = drawn(page, "profile", 1)
+    tab(page, "coefficients")
+    before = page.locator("#table").inner_text()
     page.locator("#lag").select_option("lag_2")
-    assert drawn(page, "profile", 1) != before
+    assert page.locator("#table").inner_text() != before
     expect(page.locator("#table tbody tr")).to_have_count(2)
     tab(page, "text")
     before = shades(page)
@@ -269,8 +272,6 @@ def test_markup_in_a_corpus_is_shown_as_text(page, file):
         page.locator("#text span").nth(place).hover()
         told.append(page.locator("#card").inner_text())
     assert all(kind in "".join(told) for kind in ("noun", "verb", "punctuation", "<b>"))
-    tab(page, "kinds")
-    expect(page.locator("#means")).to_contain_text("<b>")
     assert page.locator("main img, main script, main b:not(#answers b, #card b)").count() == 0
     # A formula in the CSV is text.
     cells = page.evaluate("['=1+1', '-2', '-x', 'a\"b', 3].map(explorer.cell)")
@@ -297,108 +298,89 @@ def near(page: Page, one: str, other: str) -> float:
     return max(0.0, a["y"] - b["y"] - b["height"], b["y"] - a["y"] - a["height"])
 
 
-def test_kinds_of_token_have_the_means_of_their_tokens(page, file):
-    """The means, their intervals and what documents alone would give, computed with numpy."""
-    ready(page, file, f"{SMALL}&tab=kinds&layer=1&kind=upos")
-    values, codes, documents, position = (
-        np.array(one, float)
-        for one in page.evaluate(
-            "[explorer.tokens.norm(1), explorer.tokens.column('upos'), explorer.tokens.document,"
-            " explorer.tokens.position].map(one => Array.from(one))"
-        )
-    )
-    spec = page.evaluate("explorer.charts.means.spec")
-    names = page.evaluate("explorer.tokens.columns.find(one => one.name === 'upos').categories")
-    said = [page.evaluate(f"explorer.index.categories['{name}'] ?? '{name}'") for name in names]
-    kept = position >= 1
-    values, codes, documents = values[kept], codes[kept], documents[kept]
-    mean, chance = spec["panels"][0]["series"]
-    for place, name in enumerate(spec["x"]):
-        own = codes == said.index(name)
-        difference = values[own].mean() - values.mean()
-        # The norms of the page are rounded, their means are not.
-        assert mean["y"][place] == pytest.approx(np.exp(difference), abs=0.01)
-        each = np.where(own, (values - values[own].mean()) / own.sum(), 0.0)
-        each -= (values - values.mean()) / len(values)
-        sums = np.bincount(documents.astype(int), each)
-        error = np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1))
-        half = scipy.stats.t.ppf(0.975, len(sums) - 1) * error
-        assert np.log(mean["high"][place]) == pytest.approx(
-            difference + half, abs=0.01 + 0.01 * half
-        )
-        of_documents = pd.Series(values).groupby(documents).transform("mean")[own].mean()
-        assert chance["y"][place] == pytest.approx(np.exp(of_documents - values.mean()), abs=0.01)
-
-
-def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_path):
-    ready(page, file, f"{SMALL}&tab=kinds&layer=1&kind=word_initial")
+def test_the_sheets_of_each_tab_have_the_numbers_of_their_tables(page, file, project, tmp_path):
+    ready(page, file, f"{SMALL}&tab=kinds&layer=1")
     base = project.folder / "results/tiny/small"
     classes = pd.read_parquet(base / "attention/within/classes.parquet")
-    rows = classes.query("layer == 1 and term == 'lag_1'").set_index("subset")
-    rows = rows.loc[["low", "middle", "high"]]
-    same(drawn(page, "slopes", 2), rows["estimate"].sort_values(ascending=False))
-    page.locator("#means > svg").focus()
-    page.keyboard.press("ArrowRight")
-    expect(page.locator("#tip")).to_contain_text("random order")
-    page.keyboard.press("Enter")
-    expect(page.locator("#highlighted-title")).to_contain_text("documents")
-    assert state_of(page)["tab"] == "text"
+    slopes = classes[classes["term"] == "lag_1"]
+    expect(page.locator("[data-sheet=slopes-within] .claim")).to_contain_text("Regression within:")
+    same(drawn(page, "slopes-within"), slopes[slopes["subset"] == "all"]["estimate"])
+    cells = page.evaluate("explorer.panels.get('slopes-within-1').panel")
+    differences = slopes.pivot(index="subset", columns="layer", values="difference")
+    same(cells["values"], differences.loc[["low", "middle", "high"]])
+    # Parts of speech, from the norms of all tokens.
+    means = page.evaluate("explorer.panels.get('means-1').panel")
+    assert {row.partition(" (")[0] for row in means["rows"]} == {"noun", "verb", "punctuation"}
     # Heads: a map.
     tab(page, "heads")
     heads = pd.read_parquet(base / "attention/heads/head_coefficients.parquet")
     heads = heads[(heads["term"] == "lag_1") & heads["part"].isin(["0", "1"])]
-    found = page.evaluate("explorer.charts.heads.spec.values")
+    found = page.evaluate("explorer.panels.get('heads-0').panel.values")
     same(found, heads.pivot(index="part", columns="layer", values="estimate"))
-    for measure in page.locator("#measure option").evaluate_all("all => all.map(o => o.value)"):
-        page.locator("#measure").select_option(measure)
-        expect(page.locator("#heads-claim")).not_to_be_empty()
-    page.locator("#heads > svg").focus()
+    map_of_heads = page.locator("[data-sheet=heads] figure > svg").first
+    assert map_of_heads.locator(".cell").count() == 4
+    map_of_heads.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Home")
+    expect(page.locator("#tip")).to_contain_text("layer 0, head 1")
     page.keyboard.press("Enter")
     assert state_of(page)["layer"] == "0"
-    # Causes: predicted beside caused.
+    # Causes: predicted beside caused, for each site that was changed.
     tab(page, "causes")
+    assert page.locator("#panel-causes .sheet").count() == 2
     table = pd.read_parquet(base / "causal/total_effects.parquet")
     own = table.query("source_site == 'attention' and target_site == 'attention' and lag == 1")
-    for series, name in enumerate(("coefficient", "predicted", "estimate")):
-        same(drawn(page, "causes", series), own[name])
-    # Beside single layers, each with its interval.
+    own = own[own["target_layer"] == 1]
+    for line, name in enumerate(("coefficient", "predicted", "estimate")):
+        same(drawn(page, "causes-attention", 2, line), own[name])
     pairs = pd.read_parquet(base / "causal/elasticities.parquet")
     pairs = pairs.query(
         "source_site == target_site == 'attention' and lag == 1 and target_layer == 1 and "
         "intervention == 'derivative' and source_layer == 0"
     )
-    fits = pd.read_parquet(base / "attention/within/fits.parquet")
-    t = scipy.stats.t.ppf(0.975, fits["n_documents"].max() - 1)
-    low = pairs["predictive"] - t * pairs["predictive_std_error"]
-    predicted, caused = page.evaluate("explorer.charts.single.spec.panels[0].series")
-    same(predicted["low"], low)
-    same(caused["high"], pairs["conf_high"])
-    keys = page.locator("#causes .keys > span").all_inner_texts()
-    assert "chosen layer of the later token" in [key.strip() for key in keys]
-    for choice in ("pair", "later", "target"):
-        options = page.locator(f"#{choice} option").evaluate_all("all => all.map(o => o.value)")
-        page.locator(f"#{choice}").select_option(options[-1])
-        assert state_of(page)[choice] == options[-1]
-    # The first chart shows the controls.
+    same(drawn(page, "causes-attention", 0, of="low"), pairs["predictive_conf_low"])
+    same(drawn(page, "causes-attention", 1, of="high"), pairs["conf_high"])
+    # The first screen shows the controls.
     controls = pd.read_parquet(base / "attention/within/controls.parquet")
-    expected = controls[controls["term"] == "lag_1"].sort_values("layer")["random_weights"]
-    same(drawn(page, "profile", 0, 1), expected)
+    controls = controls[controls["term"] == "lag_1"].sort_values("layer")
+    same(drawn(page, "profile", 0, 1, "low"), controls["permuted_low"])
+    same(drawn(page, "profile", 1), controls["random_weights"])
     # It can be saved under the name of its study.
     for kind in ("CSV", "SVG"):
         with page.expect_download() as saved:
-            page.locator("#profile").get_by_text(kind).click()
-        name = f"tiny_small_attention_within_profile.{kind.lower()}"
+            page.locator("#profile figure").nth(1).get_by_text(kind).click()
+        name = f"tiny_small_attention_within_profile-1.{kind.lower()}"
         assert saved.value.suggested_filename == name
         saved.value.save_as(tmp_path / kind)
     csv = pd.read_csv(tmp_path / "CSV")
     assert csv["layer"].tolist() == [0, 1]
-    same(csv["before training, own scale"], expected)
+    same(csv["untrained, first"], controls["random_weights"])
     picture = (tmp_path / "SVG").read_text()
     assert ElementTree.fromstring(picture).tag.endswith("svg")
     assert "var(" not in picture
-    assert "before training" in picture
+    assert "untrained" in picture
+
+
+def test_each_sheet_is_that_of_the_figure(page, file):
+    """Claims, captions and titles of panels are those of the files of figures."""
+    ready(page, file, SMALL)
+    sheets = page.evaluate("explorer.index.sheets")
+    shown = [*sheets["tiny/small/attention"], *sheets["tiny/small/attention/within"]]
+    names = {"coefficients", "groups", "slopes-within", "means", "heads", "shares", "readout"}
+    assert names | {"causes-attention", "causes-mlp"} == {sheet["name"] for sheet in shown}
+    for sheet in shown:
+        tab(page, sheet["tab"])
+        section = page.locator(f"[data-sheet={sheet['name']}]")
+        expect(section.locator(".claim")).to_have_text(f"{sheet['claim']}.")
+        expect(section.locator(".note").first).to_have_text(sheet["caption"])
+        titles = [panel["title"] for panel in sheet["panels"]]
+        drawn_titles = section.locator("figcaption strong").all_inner_texts()
+        # The first screen has the others.
+        assert drawn_titles == (
+            titles[1:2] + titles[3:] if sheet["name"] == "coefficients" else titles
+        )
+        for svg in section.locator("figure > svg").all():
+            assert svg.locator("path, rect").count() > 2
 
 
 HEADS = ("heads", "head_coefficients")
@@ -436,28 +418,29 @@ def test_a_study_without_what_a_tab_shows_has_no_such_tab(
     if "readout" not in lacking:
         tab(page, "sources")
         start = "The token before" if "shares" not in lacking else "The attention adjustment raises"
-        expect(page.locator("#sources-claim")).to_have_text(re.compile(f"^({start}|Too few)"))
-        expect(page.locator("#readout [role=slider]")).to_be_visible()
-        expect(page.locator("#shares")).to_be_visible(visible="shares" not in lacking)
+        claim = page.locator("#panel-sources .claim").first
+        expect(claim).to_have_text(re.compile(f"^({start}|Layers whose|Too few)"))
+        expect(page.locator("[data-sheet=readout] [role=slider]")).to_be_visible()
+        assert page.locator("[data-sheet=shares]").count() == ("shares" not in lacking)
     page.close()
 
 
 def test_the_ticks_of_an_axis_are_round_and_lie_where_their_values_do(page):
-    labels = page.locator("#profile > svg > text[text-anchor=end]")
+    chart = page.locator("#profile figure").first.locator("> svg")
+    labels = chart.locator("text[text-anchor=end]")
     texts = labels.evaluate_all("all => all.map(one => one.textContent.replace('−', '-'))")
     heights = labels.evaluate_all("all => all.map(one => one.getAttribute('y'))")
-    dots = page.locator("#profile > svg > circle")
+    dots = chart.locator("circle")
     dots = [float(y) for y in dots.evaluate_all("all => all.map(one => one.getAttribute('cy'))")]
-    # The ticks of the first panel come first, from the bottom up.
-    values, places = np.array([texts[:3], heights[:3]], float)
+    values, places = np.array([texts, heights], float)
     steps = np.diff(values)
     assert len(set(np.round(steps, 9))) == 1
     assert float(f"{steps[0]:e}".partition("e")[0]) in (1, 2, 5)
     # A label lies four pixels below its line.
-    height = np.polyval(np.polyfit(values, places - 4, 1), drawn(page, "profile", 1))
-    marked = page.evaluate("explorer.charts.profile.spec.panels[0].series[1].marks")
+    height = np.polyval(np.polyfit(values, places - 4, 1), drawn(page, "profile"))
+    marked = drawn(page, "profile", of="marks")
     shown = [y for y, signs in zip(height, marked, strict=True) if {"dot", "ring"} & set(signs)]
-    np.testing.assert_allclose(dots[: len(shown)], shown, atol=0.01)
+    np.testing.assert_allclose(dots, shown, atol=0.01)
 
 
 def test_a_linked_token_is_scrolled_into_view(page, file):
@@ -556,7 +539,7 @@ def test_a_class_and_the_largest_tokens_lead_to_their_places(page, file):
 
 
 def test_a_click_on_a_layer_selects_it(page):
-    box = page.locator("#profile > svg").bounding_box()
+    box = page.locator("#profile figure > svg").first.bounding_box()
     page.mouse.click(box["x"] + 120, box["y"] + 100)
     page.wait_for_url(re.compile("layer=0"))
 
@@ -578,6 +561,8 @@ def test_the_page_fits_the_width_of_the_screen(page, file, shots, width, scheme)
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
     ready(page, file, f"{SMALL}&token=7")
+    # The tabs are on the first screen.
+    assert page.locator("#tabs").bounding_box()["y"] < (800 if width < 600 else 700)
     for name in ("text", "kinds", "heads", "causes", "sources", "coefficients"):
         tab(page, name)
         page.screenshot(path=shots / f"explorer {name} {width} {scheme}.png", full_page=True)

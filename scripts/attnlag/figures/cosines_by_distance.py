@@ -47,11 +47,12 @@ def figure(inputs: Inputs) -> Sheet:
         panels.append(
             Map(
                 values,
-                [str(d) if d == 1 or d % 4 == 0 else "" for d in distances],
+                list(map(str, distances)),
                 "centred cosine",
                 "by distance",
                 ylabel="distance (tokens)",
                 row_height=0.14,
+                named=[at for at, d in enumerate(distances) if d == 1 or d % 4 == 0],
                 colours=sns.color_palette("viridis", as_cmap=True),
                 limits=(min(0.0, float(np.nanmin(values))), float(np.nanmax(values))),
             )

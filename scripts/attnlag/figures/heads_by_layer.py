@@ -73,8 +73,17 @@ def figure(inputs: Inputs) -> Sheet:
 def panel(values: np.ndarray, heads_present: list[str], label: str, title: str, **shades: Any):
     """Return a map with a row for each head, of which some are named where there are many."""
     step = -(-len(heads_present) // MAX_NAMED_ROWS)
-    rows = [name if int(name) % step == 0 else "" for name in heads_present]
-    return Map(values, rows, label, title, ylabel="head", row_height=CELL_HEIGHT, **shades)
+    named = range(0, len(heads_present), step)
+    return Map(
+        values,
+        heads_present,
+        label,
+        title,
+        ylabel="head",
+        row_height=CELL_HEIGHT,
+        named=named,
+        **shades,
+    )
 
 
 def title_of(*claims: Claim | None) -> str:

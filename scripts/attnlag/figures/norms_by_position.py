@@ -57,10 +57,7 @@ def figure(inputs: Inputs) -> Sheet:
     edges = edges[: len(values) + 1]
     dropped = int(np.searchsorted(edges, drop_first))
     reach = reach_of(values[dropped:])
-    ticks = []
-    for place, edge in enumerate(edges[:-1]):
-        is_named = place < SINGLE or place % PER_DOUBLING == 0
-        ticks.append(f"{edge:,}" if is_named else "")
+    rows = range(len(values))
 
     def hatch(axes: Axes) -> None:
         axes.axhspan(0, dropped, facecolor="none", edgecolor="k", hatch="///", linewidth=0)
@@ -87,10 +84,11 @@ def figure(inputs: Inputs) -> Sheet:
         [
             Map(
                 values,
-                ticks,
+                [f"{edge:,}" for edge in edges[:-1]],
                 "mean log norm,\nminus the layer's mean",
                 ylabel="position in the sequence (tokens)",
                 row_height=0.12,
+                named=[at for at in rows if at < SINGLE or at % PER_DOUBLING == 0],
                 limits=(-reach, reach),
                 extra=hatch if dropped else None,
             )

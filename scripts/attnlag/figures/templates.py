@@ -106,7 +106,7 @@ class Map:
     """A panel of cells, a row for each name and a column for each layer; NaN is grey."""
 
     values: np.ndarray
-    rows: Sequence[str]  # from top to bottom; rows without a name have no tick
+    rows: Sequence[str]  # names, from top to bottom
     label: str  # of the colours
     title: str = ""
     ylabel: str = ""
@@ -115,8 +115,14 @@ class Map:
     limits: tuple[float, float] | None = None  # None: symmetric, saturating at the last 2%
     weak: np.ndarray | None = None  # cells that are not significant; the others have a dot
     texts: Mapping[int, str] = field(default_factory=dict)  # text across a row
+    named: Sequence[int] | None = None  # rows that have a tick with their name; None: all
     extra: Callable[[Axes], None] | None = None
     xlabel: str = "layer"
+
+    @property
+    def ticks(self) -> Sequence[int]:
+        """The rows that have a tick with their name."""
+        return range(len(self.rows)) if self.named is None else self.named
 
     def height_in(self, size: Size) -> float:
         """Return the height in inches."""
@@ -450,8 +456,8 @@ def _draw_map(axes: Axes, panel: Map, layers: list[int], location: str) -> None:
     axes.set_facecolor("0.9")
     drawing.label_cells(axes, layers)
     axes.set_ylabel(panel.ylabel)
-    names = {row + 0.5: name for row, name in enumerate(panel.rows) if name}
-    axes.set_yticks(list(names), list(names.values()), rotation=0)
+    names = [panel.rows[row] for row in panel.ticks]
+    axes.set_yticks([row + 0.5 for row in panel.ticks], names, rotation=0)
     axes.tick_params(axis="y", left=False)
     if panel.weak is not None:
         row, place = np.nonzero(~panel.weak & np.isfinite(values))

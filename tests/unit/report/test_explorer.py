@@ -11,44 +11,28 @@ import pytest
 
 from attnlag.corpus.documents import Document as Row
 from attnlag.corpus.documents import corpus_table, first_of_groups
+from attnlag.figures.as_json import as_json
+from attnlag.figures.templates import Line, Lines, Map, Sheet, permuted
 from attnlag.quantities import traced_tables
-from attnlag.quantities.head_shares import WHOLE
-from attnlag.report.explorer import beyond, contents, documents, packing, page
+from attnlag.report.explorer import documents, packing, page, tokens
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
 from attnlag.storage.sequences import TokenSequence, keys_of
 
 
-def unpacked(packed, row, count):
-    content, scale = packed
-    codes = np.frombuffer(content, np.uint8 if scale["bits"] < 16 else np.uint16)
-    codes = codes[row * count : (row + 1) * count].astype(float)
-    none = codes == 2 ** scale["bits"] - 1
-    return np.where(none, np.nan, scale["low"][row] + scale["step"][row] * codes)
-
-
-@pytest.mark.parametrize("bits", [8, 16])
-def test_a_packed_number_is_within_half_a_step_of_its_value(bits):
-    values = np.random.default_rng(0).normal(3, [[0.1], [5.0]], (2, 4000))
+def test_a_packed_number_is_within_half_a_step_of_its_value():
+    values = np.random.default_rng(0).normal(3, [[0.1], [5.0], [0.0]], (3, 4000))
     values[0, [5, 9]] = np.nan, np.inf
-    packed = packing.quantised(values, bits)
-    for row in range(2):
-        known = np.isfinite(values[row])
-        span = np.ptp(values[row][known])
-        step = packed[1]["step"][row]
-        assert step == pytest.approx(span / (2**bits - 2))
-        decoded = unpacked(packed, row, 4000)
-        assert np.isnan(decoded[~known]).all()
-        assert np.abs(decoded[known] - values[row][known]).max() <= step / 2 * 1.001
-
-
-def test_whole_numbers_and_missing_values_are_packed_exactly():
-    values = np.array([[1.0, 7, np.nan, 60_000], [0, 0, 1, 1], [4, 4, 4, 4], [np.nan] * 4])
-    packed = packing.quantised(values, bits=16)
-    assert packed[1]["low"] == [1, 0, 4, 0]
-    for row in range(4):
-        np.testing.assert_array_equal(unpacked(packed, row, 4), values[row])
+    values = np.vstack([values, np.full(4000, np.nan)])
+    content, scale = packing.quantised(values)
+    codes = np.frombuffer(content, np.uint8).reshape(values.shape)
+    for row, known in enumerate(np.isfinite(values)):
+        assert (codes[row][~known] == 255).all()
+        if known.any():
+            assert scale["step"][row] == pytest.approx(np.ptp(values[row][known]) / 254)
+            decoded = scale["low"][row] + scale["step"][row] * codes[row][known]
+            assert np.abs(decoded - values[row][known]).max() <= scale["step"][row] / 2 * 1.001
 
 
 def test_a_json_block_contains_no_markup_and_decodes_to_its_input():
@@ -71,8 +55,7 @@ def test_a_sample_is_taken_from_the_groups_in_turn(tmp_path):
     assert len(order) == 72
     # Two models: of each document 10 tokens in 3 layers, and in 5.
     shown = documents.with_room(pd.Series(10 * (3 + 5), order), values=80 * 11)
-    assert (len(shown), shown.sum()) == (11, 80 * 11)
-    groups = shown.index.str.rpartition("-").get_level_values(0)
+    groups = pd.Index(shown).str.rpartition("-").get_level_values(0)
     assert groups.value_counts().to_dict() == {"news": 5, "poems": 2, "mail": 4}
 
 
@@ -83,8 +66,8 @@ def test_a_document_that_is_too_long_is_shown_in_part():
     needed = 30 * documents.token_counts(sequences, ["a", "b", "c"])
     assert needed.tolist() == [30 * documents.LONGEST, 30, 0]
     # The first is shown even without room for it.
-    assert list(documents.with_room(needed, values=10).index) == ["a"]
-    assert list(documents.with_room(needed[:2], values=needed.sum()).index) == ["a", "b"]
+    assert documents.with_room(needed, values=10) == ["a"]
+    assert documents.with_room(needed[:2], values=needed.sum()) == ["a", "b"]
 
 
 def test_the_glossary_defines_each_name_of_a_term():
@@ -104,61 +87,42 @@ def test_writers_of_a_token_are_codes_of_distance_and_percent(tmp_path):
     path = tmp_path / "sources" / "0000.parquet"
     tables.write_table(table, path, {"stages": {"tokens": {"shards": 1}}})
     traced = RegressionTables(tmp_path / "within", Declared(sources=[path]))
-    entry, codes = beyond.sources(traced, ["a"])
-    assert entry == {"layers": [1, 4], "documents": ["a"], "counts": [3]}
-    assert codes.shape == (2, 3, 10, 2)
-    assert codes[0, 1, :3].tolist() == [[0, 198], [1, 158], [255, 255]]
-    # A share below half a percent is left out, and one beyond the range is its end.
-    assert codes[1, 1, :2].tolist() == [[1, 68], [255, 255]]
-    assert codes[0, 2, :3].tolist() == [[0, 254], [2, 8], [1, 148]]
+    found = tokens.writers(traced, ["a"])
+    written = found.pop("writers")
+    assert found == {"layers": [1, 4], "documents": ["a"], "counts": [3]}
+    # Pairs: how many tokens back, and the share in percent.
+    assert written[0][1] == [0, 70, 1, 30]
+    # A share below half a percent is left out.
+    assert written[1][1] == [1, -60]
+    assert written[0][2] == [0, 200, 2, -120, 1, 20]
     # A file that is not declared is not there.
     undeclared = RegressionTables(tmp_path / "within", Declared())
-    assert beyond.sources(undeclared, ["a"]) is None
+    assert tokens.writers(undeclared, ["a"]) is None
 
 
-def test_writers_and_readout_are_shown_each_without_the_other(tmp_path):
-    numbers = dict.fromkeys((*beyond.INTERVAL[1:], "mean", "difference", "p_adjusted"), 0.5)
-    record = {"stages": {"traced_table": {"alpha": 0.05}}}
-    rows = pd.DataFrame({"layer": [0, 1], "tokens": 9, "documents": 3, "site": "mlp"} | numbers)
-    of_sources, logits = rows.assign(source="previous_1"), rows.assign(target="next_less_own")
-    starts = {"shares": "The token before writes", "readout": "Layers whose MLP adjustment raises"}
-    # What is not known of a model has a table without rows.
-    for known in (of_sources, logits), (of_sources, logits[:0]), (of_sources[:0], logits):
-        declared = {}
-        for name, table in zip(starts, known, strict=True):
-            declared[name] = [tmp_path / f"{name}.parquet"]
-            tables.write_frame(table, *declared[name], record)
-        shown = beyond.traced(RegressionTables(tmp_path / "within", Declared(**declared)))
-        for (name, start), table in zip(starts.items(), known, strict=True):
-            assert any(claim.startswith(start) for claim in shown["claims"]) == bool(len(table))
-            assert (name in shown) == bool(len(table))
-        assert (shown["tokens"], shown["documents"]) == (9, 3)
+def test_values_of_tokens_are_numbers_or_places_in_categories():
+    assert tokens.values_of_shade(pd.Series([0.123456, np.nan, 7.0]))["values"][0] == 0.1235
+    tags = tokens.values_of_shade(pd.Series(["VERB", None, "NOUN"], dtype="category"))
+    assert tags == {"values": [1, None, 0], "categories": ["NOUN", "VERB"]}
+    assert tokens.values_of_shade(pd.Series([True, None]))["categories"] == ["yes"]
 
 
-def test_each_measure_of_heads_has_a_claim(tmp_path):
-    parts = pd.DataFrame({"layer": 0, "part": ["0", "1"], "share": 0.5, "sink": 0.3})
-    parts.assign(sink_uniform=0.1).to_parquet(tmp_path / "heads.parquet")
-    # Three documents give no coefficient after training.
-    numbers = dict.fromkeys(("estimate", "conf_low", "conf_high", "trained"), np.nan)
-    lags = parts[["layer", "part"]].assign(term="lag_1", regression="within", **numbers)
-    lags.assign(random_weights=0.4).to_parquet(tmp_path / "head_coefficients.parquet")
-    names = ("heads", "head_coefficients")
-    declared = Declared(**{name: [tmp_path / f"{name}.parquet"] for name in names})
-    shown = beyond.heads(RegressionTables(tmp_path / "within", declared))
-    assert set(shown["claims"]) == {"share", "sink", "estimate", "random_weights"}
-    assert shown["claims"]["random_weights"] == "No lag of single heads was fitted after training"
-    # All heads together have all of their squares, even if no token is left.
-    unknown = parts.assign(share=[np.nan, 1.0], part=["0", WHOLE], sink=np.nan, sink_uniform=np.nan)
-    unknown.to_parquet(tmp_path / "heads.parquet")
-    assert beyond.heads(RegressionTables(tmp_path / "within", declared)) is None
-
-
-def test_marks_of_coefficients_mean_what_they_do_in_figures():
-    table = pd.DataFrame(
-        {
-            "equivalence": ["present", "undecided", "absent", "absent", np.nan],
-            "p_adjusted": [0.01, 0.05, 0.2, 0.01, np.nan],
-        }
-    )
-    expected = [["dot"], ["cross"], ["ring", "cross"], ["ring"], ["dot"]]
-    assert contents.marks(table, 0.05) == expected
+def test_a_sheet_as_json_has_what_the_figure_draws():
+    x = np.array([0.1, np.nan, 0.3])
+    line = Line(x, "lag 1", "k", x - 1, x + 1, linestyle=(0, (4, 2.5)))
+    line.weak = np.array([False, True, True])
+    line.negligible = np.array([False, False, True])
+    lines = Lines([line, permuted(np.zeros(3), np.ones(3))], "coefficient\n(unit)", missing=[1])
+    cells = Map(np.array([[1.0, np.nan, -1.0]]), ["noun"], "label", weak=np.zeros((1, 3), bool))
+    made = json.loads(json.dumps(as_json(Sheet("c", [0, 1, 5], [lines, cells], "A note."))))
+    first, second = made["panels"]
+    assert (first["x"], first["yLabel"]) == ([0, 1, 5], "coefficient (unit)")
+    drawn, band = first["lines"]
+    assert drawn["marks"] == [["dot"], ["cross"], ["ring", "cross"]]
+    assert (drawn["colour"], drawn["dashes"]) == ("var(--ink)", [4, 2.5])
+    np.testing.assert_allclose(drawn["high"], x + 1)
+    assert (band["colour"], band["width"], band["low"]) == ("var(--band)", 0, [0, 0, 0])
+    np.testing.assert_allclose(second["values"], [[1, np.nan, -1]])
+    assert second["dots"] == [[True, False, True]]
+    assert (second["low"], second["high"], second["diverging"]) == (-1, 1, True)
+    assert made["caption"].startswith("A note. ● p < 0.05")

@@ -22,12 +22,11 @@ function block(name, json = false) {
   return unpackedBlocks.get(name);
 }
 
-// The numbers of a row of codes; NaN for the largest code.
+// The numbers of a row of bytes; NaN for 255.
 function decoded({buffer, scale}, row, count) {
-  const codes = scale.bits === 8 ? new Uint8Array(buffer, row * count, count)
-    : new Uint16Array(buffer, 2 * row * count, count);
-  const none = 2 ** scale.bits - 1, low = scale.low[row], step = scale.step[row];
-  return Float64Array.from(codes, code => code === none ? NaN : low + step * code);
+  const low = scale.low[row], step = scale.step[row];
+  const codes = new Uint8Array(buffer, row * count, count);
+  return Float64Array.from(codes, code => code === 255 ? NaN : low + step * code);
 }
 
 // The ends of the central 99% of some numbers.
@@ -43,17 +42,18 @@ function centralRange(values) {
 class Tokens {
   static async of(index, study) {
     const pair = `${study.model}/${study.corpus}`, site = `${pair}/${study.site}`;
-    const regression = `${site}/${study.regression}`, texts = index.texts[pair];
-    // What the index says of a block, with its bytes; undefined if there is no such block.
-    const withBytes = async (name, entry) => entry && {...entry, buffer: await block(name)};
-    const scaled = (name, scale) => withBytes(name, scale && {scale});
-    const [documents, stream, norms, residuals, kinds, sources, ...columns] = await Promise.all([
-      block(`${pair}.texts`, true), scaled(`${pair}/stream`, texts.stream), scaled(site, index.norms[site]),
-      scaled(`${regression}.residuals`, study.residuals), block(`${site}.kinds`, true),
-      withBytes(`${site}.sources`, index.sources[site]),
-      ...texts.columns.map(column => withBytes(column.block, column)),
+    const scaled = async (name, scale) => ({scale, buffer: await block(name)});
+    const traced = index.sources[site];
+    const [documents, columns, stream, norms, residuals, writersOf] = await Promise.all([
+      block(`${pair}.texts`, true),
+      block(`${pair}.shades`, true),
+      scaled(`${pair}.stream`, index.texts[pair]),
+      scaled(`${site}.norms`, index.norms[site]),
+      scaled(`${site}/${study.regression}.residuals`, study.residuals),
+      traced && block(`${site}.sources`, true),
     ]);
-    return new Tokens({study, documents, stream, norms, residuals, kinds, sources, columns});
+    const sources = traced && {...traced, writers: writersOf};
+    return new Tokens({study, documents, columns, stream, norms, residuals, sources});
   }
 
   constructor(contents) {
@@ -111,25 +111,22 @@ class Tokens {
 
   // The tokens that wrote the adjustment to a token in a layer, and their shares, largest first.
   writers(layer, token) {
-    const {layers, documents, counts, buffer} = this.sources ?? {layers: []};
+    const {layers, documents, counts, writers} = this.sources ?? {layers: []};
     if (!layers.includes(layer)) return [];
     const number = this.document[token], place = token - this.first[number];
     const before = documents.indexOf(this.documents[number].name);
     if (!(place < counts[before])) return [];
-    const codes = new Uint8Array(buffer), writers = [];
-    const sum = counts => counts.reduce((total, count) => total + count, 0), total = sum(counts);
-    const perToken = codes.length / (layers.length * total);
-    const from = (layers.indexOf(layer) * total + sum(counts.slice(0, before)) + place) * perToken;
-    for (let at = from; at < from + perToken; at += 2) {
-      if (codes[at + 1] < 255) writers.push([token - codes[at], (codes[at + 1] - 128) / 100]);
-    }
-    return writers;
+    let row = place;
+    for (const count of counts.slice(0, before)) row += count;
+    const pairs = writers[layers.indexOf(layer)][row], found = [];
+    for (let at = 0; at < pairs.length; at += 2) found.push([token - pairs[at], pairs[at + 1] / 100]);
+    return found;
   }
 
+  // The numbers of a column, or the places of its categories; NaN where it has none.
   column(name) {
-    const column = this.columns.find(column => column.name === name);
-    if (column.categories) return new Uint8Array(column.buffer);
-    return this.cached(`column ${name}`, () => decoded(column, 0, this.count));
+    const {values} = this.columns.find(column => column.name === name);
+    return this.cached(`column ${name}`, () => Float64Array.from(values, value => value ?? NaN));
   }
 
   // The outcome minus the prediction of the coefficients; NaN if a token gives no row.

@@ -5,9 +5,11 @@ const RAMPS = {
   dark: ["#1b2029", "#2c3a5e", "#33608f", "#3488a6", "#53c9ad", "#def5e5"],
 };
 const DIVERGING = {
-  light: ["#2b6cb0", "#9cc3e6", "#f7f7f7", "#f2b984", "#b35900"],
-  dark: ["#6db3f2", "#2d5d8c", "#1b2029", "#8a5417", "#f0a24a"],
+  light: ["#2369bd", "#9baecb", "#faf5f4", "#d39794", "#a9373b"],
+  dark: ["#6db3f2", "#2d5d8c", "#1b2029", "#8a3a3e", "#ef8a8e"],
 };
+// As in the files of figures.
+const VIRIDIS = ["#440154", "#443983", "#31688e", "#21918c", "#35b779", "#90d743", "#fde725"];
 // Parts of speech in families, for there are no seventeen colours that all eyes tell apart.
 const FAMILIES = [
   ["nouns", "#0072b2", ["NOUN", "PROPN"]],

@@ -1,24 +1,92 @@
 """The documents that the explorer shows: all, or a sample evenly over groups."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from attnlag.corpus.alignment import token_texts
+from attnlag.corpus.documents import first_of_groups, group_by_document
+from attnlag.errors import counted
+from attnlag.quantities import columns
+from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
 # Largest number of values of tokens, over all models and corpora. A value takes up to 1.33 bytes of
 # the page, which therefore has about six megabytes at most.
 MOST_VALUES = 4_600_000
 
-# Values that stand for the text of a token.
-OF_TEXT = 4
+# Values that stand for the text of a token and its properties.
+VALUES_OF_TEXT = 12
 
 # Largest number of documents of a corpus, and of tokens of a document.
 MOST_CANDIDATES = 2_000
 LONGEST = 4_000
+
+
+@dataclass(frozen=True)
+class ShownDocuments:
+    """The documents of a corpus that the page shows."""
+
+    corpus: Path
+    names: list[str]
+    in_words: str  # which of how many
+    sequences: dict[str, pd.DataFrame]  # by model: the rows of ``tokens`` of these documents
+
+
+def chosen_documents(regressions: Sequence[RegressionTables], values: int) -> ShownDocuments:
+    """Return the first documents of a corpus that a number of values has room for, at least one.
+
+    Those whose tokens are traced to their sources come first, for they show everything; the others
+    are taken from the groups in turn. ``regressions`` are all of the corpus.
+    """
+    first = regressions[0]
+    corpus = first.corpus_file()
+    models = {regression.model: regression for regression in regressions}
+    order = traced_documents(regressions) + first_of_groups(corpus, MOST_CANDIDATES)
+    order = list(dict.fromkeys(order))
+    sequences = {}
+    needed = pd.Series(0, order)
+    for model, regression in models.items():
+        paths = first.files.all_of("tokens", regression.of_corpus)
+        sequences[model] = tables.rows_of_documents(paths, order)
+        of_model = [one for one in regressions if one.model == model]
+        needed += token_counts(sequences[model], order) * values_per_token(of_model)
+    shown = with_room(needed, values)
+    groups = group_by_document(corpus)
+    in_words = counted(len(groups), "document")
+    if len(shown) < len(groups):
+        number_of_groups = counted(len(set(groups.values())), "group")
+        in_words = f"{len(shown):,} of {in_words}, taken from the {number_of_groups} in turn"
+    elif len(groups) > 1:
+        in_words = f"all {in_words}"
+    return ShownDocuments(corpus, shown, in_words, sequences)
+
+
+def traced_documents(regressions: Sequence[RegressionTables]) -> list[str]:
+    """Return the documents whose tokens are traced to their sources."""
+    names: dict[str, None] = {}
+    for regression in {regression.study: regression for regression in regressions}.values():
+        for path in regression.files.all_of("sources", regression.of_site):
+            documents = pq.read_table(path, columns=["document"])["document"]
+            names |= dict.fromkeys(documents.unique().to_pylist())
+    return list(names)
+
+
+def values_per_token(regressions: Sequence[RegressionTables]) -> int:
+    """Return the number of values that a token of a model takes: a byte each, before compression.
+
+    They are its text, the norms of the stream and of each site, and half of the residuals of each
+    regression, which compress well.
+    """
+    first = regressions[0]
+    stream = first.files.all_of("stream", first.of_corpus)[0]
+    layers = len(columns.layers_in(pq.read_schema(stream)))
+    sites = len({regression.site for regression in regressions})
+    return VALUES_OF_TEXT + layers * (sites + 1) + layers // 2 * len(regressions)
 
 
 def token_counts(sequences: pd.DataFrame, order: list[str]) -> pd.Series:
@@ -27,9 +95,10 @@ def token_counts(sequences: pd.DataFrame, order: list[str]) -> pd.Series:
     return counts.reindex(order, fill_value=0).clip(upper=LONGEST)
 
 
-def with_room(needed: pd.Series, values: int) -> pd.Series:
-    """Return the first documents that there is room for, at least one, and their needs."""
-    return needed.iloc[: max(int((needed.cumsum() <= values).sum()), 1)]
+def with_room(needed: pd.Series, values: int) -> list[str]:
+    """Return the first documents that there is room for, at least one."""
+    number = int((needed.cumsum() <= values).sum())
+    return list(needed.index[: max(number, 1)])
 
 
 def texts_of(names: Sequence[str], corpus: Path, sequences: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Compression of numbers and texts that are stored inside a page.
 
-Log norms take 8 bits, 254 steps of a layer's range. A block is compressed with gzip and encoded in
-base64, so that no text of a corpus can become markup.
+A block is compressed with gzip and encoded in base64: no text of a corpus can become markup.
 """
 
 import base64
@@ -11,26 +10,28 @@ from typing import Any
 
 import numpy as np
 
+# Codes of numbers; a larger one stands for a value that is not finite.
+MAX_CODE = 254
+NOT_FINITE = 255
 
-def quantised(values: np.ndarray, bits: int = 8) -> tuple[bytes, dict[str, Any]]:
-    """Return (rows, n) numbers as integers of 8 or 16 bits, and the scale of each row.
 
-    An integer stands for ``low + step * integer``, at most half a step from the number, and the
-    largest one for a value that is not finite. Whole numbers are stored exactly if their range
-    fits.
+def quantised(values: np.ndarray) -> tuple[bytes, dict[str, list[float]]]:
+    """Return (rows, n) numbers as bytes, and the scale of each row.
+
+    A byte stands for ``low + step * byte``, at most half a step from the number, and 255 for one
+    that is not finite.
     """
     finite = np.isfinite(values)
-    levels = 2**bits - 2
     low = np.min(values, axis=1, initial=np.inf, where=finite)
     high = np.max(values, axis=1, initial=-np.inf, where=finite)
-    low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
-    step = (high - low) / levels
-    all_integers = np.all((values == np.rint(values)) | ~finite, axis=1) & (step <= 1)
-    step = np.where(all_integers & (step > 0), 1.0, step)
-    steps = (np.where(finite, values, 0.0) - low[:, None]) / np.where(step, step, 1)[:, None]
-    codes = np.where(finite, np.clip(np.rint(steps), 0, levels), levels + 1)
-    codes = codes.astype(f"<u{bits // 8}").ravel()
-    return codes.tobytes(), {"bits": bits, "low": low.tolist(), "step": step.tolist()}
+    known = finite.any(axis=1)
+    low = np.where(known, low, 0.0)
+    high = np.where(known, high, 0.0)
+    step = (high - low) / MAX_CODE
+    divisor = np.where(step > 0, step, 1.0)
+    steps = (np.where(finite, values, 0.0) - low[:, None]) / divisor[:, None]
+    codes = np.where(finite, np.clip(np.rint(steps), 0, MAX_CODE), NOT_FINITE)
+    return codes.astype(np.uint8).tobytes(), {"low": low.tolist(), "step": step.tolist()}
 
 
 def block(content: bytes) -> str:

@@ -1,7 +1,7 @@
-// Charts in SVG: lines by category, and maps. Their colours are properties of the page's style.
+// Draws sheets: the panels of lines and maps of the figures, as as_json.py describes them.
 
 const NS = "http://www.w3.org/2000/svg";
-const LEFT = 46, RIGHT = 8;
+const LEFT = 52, RIGHT = 10, TOP = 12, BELOW = 40;
 
 function setAttributes(node, attributes) {
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -14,6 +14,9 @@ function svg(tag, attributes, ...children) {
   return node;
 }
 
+const words = (text, x, y, attributes = {}) => svg("text", {x, y, ...attributes}, text);
+const plain = value => String(value).replace("-", "−");
+
 // About `count` round numbers between two.
 function ticks(low, high, count) {
   const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
@@ -22,95 +25,97 @@ function ticks(low, high, count) {
   return Array.from({length: last - first + 1}, (_, at) => Number(((first + at) * step).toPrecision(12)));
 }
 
-const plain = value => String(value).replace("-", "−");
-
-function rangeOf(values) {
-  const known = values.filter(Number.isFinite);
-  if (!known.length) return [0, 1];
-  const low = Math.min(...known), high = Math.max(...known), beside = (high - low) * 0.06 || 0.5;
-  return [low - beside, high + beside];
+// The powers of ten, and three times these, between two logarithms.
+function logTicks(low, high) {
+  const found = [];
+  for (let power = Math.floor(low); power <= high; power++) found.push(power, power + Math.log10(3));
+  return found.filter(value => low <= value && value <= high);
 }
 
-// A mark of a series at a place: its kind tells series apart without colour.
-function mark(kind, colour, x, y, size = 4) {
-  const fill = `fill:var(${colour})`, hollow = `fill:var(--page);stroke:var(${colour});stroke-width:2`;
-  if (kind === "band") return svg("rect", {x: x - 8, y: y - 5, width: 16, height: 10, style: fill});
-  if (kind === "line") return svg("path", {d: `M${x - 8},${y}h16`, style: `stroke:var(${colour});stroke-width:2`});
-  if (kind === "square") return svg("rect", {x: x - size, y: y - size, width: 2 * size, height: 2 * size, style: hollow});
+// A mark of a line at a place.
+function mark(kind, colour, x, y, size) {
+  const filled = `fill:${colour}`, hollow = `fill:var(--page);stroke:${colour};stroke-width:1.5`;
+  if (kind === "square") return svg("rect", {x: x - size, y: y - size, width: 2 * size, height: 2 * size, style: filled});
   const cross = `M${x - size},${y - size}l${2 * size},${2 * size}m0,${-2 * size}l${-2 * size},${2 * size}`;
-  if (kind === "cross") return svg("path", {d: cross, style: `stroke:var(${colour});stroke-width:1.5`});
-  const diamond = `M${x},${y - size - 1}l${size + 1},${size + 1}l${-size - 1},${size + 1}l${-size - 1},${-size - 1}z`;
-  if (kind === "diamond") return svg("path", {d: diamond, style: fill});
-  return svg("circle", {cx: x, cy: y, r: size, style: kind === "ring" ? hollow : fill});
+  if (kind === "cross") return svg("path", {d: cross, style: `fill:none;stroke:${colour};stroke-width:1.5`});
+  return svg("circle", {cx: x, cy: y, r: size, style: kind === "ring" ? hollow : filled});
 }
 
-const words = (text, x, y, attributes = {}) => svg("text", {x, y, ...attributes}, text);
+// What both kinds of panels share: size, title, saving, what they tell, and the keyboard.
+class Panel {
+  static all = new Map();
 
-// What all charts share: a key, a button that saves, what they tell, and the keyboard. A chart has a
-// `spec`, and a kind of chart says how to `paint` it and what it `says` of a place.
-class Chart {
-  static all = [];
-
-  constructor(id) {
-    this.id = id;
-    this.element = find(id);
+  constructor(id, panel, onPick) {
+    Object.assign(this, {id, panel, onPick, told: null});
+    this.element = make("figure", "");
     this.keys = make("div", "", {className: "keys"});
-    const saves = make("div", "", {className: "save"}), head = make("figcaption", "");
-    for (const [kind, action] of [["CSV", () => saveRows(this.id, this.rows())], ["SVG", () => this.savePicture()]]) {
+    const head = make("figcaption", ""), saves = make("div", "", {className: "save"});
+    for (const [kind, action] of [["CSV", () => saveRows(id, this.rows())], ["SVG", () => this.savePicture()]]) {
       const button = make("button", kind, {type: "button", onclick: action});
-      button.setAttribute("aria-label", `save this chart as ${kind}`);
+      button.setAttribute("aria-label", `save ${panel.title || id} as ${kind}`);
       saves.append(button);
     }
-    head.append(this.keys, saves);
+    head.append(make("strong", panel.title), saves);
     this.svg = svg("svg", {role: "slider", tabindex: 0});
-    this.element.replaceChildren(head, this.svg);
-    this.told = null;
+    const does = onPick && panel.xLabel === "layer" ? ", Enter chooses a layer" : "";
+    this.svg.setAttribute("aria-label", `${panel.title || id}: arrow keys read it${does}`);
+    this.element.append(head, this.keys, this.svg);
     this.svg.addEventListener("pointermove", event => this.point(this.placeAt(event), event));
     this.svg.addEventListener("pointerleave", () => this.point(null));
     this.svg.addEventListener("blur", () => this.point(null));
     this.svg.addEventListener("click", event => this.pick(this.placeAt(event)));
     this.svg.addEventListener("keydown", event => this.press(event));
-    new ResizeObserver(() => this.element.clientWidth !== this.width && this.repaint()).observe(this.element);
-    Chart.all.push(this);
+    this.observer = new ResizeObserver(() => this.element.clientWidth !== this.width && this.draw());
+    this.observer.observe(this.element);
+    Panel.all.set(id, this);
   }
 
-  draw(spec) {
-    this.spec = spec;
-    this.svg.setAttribute("aria-label", spec.label);
-    this.repaint();
-  }
-
-  repaint() {
+  draw() {
     this.width = this.element.clientWidth;
-    if (!this.spec || !this.width) return;
+    if (!this.width) return;
     this.svg.replaceChildren();
     this.keys.replaceChildren();
     this.paint();
-    const {x, cursor = 0} = this.spec;
-    setAttributes(this.svg, {"aria-valuemin": 0, "aria-valuemax": x.length - 1, "aria-valuenow": cursor});
+    setAttributes(this.svg, {"aria-valuemin": 0, "aria-valuemax": this.panel.x.length - 1, "aria-valuenow": this.cursor()});
+  }
+
+  // The place of the chosen layer on an axis of layers, 0 on others.
+  cursor() {
+    return this.panel.xLabel === "layer" ? Math.max(0, this.panel.x.indexOf(state.layer)) : 0;
   }
 
   size(height) {
     setAttributes(this.svg, {width: this.width, height, viewBox: `0 0 ${this.width} ${height}`});
   }
 
-  key(kind, colour, name) {
-    const sign = svg("svg", {width: 18, height: 12, "aria-hidden": "true"}, mark(kind, colour, 9, 6));
+  key(colour, dashes, text) {
+    const style = `stroke:${colour};stroke-width:2.5;stroke-dasharray:${dashes.map(length => 2.5 * length).join()}`;
     const key = make("span", "");
-    key.append(sign, ...withTerms(name));
+    key.append(svg("svg", {width: 22, height: 10, "aria-hidden": "true"}, svg("path", {d: "M0,5h22", style})), ...withTerms(text));
     this.keys.append(key);
+  }
+
+  label(places, bottom) {
+    const {x, xLabel} = this.panel, room = 28;
+    let last = -Infinity;
+    for (const [at, place] of places.entries()) {
+      if (place - last < room) continue;
+      last = place;
+      this.svg.append(words(plain(x[at]), place, bottom + 16, {"text-anchor": "middle"}));
+    }
+    this.svg.append(words(xLabel, (LEFT + this.width - RIGHT) / 2, bottom + 33, {"text-anchor": "middle"}));
   }
 
   point(place, event) {
     this.told = place;
-    this.mark(place);
+    this.show(place);
     if (!place) return hideTip();
     const box = this.svg.getBoundingClientRect(), [x, y] = this.spot(place);
     showTip(this.says(place), event?.clientX ?? box.left + x, event?.clientY ?? box.top + y);
   }
 
   pick(place) {
-    if (place) this.spec.onPick?.(...place);
+    if (place && this.panel.xLabel === "layer") this.onPick?.(this.panel.x[place[0]]);
   }
 
   press(event) {
@@ -121,214 +126,261 @@ class Chart {
     if (!step) return;
     event.preventDefault();
     const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
-    const [column, row] = this.told ?? [this.spec.cursor ?? 0, 0];
-    const rows = this.spec.rows?.length ?? 1;
-    const place = [clamp(column + step[0], this.spec.x.length), clamp(row + step[1], rows)];
+    const [column, row] = this.told ?? [this.cursor(), 0];
+    const place = [clamp(column + step[0], this.panel.x.length), clamp(row + step[1], this.panel.rows?.length ?? 1)];
     setAttributes(this.svg, {"aria-valuenow": place[0], "aria-valuetext": this.says(place).join("; ")});
     this.point(place);
   }
 
-  // The picture with its key, in the colours of the page.
+  // The picture in the colours of the page, with its title and its key.
   savePicture() {
     const style = getComputedStyle(document.documentElement), copy = this.svg.cloneNode(true);
-    const height = Number(copy.getAttribute("height")) + 24;
+    const added = 40, height = Number(copy.getAttribute("height")) + added;
+    copy.append(words(this.panel.title, LEFT, height - 24));
     let x = LEFT;
     for (const key of this.keys.children) {
       const sign = key.querySelector("svg"), text = key.textContent;
-      if (sign) {
-        copy.append(svg("g", {transform: `translate(${x},${height - 18})`}, ...sign.cloneNode(true).children));
-        x += 22;
-      }
-      copy.append(words(text, x, height - 8));
-      x += 7 * text.length + 16;
+      if (sign) copy.append(svg("g", {transform: `translate(${x},${height - 16})`}, ...sign.cloneNode(true).children));
+      copy.append(words(text, x + 26, height - 7));
+      x += 7 * text.length + 44;
     }
     const width = Math.max(this.width, x);
     setAttributes(copy, {xmlns: NS, width, height, viewBox: `0 0 ${width} ${height}`});
     copy.prepend(svg("rect", {width: "100%", height: "100%", style: "fill:var(--page)"}),
-      svg("style", {}, "text{font:12px sans-serif;fill:var(--ink)}.grid{stroke:var(--line)}"));
+      svg("style", {}, "text{font:12px sans-serif;fill:var(--ink)}"));
     const text = new XMLSerializer().serializeToString(copy)
       .replace(/var\((--\w+)\)/g, (_, name) => style.getPropertyValue(name).trim());
     save(`${this.id}.svg`, "image/svg+xml", text);
   }
 }
 
-// Series by category, in panels that share it: bands, lines, and marks with intervals.
-class LineChart extends Chart {
-  band() {
-    return (this.width - LEFT - RIGHT) / this.spec.x.length;
+// Lines with bands, bars and marks.
+class LinesPanel extends Panel {
+  // The ends of the vertical axis; panels that name the same share have the same.
+  range() {
+    const {share} = this.panel, values = [];
+    for (const panel of this.sheet.panels) {
+      if (panel !== this.panel && (!share || panel.share !== share)) continue;
+      if (panel.zero) values.push(0);
+      for (const {y, low, high} of panel.lines) values.push(...y, ...low ?? [], ...high ?? []);
+    }
+    const known = values.map(value => this.scaled(value)).filter(Number.isFinite);
+    if (!known.length) return [0, 1];
+    const least = Math.min(...known), most = Math.max(...known), beside = (most - least) * 0.06 || 0.5;
+    return [this.panel.low ?? least - beside, this.panel.high ?? most + beside];
   }
 
-  place(at) {
-    return LEFT + (at + 0.5) * this.band();
+  scaled(value) {
+    if (value === null) return NaN;
+    return this.panel.logScale ? Math.log10(value) : value;
+  }
+
+  // Values of an axis of layers have cells of equal width; others lie where they are.
+  placeOf(value, at) {
+    const {x, xLabel} = this.panel, wide = this.width - LEFT - RIGHT;
+    if (xLabel === "layer") return LEFT + (at + 0.5) * wide / x.length;
+    const least = Math.min(...x), most = Math.max(...x);
+    return LEFT + 14 + (most > least ? (value - least) / (most - least) : 0.5) * (wide - 28);
   }
 
   paint() {
-    const {x, xLabel, panels, cursor} = this.spec, band = this.band();
-    const longest = Math.max(...x.map(name => 7 * String(name).length)), turned = isNaN(x[0]) && longest > band - 4;
-    const short = 7 * xLabel.length < LEFT;
-    const below = turned ? 20 + Math.min(longest * 0.66, 110) : short ? 24 : 40;
-    let top = 22;
-    const wide = Math.min(Math.max(band, 4), 40);
-    this.cursor = svg("rect", {width: wide, y: 20, style: "fill:var(--mark);opacity:.45"});
-    if (cursor >= 0) {
-      this.cursor.setAttribute("x", this.place(cursor) - wide / 2);
-      this.svg.append(this.cursor);
+    const {x, yLabel, lines, missing, xLabel} = this.panel, height = 190, bottom = TOP + 14 + height;
+    const [low, high] = this.range();
+    const y = value => bottom - (this.scaled(value) - low) / (high - low) * height;
+    this.places = x.map((value, at) => this.placeOf(value, at));
+    this.svg.append(words(yLabel, 4, TOP));
+    for (const tick of this.panel.logScale ? logTicks(low, high) : ticks(low, high, 4.5)) {
+      const value = this.panel.logScale ? Number((10 ** tick).toPrecision(1)) : tick;
+      const place = bottom - (tick - low) / (high - low) * height, isZero = tick === 0 && !this.panel.logScale;
+      this.svg.append(svg("path", {d: `M${LEFT},${place}H${this.width - RIGHT}`, style: `stroke:var(${isZero ? "--soft" : "--line"})`}),
+        words(plain(value), LEFT - 6, place + 4, {"text-anchor": "end"}));
     }
-    for (const panel of panels) {
-      this.panel(panel, top);
-      top += panel.height + 30;
+    if (xLabel === "layer" && x.includes(state.layer)) {
+      const wide = Math.max(4, (this.width - LEFT - RIGHT) / x.length);
+      this.svg.append(svg("rect", {x: this.places[this.cursor()] - wide / 2, y: TOP + 14, width: wide, height,
+        style: "fill:var(--mark);opacity:.35"}));
     }
-    const bottom = top - 30;
-    if (cursor >= 0) this.key("band", "--mark", `chosen ${xLabel}`);
-    this.cursor.setAttribute("height", bottom - 20);
-    const every = isNaN(x[0]) ? 1 : Math.ceil(30 / band);
-    for (const [at, name] of x.entries()) {
-      if (at % every) continue;
-      const label = words(name, this.place(at), bottom + 16, {"text-anchor": turned ? "end" : "middle"});
-      if (turned) label.setAttribute("transform", `rotate(-45 ${this.place(at)} ${bottom + 10})`);
-      this.svg.append(label);
+    // What lies beyond a stated end of the axis is cut off.
+    const clip = `clip-${this.id}`;
+    this.plot = svg("g", {"clip-path": `url(#${clip})`});
+    this.svg.append(svg("clipPath", {id: clip}, svg("rect", {x: LEFT - 6, y: TOP + 8, width: this.width - LEFT, height: height + 12})), this.plot);
+    for (const line of lines) this.line(line, y);
+    for (const layer of missing) {
+      const place = this.places[x.indexOf(layer)];
+      this.svg.append(words("△", place, bottom - 4, {"text-anchor": "middle"}));
     }
-    if (!turned) this.svg.append(words(xLabel, short ? 4 : LEFT, bottom + (short ? 16 : 34)));
     this.pointer = svg("path", {style: "stroke:var(--soft);stroke-dasharray:2 3"});
     this.svg.append(this.pointer);
     this.bottom = bottom;
-    this.size(bottom + below);
+    this.label(this.places, bottom);
+    this.size(bottom + BELOW);
   }
 
-  panel({label, height, series, base = 0, format = plain}, top) {
-    const shown = series.filter(({y, low}) => [y, low].some(values => values?.some(Number.isFinite)));
-    const [low, high] = rangeOf([base, ...shown.flatMap(({y, low, high}) => [y, low, high].flatMap(values => values ?? []))]);
-    const y = value => top + height - (value - low) / (high - low) * height;
-    this.svg.append(words(label, 4, top - 8));
-    for (const tick of ticks(low, high, Math.max(2.5, height / 45))) {
-      this.svg.append(svg("path", {class: tick === base ? "base" : "grid", d: `M${LEFT},${y(tick)}H${this.width - RIGHT}`,
-        style: `stroke:var(${tick === base ? "--soft" : "--line"})`}),
-      words(format(tick), LEFT - 6, y(tick) + 4, {"text-anchor": "end"}));
+  line({name, colour, dashes, width, shade, bars, y: values, low, high, x, marks}, y) {
+    const place = at => x ? this.placeOf(x[at], at) : this.places[at];
+    const isKnown = (list, at) => Number.isFinite(this.scaled(list?.[at] ?? null));
+    if (name && values.some((_, at) => isKnown(values, at) || isKnown(low, at))) {
+      this.key(width ? colour : "var(--band)", width ? dashes : [], name);
     }
-    for (const {name, kind, colour, line, aside = 0, y: values, low, high, marks, meanings} of shown) {
-      const at = place => this.place(place) + aside * Math.min(this.band() * 0.2, 9);
-      for (const [sign, text] of [[kind, name], ...Object.entries(meanings ?? {})]) this.key(sign, colour, text);
-      if (kind === "band") {
-        this.svg.append(this.area({low, high, colour}, y));
-        continue;
+    if (low && !bars) this.plot.append(this.band(low, high, place, y, colour, shade));
+    const known = [...values.keys()].filter(at => isKnown(values, at));
+    if (width && !bars) {
+      const d = known.map((at, n) => `${n && known[n - 1] === at - 1 ? "L" : "M"}${place(at)},${y(values[at])}`).join("");
+      const dashed = dashes.map(length => length * width).join();
+      this.plot.append(svg("path", {d, style: `fill:none;stroke:${colour};stroke-width:${width};stroke-dasharray:${dashed}`}));
+    }
+    const size = Math.max(2.2, Math.min(4, (this.width - LEFT) / this.panel.x.length / 3));
+    for (const at of known) {
+      if (bars && isKnown(low, at)) {
+        this.plot.append(svg("path", {d: `M${place(at)},${y(low[at])}V${y(high[at])}`, style: `stroke:${colour};stroke-width:1.5`}));
       }
-      const known = values.flatMap((value, place) => Number.isFinite(value) ? [place] : []);
-      if (line || kind === "line") {
-        const d = known.map((place, n) => `${n && known[n - 1] === place - 1 ? "L" : "M"}${at(place)},${y(values[place])}`);
-        this.svg.append(svg("path", {d: d.join(""), style: `fill:none;stroke:var(${colour});stroke-width:1.5`}));
-      }
-      for (const place of known) {
-        if (Number.isFinite(low?.[place])) {
-          this.svg.append(svg("path", {d: `M${at(place)},${y(low[place])}V${y(high[place])}`,
-            style: `stroke:var(${colour});stroke-width:2`}));
-        }
-        const signs = kind === "line" ? [] : marks?.[place] ?? [kind], size = this.band() < 12 ? 2.5 : 4;
-        this.svg.append(...signs.map(sign => mark(sign, colour, at(place), y(values[place]), size)));
-      }
+      const kinds = bars ? ["square"] : marks?.[at] ?? [];
+      this.plot.append(...kinds.map(kind => mark(kind, colour, place(at), y(values[at]), size)));
     }
   }
 
-  area({low, high, colour}, y) {
-    const half = this.band() / 2;
-    const d = low.flatMap((value, at) => Number.isFinite(value)
-      ? [`M${this.place(at) - half},${y(value)}h${2 * half}V${y(high[at])}h${-2 * half}z`] : []);
-    return svg("path", {d: d.join(""), style: `fill:var(${colour});opacity:.8`});
+  // A band has gaps where its ends are not known.
+  band(low, high, place, y, colour, shade) {
+    const runs = [];
+    for (const at of low.keys()) {
+      if (low[at] === null || high[at] === null) continue;
+      if (runs.length && runs.at(-1).at(-1) === at - 1) runs.at(-1).push(at);
+      else runs.push([at]);
+    }
+    const d = runs.map(run => `M${run.map(at => `${place(at)},${y(low[at])}`).join("L")}` +
+      `L${run.toReversed().map(at => `${place(at)},${y(high[at])}`).join("L")}z`);
+    return svg("path", {d: d.join(""), style: `fill:${colour};opacity:${shade}`});
   }
 
   placeAt(event) {
-    const at = Math.floor((event.clientX - this.svg.getBoundingClientRect().left - LEFT) / this.band());
-    return at >= 0 && at < this.spec.x.length ? [at, 0] : null;
+    const x = event.clientX - this.svg.getBoundingClientRect().left;
+    if (x < LEFT || !this.places) return null;
+    const away = this.places.map(place => Math.abs(place - x));
+    return [away.indexOf(Math.min(...away)), 0];
   }
 
   spot([at]) {
-    return [this.place(at), 30];
+    return [this.places[at], 30];
   }
 
-  mark(place) {
-    this.pointer?.setAttribute("d", place ? `M${this.place(place[0])},20V${this.bottom}` : "");
+  show(place) {
+    this.pointer?.setAttribute("d", place ? `M${this.places[place[0]]},${TOP + 14}V${this.bottom}` : "");
   }
 
   says([at]) {
-    const {x, xLabel, panels} = this.spec;
-    return [`${isNaN(x[at]) ? "" : `${xLabel} `}${x[at]}`, ...panels.flatMap(({series, format = three}) =>
-      series.flatMap(({name, y, low, high}) => {
-        const ends = Number.isFinite(low?.[at]) ? `${format(low[at])} to ${format(high[at])}` : "";
-        if (!y) return ends ? [`${name}: ${ends}`] : [];
-        return Number.isFinite(y[at]) ? [`${name}: ${format(y[at])}${ends && ` (${ends})`}`] : [];
-      }))];
+    const {x, xLabel, yLabel, lines} = this.panel, told = [`${xLabel} ${plain(x[at])}`];
+    for (const {name, y, low, high} of lines) {
+      const ends = Number.isFinite(low?.[at]) ? `${three(low[at])} to ${three(high[at])}` : "";
+      const value = Number.isFinite(y[at]) ? three(y[at]) : "";
+      if (value || ends) told.push(`${name || yLabel}: ${value && ends ? `${value} (${ends})` : value || ends}`);
+    }
+    return told;
   }
 
   rows() {
-    const columns = this.spec.panels.flatMap(({series}) => series.flatMap(({name, y, low, high}) =>
-      [[name, y], [`${name}, from`, low], [`${name}, to`, high]].filter(([, values]) => values)));
-    return [[this.spec.xLabel, ...columns.map(([name]) => name)],
-      ...this.spec.x.map((name, at) => [name, ...columns.map(([, values]) => values[at])])];
+    const {x, xLabel, yLabel, lines} = this.panel, columns = [];
+    for (const {name, y, low, high} of lines) {
+      const of = name || yLabel;
+      columns.push([of, y]);
+      if (low) columns.push([`${of}, from`, low], [`${of}, to`, high]);
+    }
+    const known = columns.filter(([, values]) => values.some(Number.isFinite));
+    return [[xLabel, ...known.map(([name]) => name)], ...x.map((value, at) => [value, ...known.map(([, values]) => values[at])])];
   }
 }
 
-// A map of rows by categories.
-class MapChart extends Chart {
+// Cells, a row for each name.
+class MapPanel extends Panel {
+  left() {
+    const {rows, ticks} = this.panel;
+    return Math.min(this.width * 0.5, 14 + 6.6 * Math.max(...ticks.map(row => rows[row].length)));
+  }
+
   cell() {
-    return [(this.width - LEFT - RIGHT) / this.spec.x.length, this.spec.cellHeight ?? 24];
+    return [(this.width - this.left() - RIGHT) / this.panel.x.length, 18];
   }
 
   paint() {
-    const {x, rows, values, xLabel, rowLabel, unit, format = three, diverging} = this.spec;
-    const [width, height] = this.cell(), known = values.flat().filter(Number.isFinite);
-    let [low, high] = known.length ? [Math.min(...known), Math.max(...known)] : [0, 1];
-    if (diverging) [low, high] = [-1, 1].map(sign => sign * Math.max(Math.abs(low), Math.abs(high)));
-    else low = Math.min(low, 0);
-    const ramp = (diverging ? DIVERGING : RAMPS)[theme()];
-    this.svg.append(words(rowLabel, 4, 14));
-    for (const [row, name] of rows.entries()) {
-      this.svg.append(words(name, LEFT - 6, 22 + (row + 0.5) * height + 4, {"text-anchor": "end"}));
-      for (const at of x.keys()) {
-        const value = values[row][at];
-        if (!Number.isFinite(value)) continue;
-        this.svg.append(svg("rect", {x: LEFT + at * width, y: 22 + row * height, width: width - 0.5, height: height - 1,
-          style: `fill:rgb(${mixed(ramp, (value - low) / (high - low || 1))})`}));
+    const {x, rows, ticks: named, values, dots, texts, label, low, high, diverging} = this.panel;
+    const [width, height] = this.cell(), left = this.left(), bottom = TOP + rows.length * height;
+    const ramp = diverging ? DIVERGING[theme()] : VIRIDIS, centre = at => left + (at + 0.5) * width;
+    for (const row of named) {
+      this.svg.append(words(rows[row], left - 6, TOP + (row + 0.5) * height + 4, {"text-anchor": "end"}));
+    }
+    for (const [row, cells] of values.entries()) {
+      for (const [at, value] of cells.entries()) {
+        const fill = value === null ? "var(--panel)" : `rgb(${mixed(ramp, (value - low) / (high - low || 1))})`;
+        this.svg.append(svg("rect", {class: "cell", x: left + at * width, y: TOP + row * height, width, height, style: `fill:${fill}`}));
+        if (dots?.[row][at]) this.svg.append(svg("circle", {cx: centre(at), cy: TOP + (row + 0.5) * height, r: 1.6, style: "fill:var(--ink)"}));
       }
+      if (texts[row]) this.svg.append(words(texts[row], left + 8, TOP + (row + 0.5) * height + 4));
     }
-    const bottom = 22 + rows.length * height, every = Math.ceil(30 / width);
-    for (const [at, name] of x.entries()) {
-      if (at % every === 0) this.svg.append(words(name, LEFT + (at + 0.5) * width, bottom + 16, {"text-anchor": "middle"}));
-    }
-    this.svg.append(words(xLabel, 4, bottom + 16));
     this.ring = svg("rect", {width: width + 1, height: height + 1, style: "fill:none;stroke:var(--orange);stroke-width:3", visibility: "hidden"});
     this.svg.append(this.ring);
     const scale = make("span", "", {className: "ramp"});
     scale.style.background = `linear-gradient(to right, ${ramp.join(", ")})`;
-    this.keys.append(make("span", `${unit} ${format(low)}`), scale, make("span", format(high)));
-    this.size(bottom + 24);
+    this.keys.append(make("span", `${label}: ${three(low)}`), scale, make("span", three(high)));
+    this.label(x.map((_, at) => centre(at)), bottom);
+    this.size(bottom + BELOW);
   }
 
   placeAt(event) {
     const box = this.svg.getBoundingClientRect(), [width, height] = this.cell();
-    const at = Math.floor((event.clientX - box.left - LEFT) / width), row = Math.floor((event.clientY - box.top - 22) / height);
-    return at >= 0 && row >= 0 && at < this.spec.x.length && row < this.spec.rows.length ? [at, row] : null;
+    const at = Math.floor((event.clientX - box.left - this.left()) / width), row = Math.floor((event.clientY - box.top - TOP) / height);
+    return at >= 0 && row >= 0 && at < this.panel.x.length && row < this.panel.rows.length ? [at, row] : null;
   }
 
   spot([at, row]) {
     const [width, height] = this.cell();
-    return [LEFT + (at + 0.5) * width, 22 + (row + 0.5) * height];
+    return [this.left() + (at + 0.5) * width, TOP + (row + 0.5) * height];
   }
 
-  mark(place) {
-    if (!this.ring) return;
-    const [width, height] = this.cell();
-    const [at, row] = place ?? [0, 0];
-    setAttributes(this.ring, {visibility: place ? "visible" : "hidden", x: LEFT + at * width - 1, y: 22 + row * height - 1});
+  show(place) {
+    const [width, height] = this.cell(), [at, row] = place ?? [0, 0];
+    if (this.ring) setAttributes(this.ring, {visibility: place ? "visible" : "hidden", x: this.left() + at * width, y: TOP + row * height});
   }
 
   says([at, row]) {
-    const {x, rows, xLabel, rowLabel, tells} = this.spec;
-    return [`${xLabel} ${x[at]}, ${rowLabel} ${rows[row]}`, ...tells(at, row)];
+    const {x, xLabel, rows, rowLabel, label, values} = this.panel;
+    return [`${xLabel} ${x[at]}, ${rowLabel} ${rows[row]}`, `${label}: ${three(values[row][at])}`];
   }
 
   rows() {
-    const {x, rows, values, xLabel, rowLabel, unit} = this.spec;
-    return [[xLabel, rowLabel, unit], ...rows.flatMap((name, row) => x.map((column, at) => [column, name, values[row][at]]))];
+    const {x, xLabel, rows, rowLabel, label, values} = this.panel, made = [[xLabel, rowLabel || "row", label]];
+    for (const [row, name] of rows.entries()) for (const [at, layer] of x.entries()) made.push([layer, name, values[row][at]]);
+    return made;
   }
+}
+
+// Draws some panels of a sheet into an element.
+function drawPanels(element, sheet, panels, id) {
+  element.replaceChildren(...panels.map((panel, at) => {
+    const Kind = panel.kind === "map" ? MapPanel : LinesPanel;
+    const view = new Kind(`${id}-${at}`, panel, setLayer);
+    view.sheet = sheet;
+    return view.element;
+  }));
+  element.style.setProperty("--across", sheet.across);
+}
+
+// Forgets the panels of an earlier study.
+function forgetPanels() {
+  for (const panel of Panel.all.values()) panel.observer.disconnect();
+  Panel.all.clear();
+}
+
+// A sheet as a section: what it claims, some of its panels, what marks mean, and its tables.
+function sheetView(sheet, shown = sheet.panels) {
+  const section = make("section", "", {className: "sheet"}), claim = make("p", "", {className: "claim"});
+  const panels = make("div", "", {className: "panels"}), caption = make("p", "", {className: "note"});
+  const paths = make("p", "", {className: "note"});
+  claim.append(...withTerms(`${sheet.claim}.`));
+  caption.append(...withTerms(sheet.caption));
+  section.dataset.sheet = sheet.name;
+  section.append(claim, panels, caption, paths);
+  showTables(paths, sheet.tables);
+  drawPanels(panels, sheet, shown, sheet.name);
+  return section;
 }
 
 // A cell of CSV, in which a spreadsheet takes nothing for a formula.

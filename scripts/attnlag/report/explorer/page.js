@@ -12,7 +12,7 @@ find("theme").addEventListener("change", event => {
   repaint();
 });
 themes.addEventListener("change", repaint);
-for (const key of ["lag", "shade", "kind", "measure", "pair", "later", "target"]) {
+for (const key of ["lag", "shade"]) {
   find(key).addEventListener("change", event => {
     state[key] = event.target.value;
     if (key === "shade") delete state.class;
@@ -48,7 +48,7 @@ addEventListener("hashchange", () => {
 });
 
 // For the console of the browser: the data of the page.
-globalThis.explorer = {index, state, cell, charts: Object.fromEntries(Chart.all.map(chart => [chart.id, chart])), get tokens() { return tokens; }, get study() { return study; }};
+globalThis.explorer = {index, state, cell, panels: Panel.all, get tokens() { return tokens; }, get study() { return study; }};
 
 find("words-used").querySelector("dl").append(...Object.entries(glossary).flatMap(([name, meaning]) =>
   [make("dt", name), make("dd", meaning)]));

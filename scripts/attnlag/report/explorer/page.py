@@ -14,7 +14,7 @@ from attnlag.report.regression_tables import RegressionTables
 
 FOLDER = Path(__file__).parent
 
-PROGRAMS = "contents page.charts documents page.state page.study page.tabs page.tokens page".split()
+PROGRAMS = "contents page.charts documents page.state page.study page.tokens page".split()
 
 
 def page(regressions: Sequence[RegressionTables], findings: Sequence[Path]) -> str:

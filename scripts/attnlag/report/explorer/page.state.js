@@ -2,7 +2,7 @@
 
 const find = id => document.getElementById(id);
 const KEYS = ["model", "corpus", "site", "regression", "tab", "lag", "layer", "shade", "document",
-  "token", "kind", "class", "measure", "pair", "later", "target", "theme"];
+  "token", "class", "theme"];
 // Changes of these can be taken back with the browser's button.
 const STEPS = ["model", "corpus", "site", "regression", "tab", "layer", "document", "token"];
 const index = await block("index", true), glossary = await block("glossary", true);
@@ -82,7 +82,7 @@ function paint() {
   if (!["auto", "light", "dark"].includes(state.theme)) state.theme = "auto";
   find("theme").value = state.theme;
   document.documentElement.dataset.theme = theme();
-  for (const chart of Chart.all) chart.repaint();
+  for (const panel of Panel.all.values()) panel.draw();
 }
 
 // Shows lines beside a place on the screen.

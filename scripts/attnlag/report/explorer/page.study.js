@@ -1,20 +1,28 @@
-// The study: its question, its answers, and its coefficients by layer.
+// The study: its question, its answers, its coefficients by layer, and the tabs.
 
-const profile = new LineChart("profile");
-
-// Parts of the page, each with what it needs and what draws it; the bar shows what a part uses.
+// Parts of the page. Where a part has sheets, it is there if there is one of them.
 const TABS = {
-  coefficients: {bar: [], draw: () => showTable()},
-  text: {bar: ["layer"], draw: () => drawTokens()},
-  kinds: {bar: ["layer"], has: () => kinds().length, draw: () => showKinds()},
-  heads: {bar: [], has: () => beyond().heads, draw: () => showHeads()},
-  causes: {bar: [], has: () => beyond().causes, draw: () => showCauses()},
-  sources: {bar: [], has: () => beyond().traced, draw: () => showTraced()},
+  coefficients: {title: "Coefficients", draw: () => showTable()},
+  text: {title: "Text", draw: () => drawTokens()},
+  kinds: {title: "Kinds of token"},
+  heads: {title: "Heads"},
+  causes: {title: "Causes"},
+  sources: {title: "Sources and readout"},
 };
-const beyond = () => index.beyond[`${study.model}/${study.corpus}/${study.site}`];
 const ofStudy = ({of}) => of.every((name, at) => name === [study.model, study.corpus, study.site][at]);
 // All regressions of the chosen model, corpus and site.
 const ofSite = () => index.studies.filter(({model, corpus, site}) => ofStudy({of: [model, corpus, site]}));
+
+// The sheets of a tab: of the regression and of its site.
+function sheets(tab) {
+  const site = `${study.model}/${study.corpus}/${study.site}`;
+  // Not every regression has slopes by class of token.
+  const names = tab === "kinds" ? ofSite().map(({regression}) => regression) : [study.regression];
+  const all = [...index.sheets[site], ...names.flatMap(name => index.sheets[`${site}/${name}`])];
+  return all.filter(sheet => sheet.tab === tab);
+}
+
+const hasTab = name => name === "coefficients" || name === "text" || sheets(name).length > 0;
 
 async function showStudy() {
   let studies = index.studies;
@@ -32,20 +40,11 @@ async function showStudy() {
   const {layers} = study, middle = layers[Math.floor(layers.length / 2)];
   if (!layers.includes(state.layer)) state.layer = middle;
   find("layer").max = layers.length - 1;
-  const terms = study.lags.length ? study.lags : Object.keys(study.terms).map(term => [term, term]);
-  state.lag = fill("lag", terms, state.lag);
+  state.lag = fill("lag", study.lags, state.lag);
+  forgetPanels();
   showOverview();
-  const tabs = Object.keys(TABS).filter(name => !TABS[name].has || TABS[name].has());
-  if (!tabs.includes(state.tab)) [state.tab] = tabs;
-  find("tabs").replaceChildren(...tabs.map(name => {
-    const panel = document.querySelector(`[data-tab=${name}]`);
-    const tab = make("button", panel.dataset.title, {type: "button", id: `tab-${name}`});
-    setAttributes(tab, {role: "tab", "aria-controls": `panel-${name}`});
-    tab.addEventListener("click", () => openTab(name));
-    return tab;
-  }));
-  const shades = [["norm", "norm"], ["relative", "norm / norm of the stream"],
-    ["residual", `residual of ${study.regression}`],
+  showTabs();
+  const shades = [["norm", "norm"], ["relative", "norm / norm of the stream"], ["residual", `residual of ${study.regression}`],
     ...tokens.columns.map(column => [column.name, column.label])];
   state.shade = fill("shade", shades, state.shade);
   showDocuments();
@@ -56,6 +55,24 @@ async function showStudy() {
   writeAddress();
   if (arriving) sayUnknown();
   arriving = false;
+}
+
+// --- the tabs -------------------------------------------------------------------------------------------
+
+function showTabs() {
+  const names = Object.keys(TABS).filter(hasTab);
+  if (!names.includes(state.tab)) [state.tab] = names;
+  find("tabs").replaceChildren(...names.map(name => {
+    const tab = make("button", TABS[name].title, {type: "button", id: `tab-${name}`});
+    setAttributes(tab, {role: "tab", "aria-controls": `panel-${name}`});
+    tab.addEventListener("click", () => openTab(name));
+    return tab;
+  }));
+  for (const name of names) {
+    const place = find(`panel-${name}`).querySelector(".sheets");
+    place?.replaceChildren(...sheets(name).map(sheet => sheet.name === "coefficients"
+      ? sheetView(sheet, sheet.panels.filter((panel, at) => !isFirst(panel, at))) : sheetView(sheet)));
+  }
 }
 
 function openTab(name) {
@@ -69,21 +86,28 @@ function openTab(name) {
 }
 
 function showTab() {
-  for (const panel of document.querySelectorAll("[data-tab]")) {
-    const name = panel.dataset.tab, tab = find(`tab-${name}`), isOpen = name === state.tab;
+  for (const panel of document.querySelectorAll("[role=tabpanel]")) {
+    const name = panel.id.replace("panel-", ""), tab = find(`tab-${name}`), isOpen = name === state.tab;
     panel.hidden = !isOpen;
     if (!tab) continue;
     tab.setAttribute("aria-selected", String(isOpen));
     tab.tabIndex = isOpen ? 0 : -1;
-    setAttributes(panel, {id: `panel-${name}`, role: "tabpanel", "aria-labelledby": tab.id});
+    panel.setAttribute("aria-labelledby", tab.id);
   }
-  const {bar, draw} = TABS[state.tab];
-  find("bar").hidden = !bar.length;
-  showProfile();
-  draw();
+  find("bar").hidden = state.tab !== "text";
+  for (const panel of Panel.all.values()) panel.draw();
+  TABS[state.tab].draw?.();
+}
+
+function setLayer(layer) {
+  state.layer = layer;
+  showLayer();
 }
 
 // --- the first screen -----------------------------------------------------------------------------------
+
+// Number of answers that are not folded.
+const FIRST_ANSWERS = 2;
 
 function showOverview() {
   const {title, lines, main} = index.answers.find(ofStudy);
@@ -92,40 +116,25 @@ function showOverview() {
   say("question", `In each layer, ${sublayer} adds a vector to a token's residual stream: its adjustment.`);
   const [equation, symbol] = ofSite().find(({regression}) => regression === main).equation;
   find("equation").replaceChildren(equation, make("span", symbol, {className: "note"}));
-  find("answers").tBodies[0].replaceChildren(...lines.map(([label, text, isPart]) => {
-    const row = make("tr", ""), head = make("th", "", {scope: "row", className: isPart ? "part" : ""}), data = make("td", "");
-    head.append(...withTerms(label));
-    // The word that answers stands out.
-    const [, answer, details] = text.match(/^(\S*\d[^\s,:;]*(?: to \S*\d[^\s,:;]*)?|[^:]+(?=: )|)([^]*)$/);
-    data.append(make("b", answer), ...withTerms(details));
-    row.append(head, data);
-    return row;
-  }));
+  find("answers").tBodies[0].replaceChildren(...lines.slice(0, FIRST_ANSWERS).map(answerRow));
+  find("more-answers").tBodies[0].replaceChildren(...lines.slice(FIRST_ANSWERS).map(answerRow));
+  find("further-answers").hidden = lines.length <= FIRST_ANSWERS;
+  const sheet = sheets("coefficients").find(({name}) => name === "coefficients");
+  find("profile").hidden = !sheet;
+  if (sheet) drawPanels(find("profile"), sheet, sheet.panels.filter(isFirst), "profile");
 }
 
-// The coefficients of a term by layer as a chart, with its controls.
-function showProfile() {
-  const {layers, level, axes} = study, term = study.terms[state.lag], label = find("lag").selectedOptions[0].textContent;
-  const [high, low] = innerWidth > 600 ? [250, 110] : [120, 60];
-  const panels = [{label: axes[state.lag], height: high, series: [
-    {name: "random order", kind: "band", colour: "--band", low: term.permuted_low, high: term.permuted_high},
-    {name: `${label}, ${level}% interval`, kind: "dot", colour: "--blue", y: term.estimate, low: term.conf_low, high: term.conf_high,
-      ...term.tests},
-  ]}];
-  const before = Object.entries(term.before);
-  if (before.length) {
-    panels.push({label: "before and after training, same texts, not corrected for bias", height: low, series: [
-      ...before.map(([scale, values], at) => ({name: scale, kind: ["square", "diamond", "line"][at], colour: "--orange", line: true, y: values})),
-      {name: "trained, same texts", kind: "dot", colour: "--soft", y: term.trained},
-    ]});
-  }
-  profile.draw({x: layers, xLabel: "layer", panels, cursor: place(), onPick: at => setLayer(layers[at]),
-    label: `${label} by layer, beside both controls; arrow keys read it, Enter chooses a layer`});
-}
+// Whether a panel of coefficients is on the first screen: the nearest lag, and its comparison with untrained models.
+const isFirst = ({lines}, at) => at === 0 || lines[0].name.startsWith("untrained");
 
-function setLayer(layer) {
-  state.layer = layer;
-  showLayer();
+function answerRow([label, text, isPart]) {
+  const row = make("tr", ""), head = make("th", "", {scope: "row", className: isPart ? "part" : ""}), data = make("td", "");
+  head.append(...withTerms(label));
+  // The word that answers stands out.
+  const [, answer, details] = text.match(/^(\S*\d[^\s,:;]*(?: to \S*\d[^\s,:;]*)?|[^:]+(?=: )|)([^]*)$/);
+  data.append(make("b", answer), ...withTerms(details));
+  row.append(head, data);
+  return row;
 }
 
 const capitalised = text => text[0].toUpperCase() + text.slice(1);
@@ -143,8 +152,8 @@ function showFindings() {
 }
 
 // Says which tables of the results the numbers of a part come from.
-function showTables(id, paths) {
-  find(id).replaceChildren(paths.length > 1 ? "Tables: " : "Table: ", ...paths.flatMap((path, at) =>
+function showTables(element, paths) {
+  element.replaceChildren(paths.length > 1 ? "Tables: " : "Table: ", ...paths.flatMap((path, at) =>
     [at ? ", " : "", make("a", `results/${path}`, {href: path.split("/").map(encodeURIComponent).join("/")})]));
 }
 
@@ -158,9 +167,9 @@ function showTable() {
     `${counted(study.documents, "document")}; intervals cover ${study.level}%; corrected p: ${study.correction}.`);
   const small = value => value < 1e-4 ? "< 0.0001" : three(value);
   const shown = Object.entries(COLUMNS).filter(([name]) => term[name].some(Number.isFinite));
-  const headers = ["layer", ...shown.map(([, header]) => header), ...Object.keys(term.before), study.rSquaredName];
+  const headers = ["layer", ...shown.map(([, header]) => header), ...Object.keys(term.untrained), study.rSquaredName];
   const rows = study.layers.map((layer, at) => [layer, ...shown.map(([name]) => term[name][at]),
-    ...Object.values(term.before).map(values => values[at]), study.rSquared[at]]);
+    ...Object.values(term.untrained).map(values => values[at]), study.rSquared[at]]);
   const table = make("table", "");
   table.append(make("thead", ""), make("tbody", ""));
   table.tHead.append(make("tr", ""));
@@ -173,5 +182,5 @@ function showTable() {
   }));
   find("table").replaceChildren(table);
   find("save-table").onclick = () => saveRows("coefficients", [headers, ...rows]);
-  showTables("coefficients-tables", study.tables);
+  showTables(find("coefficients-tables"), study.tables);
 }

@@ -70,6 +70,8 @@ function drop() {
   writeAddress();
 }
 
+const named = category => index.categories[category] ?? category;
+
 // --- the layer ----------------------------------------------------------------------------------
 
 function showLayer() {
@@ -92,7 +94,7 @@ function drawTokens() {
   showScale();
   const kind = state.shade, traced = tokens.traced(state.document);
   if (traced) find("scale").append(make("span", `the first ${traced} tokens are traced to their sources, up to `, {className: "end"}));
-  showTables("text-tables", study.tablesOf[kind] ?? tokens.columns.find(({name}) => name === kind).tables);
+  showTables(find("text-tables"), study.tablesOf[kind] ?? tokens.columns.find(({name}) => name === kind).tables);
   showHighlight();
   showExtremes();
   const kept = keptToken();

@@ -1,0 +1,23 @@
+"""Where the tables lie that numbers of the page come from."""
+
+from pathlib import Path
+
+from attnlag.report.regression_tables import RegressionTables
+
+
+def path_in_results(path: Path) -> str:
+    """Return the path of a table relative to the folder of the page."""
+    place = max((at for at, name in enumerate(path.parts) if name == "results"), default=-1)
+    return "/".join(path.parts[place + 1 :])
+
+
+def tables_of(regression: RegressionTables, folder: Path, *names: str) -> list[str]:
+    """Return the paths of declared tables below a folder, in CSV."""
+    found = (regression.files.one_of(name, folder) for name in names)
+    return [path_in_results(path.with_suffix(".csv")) for path in found if path]
+
+
+def folder_of(regression: RegressionTables, name: str, folder: Path) -> list[str]:
+    """Return the folder of a table with a file for each shard; [] without it."""
+    paths = regression.files.all_of(name, folder)[:1]
+    return [f"{path_in_results(path.parent)}/" for path in paths]
