@@ -159,7 +159,7 @@ def test_the_first_screen_asks_and_answers(page):
     expect(page.locator("#title")).to_contain_text("· small: ")
     expect(page.locator("#question")).to_have_text(re.compile(r"stream: its adjustment\.$"))
     expect(page.locator("#equation")).to_contain_text("log a[t] = b1 log a[t−1] + b2 log a[t−2]")
-    labels = page.locator("#answers th, #more-answers th").all_inner_texts()
+    labels = page.locator("#answers th, #more-answers th").all_text_contents()
     assert labels[0] == "Does a large adjustment follow a large one?"
     assert {"tokens in random order", "before training", "Check"} < set(labels)
     keys = page.locator("#profile .keys > span").all_inner_texts()
@@ -272,7 +272,12 @@ def test_markup_in_a_corpus_is_shown_as_text(page, file):
         page.locator("#text span").nth(place).hover()
         told.append(page.locator("#card").inner_text())
     assert all(kind in "".join(told) for kind in ("noun", "verb", "punctuation", "<b>"))
-    assert page.locator("main img, main script, main b:not(#answers b, #card b)").count() == 0
+    assert (
+        page.locator(
+            "main img, main script, main b:not(#answers b, #more-answers b, #card b)"
+        ).count()
+        == 0
+    )
     # A formula in the CSV is text.
     cells = page.evaluate("['=1+1', '-2', '-x', 'a\"b', 3].map(explorer.cell)")
     assert cells == ["'=1+1", "-2", "'-x", '"a""b"', "3"]
@@ -331,8 +336,11 @@ def test_the_sheets_of_each_tab_have_the_numbers_of_their_tables(page, file, pro
     table = pd.read_parquet(base / "causal/total_effects.parquet")
     own = table.query("source_site == 'attention' and target_site == 'attention' and lag == 1")
     own = own[own["target_layer"] == 1]
-    for line, name in enumerate(("coefficient", "predicted", "estimate")):
-        same(drawn(page, "causes-attention", 2, line), own[name])
+    lines = page.evaluate("explorer.panels.get('causes-attention-2').panel.lines")
+    names = {"lag 1 of the layer": "coefficient", "predicted": "predicted", "caused": "estimate"}
+    assert {"lag 1 of the layer", "caused"} <= {line["name"] for line in lines}
+    for line in lines:
+        same(line["y"], own[names[line["name"]]])
     pairs = pd.read_parquet(base / "causal/elasticities.parquet")
     pairs = pairs.query(
         "source_site == target_site == 'attention' and lag == 1 and target_layer == 1 and "
@@ -394,10 +402,10 @@ PROPERTIES, SOURCES = ("token_properties", "surprisal"), ("shares", "sources")
         # Only attention has sources.
         (
             (*HEADS, *PROPERTIES, *SOURCES),
-            ["Coefficients", "Text", "Causes", "Sources and readout"],
+            ["Coefficients", "Text", "Kinds of token", "Causes", "Sources and readout"],
         ),
         (
-            (*HEADS, *PROPERTIES, *SOURCES, "total_effects", "readout"),
+            (*HEADS, *PROPERTIES, *SOURCES, "total_effects", "readout", "classes"),
             ["Coefficients", "Text"],
         ),
     ],

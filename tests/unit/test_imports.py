@@ -42,7 +42,6 @@ LIGHT = {
     "attnlag.quantities.norms": {"torch", "transformers"},
     "attnlag.model.folder": {"torch", "transformers", "huggingface_hub", "safetensors"},
     "attnlag.report.causal": {"scipy.stats"},
-    "attnlag.report.explorer.page": {"scipy.stats"},
 }
 
 

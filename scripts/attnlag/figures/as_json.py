@@ -13,7 +13,7 @@ from attnlag.figures.templates import Line, Lines, Map, Sheet
 STORED_DIGITS = 5
 
 # Lengths of dashes and gaps, in widths of the line.
-DASHES = {"-": [], "--": [4, 2], ":": [1, 1.6], "-.": [6, 1.6, 1, 1.6]}
+DASHES: dict[str, list[float]] = {"-": [], "--": [4, 2], ":": [1, 1.6], "-.": [6, 1.6, 1, 1.6]}
 
 # Greys by their largest lightness, as properties of the page's style, which has a dark mode.
 GREYS = {0.2: "var(--ink)", 0.5: "var(--soft)", 1.0: "var(--band)"}
@@ -132,7 +132,9 @@ def one_line(text: str) -> str:
 
 def dashes_of(linestyle: Any) -> list[float]:
     """Return the lengths of the dashes of a line, none if it is solid."""
-    return DASHES[linestyle] if isinstance(linestyle, str) else list(linestyle[1])
+    if isinstance(linestyle, str):
+        return DASHES[linestyle]
+    return list(linestyle[1])
 
 
 def colour_in_page(colour: Any) -> str:

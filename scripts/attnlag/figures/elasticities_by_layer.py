@@ -9,7 +9,7 @@ from attnlag.claims.causes import of_single_layers
 from attnlag.figures.drawing import evenly_chosen
 from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import PALETTE
-from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet, profile
+from attnlag.figures.templates import Line, Lines, Sheet, profile
 from attnlag.regression.labels import UNITS
 
 DRAWN_BY = "plot_effects"
@@ -34,15 +34,20 @@ def figure(inputs: Inputs) -> Sheet:
         return Sheet("No layer was changed before an observed one")
     targets = sorted(pairs["target_layer"].astype(int).unique())
     shown = evenly_chosen(targets, MAX_TARGETS)
-    predicted_panels = []
-    caused_panels = []
+    predicted_panels: list[Lines] = []
+    caused_panels: list[Lines] = []
     for target in shown:
         rows = pairs[pairs["target_layer"] == target].sort_values("source_layer")
         sources = rows["source_layer"].astype(int).tolist()
         # A single source layer has a mark, because no line is drawn of one value.
         alone = len(sources) == 1
-        bounds = [rows[f"predictive_{end}"].to_numpy(float) for end in BOUNDS]
-        predicted = Line(rows["predictive"].to_numpy(float), "", PREDICTED, *bounds, bars=alone)
+        predicted = Line(
+            rows["predictive"].to_numpy(float),
+            color=PREDICTED,
+            low=rows["predictive_conf_low"].to_numpy(float),
+            high=rows["predictive_conf_high"].to_numpy(float),
+            bars=alone,
+        )
         rows_by_layer = rows.rename(columns={"source_layer": "layer"})
         caused = profile(rows_by_layer, sources, CAUSED, bars=alone)
         for line, kind, panels in (
@@ -66,7 +71,7 @@ def figure(inputs: Inputs) -> Sheet:
 def panel_of_sums(inputs: Inputs, targets: Sequence[int]) -> Lines:
     """Return the lag of each target layer beside what all layers before predict and cause."""
     sums: pd.DataFrame = of_pair(inputs, inputs.total_effects).query("lag == 1")
-    sums = sums.set_index("target_layer").reindex(targets)
+    sums = sums.set_index("target_layer").reindex(list(targets))
     places = np.asarray(targets, dtype=float)
     # Bars stand side by side, and nearer to each other than to the next layer's.
     step = 0.2
@@ -79,9 +84,16 @@ def panel_of_sums(inputs: Inputs, targets: Sequence[int]) -> Lines:
         ("estimate", "", "caused", CAUSED, step),
     ):
         if sums[column].notna().any():
-            bounds = [sums[f"{prefix}{end}"].to_numpy(float) for end in BOUNDS]
-            values = sums[column].to_numpy(float)
-            lines.append(Line(values, label, colour, *bounds, bars=True, x=places + shift))
+            line = Line(
+                sums[column].to_numpy(float),
+                label,
+                colour,
+                low=sums[f"{prefix}conf_low"].to_numpy(float),
+                high=sums[f"{prefix}conf_high"].to_numpy(float),
+                bars=True,
+                x=places + shift,
+            )
+            lines.append(line)
     return Lines(
         lines,
         UNITS["norm"],

@@ -399,7 +399,7 @@ def _name_ends(axes: Axes, x: np.ndarray, panel: Lines, height: float) -> None:
         return
     low, high = axes.get_ylim()
     # A panel may leave out where a line ends.
-    ends = np.clip([_end_of(line) for line in lines], low, high)
+    ends = np.clip([_end_of(line) for line in lines], low, high).tolist()
     labels = [textwrap.fill(line.label, LABEL_WIDTH) for line in lines]
     # A line of text is 0.17 inches high; the title and the axis take some of the height.
     gap = 0.17 / (height - 0.7) * (high - low) * (1 + max(label.count("\n") for label in labels))

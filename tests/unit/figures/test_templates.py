@@ -195,7 +195,8 @@ def test_a_map_shows_each_cell_its_names_dots_and_reasons():
     values = np.array([[0.1, 0.2, np.nan], [-0.3, 9.0, 0.5]])
     weak = np.array([[True, False, True], [False, False, True]])
     kind = {"weak": weak, "texts": {1: "not fitted"}, "limits": (-1, 1)}
-    axes, bar = drawn(Map(values, ["prose (7)", ""], "bar", **kind), layers=[0, 1, 2]).axes
+    names = ["prose (7)", "verse (7)"]
+    axes, bar = drawn(Map(values, names, "bar", named=[0], **kind), layers=[0, 1, 2]).axes
     np.testing.assert_array_equal(cells_of(axes, (2, 3)), values)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["prose (7)"]
     # A dot, as the filled marks of lines, is a significant value.

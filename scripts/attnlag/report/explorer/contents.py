@@ -184,12 +184,15 @@ def _numbers(regression: RegressionTables, term: str, layers: Sequence[int]) -> 
     """Return the numbers of a term by layer, and those of its controls."""
     rows = regression.coefficients[regression.coefficients["term"] == term]
     controls = regression.controls[regression.controls["term"] == term]
-    names = [*CONTROLS, *labels.BEFORE_TRAINING]
-    controls = controls.set_index("layer").reindex(layers, columns=names)
-    untrained = controls[[*labels.BEFORE_TRAINING]].dropna(axis="columns", how="all")
+    drawn = labels.columns_before_training(controls)
+    controls = controls.set_index("layer").reindex(list(layers), columns=[*CONTROLS, *drawn])
+    untrained = controls[drawn].dropna(axis="columns", how="all")
     untrained.columns = [untrained_name(str(name), regression) for name in untrained]
-    numbers = rows.set_index("layer").reindex(layers)[[*NUMBERS]].join(controls[[*CONTROLS]])
-    return {**numbers.astype(float).to_dict("list"), "untrained": untrained.to_dict("list")}
+    of_term = rows.set_index("layer").reindex(list(layers))[[*NUMBERS]]
+    numbers = of_term.join(controls[[*CONTROLS]]).astype(float)
+    made: dict[str, Any] = {str(name): column.tolist() for name, column in numbers.items()}
+    made["untrained"] = untrained.to_dict("list")
+    return made
 
 
 def _tables_of_shades(regression: RegressionTables) -> dict[str, list[str]]:

@@ -108,9 +108,9 @@ def writers(regression: RegressionTables, documents: Sequence[str]) -> dict[str,
     layers = sorted(map(int, rows["layer"].unique()))
     counts = rows.groupby("document", sort=False).size() // len(layers)
     by_layer = {}
-    for layer, of_layer in rows.groupby("layer"):
-        lists = of_layer[["position", *LISTS]].itertuples(index=False)
-        by_layer[int(layer)] = [_pairs(*token) for token in lists]
+    for layer in layers:
+        of_layer = rows.loc[rows["layer"] == layer, ["position", *LISTS]]
+        by_layer[layer] = [_pairs(*token) for token in of_layer.itertuples(index=False)]
     return {
         "layers": layers,
         "documents": list(counts.index),
