@@ -23,6 +23,7 @@ from pictures import (
 )
 from projects import refused
 
+from attnlag.errors import UserError
 from attnlag.figures import drawing, files, legends, sampling
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES, suffix_of
 from attnlag.figures.templates import (
@@ -293,7 +294,7 @@ def test_a_figure_that_cannot_be_written_keeps_the_earlier_file(tmp_path):
     usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(UserError, match="found a limit of the size of files"):
             files.save(figure, [target])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
