@@ -68,7 +68,8 @@ CODE = {
     "write_findings": (*WORDS, "report/*.py"),
     "write_claims": (*WORDS, "report/claims_table.py", "report/regression_tables.py"),
     "write_comparison": (*WORDS, "report/*.py"),
-    "build_explorer": (*WORDS, "report"),
+    # The page draws the panels of figures.
+    "build_explorer": (*FIGURES, "report"),
     "write_paper": (*WORDS, "report/*.py", "report/references.bib"),
     "check_fits": (*WORDS, "report/*.py"),
     # Of a figure's own module, see `stage_files`.
@@ -94,8 +95,9 @@ def stage_files(stage: str, scripts: Path) -> list[Path]:
     files = {program} if program.exists() else set()
     for listed in CODE[stage]:
         files.update(_files(library, listed))
-    others = {each.module for each in figures(library / "figures") if each.drawn_by != stage}
-    return sorted(files - others)
+    if CODE[stage] is FIGURES:
+        files -= {each.module for each in figures(library / "figures") if each.drawn_by != stage}
+    return sorted(files)
 
 
 @functools.cache

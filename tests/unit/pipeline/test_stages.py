@@ -183,7 +183,8 @@ EDITS = [
     ("attnlag/regression/settings.py", "Draws of documents", "Draws", set(), None),
     ("attnlag/regression/limits.py", "=", "=  ", REGRESSION, {"extract_activations"}),
     ("attnlag/model/hooks.py", '"""', '"""More. ', {"extract_activations"}, {"fit_regression"}),
-    ("attnlag/figures/toy.py", "", FIGURE, {"plot_sites"}, None),
+    # The explorer draws the panels of figures, too.
+    ("attnlag/figures/toy.py", "", FIGURE, {"plot_sites", "build_explorer"}, None),
     ("attnlag/claims/lags.py", "median layer{before}", "a layer{before}", RENDERING, COMPUTING),
 ]
 
