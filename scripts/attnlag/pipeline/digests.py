@@ -81,6 +81,7 @@ CODE = {
     "plot_regression": FIGURES,
     "plot_sites": FIGURES,
     "plot_sources": FIGURES,
+    "plot_training": FIGURES,
 }
 
 

@@ -658,7 +658,7 @@ def test_the_catalogue_of_figures_matches_the_modules():
     assert {figure.name for figure in found} == drawing
     needs = {figure.needs for figure in found}
     # Any other need would never be met.
-    assert needs <= {"", "groups", "tags", "regressions", "sources", *OPTIONAL}
+    assert needs <= {"", "groups", "tags", "regressions", "revisions", "sources", *OPTIONAL}
     assert set(draw_figures.INPUTS) <= {figure.drawn_by for figure in found} | needs
     for figure in found:
         assert figure.drawn_by in draw_figures.INPUTS
