@@ -74,9 +74,7 @@ def _documents(
     if not isinstance(texts, Iterable):
         raise UserError(f"texts: found {shown(texts)}, expected a list of texts")
     if groups is not None and not isinstance(groups, Iterable):
-        raise UserError(
-            f"groups: found {shown(groups)}, expected a list with a group for each text"
-        )
+        raise UserError(f"groups: found {shown(groups)}, expected a group for each text")
     keyed = texts.items() if isinstance(texts, Mapping | pd.Series) else enumerate(texts)
     text_of: dict[str, str] = {}
     for key, text in keyed:
