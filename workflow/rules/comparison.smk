@@ -35,9 +35,7 @@ use rule draw as plot_comparison with:
     input:
         coefficients="results/comparison/coefficients.parquet",
     output:
-        figures=figures_of(
-            "plot_comparison", "results/comparison/figures/{site}/{regression}"
-        ),
+        figures=figures_of("plot_comparison", "results/comparison/figures/{site}/{regression}"),
     log:
         "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
     localrule: True

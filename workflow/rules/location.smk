@@ -18,7 +18,9 @@ def project_folder():
         folder = Path(str(source)).parents[1]
         # Snakemake takes braces in the paths of files beside the rules for wildcards.
         if "{" in str(folder) or "}" in str(folder):
-            sys.exit(f"error: {folder}: found braces in the folder of attnlag, expected another name")
+            sys.exit(
+                f"error: {folder}: found braces in the folder of attnlag, expected another name"
+            )
         return folder
     repository = source.hosted_repo.repo
     commit = repository.commit(source.ref).hexsha

@@ -48,9 +48,9 @@ use rule program as fetch_revision with:
         architecture=f"{REVISION}/architecture.txt",
     log:
         "logs/models/{model}/{step}.log",
-    localrule: True
     wildcard_constraints:
         step=r"\d+",
+    localrule: True
     resources:
         **needs(4000, 120),
     params:
