@@ -3,7 +3,7 @@
 import time
 
 from attnlag.errors import UserError
-from attnlag.pipeline import closing, unasked
+from attnlag.pipeline import closing
 
 BEGUN = time.time()
 
@@ -21,17 +21,3 @@ def write_record(complete=False):
             stale.remember_tables(BEGUN)
         except UserError as error:
             sys.exit(f"error: {error}")
-
-
-# What another configuration has left: asked by name, these list it and remove it.
-rule list_unasked:
-    localrule: True
-    run:
-        print("\n".join(map(str, unasked.unasked_places(CONFIG))))
-
-
-rule remove_unasked:
-    localrule: True
-    run:
-        for place in unasked.remove(CONFIG):
-            print(f"{place}: removed")

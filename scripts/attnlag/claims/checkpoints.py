@@ -63,7 +63,7 @@ def course(training: pd.DataFrame, quantity: str, *, bound: float, alpha: float)
     final = rows[rows["step"].isna()]
     if steps.empty or final.empty:
         return None
-    highest = steps.loc[steps["estimate"].idxmax()]
+    highest = steps.iloc[int(steps["estimate"].argmax())]
     others = steps[steps["step"] != highest["step"]]
     as_high = others[others["conf_high"] >= highest["conf_low"]]
     within = steps["difference_low"].gt(-bound) & steps["difference_high"].lt(bound)

@@ -8,7 +8,7 @@ import fnmatch
 import functools
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from attnlag.config.schema import Config
@@ -46,7 +46,7 @@ def is_asked(path: str, config: Config) -> bool | None:
 
 def _names_exist(names: Mapping[str, str | None], config: Config) -> bool:
     """Return whether a configuration has the model, the corpus and so on of a path."""
-    existing = {
+    existing: dict[str, Collection[str]] = {
         "model": config.models,
         "corpus": config.corpora,
         "site": config.extraction.sites,
@@ -123,3 +123,10 @@ def remove(config: Config, results: Path = Path("results")) -> list[Path]:
         else:
             place.unlink()
     return places
+
+
+def report(lines: Iterable[str], log: Path) -> None:
+    """Print lines and write them to a log."""
+    text = "\n".join(lines)
+    print(text)
+    log.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")

@@ -111,14 +111,15 @@ def _without_wrapper(model: Any) -> Any:
     original = getattr(model, "original_model", None)
     if isinstance(original, torch.nn.Module):
         return original
-    if not hasattr(model, "get_base_model"):
+    get_base_model = getattr(model, "get_base_model", None)
+    if get_base_model is None:
         return model
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         raise UserError(
             "model: found a PEFT wrapper with a learned prompt; expected a model without one, or "
             "adapters in its modules"
         )
-    return model.get_base_model()
+    return get_base_model()
 
 
 def _tokens(sequences: pa.Table, texts: Mapping[str, str]) -> pd.DataFrame:

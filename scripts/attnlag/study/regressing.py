@@ -329,9 +329,10 @@ def _trained(
     """
     checkpoints = []
     for step, checkpoint in before.items():
-        norms, stream = _write_outcome(checkpoint, site, formula.outcome, folder / f"step {step}")
-        if formula.settings.outcome != "relative":
-            stream = None
+        norms, own_stream = _write_outcome(
+            checkpoint, site, formula.outcome, folder / f"step {step}"
+        )
+        stream = own_stream if formula.settings.outcome == "relative" else None
         moments = training.moments_of(formula, norms, stream)
         loss = _mean_surprisal(checkpoint, checkpoint.texts)
         checkpoints.append(training.Checkpoint(step, checkpoint.model, moments, loss))
