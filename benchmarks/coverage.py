@@ -26,6 +26,8 @@ lacking, and the coverage of the sum of the omitted coefficients. ``training``: 
 difference before minus after training, from a fifth of the replications.
 ``checkpoints``: the coverage of a checkpoint's lag in the median layer, and of its difference from
 the final weights, from a fifth of the replications.
+``shares``: the coverage of an effect's share of its prediction, and how often one is decided.
+``proportions``: that of the slope of finite effects on small ones.
 """
 
 import argparse
@@ -38,7 +40,9 @@ import pandas as pd
 import pyarrow as pa
 from scipy import signal, stats
 
+from attnlag.interventions import elasticities
 from attnlag.quantities.columns import layer_name, layers_in
+from attnlag.quantities.means import RatioSums
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
 from attnlag.regression.design.design import Counts, Formula, designs
@@ -589,6 +593,55 @@ def checkpoints(replications: int, draws: int, random: np.random.Generator) -> N
         show(documents, layers, spread, value.mean(), 1 - above - below, above, below)
 
 
+def shares(replications: int, draws: int, random: np.random.Generator) -> None:
+    """Effects of documents are normal or skewed; the prediction is from 128 documents.
+
+    An interval without ends excludes no share, and so covers.
+    """
+    header("documents", "effects", "prediction / error", "share", "covers", "no ends", "decided")
+    prediction_error, spread, documents_of_prediction = 0.04, 0.04, 128
+    for documents, shape, ratio in itertools.product((13, 26), ("normal", "skewed"), (2, 4, 10)):
+        prediction = ratio * prediction_error
+        for share in (0.0, 0.1, 0.25, 0.5):
+            intervals = []
+            for _ in range(replications):
+                if shape == "normal":
+                    deviations = random.normal(size=documents)
+                else:
+                    deviations = (random.chisquare(3, documents) - 3) / np.sqrt(6)
+                sums = RatioSums.of(share * prediction + spread * deviations, np.ones(documents))
+                effect = elasticities.Estimate(sums.mean, sums.std_error, sums.df, documents)
+                predicted = elasticities.Estimate(
+                    prediction + prediction_error * random.normal(),
+                    prediction_error,
+                    documents_of_prediction - 1,
+                    documents_of_prediction,
+                )
+                intervals.append(elasticities.share_interval(effect, predicted, ALPHA))
+            low, high = np.array(intervals).T
+            without_ends = np.isnan(low)
+            covered = without_ends | ((low <= share) & (share <= high))
+            decided = [elasticities.decided(*ends) for ends in intervals]
+            cells = np.mean(covered), np.mean(without_ends), np.mean(decided)
+            show(documents, shape, ratio, share, *cells)
+
+
+def proportions(replications: int, draws: int, random: np.random.Generator) -> None:
+    """Each document has effects in 15 layers, with a size and a slope of its own about 0.75."""
+    header("documents", "log SD of sizes", "covers")
+    slope, layers = 0.75, 15
+    for documents, spread in itertools.product((13, 40, 128), (0.3, 0.7)):
+        covered = []
+        for _ in range(replications):
+            size = np.exp(spread * random.normal(size=(documents, 1)))
+            small = size * random.standard_t(5, size=(documents, layers))
+            slopes = slope + 0.1 * random.normal(size=(documents, 1))
+            finite = slopes * small + 0.15 * size * random.standard_t(5, size=small.shape)
+            sums = RatioSums.of((finite * small).sum(axis=1), (small**2).sum(axis=1))
+            covered.append(covers((sums.mean, sums.std_error, sums.df), slope))
+        show(documents, spread, np.mean(covered))
+
+
 # Number of layers, and the standard deviation of their slopes.
 LAYERS_OF_CHECKPOINTS = ((4, 0.0), (4, 0.1), (30, 0.02), (30, 0.1))
 SIZES = ((13, 20, 100), ("equal", "lognormal"))
@@ -605,6 +658,8 @@ TABLES = {
     "omitted": omitted,
     "training": training,
     "checkpoints": checkpoints,
+    "shares": shares,
+    "proportions": proportions,
 }
 
 if __name__ == "__main__":

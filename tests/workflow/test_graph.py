@@ -56,11 +56,13 @@ NO_RULE = {"results/README.md", "results/report.zip", "results/provenance.json"}
 
 def test_rules_and_descriptions_agree(to_plan):
     """Each file that a rule makes is described, and each described file is made by a rule."""
+    shutil.copytree(to_plan.folder / "mine", to_plan.folder / "step64")
+    model = to_plan.config["models"]["tiny"]
     to_plan.write_config(
         **yaml.safe_load(EVERYTHING),
         extraction={"sites": ["attention", "mlp"], "quantities": list(OPTIONAL)},
         figures={"also": list(ON_REQUEST)},
-        models={"other": to_plan.config["models"]["tiny"]},
+        models={"other": model | {"revisions": ["step64"]}},
         corpora={"small": to_plan.config["corpora"]["small"] | {"tagger": TAGGER}},
     )
     jobs = plan(to_plan.folder, ("all", "paper"), everything=True)

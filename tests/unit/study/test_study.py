@@ -144,6 +144,19 @@ def test_a_bridge_is_measured_as_the_model_in_it(model, tokenizer):
     for quantity in ("norms", "readout", "sources"):
         pd.testing.assert_frame_equal(found.table(quantity), expected.table(quantity))
     pd.testing.assert_frame_equal(found.tokens, expected.tokens)
+    found, expected = (
+        attnlag.intervene(
+            one,
+            tokenizer,
+            ["The river ran low past the old mill"],
+            lags=1,
+            interventions=["zero", "double"],
+            progress=False,
+        )
+        for one in (Bridge(model), model)
+    )
+    assert set(expected.effects["intervention"]) >= {"derivative", "zero", "double"}
+    pd.testing.assert_frame_equal(found.effects, expected.effects)
 
 
 def test_models_that_do_not_fit_what_is_asked_are_refused(model, tokenizer):
