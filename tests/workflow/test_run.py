@@ -55,7 +55,7 @@ def test_the_explorer_shows_fewer_documents_rather_than_more_bytes(finished_once
     least, one = bytes_and_documents(1)
     # One document stays, whatever it takes.
     assert (one, all_documents) == (1, 8)
-    some, several = bytes_and_documents(8_000)
+    some, several = bytes_and_documents(3_000)
     assert 1 < several < 8
     assert least < some < whole
 

@@ -60,8 +60,8 @@ def contents(regressions: Sequence[RegressionTables], findings: Sequence[Path]) 
     page = Contents()
     page.index["findings"] = [_findings(path, results, names) for path in findings]
     page.index["answers"] = [
-        {"of": study.split("/"), **of_study._asdict()}
-        for study, of_study in answers.of_sites(regressions).items()
+        {"of": study.split("/"), **site_answers._asdict()}
+        for study, site_answers in answers.of_sites(regressions).items()
     ]
     page.index["categories"] = labels.UPOS
     page.index |= {"studies": [], "sheets": {}, "texts": {}, "norms": {}, "sources": {}}
@@ -69,16 +69,18 @@ def contents(regressions: Sequence[RegressionTables], findings: Sequence[Path]) 
     shown = {}
     tokens_of_models = {}
     for corpus in corpora:
-        of_corpus = [regression for regression in regressions if regression.corpus == corpus]
+        corpus_regressions = [
+            regression for regression in regressions if regression.corpus == corpus
+        ]
         values = documents.MOST_VALUES // len(corpora)
-        shown[corpus] = documents.chosen_documents(of_corpus, values)
-        for model, regression in _by(of_corpus, "model").items():
+        shown[corpus] = documents.chosen_documents(corpus_regressions, values)
+        for model, regression in _by(corpus_regressions, "model").items():
             tokens_of_models[model, corpus] = add_texts(page, regression, shown[corpus])
     for study, regression in _by(regressions, "study").items():
         add_site(page, study, regression, tokens_of_models[regression.model, regression.corpus])
     for regression in regressions:
-        of_model = tokens_of_models[regression.model, regression.corpus]
-        add_regression(page, regression, of_model, shown[regression.corpus])
+        shown_tokens = tokens_of_models[regression.model, regression.corpus]
+        add_regression(page, regression, shown_tokens, shown[regression.corpus])
     return page
 
 
@@ -90,22 +92,22 @@ def _by(regressions: Sequence[RegressionTables], name: str) -> Mapping[str, Regr
 def add_texts(page: Contents, regression: RegressionTables, shown: ShownDocuments) -> ShownTokens:
     """Add the texts of a model and a corpus, the norms of its stream and properties of tokens."""
     stream = regression.files.all_of("stream", regression.of_corpus)
-    of_model = tokens.first_tokens(stream, shown.names)
+    shown_tokens = tokens.first_tokens(stream, shown.names)
     name = f"{regression.model}/{regression.corpus}"
     texts = documents.texts_of(shown.names, shown.corpus, shown.sequences[regression.model])
     page.add_json(f"{name}.texts", texts)
-    page.add_json(f"{name}.shades", tokens.shades(regression, of_model))
-    page.index["texts"][name] = page.add(f"{name}.stream", of_model.log_norms(stream))
-    return of_model
+    page.add_json(f"{name}.shades", tokens.shades(regression, shown_tokens))
+    page.index["texts"][name] = page.add(f"{name}.stream", shown_tokens.log_norms(stream))
+    return shown_tokens
 
 
 def add_site(
-    page: Contents, study: str, regression: RegressionTables, of_model: ShownTokens
+    page: Contents, study: str, regression: RegressionTables, shown_tokens: ShownTokens
 ) -> None:
     """Add the norms of a site, who wrote its adjustments, and its sheets."""
     norms = regression.files.all_of("norms", regression.of_site)
-    page.index["norms"][study] = page.add(f"{study}.norms", of_model.log_norms(norms))
-    written = tokens.writers(regression, of_model.documents)
+    page.index["norms"][study] = page.add(f"{study}.norms", shown_tokens.log_norms(norms))
+    written = tokens.writers(regression, shown_tokens.documents)
     if written:
         page.add_json(f"{study}.sources", written.pop("writers"))
         page.index["sources"][study] = written
@@ -113,12 +115,12 @@ def add_site(
 
 
 def add_regression(
-    page: Contents, regression: RegressionTables, of_model: ShownTokens, shown: ShownDocuments
+    page: Contents, regression: RegressionTables, shown_tokens: ShownTokens, shown: ShownDocuments
 ) -> None:
     """Add the coefficients of a regression, its sheets, and the residuals of tokens."""
     entry = entry_of(regression)
     name = f"{regression.study}/{regression.name}"
-    numbers = tokens.residuals(regression, entry["layers"], of_model)
+    numbers = tokens.residuals(regression, entry["layers"], shown_tokens)
     entry["residuals"] = page.add(f"{name}.residuals", numbers)
     step = max(page.index["norms"][regression.study]["step"])
     entry["about"] = about(regression, step, shown)
@@ -188,8 +190,8 @@ def _numbers(regression: RegressionTables, term: str, layers: Sequence[int]) -> 
     controls = controls.set_index("layer").reindex(list(layers), columns=[*CONTROLS, *drawn])
     untrained = controls[drawn].dropna(axis="columns", how="all")
     untrained.columns = [untrained_name(str(name), regression) for name in untrained]
-    of_term = rows.set_index("layer").reindex(list(layers))[[*NUMBERS]]
-    numbers = of_term.join(controls[[*CONTROLS]]).astype(float)
+    term_rows = rows.set_index("layer").reindex(list(layers))[[*NUMBERS]]
+    numbers = term_rows.join(controls[[*CONTROLS]]).astype(float)
     made: dict[str, Any] = {str(name): column.tolist() for name, column in numbers.items()}
     made["untrained"] = untrained.to_dict("list")
     return made

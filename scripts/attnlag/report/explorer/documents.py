@@ -53,8 +53,8 @@ def chosen_documents(regressions: Sequence[RegressionTables], values: int) -> Sh
     for model, regression in models.items():
         paths = first.files.all_of("tokens", regression.of_corpus)
         sequences[model] = tables.rows_of_documents(paths, order)
-        of_model = [one for one in regressions if one.model == model]
-        needed += token_counts(sequences[model], order) * values_per_token(of_model)
+        model_regressions = [one for one in regressions if one.model == model]
+        needed += token_counts(sequences[model], order) * values_per_token(model_regressions)
     shown = with_room(needed, values)
     groups = group_by_document(corpus)
     in_words = counted(len(groups), "document")

@@ -136,7 +136,8 @@ def _effects(regression: RegressionTables) -> list[Entry]:
 
 def _sources(regression: RegressionTables) -> list[Entry]:
     """Return who writes adjustments and what they say; either may be unknown."""
-    files, site = regression.files, regression.of_site
+    files = regression.files
+    site = regression.of_site
     shares: Path | None = files.one_of("shares", site)
     lags = files.one_of("lags", site)
     readout = files.all_of("readout", site)

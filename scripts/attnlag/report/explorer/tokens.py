@@ -109,8 +109,8 @@ def writers(regression: RegressionTables, documents: Sequence[str]) -> dict[str,
     counts = rows.groupby("document", sort=False).size() // len(layers)
     by_layer = {}
     for layer in layers:
-        of_layer = rows.loc[rows["layer"] == layer, ["position", *LISTS]]
-        by_layer[layer] = [_pairs(*token) for token in of_layer.itertuples(index=False)]
+        layer_rows = rows.loc[rows["layer"] == layer, ["position", *LISTS]]
+        by_layer[layer] = [_pairs(*token) for token in layer_rows.itertuples(index=False)]
     return {
         "layers": layers,
         "documents": list(counts.index),
@@ -159,13 +159,13 @@ def _factors(
     """Return the constant and the factor of each column of the design in a layer's residuals."""
     merged = regression.record["merged"]
     rows = regression.coefficients.query("layer == @layer").dropna(subset="estimate")
-    of_terms = dict(zip(rows["term"], -rows["estimate"], strict=True))
-    if not of_terms:
+    factors_of_terms = dict(zip(rows["term"], -rows["estimate"], strict=True))
+    if not factors_of_terms:
         return 0.0, {}
-    constant = of_terms.pop("intercept", 0.0)
-    of_terms["y"] = 1.0
+    constant = factors_of_terms.pop("intercept", 0.0)
+    factors_of_terms["y"] = 1.0
     factors = {}
-    for term, factor in of_terms.items():
+    for term, factor in factors_of_terms.items():
         for column in columns_of(design_columns, layer, merged.get(term, [term])):
             factors[column] = factor
     return constant, factors
