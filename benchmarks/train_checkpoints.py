@@ -142,8 +142,8 @@ def train(run: Run, tokens: np.ndarray, folder: Path, place: int) -> float:
     for step in tqdm(range(STEPS), desc=run.name, position=place, mininterval=1):
         if step in CHECKPOINTS:
             model.save_pretrained(folder / f"step{step}")
-        of_step = starts[step * BATCH : (step + 1) * BATCH]
-        batch = np.stack([tokens[start : start + LENGTH] for start in of_step])
+        first_tokens = starts[step * BATCH : (step + 1) * BATCH]
+        batch = np.stack([tokens[start : start + LENGTH] for start in first_tokens])
         inputs = torch.from_numpy(batch.astype(np.int64))
         loss = model(input_ids=inputs, labels=inputs).loss
         optimizer.zero_grad()

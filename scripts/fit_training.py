@@ -32,13 +32,13 @@ def main(job, settings: TrainingSettings):
             )
         stream = job.input.stream[place] if job.input.stream else None
         layers = training.moments_of(formula, path, stream)
-        of_step = job.input.revision_surprisal[place : place + 1]
-        loss = mean_surprisal(of_step, documents)
+        surprisal = job.input.revision_surprisal[place : place + 1]
+        loss = mean_surprisal(surprisal, documents)
         checkpoints.append(training.Checkpoint(facts["step"], facts["revision"], layers, loss))
     # Predictions may be measured for a covariate alone.
-    of_final = job.input.surprisal if job.input.revision_surprisal else []
+    final_surprisal = job.input.surprisal if job.input.revision_surprisal else []
     stored = Stored(job.input.crossproducts)
-    loss = mean_surprisal(of_final, documents)
+    loss = mean_surprisal(final_surprisal, documents)
     final = training.Checkpoint(None, training.FINAL, stored, loss)
     fitted = training.fit(checkpoints, final, settings)
 

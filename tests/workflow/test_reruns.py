@@ -142,6 +142,11 @@ ROWS = {
     "one more regression": [change(regressions={"far": {"lags": [5]}})],
     "`norms`": [change(norms={"drop_first": 2})],
     "one more model": [change(models={"other": {"source": "path", "path": "mine"}})],
+    "`revisions` of a model": [of_model(revisions=["mine"])],
+    "`controls.revisions` where no model has any": [
+        change(controls={"revisions": {"documents": 9}}),
+        change(controls={"revisions": None}),
+    ],
     "one more corpus": [change(corpora={"more": SMALL})],
     "`tokens`": [change(tokens={"max_length": 32})],
     "`tagger` of a corpus": [change(corpora={"small": {**SMALL, "tagger": {"groups": ["odd"]}}})],

@@ -34,9 +34,11 @@ def inputs_of_training(wildcards):
     }
 
 
-for path in ("training.parquet", "training/figures"):
-    TARGETS.extend(of_models_with_revisions(f"{RESULTS}/{path}"))
-    AWAITED.extend(of_models_with_revisions(f"{RESULTS}/{path}"))
+TABLES = in_both_formats(RESULTS, "training", "training_layers")
+for path in (*TABLES.values(), f"{RESULTS}/training/figures"):
+    TARGETS.extend(of_models_with_revisions(path))
+for path in (TABLES["training"], f"{RESULTS}/training/figures"):
+    AWAITED.extend(of_models_with_revisions(path))
 
 
 use rule program as fetch_revision with:
@@ -89,7 +91,7 @@ use rule program as fit_training with:
     input:
         unpack(inputs_of_training),
     output:
-        **in_both_formats(RESULTS, "training", "training_layers"),
+        **TABLES,
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_training.log",
     params:

@@ -54,5 +54,6 @@ def _folder_problems(folder: Path, sizes: Mapping[str, int]) -> Iterator[str]:
     own = sizes_of_folder(folder)
     for size, words in SIZE_IN_WORDS.items():
         if size in own and size in sizes and own[size] != sizes[size]:
-            found, expected = words.format(own[size]), words.format(sizes[size])
+            found = words.format(own[size])
+            expected = words.format(sizes[size])
             yield f"found {found} in '{folder}', but the model has {expected}"

@@ -68,12 +68,15 @@ def test_values_and_differences_equal_refits_without_each_document(effects):
         (own, "conf", "estimate"),
         (own - others, "difference", "difference"),
     ):
-        margin = stats.t.ppf(0.975, 7) * np.sqrt(7 * np.var(values[1:], axis=0))
+        # Documents of equal size count as many as they are.
+        error = np.sqrt(7 / 8 * ((values[1:] - values[0]) ** 2).sum(axis=0))
+        margin = stats.t.ppf(0.975, 7) * error
         assert_allclose(rows[middle], values[0], atol=1e-12)
         assert_allclose(rows[f"{prefix}_low"], values[0] - margin, atol=1e-9)
         assert_allclose(rows[f"{prefix}_high"], values[0] + margin, atol=1e-9)
     assert set(rows["loss"]) == {6.5}
     assert set(rows["documents"]) == {8}
+    assert_allclose(rows["df"], 7)
     by_layer = tables.layers[tables.layers["step"] == 64]
     assert_allclose(by_layer["estimate"], refitted(early, names, within).ravel())
 

@@ -243,7 +243,7 @@ def _compared(
 
     Medians are over ``layers``, the same in every row of the table, and so are the means that have
     intervals: of the untrained model, and of the difference between both models. The intervals come
-    from leaving out each document, in both models at once (`_jackknife`).
+    from leaving out each document, in both models at once (`jackknife`).
     """
     index = before.coefficients.index
     terms = index.get_level_values("term")
@@ -270,14 +270,14 @@ def _compared(
         if fitted:
             mean = before.coefficients[used].sum() / len(fitted)
             without = before.without_each[:, used].sum(axis=1) / len(fitted)
-            ends = _jackknife(mean, without, before.rows, alpha)
+            ends = jackknife(mean, without, before.rows, alpha)
             row |= {"before_low": ends.get("conf_low"), "before_high": ends.get("conf_high")}
         if fitted and before.clusters == after.clusters:
             difference = (before.coefficients - after_alike)[used].sum() / len(fitted)
             apart = before.without_each - after.without_each
             without = apart[:, used].sum(axis=1) / len(fitted)
             row["difference"] = difference
-            row |= _jackknife(difference, without, before.rows, alpha)
+            row |= jackknife(difference, without, before.rows, alpha)
         compared.append(row)
     row = {**facts, "quantity": "r_squared"}
     if fitted:
@@ -287,7 +287,7 @@ def _compared(
     return pd.DataFrame(compared).reindex(columns=COMPARED)
 
 
-def _jackknife(
+def jackknife(
     value: float, without_each: np.ndarray, rows: np.ndarray, alpha: float
 ) -> dict[str, float]:
     """Return the error of a value and its interval, by leaving out each document.

@@ -5,8 +5,8 @@ have no such choice. Each is compared with the final weights on the same documen
 that can be fitted with both. No checkpoint is corrected for bias: at an early one the halves of a
 document differ, and a half-panel jackknife would extrapolate the difference.
 
-Intervals come from the jackknife over documents (Efron and Stein 1981). Each document is left out
-in turn, of the checkpoint and of the final weights at once, and the statistic is computed anew.
+Intervals come from the jackknife over documents (`controls.jackknife`). Each is left out in turn,
+of the checkpoint and of the final weights at once, and the median layer is found anew.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from scipy import special
 
 from attnlag.errors import UserError
 from attnlag.quantities.outcomes import in_batches
@@ -25,8 +24,7 @@ from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.moments import Moments
-from attnlag.regression.inference.controls import fitted_alone
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.inference.controls import fitted_alone, jackknife
 from attnlag.regression.settings import DesignSettings, TrainingSettings
 from attnlag.regression.terms import is_lag_or_lead, is_lead
 from attnlag.storage import tables
@@ -39,7 +37,7 @@ R_SQUARED = "r_squared"
 
 COLUMNS = [
     *("step", "revision", "quantity", "estimate", "conf_low", "conf_high", "final"),
-    *("difference", "std_error", "difference_low", "difference_high"),
+    *("difference", "std_error", "df", "difference_low", "difference_high"),
     *("layers", "documents", "loss"),
 ]
 
@@ -140,15 +138,15 @@ def fit(
                 f"revisions: found other documents at step {checkpoint.step} than at step "
                 f"{checkpoints[0].step}, expected the same ones at all steps"
             )
-    of_final = _values(final.layers, documents, settings)
+    final_values = _values(final.layers, documents, settings)
     medians = []
     layers = []
     for checkpoint in sorted(checkpoints, key=lambda one: one.step or 0):
         values = _values(checkpoint.layers, documents, settings)
-        medians.append(_medians(checkpoint, values, of_final, settings.alpha))
+        medians.append(_medians(checkpoint, values, final_values, settings.alpha))
         layers.append(_by_layer(checkpoint, values))
-    medians.append(_medians(final, of_final, of_final, settings.alpha))
-    layers.append(_by_layer(final, of_final))
+    medians.append(_medians(final, final_values, final_values, settings.alpha))
+    layers.append(_by_layer(final, final_values))
     return TrainingTables(
         pd.concat(medians, ignore_index=True), pd.concat(layers, ignore_index=True)
     )
@@ -159,12 +157,13 @@ class _Values:
     """Quantities of each layer, of all documents and without each of them.
 
     ``numbers`` are (1 + documents, layers, quantities), all documents first, NaN where a layer
-    cannot be fitted.
+    cannot be fitted. ``rows`` are those of each document in the layer with most.
     """
 
     layers: list[int]
     quantities: list[str]
     numbers: np.ndarray
+    rows: np.ndarray
 
     @property
     def fitted(self) -> np.ndarray:
@@ -196,8 +195,12 @@ def _values(
     if len(lags) > 1:
         quantities.append(LAGS_SUMMED)
     quantities.append(R_SQUARED)
-    numbers_of_layers = np.stack(numbers, axis=1)
-    return _Values([one.moments.layer for one in solutions], quantities, numbers_of_layers)
+    return _Values(
+        layers=[solution.moments.layer for solution in solutions],
+        quantities=quantities,
+        numbers=np.stack(numbers, axis=1),
+        rows=np.max([solution.moments.s[0, :, 0, 0] for solution in solutions], axis=0),
+    )
 
 
 def _without_each(solution: Solution) -> tuple[np.ndarray, np.ndarray]:
@@ -215,7 +218,9 @@ def _without_each(solution: Solution) -> tuple[np.ndarray, np.ndarray]:
     theta, _ = solution.solved(a, b)
     fitted = (a[0] @ theta[..., None])[..., 0]
     residual = c[0] + (theta * (fitted - 2 * b[0])).sum(axis=1)
-    rows, sum_of_y, squares = sums[0, :, 0, 0], sums[0, :, 0, 1], sums[0, :, 1, 1]
+    rows = sums[0, :, 0, 0]
+    sum_of_y = sums[0, :, 0, 1]
+    squares = sums[0, :, 1, 1]
     about_mean = squares - sum_of_y**2 / np.maximum(rows, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         r_squared = 1 - residual / about_mean
@@ -239,17 +244,25 @@ def _medians(checkpoint: Checkpoint, values: _Values, final: _Values, alpha: flo
             own = np.median(values.numbers[:, shared, place], axis=1)
             others = np.median(final.numbers[:, shared, place], axis=1)
             difference = own - others
-            _, low, high = _jackknife(own, alpha)
-            row |= {"estimate": own[0], "conf_low": low, "conf_high": high, "final": others[0]}
-            error, low, high = _jackknife(difference, alpha)
+            ends = jackknife(own[0], own[1:], values.rows, alpha)
+            row |= {
+                "estimate": own[0],
+                "conf_low": ends.get("conf_low"),
+                "conf_high": ends.get("conf_high"),
+                "final": others[0],
+            }
+            ends = jackknife(difference[0], difference[1:], values.rows, alpha)
             row |= {
                 "difference": difference[0],
-                "std_error": error,
-                "difference_low": low,
-                "difference_high": high,
+                "std_error": ends.get("std_error"),
+                "df": ends.get("df"),
+                "difference_low": ends.get("conf_low"),
+                "difference_high": ends.get("conf_high"),
             }
         rows.append(row)
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    numbers = [name for name in COLUMNS if name not in ("step", "revision", "quantity")]
+    table = table.astype(dict.fromkeys(numbers, float)).astype({"layers": int, "documents": int})
     table["step"] = table["step"].astype("Int64")
     return table
 
@@ -260,22 +273,6 @@ def _by_layer(checkpoint: Checkpoint, values: _Values) -> pd.DataFrame:
         [values.layers, values.quantities], names=["layer", "quantity"]
     )
     table = pd.DataFrame({"estimate": values.numbers[0].ravel()}, index).reset_index()
-    table.insert(0, "step", pd.array([checkpoint.step] * len(table), dtype="Int64"))
-    table.insert(1, "revision", checkpoint.revision)
-    return table
-
-
-def _jackknife(statistics: np.ndarray, alpha: float) -> tuple[float, float, float]:
-    """Return the error of a statistic and the ends of its interval.
-
-    ``statistics`` are those of all documents and without each, (1 + documents,). The interval is of
-    the t distribution with one degree of freedom less than documents; it is NaN with fewer than
-    ``FEWEST_DOCUMENTS``.
-    """
-    value, without_each = statistics[0], statistics[1:]
-    documents = len(without_each)
-    if documents < FEWEST_DOCUMENTS:
-        return np.nan, np.nan, np.nan
-    error = float(np.sqrt((documents - 1) * without_each.var()))
-    margin = special.stdtrit(documents - 1, 1 - alpha / 2) * error
-    return error, value - margin, value + margin
+    table["step"] = pd.Series([checkpoint.step] * len(table), dtype="Int64")
+    table["revision"] = checkpoint.revision
+    return table[["step", "revision", "layer", "quantity", "estimate"]]
