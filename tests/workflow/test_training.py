@@ -124,6 +124,16 @@ def test_the_words_of_a_run_have_the_course_of_training(project):
     findings = (project.folder / f"{SITE}/within/findings.txt").read_text()
     assert "loss in nats a token:" in findings
     assert "of its final value" in findings
+    claims = pd.read_parquet(project.folder / "results/claims.parquet").set_index("claim")
+    table = pd.read_parquet(project.folder / f"{SITE}/within/training.parquet")
+    lags = table[table["quantity"] == "lag_1"].set_index("revision")
+    own = claims[(claims["analysis"] == "within") & claims["subject"].str.startswith("lag_1")]
+    assert own.loc["training_first", "subject"] == "lag_1, step 0"
+    assert own.loc["training_first", "value"] == lags.loc["step0", "estimate"]
+    assert own.loc["training_first", "low"] == lags.loc["step0", "conf_low"]
+    assert own.loc["training_highest", "value"] == lags["estimate"][:2].max()
+    assert own.loc["training_settled", "value"] in lags["difference"].tolist()
+    assert own.loc["training_final", "value"] == lags.loc["final", "estimate"]
 
 
 def test_one_more_revision_measures_that_one_alone_and_a_missing_one_loses_nothing(

@@ -20,6 +20,7 @@ use rule program as write_findings with:
 use rule program as write_claims with:
     input:
         **{name: every(*files) for name, files in TOLD.items()},
+        training=every(*of_models_with_revisions(f"{RESULTS}/training.parquet")),
     output:
         **as_targets({"table": "results/claims.parquet", "csv": "results/claims.csv"}),
     log:
@@ -32,6 +33,7 @@ use rule program as build_explorer with:
     input:
         **{name: every(*files) for name, files in (TOLD | SHOWN).items()},
         training=every(*of_models_with_revisions(f"{RESULTS}/training.parquet")),
+        training_layers=every(*of_models_with_revisions(f"{RESULTS}/training_layers.parquet")),
         corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
         findings=[
             *every(*itertools.chain(*FINDINGS.values())),

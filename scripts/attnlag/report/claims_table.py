@@ -49,6 +49,7 @@ def claims_of_regression(regression: RegressionTables) -> Iterator[Row]:
             baseline_value=regression.in_random_order(term),
             table="medians",
         )
+        yield from claims_of_training(regression, term)
     for tokens in range(1, MAX_DISTANCE + 1):
         row = regression.response_after(tokens)
         if row.value == row.value:
@@ -77,6 +78,28 @@ def claims_of_regression(regression: RegressionTables) -> Iterator[Row]:
             for row in subsets.by_subset(table[table["term"] == term]):
                 subject = f"{term}, {row.subject}"
                 yield replace(row, **shared, claim=name, subject=subject, table=name)
+
+
+def claims_of_training(regression: RegressionTables, term: str) -> Iterator[Row]:
+    """Yield where a lag or lead begins, is highest, settles and ends along training."""
+    course = regression.course_of(term)
+    if course is None:
+        return
+    named_steps = {
+        "first": course.first,
+        "highest": course.highest,
+        "settled": course.settled,
+        "final": course.final,
+    }
+    for name, at_step in named_steps.items():
+        step = "final weights" if at_step.step is None else f"step {at_step.step}"
+        yield replace(
+            at_step.row,
+            claim=f"training_{name}",
+            subject=f"{term}, {step}",
+            unit=UNITS[regression.settings["outcome"]],
+            table="training",
+        )
 
 
 def claims_of_readout(regression: RegressionTables) -> Iterator[Row]:

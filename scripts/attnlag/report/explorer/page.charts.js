@@ -175,10 +175,10 @@ class LinesPanel extends Panel {
     return this.panel.logScale ? Math.log10(value) : value;
   }
 
-  // Values of an axis of layers have cells of equal width; others lie where they are.
+  // Layers and steps have cells of equal width; other values lie where they are.
   placeOf(value, at) {
     const {x, xLabel} = this.panel, wide = this.width - LEFT - RIGHT;
-    if (xLabel === "layer") return LEFT + (at + 0.5) * wide / x.length;
+    if (xLabel === "layer" || xLabel === "step of training") return LEFT + (at + 0.5) * wide / x.length;
     const least = Math.min(...x), most = Math.max(...x);
     return LEFT + 14 + (most > least ? (value - least) / (most - least) : 0.5) * (wide - 28);
   }

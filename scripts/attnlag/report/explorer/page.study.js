@@ -8,6 +8,7 @@ const TABS = {
   heads: {title: "Heads"},
   causes: {title: "Causes"},
   sources: {title: "Sources and readout"},
+  training: {title: "Training"},
 };
 const ofStudy = ({of}) => of.every((name, at) => name === [study.model, study.corpus, study.site][at]);
 // All regressions of the chosen model, corpus and site.

@@ -8,6 +8,7 @@ import pandas as pd
 
 from attnlag.figures import (
     coefficients_by_layer,
+    coefficients_by_step,
     elasticities_by_layer,
     groups_by_layer,
     heads_by_layer,
@@ -70,7 +71,22 @@ def sheets_of_regression(regression: RegressionTables) -> list[Entry]:
         sheet.claim = f"Regression {regression.name}: {sheet.claim}"
         tables = tables_of(regression, folder, "classes")
         sheets += entry("kinds", f"slopes-{regression.name}", sheet, tables)
-    return sheets
+    return sheets + _training(regression)
+
+
+def _training(regression: RegressionTables) -> list[Entry]:
+    """Return the regression at earlier checkpoints of the model, if it has any."""
+    folder = regression.folder
+    medians = regression.files.one_of("training", folder)
+    layers = regression.files.one_of("training_layers", folder)
+    if not (medians and layers):
+        return []
+    files = SimpleNamespace(training=medians, training_layers=layers)
+    settings = {"equivalence_bound": regression.settings["equivalence_bound"]}
+    names = SimpleNamespace(regression=regression.name)
+    sheet = coefficients_by_step.figure(inputs.read_training(files, names, settings))
+    tables = tables_of(regression, folder, "training", "training_layers")
+    return entry("training", "training", sheet, tables)
 
 
 def sheets_of_site(regression: RegressionTables) -> list[Entry]:
