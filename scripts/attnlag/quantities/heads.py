@@ -46,7 +46,6 @@ class LayerHeads:
     count: int  # number of heads
     gain: torch.Tensor | None  # g, (width,), up to a factor, if the output is normalised
     scale: float  # c, if nothing is normalised
-    gated: bool = False  # whether a gate lies between attention and projection, see `sources`
 
     @property
     def inputs(self) -> int:

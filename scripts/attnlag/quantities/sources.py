@@ -11,7 +11,7 @@ on.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,20 @@ from attnlag.quantities.traced_tables import PREVIOUS, SOURCE_CLASSES, STRONGEST
 # Name under which the function below serves as an implementation of attention.
 IMPLEMENTATION = "attnlag_sources"
 
+# Types in which nothing but a gate that depends on no value lies between attention and its output
+# projection, as ablation shows, see benchmarks/architectures.py. In others, nothing may lie there.
+GATED_TYPES = (
+    "afmoe",
+    "axk2",
+    "laguna",
+    "lfm3",
+    "muse_glimmer_text",
+    "qwen3_5_moe_text",
+    "qwen3_5_text",
+    "qwen3_next",
+    "step3p5",
+)
+
 Numbers = dict[str, torch.Tensor]
 
 
@@ -42,110 +56,52 @@ def traced(
 
     The second dictionary says why other layers have none. One layer's weights of attention are in
     memory at a time. ``proved`` is the number of tokens for which the vectors are built and
-    compared. With any, the pass also decides which layers are `gated`, and gives what enters their
-    projections as ``gated``, see `gates_proved`. Raise NotGiven in the pass if an attention has no
-    implementation that gives weights.
+    compared. Raise NotGiven in the pass if an attention has no implementation that gives weights.
     """
+    model, blocks = decoder.model, decoder.blocks
+    gated = decoder.config.model_type in GATED_TYPES
     numbers: dict[int, Numbers] = {}
     reasons = {number: f"layer {number} computes attention by itself" for number in layers}
     attended: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
-
-    def attend(number: int, value: Any, out: torch.Tensor, weights: Any) -> torch.Tensor:
-        reasons[number] = f"layer {number} adds what its output projection has not made"
-        try:
-            attended[number] = *_checked(layers[number], value, out, weights), out
-        except NotGiven as reason:
-            reasons[number] = f"in layer {number}, {reason}"
-        return out
-
-    def project(number: int, entering: torch.Tensor) -> None:
-        if number not in attended:
-            return
-        layer, (values, weights, out) = layers[number], attended.pop(number)
-        own = out.reshape(values.shape[1], layer.count, -1)
-        entering = entering.reshape(own.shape)
-        if proved:
-            gap = float((entering - own).float().norm() / own.float().norm())
-            layer.gated = not gap <= identity.TOLERANCE[own.dtype]
-        # The quotient is as exact as numbers of this precision, however small they are.
-        gate = torch.where(own == 0, 0, entering / own) if layer.gated else None
-        numbers[number] = written_by_token(layer, values, weights, gate, proved)
-        if proved and layer.gated:
-            numbers[number]["gated"] = entering
-        del reasons[number]
-
-    with _attending(decoder, layers, attend, project):
-        yield numbers, reasons
-
-
-@contextmanager
-def gates_proved(
-    decoder: Decoder,
-    layers: Mapping[int, LayerHeads],
-    entering: Mapping[int, torch.Tensor],
-) -> Iterator[set[int]]:
-    """Yield the layers in which nothing but a gate lies between attention and projection.
-
-    In the pass within the context, each number that attention gives is multiplied by another
-    factor. Only if a gate that depends on none of them follows, ``entering``, what enters the
-    projection otherwise, is multiplied by the same factors. It is restored, so that later layers
-    receive what they would.
-    """
-    generator = torch.Generator().manual_seed(0)
-    factors: dict[int, torch.Tensor] = {}
-    proved: set[int] = set()
-
-    def attend(number: int, value: Any, out: torch.Tensor, weights: Any) -> torch.Tensor:
-        factor = 0.5 + torch.rand(out.shape, generator=generator)
-        factors[number] = factor.to(out.device, out.dtype)
-        return out * factors[number]
-
-    def project(number: int, changed: torch.Tensor) -> torch.Tensor:
-        before = entering[number]
-        expected = before * factors[number].reshape(before.shape)
-        gap = (changed.reshape(before.shape) - expected).float().norm()
-        if float(gap / expected.float().norm()) <= identity.TOLERANCE[before.dtype]:
-            proved.add(number)
-        return before.reshape(changed.shape)
-
-    with _attending(decoder, {n: layers[n] for n in entering}, attend, project):
-        yield proved
-
-
-@contextmanager
-def _attending(
-    decoder: Decoder,
-    layers: Mapping[int, LayerHeads],
-    attend: Callable[[int, Any, torch.Tensor, Any], torch.Tensor],
-    project: Callable[[int, torch.Tensor], torch.Tensor | None],
-) -> Iterator[None]:
-    """Change the model's implementation of attention within the context.
-
-    In these layers, ``attend(layer, values, output, weights)`` gives the output of attention, and
-    ``project(layer, input)`` sees the input of the output projection, and may give another.
-    """
-    model, blocks = decoder.model, decoder.blocks
     owners = {id(module): number for number in layers for module in blocks[number].block.modules()}
 
-    def implementation(
+    def attend(
         module: Any, query: Any, key: Any, value: Any, *args: Any, **options: Any
-    ) -> Any:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
         if eager is None:
             raise NotGiven(f"{type(module).__name__} has no attention that gives its weights")
         out, weights = eager(module, query, key, value, *args, **options)
         number = owners.get(id(module))
-        return (out if number is None else attend(number, value, out, weights)), weights
+        if number is not None:
+            reasons[number] = f"layer {number} adds what its output projection has not made"
+            try:
+                attended[number] = *_checked(layers[number], value, out, weights), out
+            except NotGiven as reason:
+                reasons[number] = f"in layer {number}, {reason}"
+        return out, weights
 
-    AttentionInterface.register(IMPLEMENTATION, implementation)
+    def project(number: int, _: str, entering: torch.Tensor) -> None:
+        if number not in attended:
+            return
+        layer, (values, weights, out) = layers[number], attended.pop(number)
+        gate = None
+        if gated:
+            own = out.reshape(values.shape[1], layer.count, -1)
+            # The quotient is as exact as numbers of this precision, however small they are.
+            gate = torch.where(own == 0, 0, entering.reshape(own.shape) / own)
+        numbers[number] = written_by_token(layer, values, weights, gate, proved)
+        del reasons[number]
+
+    AttentionInterface.register(IMPLEMENTATION, attend)
     AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
     before = model.config._attn_implementation
     with quiet_transformers():
         model.set_attn_implementation(IMPLEMENTATION)
     try:
         modules = {(number, hooks.HEADS): layer.projection for number, layer in layers.items()}
-        with hooks.tap(blocks, (), lambda number, _, value: project(number, value), modules):
-            yield
+        with hooks.tap(blocks, (), project, modules):
+            yield numbers, reasons
     finally:
         with quiet_transformers():
             model.set_attn_implementation(before)

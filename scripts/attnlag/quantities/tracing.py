@@ -120,8 +120,6 @@ class Tracer:
                 traced = sources.traced(self.decoder, self.layers, PROVED if first else 0)
                 with traced as (numbers, reasons):
                     seen = self._run(batch, numbers, reasons)
-                if first:
-                    self._prove_gates(batch, numbers, reasons)
             except NotGiven as reason:
                 failed = [str(reason)]
             except hooks.FAILURES as error:
@@ -137,21 +135,6 @@ class Tracer:
             self.failures.append(lacking[0])
             numbers = {}
         return numbers, seen
-
-    def _prove_gates(
-        self, batch: Batch, numbers: dict[int, sources.Numbers], reasons: dict[int, str]
-    ) -> None:
-        """Leave out the layers in which more than a gate follows attention."""
-        gated = {n: of_layer.pop("gated") for n, of_layer in numbers.items() if "gated" in of_layer}
-        if not gated:
-            return
-        with sources.gates_proved(self.decoder, self.layers, gated) as proved:
-            self._run(batch, {}, {})
-        for number in set(gated) - proved:
-            del numbers[number]
-            reasons[number] = (
-                f"layer {number} has more than a gate between attention and its output projection"
-            )
 
     def _run(
         self, batch: Batch, numbers: dict[int, sources.Numbers], reasons: dict[int, str]

@@ -233,7 +233,7 @@ def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
     [
         ("bloom", BLOOM, "by itself"),
         ("diffllama", LLAMA | {"head_dim": 12}, "and 2 heads"),
-        ("bitnet", LLAMA, "layer 0 has more than a gate between attention and its output proj"),
+        ("bitnet", LLAMA, "what tokens write adds up to the adjustment only within"),
     ],
 )
 def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
