@@ -1,4 +1,4 @@
-"""The optional analyses of a run: what asks for each, its stages, and where its results are."""
+"""The optional analyses of a run: what asks for each, and where its results are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ class Analysis:
     """An analysis that a configuration may leave out; its rules are in a file of their own."""
 
     asked: Callable[[Config], bool]
-    stages: tuple[str, ...]
     # Its results below ``results/{model}/{corpus}/``; of a path with * each match is one.
     places: tuple[str, ...]
 
@@ -27,57 +26,41 @@ def _has_classes(config: Config) -> bool:
 ANALYSES = {
     "permutations": Analysis(
         asked=lambda config: config.controls.permutation is not None,
-        stages=("permute_documents",),
         places=("*/*/permutations",),
     ),
     "random_weights": Analysis(
         asked=lambda config: config.controls.random_weights is not None,
-        stages=("extract_random_weights",),
         places=("*/random_weights*", "*/*/random_weights*", "*/*/before_training.*"),
     ),
     "training": Analysis(
         asked=lambda config: bool(config.models_with_revisions()),
-        stages=("fetch_revision", "extract_revision", "fit_training"),
         places=("*/revisions", "*/*/training.*", "*/*/training_layers.*", "stream/revisions"),
     ),
     "geometry": Analysis(
         asked=lambda config: config.measures("geometry"),
-        stages=("merge_vector_sums", "compute_centred_cosines", "summarize_geometry"),
         places=("*/geometry", "*/centred_cosines", "*/distances"),
     ),
     "heads": Analysis(
         asked=lambda config: config.measures("heads"),
-        stages=("summarize_heads",),
         places=("*/heads",),
     ),
     "sources": Analysis(
         asked=lambda config: config.sources is not None,
-        stages=("trace_sources", "summarize_sources"),
         places=("*/sources", "*/source_parts", "*/sinks", "*/readout"),
     ),
     "classes": Analysis(
         asked=_has_classes,
-        stages=("cut_into_thirds", "accumulate_classes", "fit_classes", "decompose_lags"),
         # Of each regression, whether or not another has them.
         places=(),
     ),
     "interventions": Analysis(
         asked=lambda config: bool(config.sites_changed()),
-        stages=("estimate_effects", "fit_effects"),
         places=("causal",),
     ),
-    "comparison": Analysis(asked=_compares, stages=("compare_models",), places=()),
+    "comparison": Analysis(asked=_compares, places=()),
 }
 
 
 def is_asked(name: str, config: Config) -> bool:
     """Return whether a configuration asks for an analysis."""
     return ANALYSES[name].asked(config)
-
-
-def has_stage(stage: str, config: Config) -> bool:
-    """Return whether a run has a stage; those of no analysis are in every run."""
-    for analysis in ANALYSES.values():
-        if stage in analysis.stages:
-            return analysis.asked(config)
-    return True

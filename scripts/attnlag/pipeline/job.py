@@ -27,9 +27,13 @@ FOLDER = Path(".snakemake/jobs")
 PARTS_OF_JOB = ("stage", "input", "output", "names", "settings", "options")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
-    """The work of a program."""
+    """The work of a program.
+
+    Files, names and options are fields of namespaces. Which ones there are depends on the stage:
+    each stands in its rule, and its program without a job prints those that it reads.
+    """
 
     stage: str  # name of the job's rule, without a prefix that another workflow gives it
     input: SimpleNamespace  # input, output: files by name: a path, or a list of paths
@@ -40,7 +44,7 @@ class Job:
     stated_settings: Any  # the same as JSON values
     # Settings that change no output, such as the number of tokens in a batch.
     options: SimpleNamespace
-    threads: int = 1  # number of CPU threads
+    threads: int  # number of CPU threads
 
 
 def text_of(
@@ -68,11 +72,11 @@ def argument(text: str) -> str:
     return str(path)
 
 
-def read(argument: str, settings: Any) -> Job:
+def read(argument: str, settings: Any, threads: int = 1) -> Job:
     """Return a job from its text, or from the path of a file with it.
 
-    Settings are of the class ``settings``, None for a program without. What is no job, or has other
-    settings, is a UserError.
+    Settings are of the class ``settings``, None for a program without; ``threads`` is the number of
+    CPU threads that the program may use. What is no job, or has other settings, is a UserError.
     """
     try:
         job = json.loads(
@@ -105,4 +109,5 @@ def read(argument: str, settings: Any) -> Job:
         settings=settings_read,
         stated_settings=job["settings"],
         options=SimpleNamespace(**job["options"]),
+        threads=threads,
     )

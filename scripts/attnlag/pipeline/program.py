@@ -107,14 +107,18 @@ def run() -> None:
     stage, inputs = arguments.program, SimpleNamespace()
     try:
         main = importlib.import_module(arguments.program).main
+        # From here on Ctrl-C unwinds, so that no temporary file remains.
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         if arguments.log:
             arguments.log.parent.mkdir(parents=True, exist_ok=True)
             # A message may quote text that is not valid Unicode.
             file = logging.FileHandler(arguments.log, "w", "utf-8", errors="backslashreplace")
             _add_handler(file)
         settings = main.__annotations__.get("settings")
-        job = read(arguments.job, settings)
-        job.threads, stage, inputs = _usable_threads(arguments.threads), job.stage, job.input
+        job = read(arguments.job, settings, _usable_threads(arguments.threads))
+        stage = job.stage
+        inputs = job.input
         state_job(job.stage, vars(job.names), job.stated_settings)
         main(job, job.settings) if settings else main(job)
         return

@@ -17,17 +17,14 @@ from typing import Any, NamedTuple
 from attnlag.config.schema import Config
 from attnlag.errors import counted
 from attnlag.pipeline import stages
-from attnlag.pipeline.analyses import ANALYSES, has_stage
 from attnlag.pipeline.changes import changes
+from attnlag.pipeline.unasked import is_asked
 from attnlag.storage.contents import recalled, remember
+from attnlag.storage.made_by import settings_of_file
 from attnlag.storage.tables import read_job
 
 # Tables that runs in this folder have made or marked as up to date, with their times of change.
 MEMORY = Path(".snakemake/attnlag.made.json")
-
-# Names of a job, and the sections of the configuration with the names that exist.
-SECTIONS = {"model": "models", "corpus": "corpora", "regression": "regressions"}
-
 
 # In seconds since the epoch; Snakemake takes 0 for no time.
 LONG_AGO = 1
@@ -42,10 +39,12 @@ class Stale(NamedTuple):
 
 
 def stale_tables(config: Config) -> Iterator[Stale]:
-    """Yield the tables that no run here has made and that were made with other settings."""
+    """Yield the tables that a configuration asks for, made with other settings by no run here."""
     known = recalled(MEMORY)
     for path in sorted(Path("results").rglob("*.parquet")):
         if known.get(str(path)) == path.stat().st_mtime_ns:
+            continue
+        if not is_asked(path.relative_to("results").as_posix(), config):
             continue
         job = read_job(path)
         if job is None:
@@ -57,31 +56,13 @@ def stale_tables(config: Config) -> Iterator[Stale]:
 
 
 def _present_settings(config: Config, job: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the settings that a job has in a configuration, None if it has no such job."""
-    names = job["names"]
-    for name, section in SECTIONS.items():
-        if name in names and names[name] not in getattr(config, section):
-            return None
-    if names.get("site", "") not in ("", *config.extraction.sites):
-        return None
-    if names.get("pair", "") not in ("", *config.pairs_changed()):
-        return None
-    if not has_stage(job["stage"], config):
-        return None
-    if "regression" in names and not _has_classes(job["stage"], names["regression"], config):
-        return None
+    """Return the settings of a file that a job makes now, None if its stage has no settings."""
     settings = stages.settings_of(job["stage"], config)
     if settings is None:
         return None
-    known = {name: value for name, value in names.items() if name in stages.Names._fields}
-    present: dict[str, Any] = json.loads(settings(stages.Names(**known)))
+    known = {name: value for name, value in job["names"].items() if name in stages.Names._fields}
+    present: dict[str, Any] = settings_of_file(json.loads(settings(stages.Names(**known))))
     return present
-
-
-def _has_classes(stage: str, regression: str, config: Config) -> bool:
-    """Return whether a stage is no analysis by class, or the regression has one."""
-    by_class = stage in ANALYSES["classes"].stages
-    return not by_class or bool(config.regressions[regression].slopes_by)
 
 
 def make_again(tables: list[Stale]) -> list[str]:

@@ -3,6 +3,8 @@
 import json
 import marshal
 import resource
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -126,3 +128,22 @@ def test_the_memory_of_a_program_is_not_that_of_what_started_it():
     starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {printed!r}])"
     done = ran([sys.executable, "-c", f"large = bytearray(500_000_000); {starts}"])
     assert 1e7 < int(done.stdout) < 4e8
+
+
+def test_ctrl_c_while_a_program_starts_prints_no_traceback(tmp_path):
+    program = subprocess.Popen(
+        # Names each module on standard error as soon as it is imported.
+        [sys.executable, "-X", "importtime", ROOT / "scripts/run.py", "fit_regression"],
+        cwd=tmp_path,
+        env=environment_of_a_user(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert program.stderr is not None
+    for line in program.stderr:
+        if line.rstrip().endswith("attnlag.errors"):
+            program.send_signal(signal.SIGINT)
+            break
+    assert "Traceback" not in program.stderr.read()
+    assert program.wait(60) == 130
