@@ -91,6 +91,15 @@ def checked_draw(scale: str, seed: int) -> tuple[str, int]:
     return drawn.scales[0], drawn.seed
 
 
+def names_of(argument: str, names: Any) -> list[str]:
+    """Return the names in an argument that is one of them or several, or raise UserError."""
+    if isinstance(names, str):
+        return [names]
+    if not isinstance(names, Iterable):
+        raise UserError(f"{argument}: found {shown(names)}, expected a name or a list of names")
+    return list(names)
+
+
 def keys_of_section(name: str, value: Any) -> dict[str, Any]:
     """Return an argument that has keys of a section of the configuration; None has none."""
     if value is None:

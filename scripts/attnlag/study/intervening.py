@@ -1,6 +1,6 @@
 """Effects of changing the adjustments of a loaded model on the sizes of later ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from attnlag.model.decoder import decoder_of
 from attnlag.pipeline import stages
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.section import number_list_or_all
-from attnlag.study.checking import IN_MEMORY, checked
+from attnlag.study.checking import IN_MEMORY, checked, keys_of_section, names_of
 from attnlag.study.inputs import evaluated, prepared, sequences_of
 
 # Names of interventions, which further ones cannot have.
@@ -51,9 +51,15 @@ class Interventions:
 
 def _checked_changes(changes: Mapping[str, Edit]) -> dict[str, Edit]:
     """Return interventions by name; raise UserError if a name is taken or a value no function."""
+    if not isinstance(changes, Mapping):
+        raise UserError(
+            f"changes: found {shown(changes)}, expected functions of an adjustment by name"
+        )
     problems = []
     for name, edit in changes.items():
-        if name in NAMES:
+        if not isinstance(name, str):
+            problems.append(f"changes: found the name {shown(name)}, expected text")
+        elif name in NAMES:
             taken = listed(NAMES)
             problems.append(f"changes: found the name '{name}', expected another than {taken}")
         elif not callable(edit):
@@ -130,18 +136,21 @@ def intervene(
     """
     config = checked(
         {
-            "extraction": {"sites": [sites] if isinstance(sites, str) else list(sites)},
+            "extraction": {"sites": names_of("sites", sites)},
             "norms": {} if drop_first is None else {"drop_first": drop_first},
             "tokens": {"max_length": max_length, "prepend_bos": prepend_bos},
-            "inference": dict(inference or {}),
+            "inference": keys_of_section("inference", inference),
             "causal": {"documents": "all", "finite_documents": "all", **causal},
-        }
+        },
+        modules=modules,
     )
     assert config.causal is not None
-    edits = _checked_changes(changes or {})
+    edits = _checked_changes({} if changes is None else changes)
     settings = stages.estimate_effects(config, IN_MEMORY)
+    if isinstance(sources, Iterable) and not isinstance(sources, str):
+        sources = list(sources)
     try:
-        layers = number_list_or_all(sources if isinstance(sources, int | str) else list(sources))
+        layers = number_list_or_all(sources)
     except ValueError as error:
         raise UserError(f"sources: {error}") from None
     settings = settings.changed(

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -20,7 +20,7 @@ from attnlag.corpus.catalogue import log_frequencies
 from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.tokens import adds_bos
-from attnlag.errors import UserError, counted, nearest, shown
+from attnlag.errors import UserError, counted, nearest
 from attnlag.escaping import text_for
 from attnlag.model import language_models, random_weights
 from attnlag.model.decoder import decoder_of
@@ -32,7 +32,13 @@ from attnlag.quantities.outcomes import relative_norms
 from attnlag.quantities.surprisal import PREDICTED
 from attnlag.quantities.tracing import Tracer
 from attnlag.storage.sequences import TokenSequence
-from attnlag.study.checking import checked, checked_draw, source_of_words, unknown_names
+from attnlag.study.checking import (
+    checked,
+    checked_draw,
+    names_of,
+    source_of_words,
+    unknown_names,
+)
 from attnlag.study.inputs import evaluated, occurrences, prepared, sequences_of
 
 # Quantities of forward passes, or of passes over one sequence at a time.
@@ -330,8 +336,8 @@ def measure(
     0     The      0  0.029
     1   river      0  0.022
     """
-    sites = _names("sites", sites)
-    asked = _names("quantities", quantities)
+    sites = names_of("sites", sites)
+    asked = names_of("quantities", quantities)
     if problems := unknown_names("quantities", asked, MEASURED_AT_ONCE):
         raise UserError(problems)
     config = checked(
@@ -346,7 +352,7 @@ def measure(
     tagger_in_use = source_of_words(tagger, documents)
     weight = next(model.parameters())
     of_model = copy.deepcopy(model.config), weight.device, weight.dtype
-    run = Run(name, sites, *of_model, modules, batch_tokens, prepend_bos)
+    run = Run(name, sites, *of_model, modules, config.extraction.batch_tokens, prepend_bos)
     measured = run.over(model, tokens, asked, progress)
     if "surprisal" in asked:
         predicted = measured["tables"]["surprisal", ""].select(PREDICTED).to_pandas()
@@ -361,15 +367,6 @@ def measure(
         tagger=tagger_in_use,
         **measured,
     )
-
-
-def _names(argument: str, names: Any) -> list[str]:
-    """Return the names in an argument that is one of them or several, or raise UserError."""
-    if isinstance(names, str):
-        return [names]
-    if not isinstance(names, Iterable):
-        raise UserError(f"{argument}: found {shown(names)}, expected a name or a list of names")
-    return list(names)
 
 
 @dataclass(frozen=True)

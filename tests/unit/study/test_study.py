@@ -621,6 +621,12 @@ def test_a_notebook_changes_any_layer_in_any_way(model, tokenizer):
     assert by_kind["twice"] == 1 < by_kind["derivative"]
     for given, line in (
         ({"drop_first": 100}, "drop_first: found 100, but the longest sequence has 9 tokens (at"),
+        ({"sources": 1.5}, "sources: found 1.5, expected a number of layers, a list of layers"),
+        ({"changes": 3}, "changes: found 3, expected functions of an adjustment by name"),
+        ({"changes": {1: abs}}, "changes: found the name 1, expected text"),
+        ({"inference": 3}, "inference: found 3, expected keys of inference in the configuration"),
+        ({"sites": 3}, "sites: found 3, expected a name or a list of names"),
+        ({"modules": 3}, "modules: found 3, expected "),
         ({"sources": [7]}, "layers to intervene on or to observe: found 7, expected layers of"),
         ({"sources": "most"}, 'sources: found "most", expected a number of layers, a list of'),
         ({"changes": {"zero": len}}, "changes: found the name 'zero', expected another than"),
