@@ -1,6 +1,7 @@
 """The Snakefile run from another folder, or used as a module of another workflow."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -65,7 +66,11 @@ def test_another_workflow_uses_the_rules(elsewhere, finished_once):
     script = elsewhere.folder / "scripts/check_fits.py"
     script.parent.mkdir()
     script.write_text(OWN_SCRIPT)
-    printed = elsewhere.run()
+    printed = elsewhere.run("--logger", "attnlag", "--quiet", "host", "reason", "rules")
+    # A line a job, as in attnlag's own folder; a rule of the user's has no message.
+    assert re.search(r"^\[\d+ of \d+\] .*\battnlag_fit_regression: tiny, small, ", printed, re.M)
+    assert re.search(r"^\[\d+ of \d+\] (.* · )?own( ·|$)", printed, re.M)
+    assert "reason:" not in printed
     assert (elsewhere.folder / "own.txt").read_text() == "7 lines\n"
     assert printed.count("findings: results/tiny/small/attention/notebook/findings.txt\n") == 1
     made, expected = elsewhere.results(), finished_once[0].results()
