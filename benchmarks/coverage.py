@@ -321,7 +321,7 @@ def redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
     header("regression", "documents", *REDRAWN)
     for regression, documents in itertools.product(("notebook", "within"), (13, 40, 128)):
         path = RESULTS / "attention" / regression / "crossproducts/0000.parquet"
-        stored = list(crossproducts.Stored([path], 1e9, keep=True))
+        stored = list(crossproducts.Stored([path], keep=True))
         options = {"effects": regression == "within"}
         whole = [LayerFit(layer.prepared(**options), "cluster") for layer in stored]
         lags = [whole[0].names.index(name) for name in ("lag_1", "lag_2")]
@@ -412,7 +412,7 @@ def by_class(replications: int, draws: int, random: np.random.Generator) -> None
     for documents, errors, slopes in itertools.product(
         SIZES[0], ("CRV1", "CR2"), (SLOPES, (LAG,) * 4)
     ):
-        shared = {"alpha": ALPHA, "adjust": "none", "bootstrap": 0, "folds": 2, "stack_mb": 4000}
+        shared = {"alpha": ALPHA, "adjust": "none", "bootstrap": 0, "folds": 2}
         settings = RegressionSettings(
             **{"fixed_effects": "none", "bias_correction": "none"},
             **{"covariance": COVARIANCES[errors], **shared},

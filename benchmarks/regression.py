@@ -71,7 +71,7 @@ def attnlag_fit(design: Path, output: Path) -> None:
     rows = tables.documents(design, "cross-products")
     record = {"stages": {"design": {"outcome": "norm"}}}
     crossproducts.write(rows, pq.read_schema(design), products, record, crossproducts.Cells())
-    stored = crossproducts.Stored([products], budget=256e6)
+    stored = crossproducts.Stored([products])
     layers = (layer.prepared(effects=False) for layer in stored)
     fits = [LayerFit(layer, "cluster-crv1", 10) for layer in layers]
     results.influence_table(fits)

@@ -9,8 +9,7 @@ from attnlag.storage import tables
 
 
 def main(job, settings: ClassesSettings):
-    budget = settings.regression.stack_mb * 1e6
-    layers = Stored(job.input.crossproducts, budget, keep=True)
+    layers = Stored(job.input.crossproducts, keep=True)
     slopes, tests = classes.slopes_by_class(layers, settings)
     shared = tables.of_all_shards(job.input.crossproducts)
     record = tables.provenance(shared, "classes", settings, "numpy", "scipy")

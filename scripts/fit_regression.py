@@ -34,8 +34,7 @@ def main(job, settings: RegressionSettings):
     used = {**fitted.settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
     used_by_groups = fitted.settings.by_document()
     shared = tables.of_all_shards(job.input.crossproducts)
-    facts = {"merged": fitted.merged, "bins": fitted.bins}
-    record = tables.provenance(shared, "regression", used, *PACKAGES, **facts)
+    record = tables.provenance(shared, "regression", used, *PACKAGES, merged=fitted.merged)
     frames = {
         job.output.coefficients: fitted.coefficients,
         job.output.fits: fitted.goodness,

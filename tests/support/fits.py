@@ -15,7 +15,7 @@ from attnlag.regression.settings import PermutationsSettings, RegressionSettings
 
 def fit_settings(**changes):
     """Return the settings of a regression, stated in part and not checked."""
-    stated = {"fixed_effects": "none", "bias_correction": "none", "bootstrap": 0, "stack_mb": 2000}
+    stated = {"fixed_effects": "none", "bias_correction": "none", "bootstrap": 0}
     return RegressionSettings.model_construct(**stated | changes)
 
 
@@ -66,7 +66,7 @@ def joined_of(shards):
     return [moments.joined(parts) for parts in zip(*shards, strict=True)]
 
 
-def stored_of(designs, folder, budget=np.inf, outcome="norm", rows=10**6, halves=False, **fields):
+def stored_of(designs, folder, outcome="norm", rows=10**6, halves=False, **fields):
     """Return the moments of each layer of designs, written to files and read back."""
     folder.mkdir(parents=True)
     paths = [folder / f"{place:04d}.parquet" for place in range(len(designs))]
@@ -75,7 +75,7 @@ def stored_of(designs, folder, budget=np.inf, outcome="norm", rows=10**6, halves
         batches = batches_of(table, rows)
         cells = crossproducts.Cells(halves, **fields)
         crossproducts.write(batches, table.schema, path, record, cells)
-    return crossproducts.Stored(paths, budget)
+    return crossproducts.Stored(paths)
 
 
 def columns_of(table, layer, shared=()):

@@ -115,7 +115,6 @@ ROWS = {
     "`figures.titles`": [change(figures={"titles": False})],
     "`inference`: covariance, clusters, correction": [
         *(inference(covariance="cluster-jackknife"), inference(adjust="none")),
-        inference(stack_mb=1),
     ],
     "`inference.equivalence_bound`": [inference(equivalence_bound=0.1)],
     "`inference.alpha`": [inference(alpha=0.1)],

@@ -28,7 +28,7 @@ use rule program as summarize_heads with:
     log:
         "logs/{model}/{corpus}/attention/heads/summarize_heads.log",
     resources:
-        **needs(1000 + 6 * CONFIG.inference.stack_mb, 60),
+        **needs(2500, 60),
     params:
         **job_params("summarize_heads"),
 

@@ -26,6 +26,6 @@ use rule program as fit_regression with:
     threads: lambda wildcards: min(8, CONFIG.corpora[wildcards.corpus].shards)
     resources:
         # A GB of designs, read for the residuals, takes up to a CPU minute.
-        **needs(1000 + 6 * CONFIG.inference.stack_mb, 60, per_gb=1),
+        **needs(memory_of_fit, 60, per_gb=1),
     params:
         **job_params("fit_regression"),

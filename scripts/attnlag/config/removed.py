@@ -16,6 +16,7 @@ REMOVED = {
     "the name of the field as column",
     "figures.documents": "the tab Text of results/explorer.html shades every document of a sample",
     "figures.text_layer": "choose the layer in the tab Text of results/explorer.html",
+    "inference.stack_mb": "leave it out: each layer of the cross-products is read whole",
     "figures.also.*=outcome_by_lag": "ask for diagnostics, or draw the columns of the design",
     "extraction.fast=auto": "leave the key out: the processor decides how products are computed",
     "extraction.fast=packed": "leave the key out: the processor decides how products are computed",

@@ -33,7 +33,6 @@ LESS_MEMORY = {
     "estimate_effects": "a lower causal.batch_tokens or causal.document_tokens",
     "extract_activations": "a lower extraction.batch_tokens",
     "fetch_model": "a smaller model",
-    "fit_regression": "a lower inference.stack_mb",
 }
 LACKS_MEMORY = "allocate memory|out of memory|failed to map segment|start new thread|bad_alloc"
 

@@ -247,10 +247,6 @@ class Errors(Level, Negligible):
     adjust: Literal["holm", "benjamini-hochberg", "none"] = Field(
         default="holm", description="Correction of p-values over the layers, for each term"
     )
-    stack_mb: Positive = Field(
-        default=256,
-        description="MB for the cross-products of documents, which share bins beyond it",
-    )
 
     def from_sums(self) -> Self:
         """Return the settings with clustered errors in place of those that need residuals."""

@@ -27,7 +27,6 @@ from attnlag.regression.labels import R_SQUARED, UNITS, correction, others_in_wo
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named, nearest_lag
-from attnlag.report.summaries import SHARED_BINS
 from attnlag.report.wording import over_layers, titled
 
 # Effective number of documents from which nominal 95% intervals cover 93% or more in simulations,
@@ -99,8 +98,6 @@ def _findings(
         yield from class_findings(slopes, tests, fitted.settings)
         yield from decomposition_findings(steps)
     yield from few_clusters(fitted)
-    if fitted.bins is not None:
-        yield SHARED_BINS.format(fitted.bins)
 
 
 def _usable(fits: pd.DataFrame) -> pd.DataFrame:

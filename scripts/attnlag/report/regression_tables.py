@@ -178,7 +178,6 @@ class RegressionTables:
             goodness=self.fits,
             medians=self.medians,
             residual_sums=ResidualSums.read(self.file("residuals")),
-            bins=self.record["bins"],
             groups=pd.read_parquet(self.file("groups")),
             controls=self.controls,
             before_training=self.before_training,

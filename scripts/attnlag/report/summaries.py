@@ -11,11 +11,6 @@ from attnlag.regression.labels import OUTCOMES, correction
 
 WITHIN_DOCUMENTS = "Means of documents are removed, and every R-squared is within documents."
 
-SHARED_BINS = (
-    "documents share {:,} bins in the jackknife, the folds and the bootstrap, to stay within the "
-    "memory budget; standard errors are by document"
-)
-
 BIAS_CORRECTED = (
     "Lags and leads are corrected by the half-panel jackknife, and the other terms solved anew\n"
     "given these."
@@ -101,7 +96,6 @@ def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
         f"Standard errors: {errors}. Adj. P: {correction(settings.adjust)}, per term.",
         "Residuals: tests within sequences; Durbin-Watson is biased towards 2 by a lagged outcome.",
         within and WITHIN_DOCUMENTS,
-        fitted.bins is not None and SHARED_BINS.format(fitted.bins),
         settings.bias_correction != "none" and BIAS_CORRECTED,
         PREDICTIVE,
     ]

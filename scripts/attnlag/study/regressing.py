@@ -357,7 +357,7 @@ def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[p
     products = design.with_name("class_crossproducts.parquet")
     classes.sum_design(design, tokens, cuts, products, settings)
     fit = stages.fit_classes(config, IN_MEMORY)
-    layers = crossproducts.Stored([products], fit.regression.stack_mb * 1e6, keep=True)
+    layers = crossproducts.Stored([products], keep=True)
     slopes, tests = classes.slopes_by_class(layers, fit)
     steps, _ = decomposition.decomposed([design], [tags], config.inference.alpha)
     return slopes, tests, steps

@@ -567,7 +567,7 @@ def test_values_from_the_command_line_have_no_line():
         'command line: inference.alpha: found "2", expected less than 1',
         'command line: inference.folds: found "x", expected a whole number',
         "command line: inference.fold: unknown key, expected one of equivalence_bound, alpha, "
-        "bootstrap, seed, covariance, cluster, adjust, stack_mb, folds, hac_lags; did you "
+        "bootstrap, seed, covariance, cluster, adjust, folds, hac_lags; did you "
         "mean 'folds'?",
     ]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from designs import changed, design_table
-from fits import assert_alike, columns_of, drawn, fits_of, fitted, layers_of, regressed, stored_of
+from fits import columns_of, drawn, fits_of, fitted, layers_of
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -17,7 +17,7 @@ from scipy import stats
 from statsmodels.tsa.arima_process import arma_impulse_response
 
 from attnlag.regression.covariances import CATALOGUE, label_of
-from attnlag.regression.estimation import clustered, crossproducts
+from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import bootstrap, response, results
 from attnlag.regression.settings import BootstrapSettings
@@ -86,24 +86,6 @@ def test_the_root_for_small_leverages_is_precise_to_rounding():
     leverages = np.full((1, 2, 2), 0.49 * clustered.SMALL)
     (root,) = clustered.cr2_adjustment(leverages)
     assert_allclose(root @ root @ (np.eye(2) - leverages[0]), np.eye(2), atol=1e-15)
-
-
-def test_clustered_errors_are_exact_with_binned_documents(monkeypatch, tmp_path):
-    monkeypatch.setattr(crossproducts, "FEWEST_BINS", 9)
-    monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)
-    table = design_table(LENGTHS * 10, 3, missing=0.1)
-    whole, binned = layers_of(table), regressed(stored_of([table], tmp_path / "shards", 100.0))
-    assert len(binned[0].clusters) == 9
-    fits = fits_of(whole), fits_of(binned)
-    assert_alike(*fits, "covariance", "df", "n_documents", rtol=1e-10)
-    effective, left_out = (
-        [[fit.goodness[name] for fit in of_layers] for of_layers in fits]
-        for name in ("effective_documents", "loo_r_squared")
-    )
-    assert_allclose(*effective, rtol=1e-9)
-    assert not np.isclose(*left_out, rtol=1e-9).any()
-    jackknife = fits_of(binned, "cluster-jackknife")
-    assert [fit.df.tolist() for fit in jackknife] == [[8] * 3] * 3
 
 
 def test_repeated_documents_have_no_joint_test_of_more_than_they_tell():

@@ -1,4 +1,4 @@
-"""Designs against their literal definition, and their moments over shards, halves and bins."""
+"""Designs against their literal definition, and their moments over shards and halves."""
 
 import re
 import tempfile
@@ -294,41 +294,30 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, effects,
 
 
 @pytest.mark.parametrize("effects", [False, True])
-def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, effects):
-    """The documents that share bins are those of two shards, some of which are then left out.
+def test_each_document_of_two_shards_is_a_cluster(monkeypatch, tmp_path, effects):
+    """Some of the documents are left out, and groups of them added up.
 
     The shard before these has no rows, so no means: moments about zero would lose digits.
     """
-    monkeypatch.setattr(crossproducts, "FEWEST_BINS", 7)
     monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)
     table = design_table(np.random.default_rng(1).integers(1, 9, 60).tolist(), 2, mean=1e6)
-    binned = stored_of(pieces_of(table, 0, 25), tmp_path / "shards", 1000.0, halves=True)
+    stored = stored_of(pieces_of(table, 0, 25), tmp_path / "shards", halves=True)
     thirds = {f"d{i}": f"third {i % 3}" for i in range(60)}
-    # A control has a few documents, which share no bins.
-    few = ["d3", "d4", "d40"]
-    for one, other in zip(binned, moments_of(table, halves=True), strict=True):
-        assert (one.only(few).bins, one.only(few).clusters) == (None, few)
-        expected = other.only(few).recentred(one.centre).s
-        assert_allclose(one.only(few).s, expected, atol=1e-10)
-    for kept in (None, [f"d{i}" for i in range(60) if i % 5]):
-        small, whole = (
-            regressed(each if kept is None else [layer.only(kept) for layer in each], effects)
-            for each in (binned, moments_of(table, halves=True))
+    every, some = [list(thirds), [f"d{i}" for i in range(60) if i % 5]]
+    for documents in (every, some):
+        read, in_memory = (
+            regressed([layer.only(documents) for layer in layers], effects)
+            for layers in (stored, moments_of(table, halves=True))
         )
-        assert_alike(small, whole, "documents", "total", atol=1e-10)
-        for one, other in zip(small, whole, strict=True):
-            assert (one.bins, other.bins) == (7, None)
-            assert one.clusters == [f"bin {i}" for i in range(7)]
-            assert one.documents == len(kept or range(60))
-            for place in range(7):
-                expected = other.s[:, place::7].sum(axis=1)
-                assert_allclose(one.s[:, place], expected, atol=1e-10)
-            # Groups are few, so that they are clusters under any limit of memory.
-            grouped, expected = (each.by_group(thirds) for each in (one, other))
-            assert (grouped.bins, grouped.clusters) == (None, ["third 0", "third 1", "third 2"])
+        assert_alike(read, in_memory, "clusters", "documents", "s", "total", atol=1e-10)
+        for one, other in zip(read, in_memory, strict=True):
+            assert (one.clusters, one.documents) == (documents, len(documents))
+            grouped, expected = one.by_group(thirds), other.by_group(thirds)
+            assert grouped.clusters == ["third 0", "third 1", "third 2"]
             assert_allclose(grouped.s, expected.s, atol=1e-10)
-            every = np.concatenate([block.s for block in one.by_document()], axis=1)
-            assert_allclose(every, other.s, atol=1e-10)
+            for place in range(3):
+                members = [n for n, name in enumerate(documents) if int(name[1:]) % 3 == place]
+                assert_allclose(grouped.s[:, place], one.s[:, members].sum(axis=1), atol=1e-10)
 
 
 @pytest.mark.parametrize("halves", [False, True])

@@ -11,26 +11,23 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 from designs import RARE, changed, design_of_tokens, design_table, norms_table, pieces_of
-from fits import fit_settings, fitted, joined_of, moments_of, stored_of
+from fits import fit_settings, fitted, joined_of, moments_of
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import aht, clustered, cr2, dummies_of, half_panel, jackknifed, multipletests, ols
 from scipy import stats
 
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
-from attnlag.regression.estimation import crossproducts, merging
+from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import groups, results
 from attnlag.regression.settings import ClassesSettings
 
 
-def by_class(
-    tokens, offset=0, of="upos", least_rows=100, group=None, folder=None, terms=(), **changes
-):
+def by_class(tokens, offset=0, of="upos", least_rows=100, group=None, terms=(), **changes):
     """Return the slopes by class as the programs find them, their tests, and rows with a class.
 
-    Given a folder, the moments are in a file and documents share as few bins as possible. A third
-    of the documents are of the group, if it has a name.
+    A third of the documents are of the group, if it has a name.
     """
     table = design_of_tokens(tokens, lags=(1, 2), **dict(terms))
     if group:
@@ -41,8 +38,6 @@ def by_class(
     cells = {"classes": len(names), "class_of": classes.codes_of(values, offset, cuts)}
     halves = changes.get("bias_correction") == "half-panel"
     layers = moments_of(table, 500, halves, **cells)
-    if folder:
-        layers = stored_of([table], folder, budget=1, **cells)
     regression = fit_settings(**{"covariance": "cluster-crv1"} | changes)
     settings = {"property": of, "offset": offset, "least_rows": least_rows}
     found = classes.slopes_by_class(layers, ClassesSettings(regression=regression, **settings))
@@ -138,12 +133,9 @@ def test_few_documents_are_allowed_for(tokens):
         assert_allclose(of_layers["p_adjusted"], corrected)
 
 
-@pytest.mark.parametrize("bins", [None, 6])
-def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch, tmp_path):
-    """Both regressions leave out the same documents, or the same bins of documents."""
-    if bins:
-        monkeypatch.setattr(crossproducts, "FEWEST_BINS", bins)
-    found, _, data = by_class(tokens, folder=tmp_path / "shards" if bins else None)
+def test_the_difference_is_taken_from_the_common_slope(tokens):
+    """Both regressions leave out the same documents."""
+    found, _, data = by_class(tokens)
     y, x, codes, kinds = columns_of(data)
     k, rows = len(kinds), estimates(found)
     shared = np.column_stack([x[:, :k], data[["lag_1", "lag_2"]]])
@@ -156,7 +148,7 @@ def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch
         return ols(y, x, kept)[k : 2 * k] - ols(y, shared, kept)[k]
 
     # The jackknife of both regressions together.
-    covariance, _ = jackknifed(differences, codes % (bins or 30))
+    covariance, _ = jackknifed(differences, codes)
     assert_allclose(rows["difference_std_error"], np.sqrt(np.diag(covariance)), rtol=1e-8)
     statistic = rows["difference"] / rows["difference_std_error"]
     p_values = 2 * stats.t.sf(statistic.abs(), rows["df"])

@@ -37,7 +37,7 @@ def fitted_of(results, **changes):
     """Return a fitted regression of three layers, with other settings or tables."""
     tidy, goodness, _ = results
     parts = {"coefficients": tidy, "goodness": goodness, "layers": [0, 1, 2]}
-    parts |= {"settings": fit_settings(covariance="nonrobust"), "bins": None}
+    parts |= {"settings": fit_settings(covariance="nonrobust")}
     return SimpleNamespace(**parts | changes)
 
 
@@ -227,7 +227,7 @@ def text_of():
     """Return the function that gives the findings, with other settings or tables."""
     tables = {"coefficients": COEFFICIENTS, "medians": MEDIANS, "goodness": FITS}
     tables |= {"controls": CONTROLS, "before_training": BEFORE, "groups": GROUPS}
-    tables |= {"residual_sums": None, "bins": None}
+    tables |= {"residual_sums": None}
 
     def text(settings=WITHIN, **changed):
         settings = fit_settings(**{"covariance": "cluster", **settings})

@@ -10,6 +10,7 @@ rows gives their joint clustered covariance, which a test of equal slopes needs.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ def with_levels(
             total += product(by_class[:, place], to)
         return total
 
-    return layer.changed(summed, terms=terms, centre=layer.centre @ common)
+    return replace(layer, s=summed(layer.s), terms=terms, centre=layer.centre @ common)
 
 
 def slopes_by_class(

@@ -61,8 +61,7 @@ MOST_PRODUCTS = 2e10
 class ClusterSums:
     """What the covariances of a solved layer are computed from: sums over its clusters.
 
-    Documents are read block by block, so the sums are exact even if documents share bins. Degrees
-    of freedom are those of the regression on all rows, also if halves correct it.
+    Degrees of freedom are those of the regression on all rows, also if halves correct it.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class ClusterSums:
         self.joint = [SatterthwaiteSums(rows @ to_terms, count) for rows in joint]
         first_slope = solution.back[0 if moments.within else 1]
         numbers = []
-        for a, b, _ in solution.by_cluster(moments.by_document()):
+        for a, b, _ in solution.by_cluster(moments):
             of_rows = Adjustment(a[0])
             gamma = (a[0] @ first_slope) @ first_slope
             numbers.append((*cluster_scores(solution, a, b, of_rows), gamma))
@@ -302,7 +301,7 @@ def equal_halves(solution: Solution) -> Wald:
     w = np.concatenate([back @ to[0], -back @ to[1]], axis=1)
     covariance = np.zeros((len(back), len(back)))
     test = SatterthwaiteSums(w, moments.count)
-    for a, b, _ in solution.by_cluster(moments.by_document()):
+    for a, b, _ in solution.by_cluster(moments):
         # The two regressions are one with a block for each.
         both = np.zeros((a.shape[1], w.shape[1], w.shape[1]))
         scores, start = [], 0

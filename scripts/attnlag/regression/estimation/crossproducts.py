@@ -16,7 +16,7 @@ from attnlag.quantities.columns import layer_name
 from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design import design
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation.moments import Moments, in_bins, joined, unpacked, with_clusters
+from attnlag.regression.estimation.moments import Moments, joined, unpacked, with_clusters
 from attnlag.storage import tables
 
 # Largest number of documents that are written at once, and of bytes that are written or read.
@@ -25,9 +25,6 @@ BLOCK_BYTES = 24e6
 
 # Moments that take less may be kept once they are read.
 KEPT_BYTES = 32e6
-
-# Smallest number of bins, whatever the budget: a jackknife or a bootstrap needs this many.
-FEWEST_BINS = 100
 
 # Documents, and their packed moments, (documents, cells, layers, packed).
 Block = tuple[list[str], np.ndarray]
@@ -258,14 +255,11 @@ def _table(names: Sequence[str], sums: np.ndarray, layers: Sequence[int]) -> pa.
 class Stored(Sequence[Moments]):
     """The layers of a design, in order, each of which is read on use from the files of all shards.
 
-    A document is in one shard. If the documents need more than the budget, in bytes for all layers,
-    they share as many bins as fit, whatever the shards. With ``keep``, layers that were read are
-    kept if all take less than `KEPT_BYTES`.
+    A document is in one shard. With ``keep``, layers that were read are kept if all take less than
+    `KEPT_BYTES`.
     """
 
-    def __init__(
-        self, paths: Sequence[str | Path], budget: float = np.inf, *, keep: bool = False
-    ) -> None:
+    def __init__(self, paths: Sequence[str | Path], *, keep: bool = False) -> None:
         self.files = [(path, pq.read_metadata(path)) for path in paths]
         self.facts = [tables.read_provenance(path)["crossproducts"] for path in paths]
         self.record = tables.read_provenance(paths[0])
@@ -276,11 +270,8 @@ class Stored(Sequence[Moments]):
         self.documents = sum(metadata.num_rows for _, metadata in self.files) // self.cells
         # A regression of halves has their sum too.
         cells = self.cells + (self.facts[0]["halves"] == 2)
-        self.needed = len(self.layers) * cells * self.packed * 8
-        self.bins = None
-        if self.documents * self.needed > budget:
-            self.bins = min(self.documents, max(FEWEST_BINS, int(budget // self.needed)))
-        self.keep = keep and self.documents * self.needed <= KEPT_BYTES
+        needed = self.documents * len(self.layers) * cells * self.packed * 8
+        self.keep = keep and needed <= KEPT_BYTES
         self.kept: dict[int, Moments] = {}
 
     def __len__(self) -> int:
@@ -289,9 +280,6 @@ class Stored(Sequence[Moments]):
     def __getitem__(self, index: Any) -> Any:
         if index in self.kept:
             return self.kept[index]
-        if self.bins is not None:
-            like = next(self._documents(index))
-            return in_bins(lambda: self._documents(index), self.bins, like)
         moments = joined(list(self._documents(index)))
         if self.keep:
             self.kept[index] = moments

@@ -161,14 +161,12 @@ class Solution:
         k, s = self.to.shape[1] - 1, product(s, self.to)
         return s[..., :k, :k], s[..., :k, k], s[..., k, k]
 
-    def by_cluster(
-        self, blocks: Iterable[Moments]
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def by_cluster(self, clusters: Moments) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield `equations` of clusters, (cells, clusters, …), in blocks that fit in memory."""
-        for s in (block.s for block in blocks):
-            step = max(1, NUMBERS_AT_ONCE // (len(s) * s.shape[-1] ** 2))
-            for start in range(0, s.shape[1], step):
-                yield self.equations(s[:, start : start + step])
+        s = clusters.s
+        step = max(1, NUMBERS_AT_ONCE // (len(s) * s.shape[-1] ** 2))
+        for start in range(0, s.shape[1], step):
+            yield self.equations(s[:, start : start + step])
 
     def solved(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[Piece]]:
         """Return the estimates, (…, K), from sums A (cells, …, K, K) and b (cells, …, K).
@@ -222,7 +220,7 @@ class Jackknife:
         a, b, _ = solution.equations(solution.moments.total)
         thetas, sse = [np.empty((0, solution.k))], 0.0
         left_out = replace(clusters, s=clusters.s[:, self.places])
-        for a_g, b_g, c_g in solution.by_cluster([left_out]):
+        for a_g, b_g, c_g in solution.by_cluster(left_out):
             theta, _ = solution.solved(a[:, None] - a_g, b[:, None] - b_g)
             thetas.append(theta)
             fitted = (a_g[0] @ theta[..., None])[..., 0]

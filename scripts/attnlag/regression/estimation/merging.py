@@ -100,8 +100,7 @@ def rows_by_class(
     """
     found = np.zeros((0, 0), np.int64)
     for moments in layers:
-        rows = np.concatenate([rows_in(block) for block in moments.by_document()])
-        rows = np.rint(rows).astype(np.int64)
+        rows = np.rint(rows_in(moments)).astype(np.int64)
         found = max(found, rows, key=np.sum) if len(found) else rows
     return found
 

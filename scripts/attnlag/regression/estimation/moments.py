@@ -6,10 +6,9 @@ clustered errors, jackknife, bootstrap and folds, without another pass over the 
 changes the terms is a linear map of w: w P has the moments P'S P.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ class Moments:
     layer: int
     # Elements of w after its leading 1: ``y``, then the regressors.
     terms: list[str]
-    # Documents, groups of them or, beyond the memory budget, bins of them.
+    # Documents, or groups of them.
     clusters: list[str]
     # (p,) array: subtracted from each element of w; 0 for the leading 1.
     centre: np.ndarray
@@ -45,8 +44,6 @@ class Moments:
     # (p,) array or None: Σ w² before the means of documents were removed, if they were. It bounds
     # rounding; `through` adds those of merged terms without their products.
     squares: np.ndarray | None = None
-    # If clusters are bins of documents, returns an iterator over the documents.
-    blocks: Callable[[], Iterator["Moments"]] | None = None
 
     @property
     def p(self) -> int:
@@ -69,39 +66,23 @@ class Moments:
 
     @property
     def count(self) -> int:
-        """Number of clusters with rows: documents even if they share bins."""
-        return int((self.s[0, :, 0, 0] > 0.5).sum()) if self.grouped else self.documents
-
-    @property
-    def bins(self) -> int | None:
-        """Number of bins that documents share; None if each document is a cluster."""
-        return None if self.blocks is None else len(self.clusters)
+        """Number of clusters with rows."""
+        if not self.grouped:
+            return self.documents
+        return int((self.s[0, :, 0, 0] > 0.5).sum())
 
     @cached_property
     def total(self) -> np.ndarray:
         """Sums over the clusters, (cells, p, p)."""
         return self.s.sum(axis=1)
 
-    def by_document(self) -> Iterator["Moments"]:
-        """Iterate over moments of the clusters in blocks, those of bins by document."""
-        return iter([self]) if self.blocks is None else self.blocks()
-
-    def changed(self, change: Callable[[np.ndarray], np.ndarray], **fields: Any) -> "Moments":
-        """Return the moments with a linear change of ``s``, and with other fields."""
-        blocks = self.blocks
-        if blocks is not None:
-            fields["blocks"] = lambda: (
-                block.changed(change, **(fields | {"blocks": None})) for block in blocks()
-            )
-        return replace(self, s=change(self.s), **fields)
-
     def through(self, to: np.ndarray, terms: list[str]) -> "Moments":
         """Return the moments of w P for a map P, (p, new), whose first column is that of the 1."""
         if terms == self.terms:
             return self
         squares = None if self.squares is None else self.squares @ to
-        fields = {"terms": terms, "centre": self.centre @ to, "squares": squares}
-        return self.changed(lambda s: product(s, to), **fields)
+        centre = self.centre @ to
+        return replace(self, terms=terms, centre=centre, squares=squares, s=product(self.s, to))
 
     def with_terms(self, kept: KeptTerms) -> "Moments":
         """Return the moments of terms that are sums of these."""
@@ -113,7 +94,7 @@ class Moments:
             return self
         to = np.eye(self.p)
         to[0] -= centre - self.centre
-        return self.changed(lambda s: product(s, to), centre=centre)
+        return replace(self, s=product(self.s, to), centre=centre)
 
     def centred(self) -> "Moments":
         """Return the moments about the means over all rows."""
@@ -124,44 +105,34 @@ class Moments:
 
     def whole(self) -> "Moments":
         """Return the moments of whole documents, whose halves are added up."""
-        return self.changed(lambda s: s.sum(axis=0, keepdims=True))
+        return replace(self, s=self.s.sum(axis=0, keepdims=True))
 
     def with_total(self) -> "Moments":
         """Return halves behind their sum."""
         if len(self.s) == 1:
             return self
-        return self.changed(lambda s: np.concatenate([s.sum(axis=0, keepdims=True), s]))
+        return replace(self, s=np.concatenate([self.s.sum(axis=0, keepdims=True), self.s]))
 
     def demeaned(self) -> "Moments":
         """Remove the means of documents, in each cell; the number of rows stays."""
         sums = self.s[..., 0, :]
         s = self.s - sums[..., :, None] * (sums / np.maximum(sums[..., :1], 1))[..., None, :]
         s[..., 0, 0] = sums[..., 0]
-        squares, blocks = np.diagonal(self.total[0]), self.blocks
-        result = replace(self, s=s, squares=squares)
-        if blocks is None:
-            return result
-        return in_bins(lambda: (block.demeaned() for block in blocks()), len(s[0]), result)
+        return replace(self, s=s, squares=np.diagonal(self.total[0]))
 
     def by_group(self, group_of: Mapping[str, str]) -> "Moments":
         """Return the moments of groups of documents, in the order of the mapping."""
         groups = list(dict.fromkeys(group_of.values()))
         place = {group: index for index, group in enumerate(groups)}
         s = np.zeros((len(self.s), len(groups), self.p, self.p))
-        for block in self.by_document():
-            places = np.array([place[group_of[name]] for name in block.clusters], dtype=np.intp)
-            np.add.at(s.swapaxes(0, 1), places, block.s.swapaxes(0, 1))
-        return replace(self, clusters=groups, s=s, grouped=True, blocks=None)
+        places = np.array([place[group_of[name]] for name in self.clusters], dtype=np.intp)
+        np.add.at(s.swapaxes(0, 1), places, self.s.swapaxes(0, 1))
+        return replace(self, clusters=groups, s=s, grouped=True)
 
     def only(self, documents: Collection[str]) -> "Moments":
-        """Return the moments of some documents, in their order; if few, they share no bins."""
+        """Return the moments of some documents, in their order."""
         if documents == self.clusters:
             return self
-        blocks, bins = self.blocks, self.bins
-        if blocks is not None and bins is not None:
-            if len(documents) <= bins:
-                return joined([block.only(documents) for block in blocks()]).only(documents)
-            return in_bins(lambda: (block.only(documents) for block in blocks()), bins, self)
         place = {name: index for index, name in enumerate(self.clusters)}
         names = [name for name in documents if name in place]
         return with_clusters(self, names, self.s[:, [place[name] for name in names]])
@@ -218,17 +189,6 @@ def joined(parts: Sequence[Moments]) -> Moments:
     clusters = [name for part in parts for name in part.clusters]
     s = np.concatenate([part.recentred(largest.centre).s for part in parts], axis=1)
     return with_clusters(largest, clusters, s)
-
-
-def in_bins(blocks: Callable[[], Iterator[Moments]], bins: int, like: Moments) -> Moments:
-    """Return the moments of bins of documents: document i is in bin i modulo their number."""
-    s, begun, documents = np.zeros((len(like.s), bins, *like.s.shape[2:])), 0, 0
-    for block in blocks():
-        places = np.arange(begun, begun + len(block.clusters)) % bins
-        np.add.at(s.swapaxes(0, 1), places, block.s.swapaxes(0, 1))
-        begun, documents = begun + len(places), documents + block.documents
-    names = [f"bin {place}" for place in range(bins)]
-    return replace(like, clusters=names, s=s, documents=documents, blocks=blocks)
 
 
 def unpacked(packed: np.ndarray, p: int) -> np.ndarray:

@@ -45,7 +45,7 @@ class LayerFit:
         # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
         self.status = obstacle_of(solution, kind, left_out)
         self.layer, self.names, self.n_obs = moments.layer, moments.names, solution.n_obs
-        # Numbers of those with rows. Documents count as clusters even if they share bins.
+        # Numbers of those with rows.
         self.n_documents, self.clusters = moments.documents, moments.count
         self.parameters = k + solution.absorbed
         self.left_out = left_out if self.status == "ok" else None

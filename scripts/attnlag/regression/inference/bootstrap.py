@@ -1,4 +1,4 @@
-"""The bootstrap of clusters (documents, bins of them or groups), from their cross-products.
+"""The bootstrap of clusters (documents or groups of them), from their cross-products.
 
 It draws as many clusters as there are, with replacement. Each draw holds the same clusters in all
 layers, which depend on each other, and so gives the distribution of medians over layers.
@@ -79,7 +79,7 @@ def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: floa
     Rows of the responses that lags imply follow (`response.response_terms`). The draws are
     (draws, layers, K) estimates. In the table, ``draws`` counts those in which every
     fitted layer could be estimated, which intervals and standard errors come from, and ``clusters``
-    the documents or groups with rows, even if bins of documents are drawn.
+    the documents or groups with rows.
     """
     fitted = [index for index, fit in enumerate(fits) if fit.status == "ok"]
     terms = fits[0].names

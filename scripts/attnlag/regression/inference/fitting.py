@@ -39,8 +39,6 @@ class FittedRegression:
     goodness: pd.DataFrame
     medians: pd.DataFrame  # of each coefficient over the layers
     residual_sums: ResidualSums
-    # Number of bins that documents share, as clusters, if their moments exceed the memory budget.
-    bins: int | None
     # influence, merged: empty in a fit that is read from tables, where nothing needs them.
     influence: pd.DataFrame = field(default_factory=pd.DataFrame)
     # The columns of the design that each term of merged classes is the sum of.
@@ -70,12 +68,12 @@ def fit_regression(
     Raise UserError if no sequence is long enough for a row, or if there are too few documents for
     the chosen errors or correction.
     """
-    stored = Stored(products, settings.stack_mb * 1e6, keep=True)
+    stored = Stored(products, keep=True)
     counts = [read_counts(path) for path in designs]
     sequences = usable_sequences(counts, stored.record.names)
     documents = max(moments.documents for moments in stored)
     settings = settings.possible_with(documents)
-    clustered_by, clusters = None, stored.bins or stored.documents
+    clustered_by, clusters = None, stored.documents
     if settings.cluster == "group":
         clustered_by, clusters = group_of, _number_of_groups(stored, group_of)
     kept = merging.kept_terms(stored.terms, stored)
@@ -121,7 +119,6 @@ def fit_regression(
         goodness=goodness,
         medians=bootstrap.medians_over_layers(fits, drawn, settings.alpha),
         residual_sums=sums,
-        bins=stored.bins if clustered_by is None else None,
         influence=results.influence_table(fits),
         merged={term: list(parts) for term, parts in kept.items() if list(parts) != [term]},
         groups=groups.coefficients_by_group(stored, group_of, settings),

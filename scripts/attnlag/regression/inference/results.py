@@ -162,7 +162,7 @@ def fits_table(
 def influence_table(fits: Sequence[LayerFit]) -> pd.DataFrame:
     """Return the clusters whose omission changes the coefficients of lags and leads most.
 
-    They are documents, groups or bins of them, in the column ``document``. There are at most
+    They are documents or groups of them, in the column ``document``. There are at most
     ``INFLUENTIAL`` per layer and term, largest change first. ``change`` is the estimate minus the
     estimate without the cluster, ``change_in_se`` the same in standard errors.
     """
