@@ -25,7 +25,7 @@ def main(job, settings: HeadsSettings):
         shares = traced_means.shares(rows, random, *bounds)
         lags = pd.DataFrame(columns=lags_of_parts.LAG_COLUMNS)
         if settings.design is not None and len(rows):
-            lags = lags_of_parts.of_sources(rows, random, settings)
+            lags = lags_of_parts.of_sources(rows, random, settings, shared.precision)
         frames = {job.output.shares: shares, job.output.lags: lags}
         with_proof = record | {"proof": proof_in(job.input.sources)}
         tables.write_results(frames, with_proof, site="attention")

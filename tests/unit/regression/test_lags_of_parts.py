@@ -1,12 +1,16 @@
 """Shares, sinks, lags and the floor of attention heads, against pandas and statsmodels."""
 
+import json
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from designs import HEADS, one_alive
 from fits import lags_of_norms
 from numpy.testing import assert_allclose
+from scipy import stats
 
 from attnlag.corpus.catalogue import FILES
 from attnlag.quantities import columns, formats, head_shares
@@ -15,6 +19,7 @@ from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import samples
 from attnlag.report.heads import heads_findings
+from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
@@ -63,6 +68,8 @@ def files(tmp_path_factory):
         schema = columns.schema(2, 3 if values.ndim == 3 else None)
         paths[kind].append(folder / f"{kind}{len(paths[kind])}.parquet")
         table = formats.table(run, list(values), schema, "float32")
+        record = {"stages": {"extraction": {"used": {"dtype": "float32"}}}}
+        table = table.replace_schema_metadata({tables.METADATA_KEY: json.dumps(record)})
         pq.write_table(table, paths[kind][-1], row_group_size=50)
 
     for chosen in (range(5), range(5, 9), range(1, 9)):
@@ -181,6 +188,31 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     assert_allclose(table.loc[table["layer"] == 1, numbers], expected[numbers], rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_heads_that_vary_little_are_regressed_in_float32_alone(files, tmp_path, dtype):
+    """Log norms have a standard deviation of 0.0026: less than the rounding of bfloat16."""
+    given = {name: [] for name in (*FILES, "random_weights")}
+    record = {"stages": {"extraction": {"used": {"dtype": dtype}}}}
+    for kind in ("heads", "norms"):
+        table = pq.read_table(files[0][kind][0])
+        for name in ("layer_00", "layer_01"):
+            values = table[name].combine_chunks()
+            flat = values if kind == "norms" else values.flatten()
+            near = np.exp(0.0026 * stats.zscore(np.log(flat.to_numpy()))).astype(np.float32)
+            own = pa.array(near)
+            if kind == "heads":
+                own = pa.FixedSizeListArray.from_arrays(own, 3)
+            table = table.set_column(table.schema.get_field_index(name), name, own)
+        given[kind] = [tmp_path / f"{kind}.parquet"]
+        record_of_file = {tables.METADATA_KEY: json.dumps(record)}
+        pq.write_table(table.replace_schema_metadata(record_of_file), given[kind][0])
+    settings = HEADS.changed(covariance="nonrobust")
+    lags = lags_of_parts.of_files(given["heads"], given["norms"], given, None, settings)
+    whole = lags[(lags["part"] == WHOLE) & lags["term"].str.startswith("lag_")]
+    assert whole["estimate"].notna().all() == (dtype == "float32")
+    assert whole["estimate"].notna().any() == (dtype == "float32")
+
+
 def test_a_model_without_heads_has_an_empty_table(tmp_path):
     paths = [tmp_path / "heads.parquet"]
     pq.write_table(columns.schema(0).empty_table(), paths[0])
@@ -193,6 +225,6 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
 
 def test_the_rows_of_one_shard_are_in_memory_at_a_time(files, monkeypatch):
     paths, _, _ = files
-    tables = one_alive(monkeypatch, lags_of_parts, "norms_of_parts")
+    alive = one_alive(monkeypatch, lags_of_parts, "norms_of_parts")
     lags_of_parts.of_heads(sources(paths) * 2, HEADS)
-    assert len(tables) == 2 * 4
+    assert len(alive) == 2 * 4

@@ -51,6 +51,8 @@ class HeadNorms(NamedTuple):
     heads: Path
     norms: Path
     formula: Formula
+    # Coarsest precision of the model and of stored vectors.
+    precision: str = "bfloat16"
 
 
 def of_heads(
@@ -75,7 +77,12 @@ def of_heads(
     for name in layers_in(pq.read_schema(shards[0].heads)):
         first = len(cells)
         of_shards = [
-            _moments(norms_of_parts(shard, name, first), shard.formula, settings.halves)
+            _moments(
+                norms_of_parts(shard, name, first),
+                shard.formula,
+                settings.halves,
+                precision=shard.precision,
+            )
             for shard in shards
         ]
         parts = [moments.joined(part) for part in zip(*of_shards, strict=True)]
@@ -86,7 +93,8 @@ def of_heads(
         if random and name in untrained_layers:
             norms = norms_of_parts(random, name, first)
             # The control has no part above the floor.
-            untrained = _moments(norms.drop_columns(norms.column_names[-1]), random.formula)
+            norms = norms.drop_columns(norms.column_names[-1])
+            untrained = _moments(norms, random.formula, precision=random.precision)
             alone = {
                 model: controls.fitted_alone(own, untrained[0].clusters, settings)[0]
                 for model, own in (("random_weights", untrained), ("trained", parts))
@@ -103,10 +111,13 @@ def of_heads(
     return table[HEAD_COLUMNS]
 
 
-def _moments(norms: pa.Table, formula: Formula, halves: bool = False) -> list[Moments]:
+def _moments(
+    norms: pa.Table, formula: Formula, halves: bool = False, *, precision: str
+) -> list[Moments]:
     """Return the moments of a table of norms: the keys, then a column for each part."""
     batches = tables.whole_documents(norms.to_batches())
-    return crossproducts.of_batches(batches, formula, layers_in(norms.schema), halves)
+    layers = layers_in(norms.schema)
+    return crossproducts.of_batches(batches, formula, layers, halves, precision)
 
 
 def _fitted(
@@ -194,22 +205,30 @@ def of_files(
             continue
         of_shard = {name: of_shards[shard] for name, of_shards in sharded.items()}
         formula = Formula.read(settings.design, {**files, **of_shard}, documents)
-        shards.append(HeadNorms(*paths, formula))
+        precision = tables.read_provenance(paths[0]).precision
+        shards.append(HeadNorms(*paths, formula, precision))
     random = None
     if files["random_weights"]:
         documents_of_control = tables.document_names(files["random_weights"])
         formula = Formula.read(settings.design, files, documents_of_control)
-        random = HeadNorms(files["random_weights"], files["random_weights_norms"], formula)
+        precision = tables.read_provenance(files["random_weights"]).precision
+        random = HeadNorms(
+            files["random_weights"], files["random_weights_norms"], formula, precision
+        )
     return of_heads(shards, settings, random=random, group_of=group_of)
 
 
 def of_sources(
-    rows: pd.DataFrame, random: pd.DataFrame | None, settings: HeadsSettings
+    rows: pd.DataFrame,
+    random: pd.DataFrame | None,
+    settings: HeadsSettings,
+    precision: str = "bfloat16",
 ) -> pd.DataFrame:
     """Return the coefficients of the log norms of adjustments, and of what tokens write.
 
     All layers and parts (`NORMS`) are fitted with the same terms. ``random_weights`` is not
-    corrected for bias, as ``uncorrected``.
+    corrected for bias, as ``uncorrected``. ``precision`` is the coarsest of the model and of stored
+    vectors, trained or not.
     """
     assert settings.design is not None
     formula = Formula(settings.design, {})
@@ -228,12 +247,12 @@ def of_sources(
             table = table.append_column(layer_name(place), pa.array(values))
         return table
 
-    parts = _moments(norms_of(rows), formula, settings.halves)
+    parts = _moments(norms_of(rows), formula, settings.halves, precision=precision)
     fits = _fitted(parts, merging.kept_terms(parts[0].terms, parts), settings)
     table = _table_of(fits, cells, settings)
     table["random_weights"] = np.nan
     if random is not None and len(random):
-        drawn = _moments(norms_of(random), formula)
+        drawn = _moments(norms_of(random), formula, precision=precision)
         untrained, _ = controls.fitted_alone(drawn, drawn[0].clusters, settings)
         keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
         table["random_weights"] = untrained.reindex(keys).to_numpy()
