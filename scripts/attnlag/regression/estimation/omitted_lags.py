@@ -107,20 +107,32 @@ def _filtered(
     earlier ones. They are scaled to the variance of independent values; where there are no such
     rows, they are 0.
     """
-    values = np.vstack([w, e])
-    index = np.arange(values.shape[1]) - np.repeat(starts, sizes)
-    later_rows = np.repeat(sizes, sizes) - 1 - index
-    until = np.cumsum(values, axis=1)
-    begun = until[:, starts] - values[:, starts]
-    earlier = until - values - np.repeat(begun, sizes, axis=1)
-    totals = np.add.reduceat(values, starts, axis=1)
-    later = np.repeat(totals, sizes, axis=1) - earlier - values
-    forward = values - later / np.maximum(later_rows, 1)
-    forward *= np.sqrt(later_rows / (later_rows + 1))
-    lags = w[is_lag] - earlier[:-1][is_lag] / np.maximum(index, 1)
-    instruments = forward[:-1].copy()
-    instruments[is_lag] = lags * np.sqrt(index / (index + 1))
-    return instruments, forward[:-1], forward[-1]
+    ends = starts + sizes - 1
+    earlier_rows = np.arange(len(e)) - np.repeat(starts, sizes)
+    later_rows = np.repeat(sizes, sizes) - 1 - earlier_rows
+    earlier_weight = 1 / np.maximum(earlier_rows, 1)
+    later_weight = 1 / np.maximum(later_rows, 1)
+    earlier_scale = np.sqrt(earlier_rows / (earlier_rows + 1))
+    later_scale = np.sqrt(later_rows / (later_rows + 1))
+
+    # One variable at a time stays in the cache of the processor.
+    def forward(values: np.ndarray) -> np.ndarray:
+        until = np.cumsum(values)
+        later = np.repeat(until[ends], sizes) - until
+        return (values - later * later_weight) * later_scale
+
+    def backward(values: np.ndarray) -> np.ndarray:
+        before = np.cumsum(values) - values
+        earlier = before - np.repeat(before[starts], sizes)
+        return (values - earlier * earlier_weight) * earlier_scale
+
+    filtered = np.empty_like(w)
+    for row, values in enumerate(w):
+        filtered[row] = forward(values)
+    instruments = filtered.copy()
+    for row in np.flatnonzero(is_lag):
+        instruments[row] = backward(w[row])
+    return instruments, filtered, forward(e)
 
 
 class OmittedLags(NamedTuple):
