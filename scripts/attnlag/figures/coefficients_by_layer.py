@@ -121,7 +121,7 @@ def response_panels(medians: pd.DataFrame, unit: str) -> list[Lines]:
         high=rows["conf_high"].to_numpy(),
     )
     distances = rows["term"].map(distance).to_numpy()
-    title = "response to one larger than predicted (median layer)"
+    title = "response in the median layer"
     return [Lines([line], unit, title, x=distances, xlabel="tokens later")]
 
 
