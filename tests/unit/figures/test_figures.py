@@ -79,7 +79,7 @@ def test_coefficients_stand_beside_their_controls():
         "lag 1",
         "lag 2",
         "lag 1, trained and untrained",
-        "response to one larger than predicted (median layer)",
+        "response in the median layer",
         "variance explained within documents",
     ]
     for term, panel in (("lag_1", one), ("lag_2", two)):
