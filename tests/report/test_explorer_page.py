@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from described import files_in
 from playwright.sync_api import Page, expect
-from projects import SEVERAL, Project, command_of, new_project
+from projects import SEVERAL, Project, command_of, new_project, save_model
 
 from attnlag.quantities.columns import KEYS
 from attnlag.report.explorer import contents
@@ -41,10 +41,18 @@ def project(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     ]
     with (project.folder / "data/small.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
+    for step in (0, 64):
+        shape = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": 64, "vocab_size": 8281}
+        save_model(project.folder / f"step{step}", "gpt2", seed=step, **shape)
     by = {"slopes_by": {"token_characters": "outcome"}, "min_rows_per_class": 1}
     project.write_config(
+        models={"tiny": {"source": "path", "path": "mine", "revisions": ["step0", "step64"]}},
         extraction={"sites": SITES, "quantities": ["geometry", "heads"]},
-        controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
+        controls={
+            "permutation": {"draws": 19},
+            "random_weights": {"documents": 4},
+            "revisions": {"documents": 6},
+        },
         regressions={
             **{"within": SEVERAL["within"] | by, "rich": RICH},
             "turned": {"outcome": "angle", "lags": [1]},
@@ -167,12 +175,22 @@ def test_the_first_screen_asks_and_answers(page):
     # Further answers are folded.
     expect(page.locator("#answers tr")).to_have_count(2)
     page.locator("#further-answers summary").click()
-    # What a word means is one hover away; the keyboard finds all words at the end of the page.
+    # What a word means is shown to a mouse and to the keyboard, and the page's end lists all.
     page.locator("#question dfn").first.hover()
     expect(page.locator("#tip")).to_contain_text("sublayer")
     page.mouse.move(2, 2)
     expect(page.locator("#tip")).to_be_hidden()
-    assert page.locator("dfn[tabindex]").count() == 0
+    page.locator("#regression").focus()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.tagName") == "DFN":
+            break
+    expect(page.locator("#question dfn:focus")).to_have_count(1)
+    expect(page.locator("#tip")).to_contain_text("sublayer")
+    page.keyboard.press("Escape")
+    expect(page.locator("#tip")).to_be_hidden()
+    # Legends repeat words; they are plain there.
+    assert page.locator(".keys dfn").count() == 0
     page.locator("#words-used summary").press("Enter")
     expect(page.locator("#words-used dl")).to_contain_text("residual stream")
     # Numbers stand beside the table that they come from, with errors and p-values.
@@ -374,7 +392,9 @@ def test_each_sheet_is_that_of_the_figure(page, file):
     ready(page, file, SMALL)
     sheets = page.evaluate("explorer.index.sheets")
     shown = [*sheets["tiny/small/attention"], *sheets["tiny/small/attention/within"]]
-    names = {"coefficients", "groups", "slopes-within", "means", "heads", "shares", "readout"}
+    names = {"coefficients", "groups", "slopes-within", "means", "heads", "shares", "readout"} | {
+        "training"
+    }
     assert names | {"causes-attention", "causes-mlp"} == {sheet["name"] for sheet in shown}
     for sheet in shown:
         tab(page, sheet["tab"])
@@ -391,6 +411,61 @@ def test_each_sheet_is_that_of_the_figure(page, file):
             assert svg.locator("path, rect").count() > 2
 
 
+def test_a_model_with_earlier_checkpoints_has_a_tab_of_its_training(page, file, project):
+    ready(page, file, f"{SMALL}&tab=training")
+    folder = project.folder / "results/tiny/small/attention/within"
+    medians = pd.read_parquet(folder / "training.parquet")
+    layers = pd.read_parquet(folder / "training_layers.parquet")
+    first = page.evaluate("explorer.panels.get('training-0').panel")
+    assert first["x"] == [0, 64]
+    by_step = medians[(medians["quantity"] == "lag_1") & medians["step"].notna()]
+    lines = {line["name"]: line for line in first["lines"]}
+    same(lines["median layer"]["y"], by_step["estimate"])
+    same(lines["median layer"]["low"], by_step["conf_low"])
+    thin = [line for line in first["lines"] if line["each"]]
+    assert [line["each"] for line in thin] == ["layer 0", "layer 1"]
+    of_lag = layers[(layers["quantity"] == "lag_1") & layers["step"].notna()]
+    same(
+        [line["y"] for line in thin], of_lag.pivot(index="layer", columns="step", values="estimate")
+    )
+    # All layers share an entry of the legend and a line of what is told of a step.
+    figure = page.locator("[data-sheet=training] figure").first
+    assert [text.strip() for text in figure.locator(".keys > span").all_inner_texts()] == [
+        "layers",
+        "final weights",
+        "median layer",
+    ]
+    figure.locator("> svg").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#tip")).to_contain_text("step of training 64")
+    ends = f"layers: {min(line['y'][1] for line in thin):.3g}"[:11]
+    expect(page.locator("#tip")).to_contain_text(ends.replace("-", "−"))
+    # Steps double at equal distances; the first takes as much room as a doubling.
+    places = page.evaluate(
+        "(view => { view.panel.x = [0, 1, 2, 4, 64]; view.panel.linearTo = 1; "
+        "return view.panel.x.map((step, at) => view.placeOf(step, at)); })"
+        "(explorer.panels.get('training-0'))"
+    )
+    steps = np.diff(places)
+    np.testing.assert_allclose(steps / steps[0], [1, 1, 1, 4])
+
+
+def test_layers_without_attention_are_marked_on_axes_of_layers(page, file):
+    ready(page, file, f"{SMALL}&tab=heads")
+    for name in ("heads-0", "profile-0"):
+        page.evaluate(
+            "name => { const view = explorer.panels.get(name); "
+            "view.panel.withoutAttention = [1]; view.draw(); }",
+            name,
+        )
+    for chart in ("[data-sheet=heads] figure", "#profile figure"):
+        svg = page.locator(chart).first.locator("> svg")
+        mark = svg.locator("text", has_text="◇")
+        expect(mark).to_have_count(1)
+        label = svg.locator("text", has_text=re.compile("^1$")).last
+        assert mark.get_attribute("x") == label.get_attribute("x")
+
+
 HEADS = ("heads", "head_coefficients")
 PROPERTIES, SOURCES = ("token_properties", "surprisal"), ("shares", "sources")
 
@@ -398,15 +473,18 @@ PROPERTIES, SOURCES = ("token_properties", "surprisal"), ("shares", "sources")
 @pytest.mark.parametrize(
     ("lacking", "tabs"),
     [
-        (HEADS, ["Coefficients", "Text", "Kinds of token", "Causes", "Sources and readout"]),
+        (
+            HEADS,
+            ["Coefficients", "Text", "Kinds of token", "Causes", "Sources and readout", "Training"],
+        ),
         # Only attention has sources.
         (
             (*HEADS, *PROPERTIES, *SOURCES),
-            ["Coefficients", "Text", "Kinds of token", "Causes", "Sources and readout"],
+            ["Coefficients", "Text", "Kinds of token", "Causes", "Sources and readout", "Training"],
         ),
         (
             (*HEADS, *PROPERTIES, *SOURCES, "total_effects", "readout", "classes"),
-            ["Coefficients", "Text"],
+            ["Coefficients", "Text", "Training"],
         ),
     ],
 )
@@ -501,7 +579,7 @@ def test_every_focusable_element_has_a_role_and_a_name(page, file):
     page.locator("#tab-coefficients").press("ArrowRight")
     expect(page.locator("#tab-text")).to_be_focused()
     roles = set()
-    for name in ("text", "coefficients", "kinds", "heads", "causes", "sources"):
+    for name in ("text", "training", "coefficients", "kinds", "heads", "causes", "sources"):
         tab(page, name)
         tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
         controls = []
@@ -571,7 +649,7 @@ def test_the_page_fits_the_width_of_the_screen(page, file, shots, width, scheme)
     ready(page, file, f"{SMALL}&token=7")
     # The tabs are on the first screen.
     assert page.locator("#tabs").bounding_box()["y"] < (800 if width < 600 else 700)
-    for name in ("text", "kinds", "heads", "causes", "sources", "coefficients"):
+    for name in ("text", "training", "kinds", "heads", "causes", "sources", "coefficients"):
         tab(page, name)
         page.screenshot(path=shots / f"explorer {name} {width} {scheme}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,13 +1,15 @@
 """A sheet as JSON, from which a page draws the panels that the files of a figure show."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb
 
-from attnlag.figures.drawing import reach_of
+from attnlag.figures.drawing import LAYER_AXES, reach_of
+from attnlag.figures.legends import NO_ATTENTION
 from attnlag.figures.templates import Line, Lines, Map, Sheet
+from attnlag.regression.labels import others_in_words
 
 # Significant digits of numbers, of which the page shows three.
 STORED_DIGITS = 5
@@ -19,9 +21,10 @@ DASHES: dict[str, list[float]] = {"-": [], "--": [4, 2], ":": [1, 1.6], "-.": [6
 GREYS = {0.2: "var(--ink)", 0.5: "var(--soft)", 1.0: "var(--band)"}
 
 
-def as_json(sheet: Sheet) -> dict[str, Any]:
+def as_json(sheet: Sheet, mixers: Mapping[str, str]) -> dict[str, Any]:
     """Return a sheet: its claim, its caption and its panels in reading order.
 
+    ``mixers`` are the layers without attention and what they have instead.
     A panel of lines has ``x``, and a line as many values; NaN is a gap. A map has a row of values
     for each name, and a dot where a cell is significant.
     """
@@ -29,12 +32,20 @@ def as_json(sheet: Sheet) -> dict[str, Any]:
     panels = []
     for panel in sheet.panels:
         if isinstance(panel, Map):
-            panels.append(map_as_json(panel, layers))
+            described = map_as_json(panel, layers)
         else:
-            panels.append(lines_as_json(panel, layers))
+            described = lines_as_json(panel, layers)
+        without_attention = []
+        if panel.xlabel in LAYER_AXES:
+            without_attention = [layer for layer in described["x"] if str(int(layer)) in mixers]
+        described["withoutAttention"] = without_attention
+        panels.append(described)
+    caption = sheet.caption
+    if any(panel["withoutAttention"] for panel in panels):
+        caption = f"{caption} {NO_ATTENTION} {others_in_words(mixers)}.".strip()
     return {
         "claim": sheet.claim,
-        "caption": sheet.caption,
+        "caption": caption,
         "across": sheet.across,
         "panels": panels,
     }
@@ -54,6 +65,7 @@ def lines_as_json(panel: Lines, layers: Sequence[int]) -> dict[str, Any]:
         "high": high,
         "zero": panel.zero,
         "logScale": panel.log_scale,
+        "linearTo": panel.linear_to,
         "share": panel.share,
         "missing": list(map(int, panel.missing)),
         "lines": [line_as_json(line, len(x)) for line in panel.lines],
@@ -65,6 +77,7 @@ def line_as_json(line: Line, count: int) -> dict[str, Any]:
     values = np.broadcast_to(np.asarray(line.y, dtype=float), (count,))
     described: dict[str, Any] = {
         "name": one_line(line.label),
+        "each": line.each,
         "colour": colour_in_page(line.color),
         "dashes": dashes_of(line.linestyle),
         "width": line.linewidth,

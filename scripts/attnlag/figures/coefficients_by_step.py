@@ -71,7 +71,8 @@ def _lines(inputs: SimpleNamespace, quantity: str, steps: list[int], colour: Any
     lines = []
     for layer in wide:
         values = wide[layer].to_numpy(float)
-        lines.append(Line(values, "layers", "0.75", linewidth=0.6, behind=True))
+        kind: dict[str, Any] = {"linewidth": 0.6, "behind": True, "each": f"layer {layer}"}
+        lines.append(Line(values, "layers", "0.75", **kind))
     rows = inputs.training[inputs.training["quantity"] == quantity]
     final = rows.loc[rows["step"].isna(), "estimate"].iloc[0]
     lines.append(_final(final, len(steps)))
@@ -92,22 +93,26 @@ def _final(value: float, steps: int) -> Line:
 
 def _over_steps(steps: list[int]) -> dict[str, Any]:
     """Return the axis of a panel over steps of training: linear up to the first, then in logs."""
-    return {"x": steps, "xlabel": "step of training", "height": 2.6, "extra": _scale_of(steps)}
-
-
-def _scale_of(steps: list[int]) -> Any:
-    """Return what scales the axis of some steps and writes a few of them below it."""
     later = [step for step in steps if step > 0]
+    return {
+        "x": steps,
+        "xlabel": "step of training",
+        "height": 2.6,
+        "linear_to": later[0] if later else None,
+        "extra": _ticks_at(steps),
+    }
+
+
+def _ticks_at(steps: list[int]) -> Any:
+    """Return what writes a few of some steps below their axis."""
     ticks = steps
     if len(steps) > MAX_TICKS:
         places = np.linspace(0, len(steps) - 1, MAX_TICKS).round().astype(int)
         ticks = [steps[place] for place in places]
 
-    def scale(axes: Axes) -> None:
-        if later:
-            axes.set_xscale("symlog", base=2, linthresh=later[0], linscale=0.5)
+    def write(axes: Axes) -> None:
         axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:,.0f}")
 
-    return scale
+    return write

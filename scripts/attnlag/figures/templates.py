@@ -71,6 +71,7 @@ class Line:
     behind: bool = False  # drawn behind the other lines
     x: Any = None  # None: that of the panel
     interval: bool = True  # False where the band is no confidence interval
+    each: str = ""  # which one it is of many lines of one label
 
     @property
     def has_interval(self) -> bool:
@@ -91,6 +92,7 @@ class Lines:
     zero: bool = True  # whether zero is drawn
     ylim: tuple[float | None, float | None] = (None, None)
     log_scale: bool = False
+    linear_to: float | None = None  # x axis: linear up to it, then logarithmic; None: linear
     share: str = ""  # panels that name the same share their y axis
     missing: Sequence[int] = ()  # layers without a fit
     direct: bool = False  # whether labels stand beside the ends of lines, not in a legend
@@ -354,6 +356,9 @@ def _draw_lines(axes: Axes, panel: Lines, layers: list[int], height: float) -> N
         axes.set_xticks(x)
     elif (x == x.round()).all():
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if panel.linear_to is not None:
+        # The linear part is as wide as a doubling.
+        axes.set_xscale("symlog", base=2, linthresh=panel.linear_to, linscale=0.5)
     if len(panel.missing):
         places = [layers.index(layer) + 0.5 for layer in panel.missing]
         low: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}

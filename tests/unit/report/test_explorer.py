@@ -114,7 +114,7 @@ def test_a_sheet_as_json_has_what_the_figure_draws():
     line.negligible = np.array([False, False, True])
     lines = Lines([line, permuted(np.zeros(3), np.ones(3))], "coefficient\n(unit)", missing=[1])
     cells = Map(np.array([[1.0, np.nan, -1.0]]), ["noun"], "label", weak=np.zeros((1, 3), bool))
-    made = json.loads(json.dumps(as_json(Sheet("c", [0, 1, 5], [lines, cells], "A note."))))
+    made = json.loads(json.dumps(as_json(Sheet("c", [0, 1, 5], [lines, cells], "A note."), {})))
     first, second = made["panels"]
     assert (first["x"], first["yLabel"]) == ([0, 1, 5], "coefficient (unit)")
     drawn, band = first["lines"]
@@ -126,3 +126,16 @@ def test_a_sheet_as_json_has_what_the_figure_draws():
     assert second["dots"] == [[True, False, True]]
     assert (second["low"], second["high"], second["diverging"]) == (-1, 1, True)
     assert made["caption"].startswith("A note. ● p < 0.05")
+
+
+def test_a_sheet_as_json_marks_layers_without_attention_on_axes_of_layers():
+    lines = Lines([Line(np.zeros(3))], "coefficient")
+    over_steps = Lines([Line(np.zeros(2))], "coefficient", x=[1, 5], xlabel="step of training")
+    cells = Map(np.zeros((1, 3)), ["head 0"], "label", xlabel="source layer")
+    sheet = Sheet("c", [0, 1, 5], [lines, over_steps, cells], "A note.")
+    made = as_json(sheet, {"1": "Mamba", "5": "Mamba"})
+    assert [panel["withoutAttention"] for panel in made["panels"]] == [[1, 5], [], [1, 5]]
+    assert made["caption"] == "A note. ◇ Mamba in layers 1 and 5."
+    bare = as_json(sheet, {})
+    assert [panel["withoutAttention"] for panel in bare["panels"]] == [[], [], []]
+    assert bare["caption"] == "A note."

@@ -91,17 +91,20 @@ class Panel {
   key(colour, dashes, text) {
     const style = `stroke:${colour};stroke-width:2.5;stroke-dasharray:${dashes.map(length => 2.5 * length).join()}`;
     const key = make("span", "");
-    key.append(svg("svg", {width: 22, height: 10, "aria-hidden": "true"}, svg("path", {d: "M0,5h22", style})), ...withTerms(text));
+    key.append(svg("svg", {width: 22, height: 10, "aria-hidden": "true"}, svg("path", {d: "M0,5h22", style})), text);
     this.keys.append(key);
   }
 
   label(places, bottom) {
-    const {x, xLabel} = this.panel, room = 28;
+    const {x, xLabel} = this.panel, room = Math.max(28, 6 + 7 * Math.max(...x.map(value => plain(value).length)));
     let last = -Infinity;
     for (const [at, place] of places.entries()) {
       if (place - last < room) continue;
       last = place;
       this.svg.append(words(plain(x[at]), place, bottom + 16, {"text-anchor": "middle"}));
+    }
+    for (const layer of this.panel.withoutAttention) {
+      this.svg.append(words("◇", places[x.indexOf(layer)], bottom + 4, {"text-anchor": "middle"}));
     }
     this.svg.append(words(xLabel, (LEFT + this.width - RIGHT) / 2, bottom + 33, {"text-anchor": "middle"}));
   }
@@ -175,12 +178,18 @@ class LinesPanel extends Panel {
     return this.panel.logScale ? Math.log10(value) : value;
   }
 
-  // Layers and steps have cells of equal width; other values lie where they are.
+  // A value on the horizontal axis, of which the linear part is as wide as a doubling.
+  scaledAcross(value) {
+    const {linearTo} = this.panel;
+    return linearTo && value > linearTo ? linearTo * (1 + Math.log2(value / linearTo)) : value;
+  }
+
+  // Values of an axis of layers have cells of equal width; others lie where they are.
   placeOf(value, at) {
     const {x, xLabel} = this.panel, wide = this.width - LEFT - RIGHT;
-    if (xLabel === "layer" || xLabel === "step of training") return LEFT + (at + 0.5) * wide / x.length;
-    const least = Math.min(...x), most = Math.max(...x);
-    return LEFT + 14 + (most > least ? (value - least) / (most - least) : 0.5) * (wide - 28);
+    if (xLabel === "layer") return LEFT + (at + 0.5) * wide / x.length;
+    const least = this.scaledAcross(Math.min(...x)), most = this.scaledAcross(Math.max(...x));
+    return LEFT + 14 + (most > least ? (this.scaledAcross(value) - least) / (most - least) : 0.5) * (wide - 28);
   }
 
   paint() {
@@ -204,6 +213,7 @@ class LinesPanel extends Panel {
     const clip = `clip-${this.id}`;
     this.plot = svg("g", {"clip-path": `url(#${clip})`});
     this.svg.append(svg("clipPath", {id: clip}, svg("rect", {x: LEFT - 6, y: TOP + 8, width: this.width - LEFT, height: height + 12})), this.plot);
+    this.named = new Set();
     for (const line of lines) this.line(line, y);
     for (const layer of missing) {
       const place = this.places[x.indexOf(layer)];
@@ -219,7 +229,8 @@ class LinesPanel extends Panel {
   line({name, colour, dashes, width, shade, bars, y: values, low, high, x, marks}, y) {
     const place = at => x ? this.placeOf(x[at], at) : this.places[at];
     const isKnown = (list, at) => Number.isFinite(this.scaled(list?.[at] ?? null));
-    if (name && values.some((_, at) => isKnown(values, at) || isKnown(low, at))) {
+    if (name && !this.named.has(name) && values.some((_, at) => isKnown(values, at) || isKnown(low, at))) {
+      this.named.add(name);
       this.key(width ? colour : "var(--band)", width ? dashes : [], name);
     }
     if (low && !bars) this.plot.append(this.band(low, high, place, y, colour, shade));
@@ -269,7 +280,13 @@ class LinesPanel extends Panel {
 
   says([at]) {
     const {x, xLabel, yLabel, lines} = this.panel, told = [`${xLabel} ${plain(x[at])}`];
-    for (const {name, y, low, high} of lines) {
+    // Many lines of one name have the ends of their values.
+    const many = Map.groupBy(lines.filter(({each, y}) => each && Number.isFinite(y[at])), ({name}) => name);
+    for (const [name, group] of many) {
+      const values = group.map(({y}) => y[at]);
+      told.push(`${name}: ${three(Math.min(...values))} to ${three(Math.max(...values))}`);
+    }
+    for (const {name, y, low, high} of lines.filter(({each}) => !each)) {
       const ends = Number.isFinite(low?.[at]) ? `${three(low[at])} to ${three(high[at])}` : "";
       const value = Number.isFinite(y[at]) ? three(y[at]) : "";
       if (value || ends) told.push(`${name || yLabel}: ${value && ends ? `${value} (${ends})` : value || ends}`);
@@ -279,8 +296,8 @@ class LinesPanel extends Panel {
 
   rows() {
     const {x, xLabel, yLabel, lines} = this.panel, columns = [];
-    for (const {name, y, low, high} of lines) {
-      const of = name || yLabel;
+    for (const {name, each, y, low, high} of lines) {
+      const of = each || name || yLabel;
       columns.push([of, y]);
       if (low) columns.push([`${of}, from`, low], [`${of}, to`, high]);
     }
@@ -374,8 +391,9 @@ function sheetView(sheet, shown = sheet.panels) {
   const section = make("section", "", {className: "sheet"}), claim = make("p", "", {className: "claim"});
   const panels = make("div", "", {className: "panels"}), caption = make("p", "", {className: "note"});
   const paths = make("p", "", {className: "note"});
-  claim.append(...withTerms(`${sheet.claim}.`));
-  caption.append(...withTerms(sheet.caption));
+  const explained = new Set();
+  claim.append(...withTerms(`${sheet.claim}.`, explained));
+  caption.append(...withTerms(sheet.caption, explained));
   section.dataset.sheet = sheet.name;
   section.append(claim, panels, caption, paths);
   showTables(paths, sheet.tables);

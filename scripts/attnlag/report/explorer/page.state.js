@@ -99,21 +99,23 @@ const hideTip = () => { find("tip").hidden = true; };
 
 const TERMS = new RegExp(`(?<![\\w-])(${Object.keys(glossary).sort((a, b) => b.length - a.length).join("|")})(?![\\w-])`, "gi");
 
-// A text as nodes, in which each term of the glossary shows its definition.
-function withTerms(text) {
-  const seen = new Set();
+// A text as nodes, in which each term of the glossary shows its definition unless it is explained already.
+function withTerms(text, explained = new Set()) {
   return text.split(TERMS).map(part => {
     const meaning = glossary[part.toLowerCase()];
-    if (!meaning || seen.has(meaning)) return part;
-    seen.add(meaning);
-    // The page's end lists all terms for the keyboard.
-    const term = make("dfn", part);
+    if (!meaning || explained.has(meaning)) return part;
+    explained.add(meaning);
+    const term = make("dfn", part, {tabIndex: 0});
+    setAttributes(term, {role: "button", "aria-describedby": "tip"});
     const show = () => {
       const box = term.getBoundingClientRect();
       showTip([meaning], box.left - 14, box.bottom - 12);
     };
-    for (const kind of ["mouseenter", "click"]) term.addEventListener(kind, show);
-    term.addEventListener("mouseleave", hideTip);
+    for (const kind of ["mouseenter", "click", "focus"]) term.addEventListener(kind, show);
+    for (const kind of ["mouseleave", "blur"]) term.addEventListener(kind, hideTip);
+    term.addEventListener("keydown", event => {
+      if (event.key === "Escape") hideTip();
+    });
     return term;
   });
 }

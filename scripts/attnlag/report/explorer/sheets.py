@@ -1,5 +1,6 @@
 """The sheets that the explorer draws: those of figures, from the tables of a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,15 +29,17 @@ from attnlag.report.regression_tables import RegressionTables
 Entry = dict[str, Any]
 
 
-def entry(tab: str, name: str, sheet: Sheet, tables: list[str]) -> list[Entry]:
+def entry(
+    tab: str, name: str, sheet: Sheet, mixers: Mapping[str, str], tables: list[str]
+) -> list[Entry]:
     """Return a sheet with its place in the page; nothing if it has no panels."""
     if not sheet.panels:
         return []
-    return [{"tab": tab, "name": name, "tables": tables, **as_json(sheet)}]
+    return [{"tab": tab, "name": name, "tables": tables, **as_json(sheet, mixers)}]
 
 
 def sheets_of_regression(regression: RegressionTables) -> list[Entry]:
-    """Return the coefficients of a regression, also by group and by class of tokens."""
+    """Return the coefficients of a regression, also by group, class of tokens and checkpoint."""
     folder = regression.folder
     names = SimpleNamespace(regression=regression.name)
     read = inputs.read_coefficients(
@@ -53,6 +56,7 @@ def sheets_of_regression(regression: RegressionTables) -> list[Entry]:
             "coefficients",
             "coefficients",
             coefficients_by_layer.figure(read),
+            read.mixers,
             tables_of(regression, folder, "coefficients", "fits", "controls"),
         )
     if len(read.groups):
@@ -60,6 +64,7 @@ def sheets_of_regression(regression: RegressionTables) -> list[Entry]:
             "coefficients",
             "groups",
             groups_by_layer.figure(read),
+            read.mixers,
             tables_of(regression, folder, "groups"),
         )
     classes = regression.files.one_of("classes", folder)
@@ -70,7 +75,7 @@ def sheets_of_regression(regression: RegressionTables) -> list[Entry]:
         # The tab shows those of all regressions.
         sheet.claim = f"Regression {regression.name}: {sheet.claim}"
         tables = tables_of(regression, folder, "classes")
-        sheets += entry("kinds", f"slopes-{regression.name}", sheet, tables)
+        sheets += entry("kinds", f"slopes-{regression.name}", sheet, read.mixers, tables)
     return sheets + _training(regression)
 
 
@@ -84,9 +89,10 @@ def _training(regression: RegressionTables) -> list[Entry]:
     files = SimpleNamespace(training=medians, training_layers=layers)
     settings = {"equivalence_bound": regression.settings["equivalence_bound"]}
     names = SimpleNamespace(regression=regression.name)
-    sheet = coefficients_by_step.figure(inputs.read_training(files, names, settings))
+    read = inputs.read_training(files, names, settings)
+    sheet = coefficients_by_step.figure(read)
     tables = tables_of(regression, folder, "training", "training_layers")
-    return entry("training", "training", sheet, tables)
+    return entry("training", "training", sheet, read.mixers, tables)
 
 
 def sheets_of_site(regression: RegressionTables) -> list[Entry]:
@@ -111,9 +117,10 @@ def _parts_of_speech(regression: RegressionTables) -> list[Entry]:
     )
     names = SimpleNamespace(site=regression.site)
     settings = {"drop_first": regression.record.settings("design")["drop_first"]}
-    sheet = norms_by_part_of_speech.figure(sampling.read_norms(given, names, settings))
+    norms = sampling.read_norms(given, names, settings)
+    sheet = norms_by_part_of_speech.figure(norms)
     tables = folder_of(regression, "norms", regression.of_site)
-    return entry("kinds", "means", sheet, tables)
+    return entry("kinds", "means", sheet, norms.mixers, tables)
 
 
 def _heads(regression: RegressionTables) -> list[Entry]:
@@ -123,8 +130,9 @@ def _heads(regression: RegressionTables) -> list[Entry]:
     if not (heads and coefficients):
         return []
     files = SimpleNamespace(heads=heads, coefficients=coefficients)
-    sheet = heads_by_layer.figure(inputs.read_heads(files, SimpleNamespace(), None))
-    return entry("heads", "heads", sheet, tables_of(regression, site, "heads", "head_coefficients"))
+    read = inputs.read_heads(files, SimpleNamespace(), None)
+    tables = tables_of(regression, site, "heads", "head_coefficients")
+    return entry("heads", "heads", heads_by_layer.figure(read), read.mixers, tables)
 
 
 def _effects(regression: RegressionTables) -> list[Entry]:
@@ -146,7 +154,7 @@ def _effects(regression: RegressionTables) -> list[Entry]:
         sheet = elasticities_by_layer.figure(effects)
         if len(sources) > 1:
             sheet.claim = f"{source} to {regression.site}: {sheet.claim}"
-        sheets += entry("causes", f"causes-{source}", sheet, tables)
+        sheets += entry("causes", f"causes-{source}", sheet, effects.mixers, tables)
     return sheets
 
 
@@ -162,10 +170,12 @@ def _sources(regression: RegressionTables) -> list[Entry]:
         given = SimpleNamespace(shares=shares, lags=lags, readout=readout or [shares])
         traced = inputs.read_sources(given, SimpleNamespace(), None)
         sheet = sources_by_layer.figure(traced)
-        sheets += entry("sources", "shares", sheet, tables_of(regression, site, "shares", "lags"))
+        tables = tables_of(regression, site, "shares", "lags")
+        sheets += entry("sources", "shares", sheet, traced.mixers, tables)
     if readout:
         given = SimpleNamespace(shares=[], lags=[], readout=readout)
         effects = inputs.read_sources(given, SimpleNamespace(), None)
         sheet = readout_by_layer.figure(effects)
-        sheets += entry("sources", "readout", sheet, tables_of(regression, site, "readout"))
+        tables = tables_of(regression, site, "readout")
+        sheets += entry("sources", "readout", sheet, effects.mixers, tables)
     return sheets
