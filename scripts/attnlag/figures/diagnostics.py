@@ -41,13 +41,18 @@ def figure(inputs: Inputs) -> CustomFigure:
         "omitted lags": fits["omitted_sum"],
         "largest |influence| (SE)": influence["change_in_se"].abs().groupby(influence.layer).max(),
     }
-    claim = "No layer was fitted"
-    kurtosis = fits["kurtosis"].median()
-    if np.isfinite(kurtosis):
-        tails = "heavy" if kurtosis > 3 else "light"
-        claim = f"Residuals have {tails} tails (kurtosis {kurtosis:.1f}, median layer; 3 if normal)"
-    of_layers = pd.DataFrame(strip, index=sums.layers), fits["status"], influence, inputs.layers
-    return CustomFigure(claim, draw, (sums, *of_layers))
+    strip_of_layers = pd.DataFrame(strip, index=sums.layers)
+    parts = (sums, strip_of_layers, fits["status"], influence, inputs.layers)
+    return CustomFigure(claim_of(fits["kurtosis"]), draw, parts)
+
+
+def claim_of(kurtosis: pd.Series) -> str:
+    """Return whether the residuals of the median layer have heavier tails than normal ones."""
+    median = kurtosis.median()
+    if not np.isfinite(median):
+        return "No layer was fitted"
+    tails = "heavy" if median > 3 else "light"
+    return f"Residuals have {tails} tails (kurtosis {median:.1f}, median layer; 3 if normal)"
 
 
 def draw(sums, strip, status, influence, layers, title: str, size: Size) -> Figure:

@@ -113,6 +113,22 @@ def test_points_squares_bars_and_limits_match_the_residuals():
     assert names[:2] == [r"price: \$5 to \$9", "a-document-of-l…"]
 
 
+@pytest.mark.parametrize(
+    ("kurtosis", "claim"),
+    [
+        ([2.0, 2.9, 50.0], "Residuals have light tails (kurtosis 2.9, median layer; 3 if normal)"),
+        ([2.0, 3.4, 50.0], "Residuals have heavy tails (kurtosis 3.4, median layer; 3 if normal)"),
+        (
+            [np.nan, 3.4, np.nan],
+            "Residuals have heavy tails (kurtosis 3.4, median layer; 3 if normal)",
+        ),
+        ([np.nan, np.nan], "No layer was fitted"),
+    ],
+)
+def test_the_claim_is_about_the_tails_of_the_median_layer(kurtosis, claim):
+    assert diagnostics.claim_of(pd.Series(kurtosis)) == claim
+
+
 def test_a_layer_without_a_fit_is_labelled():
     figure = drawn(synthetic(3, unfitted=(1,)))
     assert [text.get_text() for text in grid_of(figure)[2, 0].texts] == ["not fitted: 1 row"]

@@ -332,6 +332,51 @@ def test_surprisal_is_permuted_only_within_documents():
             assert sorted(draw[document == one]) == sorted(x[document == one])
 
 
+def test_slopes_over_surprisal_are_those_of_least_squares(norms, tmp_path):
+    inputs, frame = norms
+    random = np.random.default_rng(1)
+    # Layer 1 falls with surprisal, layer 3 rises with it.
+    surprisal = 6 - 0.9 * frame[1] + 0.5 * frame[3] + random.normal(size=len(frame))
+    frequency = random.normal(size=len(frame)) - 0.5 * surprisal
+    of_tokens = SimpleNamespace(**vars(inputs))
+    for name, column, values in (
+        ("surprisal", "surprisal", surprisal),
+        ("properties", "log_frequency", frequency),
+    ):
+        path = tmp_path / f"{name}.parquet"
+        tables.write_table(pa.table({column: values}), path, {})
+        setattr(of_tokens, name, [path])
+    sheet = norms_by_surprisal.figure(of_tokens)
+    rest = frame[frame["position"] > 0].rename(columns="y{}".format)
+    rest = rest.assign(surprisal=surprisal, frequency=frequency)
+    means, slopes = sheet.panels
+    order, alone, given = slopes.lines
+    expected = []
+    for layer in LAYERS:
+        fit = smf.ols(f"y{layer} ~ surprisal", rest).fit()
+        both = smf.ols(f"y{layer} ~ surprisal + frequency", rest).fit()
+        expected.append(fit.params["surprisal"])
+        assert alone.y[layer] == pytest.approx(fit.params["surprisal"], abs=1e-6)
+        assert given.y[layer] == pytest.approx(both.params["surprisal"], abs=1e-6)
+    assert (alone.low < alone.y).all()
+    assert (alone.high > alone.y).all()
+    assert (order.low < 0).all()
+    assert (order.high > 0).all()
+    assert order.high[1] < 0.3 * abs(alone.y[1])
+    assert sheet.claim.startswith(
+        f"One more nat of surprisal changes the norm by −{-np.expm1(expected[1]):.1%} (layer 1) to "
+        f"+{np.expm1(expected[3]):.1%} (layer 3); in random order, by −"
+    )
+    # Bins of equal size, from the lowest surprisal to the highest.
+    ranks = rest["surprisal"].rank() - 1
+    fifteenth = ranks * norms_by_surprisal.BINS // len(rest)
+    centres = rest["surprisal"].groupby(fifteenth).mean()
+    np.testing.assert_allclose(means.x, centres, atol=1e-6)
+    lines = {line.label: line for line in means.lines}
+    centred = rest["y1"] - rest["y1"].mean()
+    np.testing.assert_allclose(lines["layer 1"].y, centred.groupby(fifteenth).mean(), atol=1e-6)
+
+
 def study(name, effects, estimate, term="lag_1"):
     table = pd.DataFrame({"regression": name, "layer": LAYERS, "term": term, "estimate": estimate})
     table = with_interval(table.assign(p_adjusted=[0.01, 0.2, 0.01, 0.01], vcov_type="cluster"))
