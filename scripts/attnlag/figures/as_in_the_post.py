@@ -28,8 +28,11 @@ ON_REQUEST = True
 CATEGORY = "coefficients"
 SUBCATEGORY = "as in the post"
 
-# Most tokens with a dot in each layer, and most layers with a histogram by the size of a figure.
-MOST_DOTS, MOST_HISTOGRAMS = 1000, {"page": 4, "column": 2}
+# Most tokens with a dot in each layer.
+MOST_DOTS = 1000
+
+# Most layers with a histogram by the size of a figure.
+MOST_HISTOGRAMS = {"page": 4, "column": 2}
 
 # Width of the strip of a layer's dots, as a share of the distance between layers.
 JITTER = 0.6
@@ -111,7 +114,9 @@ def _draw_histograms(figure: SubFigure, outcomes: pd.DataFrame, label: str) -> N
     panels = figure.subplots(1, len(outcomes.columns), squeeze=False)[0]
     for axes, layer, colour in zip(panels, outcomes, colours, strict=True):
         sns.histplot(outcomes[layer].dropna(), bins="fd", color=colour, ax=axes)
-        axes.set(title=f"layer {layer}", xlabel=label, ylabel="tokens" * (axes is panels[0]))
+        axes.set(title=f"layer {layer}", xlabel=label, ylabel="")
+        if axes is panels[0]:
+            axes.set_ylabel("tokens")
 
 
 def _draw_coefficients(figure: SubFigure, coefficients: pd.DataFrame, alpha: float) -> None:
@@ -119,7 +124,8 @@ def _draw_coefficients(figure: SubFigure, coefficients: pd.DataFrame, alpha: flo
     axes = figure.subplots()
     for term, colour in lag_colours(lags_among(coefficients["term"])).items():
         rows = coefficients[coefficients["term"] == term].sort_values("layer")
-        x, y = rows["layer"].to_numpy(), rows["estimate"].to_numpy()
+        x = rows["layer"].to_numpy()
+        y = rows["estimate"].to_numpy()
         axes.plot(x, y, marker="o", color=colour, label=named(term))
         weak = (rows["p_value"] >= alpha).to_numpy()
         axes.plot(x[weak], y[weak], "x", color="k", markersize=9, markeredgewidth=1.5, zorder=3)

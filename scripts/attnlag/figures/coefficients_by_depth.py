@@ -55,12 +55,13 @@ def figure(inputs: Inputs) -> Sheet:
 
 def panel(rows: pd.DataFrame, styles: dict[str, Style], inputs: Inputs, title: str) -> Lines:
     """Return one lag in one corpus: a line for each model over an axis of all depths."""
-    lines, marks = [], []
+    lines = []
+    marks = []
     for model, style in styles.items():
-        of_model = rows[rows["model"] == model].sort_values("layer")
-        layers = of_model["layer"]
-        depths = of_model["depth"].to_numpy(dtype=float)
-        lines.append(profile(of_model, list(layers), alpha=inputs.alpha, x=depths, **style))
+        rows_of_model = rows[rows["model"] == model].sort_values("layer")
+        layers = rows_of_model["layer"]
+        depths = rows_of_model["depth"].to_numpy(dtype=float)
+        lines.append(profile(rows_of_model, list(layers), alpha=inputs.alpha, x=depths, **style))
         mixed = layers.isin(map(int, inputs.mixers_of_models.get(model, {}))).to_numpy()
         marks.append((depths[mixed], style["color"]))
 
@@ -81,7 +82,9 @@ def line_styles(table: pd.DataFrame, mixers: dict[str, dict[str, str]]) -> dict[
     looks = itertools.cycle(itertools.product(DASHES, MODEL_COLOURS))
     sizes = table.groupby("model", sort=False)["layer"].max() + 1
     for (model, layers), (dashes, colour) in zip(sizes.items(), looks, strict=False):
-        note = f", {NO_ATTENTION} no attention" * (model in mixers)
+        note = ""
+        if model in mixers:
+            note = f", {NO_ATTENTION} no attention"
         label = f"{model} ({counted(int(layers), 'layer')}{note})"
         styles[str(model)] = {
             "color": colour,
@@ -101,8 +104,8 @@ def claim_of(rows: pd.DataFrame) -> str:
     if sizes.empty:
         return "Coefficients by relative depth"
     if len(sizes) > MOST_SIZES:
-        of_sizes = sizes["median"].sort_values(kind="stable").iloc[[0, -1]]
-        ends = " to ".join(f"{number(median)} ({fit})" for fit, median in of_sizes.items())
+        ends_of_sizes = sizes["median"].sort_values(kind="stable").iloc[[0, -1]]
+        ends = " to ".join(f"{number(median)} ({fit})" for fit, median in ends_of_sizes.items())
         return f"{lag}, median over the layers: {ends}"
     texts = (f"{fit} {number(m)} ({interval(*ends)})" for fit, m, *ends in sizes.itertuples())
     return f"{lag}, median (range) over the layers: {', '.join(texts)}"

@@ -23,8 +23,8 @@ def figure(inputs: Inputs) -> Sheet:
     """Return the cosines of neighbours by layer, and the centred cosines at all distances."""
     means = inputs.means
     layers = sorted(means["layer"].unique())
-    of_cosines = means["quantity"].isin([PLAIN, CENTRED])
-    near = means[of_cosines & (means["distance"] == 1)].set_index("layer")
+    is_cosine = means["quantity"].isin([PLAIN, CENTRED])
+    near = means[is_cosine & (means["distance"] == 1)].set_index("layer")
     lines: list[Line] = []
     has_untrained = False
     for quantity, label, colour in (

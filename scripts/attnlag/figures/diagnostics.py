@@ -23,9 +23,15 @@ ON_REQUEST = True
 CATEGORY = "diagnostics"
 SUBCATEGORY = "residuals and influence"
 
-# Number of layers with a row in each size, of documents in a panel of influence, and of points in
-# a panel of quantiles; a mean over fewer rows than the last is not drawn.
-ROWS, MOST_INFLUENTIAL, MOST_POINTS, FEWEST_IN_MEAN = {"page": 4, "column": 1}, 6, 2000, 10
+# Number of layers with a row in each size.
+ROWS = {"page": 4, "column": 1}
+
+# Number of documents in a panel of influence, and of points in a panel of quantiles.
+MOST_INFLUENTIAL = 6
+MOST_POINTS = 2000
+
+# A mean over fewer rows is not drawn.
+FEWEST_IN_MEAN = 10
 
 DASHED: dict[str, Any] = {"color": GREY, "linestyle": (0, (4, 2.5)), "linewidth": 0.9}
 
@@ -85,8 +91,8 @@ def draw(sums, strip, status, influence, layers, title: str, size: Size) -> Figu
     for row, layer, place in zip(grid[1:], shown, places, strict=True):
         drawing.name_layer(row[0], layer, status[layer])
         if status[layer] == "ok":
-            of_documents = influence[influence["layer"] == layer]
-            _draw_layer(row, sums, place, darkest, order.loc[layer], of_documents)
+            influence_of_layer = influence[influence["layer"] == layer]
+            _draw_layer(row, sums, place, darkest, order.loc[layer], influence_of_layer)
     sns.despine(figure)
     return figure
 
@@ -95,15 +101,17 @@ def _draw_layer(panels, sums, place: int, darkest: int, order, influence) -> Non
     """Draw the residuals of a layer in three ways, and the documents of most influence."""
     normal, fitted, lagged, documents = panels
     # Against the normal distribution, up to ten SD.
-    edges, counts = residuals.RESIDUAL_EDGES, sums.histogram[place]
-    values = np.repeat(np.append(edges, edges[-1]), counts)
+    edges = residuals.RESIDUAL_EDGES
+    values = np.repeat(np.append(edges, edges[-1]), sums.histogram[place])
     values = values[:: max(1, len(values) // MOST_POINTS)]
     qqplot(values, ax=normal, markersize=2, rasterized=True)
     normal.axline((0, 0), slope=1, **DASHED)
     normal.set(xlabel="normal quantile (SD)", ylabel="residual (SD)")
-    edges, joint = residuals.COARSE_EDGES, sums.fitted_histogram[place][1:-1]
+    edges = residuals.COARSE_EDGES
+    joint = sums.fitted_histogram[place][1:-1]
     drawing.draw_counts(fitted, joint[:, 1:-1], edges, darkest + 1)
-    middles, rows = (edges[:-1] + edges[1:]) / 2, joint.sum(axis=1)
+    middles = (edges[:-1] + edges[1:]) / 2
+    rows = joint.sum(axis=1)
     # A residual beyond the grid counts as its end.
     means = joint @ np.concatenate([edges[:1], middles, edges[-1:]]) / np.maximum(rows, 1)
     fitted.plot(middles, np.where(rows >= FEWEST_IN_MEAN, means, np.nan), color=drawing.LINE)

@@ -26,7 +26,8 @@ SHADES: Colormap = sns.color_palette("mako_r", as_cmap=True)
 LAYER_AXES = ("layer", "source layer", "target layer")
 
 # Colours of a line on shades of counts, and of norms.
-LINE, NORMS = PALETTE[3], PALETTE[0]
+LINE = PALETTE[3]
+NORMS = PALETTE[0]
 
 
 def label_layers(axes: Axes, layers: Sequence[int]) -> None:
@@ -106,8 +107,12 @@ def _places(axes: Axes, layer: int) -> list[float]:
 def balanced(text: str, width: int) -> str:
     """Return a text in lines of at most ``width`` characters that are about equally long."""
     lines = textwrap.wrap(text, width)
-    while width > 1 and len(narrower := textwrap.wrap(text, width - 1)) == len(lines):
-        lines, width = narrower, width - 1
+    while width > 1:
+        width -= 1
+        narrower = textwrap.wrap(text, width)
+        if len(narrower) != len(lines):
+            break
+        lines = narrower
     return "\n".join(lines)
 
 

@@ -21,10 +21,10 @@ def figure(inputs: Inputs) -> Sheet:
     table = inputs.groups
     term = nearest_lag(table["term"])
     rows = table[table["term"] == term]
-    of_groups = rows.groupby("subset", sort=False)
+    rows_by_group = rows.groupby("subset", sort=False)
     # Groups come with the largest coefficient first, those without one last.
-    medians = of_groups["estimate"].median().sort_values(ascending=False, kind="stable")
-    documents = of_groups["n_documents"].max().astype(int)[medians.index]
+    medians = rows_by_group["estimate"].median().sort_values(ascending=False, kind="stable")
+    documents = rows_by_group["n_documents"].max().astype(int)[medians.index]
     if len(documents) < 2:
         return Sheet("The corpus has one group of documents, so there is nothing to compare")
     layers = sorted(rows["layer"].unique())

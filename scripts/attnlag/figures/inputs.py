@@ -25,15 +25,16 @@ class Inputs(SimpleNamespace):
 
     def __init__(self, made: Path, name: str, extent: str = "", stage: str = "", **parts: Any):
         self.record = tables.read_provenance(made)
-        self.name, self.extent = name, extent
+        self.name = name
+        self.extent = extent
         settings = self.record.settings(stage) if stage else {}
         models = [self.record["model"]] if "model" in self.record else []
-        of_stage = {
+        stated = {
             "settings": settings,
             "alpha": settings.get("alpha"),
             "models": models,
         }
-        super().__init__(**of_stage | parts)
+        super().__init__(**stated | parts)
 
     @property
     def mixers(self) -> dict[str, str]:
@@ -136,9 +137,10 @@ def read_models(files: Any, names: Any, settings: Any) -> Inputs:
     # Models differ in their tokens.
     documents = {r["corpus"]["name"]: r["corpus"]["documents"] for r in records}
     extent = ", ".join(
-        f"{corpus} " * (len(documents) > 1) + counted(number, "document")
-        for corpus, number in documents.items()
+        f"{corpus} {counted(number, 'document')}" for corpus, number in documents.items()
     )
+    if len(documents) == 1:
+        extent = counted(*documents.values(), "document")
     table = pd.read_parquet(files.coefficients)
     shared = provenance.settings("regression")
     return Inputs(

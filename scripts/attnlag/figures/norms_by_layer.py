@@ -26,7 +26,8 @@ STEADY = 0.1
 
 def figure(inputs: Inputs) -> Sheet:
     """Return the norms, and the norms relative to the stream, as medians with bands."""
-    sample, drop_first = inputs.sample, inputs.drop_first
+    sample = inputs.sample
+    drop_first = inputs.drop_first
     norms = norms_panel(sample, drop_first, f"norm of the {inputs.label}, |a|", "norm (log scale)")
     relative = norms_panel(
         inputs.relative, drop_first, "relative to the stream, |a| / |x|", "ratio (log scale)"
@@ -71,7 +72,8 @@ def trend_of(layers: list[int], medians: np.ndarray) -> str:
     by_layer = pd.Series(medians, index=layers).dropna()
     if by_layer.empty:
         return ""
-    first, last = by_layer.iloc[0], by_layer.iloc[-1]
+    first = by_layer.iloc[0]
+    last = by_layer.iloc[-1]
     text = f"{'rise' if last > first else 'fall'} from {significant(first)} to {significant(last)}"
     if abs(np.log(last / first)) < STEADY:
         text = f"stay near {significant(first)}"

@@ -20,10 +20,14 @@ CATEGORY = "norms"
 SUBCATEGORY = "by position"
 
 # Number of first positions with a row each, and of rows for each doubling after them.
-SINGLE, PER_DOUBLING = 8, 4
+SINGLE = 8
+PER_DOUBLING = 4
 
-# Share of the documents that rows of the title have at least, and most groups that a note names.
-NEARLY_ALL, MAX_GROUPS = 0.9, 3
+# Share of the documents that rows of the title have at least.
+NEARLY_ALL = 0.9
+
+# Most groups that a note names.
+MAX_GROUPS = 3
 
 # Smallest number of documents whose mean a row shows; in a small corpus, half of them.
 FEW_DOCUMENTS = 20
@@ -43,7 +47,8 @@ def position_edges(longest: int) -> np.ndarray:
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each position, the first one on top."""
-    sample, drop_first = inputs.sample, inputs.drop_first
+    sample = inputs.sample
+    drop_first = inputs.drop_first
     longest = int(sample.position.max(initial=0))
     edges = position_edges(longest)
     row = np.searchsorted(edges, sample.position, side="right") - 1

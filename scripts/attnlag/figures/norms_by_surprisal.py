@@ -21,7 +21,8 @@ SUBCATEGORY = "by surprisal"
 NEEDS = "surprisal"
 
 # Number of bins with equal numbers of tokens, and of layers with a line over them.
-BINS, LINES = 15, 5
+BINS = 15
+LINES = 5
 
 # Number of draws in which surprisal is permuted within documents.
 DRAWS = 100
@@ -55,7 +56,8 @@ def figure(inputs: Inputs) -> Sheet:
     centres = tokens.groupby("bin")["surprisal"].mean().reindex(range(BINS)).to_numpy()
     order = exchanged(tokens["surprisal"].to_numpy(), tokens["document"].to_numpy(), DRAWS)
     layers_with_bins = evenly_chosen(sample.layers, LINES)
-    bins, slopes = [], []
+    bins = []
+    slopes = []
     for layer, colour in zip(sample.layers, layer_colours(len(sample.layers)), strict=True):
         logs = sample.log_norms[layer].reindex(tokens.index).to_numpy()
         finite = np.isfinite(logs)
@@ -63,7 +65,7 @@ def figure(inputs: Inputs) -> Sheet:
         x, frequencies, documents, bin_of = (tokens.loc[finite, name].to_numpy() for name in tokens)
         if layer in layers_with_bins:
             sums = (RatioSums.of_rows(y[bin_of == n], documents[bin_of == n]) for n in range(BINS))
-            means = pd.DataFrame([of_bin.columns(1 - CONFIDENCE) for of_bin in sums])
+            means = pd.DataFrame([sums_of_bin.columns(1 - CONFIDENCE) for sums_of_bin in sums])
             low, high = (means[end] for end in BOUNDS)
             bins.append(Line(means["mean"], f"layer {layer}", colour, low, high))
         alone = slope_of(y, x[None], documents)

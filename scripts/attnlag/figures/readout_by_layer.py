@@ -31,11 +31,11 @@ def figure(inputs: Inputs) -> Sheet:
     layers = sorted(map(int, table["layer"].unique()))
     panels = []
     has_untrained = False
-    for site, of_site in table.groupby("site", sort=False):
+    for site, rows_of_site in table.groupby("site", sort=False):
         lines: list[Line] = []
         for target, label in TARGETS.items():
             colour = COLOURS[target]
-            rows = of_site[of_site["target"] == target]
+            rows = rows_of_site[rows_of_site["target"] == target]
             before = rows.set_index("layer")["random_weights"].reindex(layers)
             lines.append(profile(rows, layers, colour, "difference", label=label))
             lines += [untrained(before, "", colour)] if before.notna().any() else []

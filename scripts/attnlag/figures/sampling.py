@@ -40,7 +40,8 @@ class DesignSample:
 
     def __init__(self, paths: Sequence[Path]):
         schema = pq.read_schema(paths[0])
-        self.paths, self.names = paths, schema.names
+        self.paths = paths
+        self.names = schema.names
         self.layers, self.terms = layers_and_terms(schema)
         self.count = tables.row_count(paths)
         self.rows = sampled_rows(self.count)

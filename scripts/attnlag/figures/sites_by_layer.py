@@ -21,7 +21,9 @@ def figure(inputs: Inputs) -> Sheet:
     first = inputs.studies[0]
     terms = lags_among(first.coefficients["term"])
     colours = lag_colours(terms)
-    norms, slopes, medians = [], [], []
+    norms = []
+    slopes = []
+    medians = []
     for (site, paths), study in zip(inputs.norms.items(), inputs.studies, strict=True):
         sample = sample_norms(paths).from_position(first.drop_first)
         label = SITES[site].label

@@ -69,9 +69,9 @@ def panel_of_lags(lags: pd.DataFrame, layers: Sequence[int]) -> Lines:
     rows = lags[lags["term"] == term]
     lines = []
     for part, (label, colour) in LAGS_OF_PARTS.items():
-        of_part = rows[rows["part"] == part]
-        if len(of_part):
-            lines.append(profile(of_part, layers, colour, label=label, shade=0.1))
+        rows_of_part = rows[rows["part"] == part]
+        if len(rows_of_part):
+            lines.append(profile(rows_of_part, layers, colour, label=label, shade=0.1))
     missing = [layer for layer in layers if layer not in set(rows["layer"])]
     title = f"{named(term)} of what is written"
     return Lines(lines, "coefficient", title, missing=missing, direct=True)

@@ -30,7 +30,8 @@ def figure(inputs: Inputs) -> Sheet:
     """Return a line for each regression: of lag 1, or else of its nearest lag or lead."""
     studies = inputs.studies
     layers = sorted(set().union(*(study.coefficients["layer"] for study in studies)))
-    lines, medians = [], {}
+    lines = []
+    medians = {}
     styles = itertools.cycle(itertools.product(DASHES, COLOURS))
     for study, name, (dashes, colour) in zip(studies, names_of(studies), styles, strict=False):
         term = nearest_lag(study.coefficients["term"])
@@ -64,11 +65,14 @@ def figure(inputs: Inputs) -> Sheet:
 
 def names_of(studies: Sequence[Inputs]) -> list[str]:
     """Return the name of each regression in words, with its own name only where it is needed."""
-    described = [
-        ("within documents" if study.regression["fixed_effects"] == "document" else "pooled")
-        + f", {plural(study.outcome)}" * (study.outcome != "norm")
-        for study in studies
-    ]
+    described = []
+    for study in studies:
+        words = "pooled"
+        if study.regression["fixed_effects"] == "document":
+            words = "within documents"
+        if study.outcome != "norm":
+            words += f", {plural(study.outcome)}"
+        described.append(words)
     names = [shortened(study.coefficients["regression"].iloc[0]) for study in studies]
     return [
         text if described.count(text) == 1 else f"{text} ({name})"

@@ -159,7 +159,9 @@ class Sheet:
         layers = list(self.layers)
         columns = min(1 if size.narrow else self.across, len(panels))
         rows = [panels[start : start + columns] for start in range(0, len(panels), columns or 1)]
-        heights = [max(panel.height_in(size) for panel in row) for row in rows]
+        heights = []
+        for row in rows:
+            heights.append(max(panel.height_in(size) for panel in row))
         legend = legend_of(self)
         figure, canvas = drawing.framed(title, self.caption, size, sum(heights) + 0.4, legend)
         if not panels:
@@ -167,7 +169,7 @@ class Sheet:
             return figure
         grid = canvas.add_gridspec(len(rows), columns, height_ratios=heights)
         mixed = columns == 1 and any(isinstance(panel, Lines) for panel in panels)
-        of_name: dict[str, Axes] = {}  # first of the axes that share a scale
+        axes_by_share: dict[str, Axes] = {}  # first of the axes that share a scale
         for place, panel in enumerate(panels):
             line, column = divmod(place, columns)
             # A panel that is alone in its row takes all of it.
@@ -176,9 +178,9 @@ class Sheet:
                 axes = canvas.add_subplot(cell)
                 _draw_map(axes, panel, layers, "bottom" if mixed else "right")
             else:
-                axes = canvas.add_subplot(cell, sharey=of_name.get(panel.share))
+                axes = canvas.add_subplot(cell, sharey=axes_by_share.get(panel.share))
                 if panel.share:
-                    of_name.setdefault(panel.share, axes)
+                    axes_by_share.setdefault(panel.share, axes)
                 _draw_lines(axes, panel, layers, panel.height_in(size))
                 beside = panels[place - 1] if column else None
                 if panel.share and isinstance(beside, Lines) and beside.share == panel.share:
