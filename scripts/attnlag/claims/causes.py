@@ -1,5 +1,6 @@
 """Claims about effects of adjustments on later ones."""
 
+import numpy as np
 import pandas as pd
 
 from attnlag.claims.claim import Claim
@@ -60,11 +61,28 @@ def on_a_later_token(table: pd.DataFrame, most: int = MOST_LAYERS) -> Claim:
 
 
 def of_single_layers(pairs: pd.DataFrame) -> Claim:
-    """Return how far layers predict the next token's adjustment in others, and change it."""
-    predicted, caused = (float(pairs[name].abs().max()) for name in ("predictive", "estimate"))
+    """Return how far layers predict the next token's adjustment in others, and change it.
+
+    Both are what intervals show: the largest prediction is at least as large as the end nearest to
+    zero of any interval, and no effect is larger than the end farthest from zero of all.
+    """
+    if pairs["conf_low"].isna().all():
+        return Claim("Too few documents to tell how far layers change the next token's adjustment")
+    nearest = np.maximum(pairs["predictive_conf_low"], -pairs["predictive_conf_high"])
+    farthest = np.maximum(pairs["conf_high"], -pairs["conf_low"])
+    predicted = float(nearest.max())
+    caused = float(farthest.max())
+    if not predicted > 0:
+        return Claim(
+            "No earlier layer is shown to predict the next token's adjustment; each changes it by "
+            f"at most {number(caused)}% per 1%"
+        )
+    changing = "and change it"
+    if caused < HARDLY * predicted:
+        changing = "but hardly change it"
     return Claim(
-        "Layers predict the next token's adjustment in others by up to "
-        f"{number(predicted)} and change it by at most {number(caused)}"
+        f"Earlier layers predict the next token's adjustment (one by at least {number(predicted)}% "
+        f"per 1%) {changing} (each by at most {number(caused)}%)"
     )
 
 

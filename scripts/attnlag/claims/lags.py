@@ -155,13 +155,12 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
     if not np.isfinite(value):
         return Claim(f"No coefficient of {plural(outcome)} could be estimated")
     is_percentage = OUTCOMES[outcome].logarithm and not is_lead(term)
-    unit = "%" if is_percentage else ""
     before = ""
     if controls is not None:
         by_scale = controls.loc[controls["term"] == term, columns_before_training(controls)]
         medians = by_scale.median().dropna()
         if len(medians):
-            before = f"; {span(medians)}{unit} before training"
+            before = f"; {named(term)} before training: {span(medians)}"
         if len(medians) > 1:
             before += ", by scale"
     if not is_percentage:

@@ -237,7 +237,7 @@ def test_what_follows_stands_beside_what_it_was_before_training():
     claim = lags.followed_by(COEFFICIENTS, controls, "norm")
     assert claim.sentence == (
         "A norm 1% larger is followed by one 0.11% larger, two tokens later by one 0.08% larger "
-        "(median layer; 0.50 to 1.45% before training, by scale)"
+        "(median layer; lag 1 before training: 0.50 to 1.45, by scale)"
     )
     nowhere = lags.followed_by(COEFFICIENTS.assign(estimate=np.nan), None, "norm")
     assert nowhere.sentence == "No coefficient of norms could be estimated"
@@ -365,3 +365,41 @@ def test_signs_tell_nothing_where_all_of_them_are_alike():
     # All predictions are positive, and 7 effects.
     told = wording.signs("one layer", 7, 10, 0.7 * 10)
     assert told == f"{start}7.0: one of the two has one sign alone, which tells nothing)"
+
+
+@pytest.mark.parametrize(
+    ("predicted", "caused", "sentence"),
+    [
+        # The largest prediction, 0.64, has an error of a third of it.
+        (
+            [(0.20, 0.91), (0.33, 0.46)],
+            [(-0.025, -0.018), (0.006, 0.016)],
+            "Earlier layers predict the next token's adjustment (one by at least 0.33% per 1%) but "
+            "hardly change it (each by at most 0.03%)",
+        ),
+        # Of one with a negative sign, too.
+        (
+            [(-0.91, -0.40), (-0.1, 0.46)],
+            [(-0.10, 0.02), (0.0, 0.02)],
+            "Earlier layers predict the next token's adjustment (one by at least 0.40% per 1%) and "
+            "change it (each by at most 0.10%)",
+        ),
+        (
+            [(-0.2, 0.9), (-0.1, 0.46)],
+            [(-0.02, 0.01), (0.0, 0.03)],
+            "No earlier layer is shown to predict the next token's adjustment; each changes it by "
+            "at most 0.03% per 1%",
+        ),
+        (
+            [(0.2, 0.9), (0.1, 0.46)],
+            [(np.nan, np.nan), (np.nan, np.nan)],
+            "Too few documents to tell how far layers change the next token's adjustment",
+        ),
+    ],
+)
+def test_what_single_layers_do_is_what_intervals_show(predicted, caused, sentence):
+    pairs = pd.DataFrame(predicted, columns=["predictive_conf_low", "predictive_conf_high"])
+    pairs[["conf_low", "conf_high"]] = caused
+    # Points do not count.
+    pairs = pairs.assign(estimate=9.0, predictive=9.0)
+    assert causes.of_single_layers(pairs).sentence == sentence

@@ -112,7 +112,7 @@ def test_coefficients_stand_beside_their_controls():
     # Labels stand beside the lines, so there is no legend but of layers without a fit.
     assert list(legend_of(sheet)) == ["not fitted"]
     assert sheet.claim.startswith("A norm 1% larger is followed by one 0.23% larger, two tokens")
-    assert "; 0.50 to 1.56% before training" in sheet.claim
+    assert "; lag 1 before training: 0.50 to 1.56, by scale)" in sheet.claim
     assert wording.PREDICTIVE in sheet.note
 
 
@@ -565,8 +565,8 @@ def test_predictions_and_effects_are_lines_for_each_target_layer():
         assert line.bars
     assert list(sums.x) == [1, 3]
     assert sheet.claim == (
-        "Layers predict the next token's adjustment in others by up to 0.30 and change it by at "
-        "most 0.03"
+        "Earlier layers predict the next token's adjustment (one by at least 0.20% per 1%) and "
+        "change it (each by at most 0.13%)"
     )
     # A single source layer has marks, because no line is drawn of one value.
     inputs = effects()
