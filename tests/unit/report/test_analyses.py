@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from attnlag.quantities.catalogue import STREAM_GROWTH
-from attnlag.report import analyses
+from attnlag.report import analyses, heads
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
 
@@ -88,3 +88,19 @@ def test_copies_of_one_text_have_lags(monkeypatch, tmp_path):
     assert lag.startswith("lag 1 of what a token writes to itself is 0.30 in the median layer")
     assert last.startswith("this is said of 1 text alone")
     assert "no lag of" not in last
+
+
+def test_the_largest_head_of_all_and_that_of_the_median_layer_are_told_apart():
+    first = pd.DataFrame({"layer": range(3), "part": "0", "share": [0.55, 0.9, 0.6]})
+    parts = pd.concat(
+        [
+            first,
+            first.assign(part="1", share=1 - first["share"]),
+            first.assign(part="all", share=1.0),
+        ]
+    )
+    parts = parts.assign(sink=np.nan, sink_uniform=0.1, coherence=0.9, at_floor=0.0)
+    lags = pd.DataFrame({"layer": [0], "term": "lag_1", "part": "0", "estimate": np.nan})
+    share, *_ = heads.heads_findings(parts, lags, "within", "", "")
+    assert "up to 90% of its layer's squared norms" in share
+    assert share.endswith("in layer 1; the largest head of the median layer has 60%")
