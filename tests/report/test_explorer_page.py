@@ -169,7 +169,7 @@ def test_the_first_screen_asks_and_answers(page):
     expect(page.locator("#equation")).to_contain_text("log a[t] = b1 log a[t−1] + b2 log a[t−2]")
     labels = page.locator("#answers th, #more-answers th").all_text_contents()
     assert labels[0] == "Does a large adjustment follow a large one?"
-    assert {"tokens in random order", "before training", "Check"} < set(labels)
+    assert {"tokens in random order", "during training", "Check"} < set(labels)
     keys = page.locator("#profile .keys > span").all_inner_texts()
     assert {"random order", "untrained, first", "trained"} < {key.strip() for key in keys}
     # Further answers are folded.
