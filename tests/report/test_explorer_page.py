@@ -370,6 +370,11 @@ def test_the_sheets_of_each_tab_have_the_numbers_of_their_tables(page, file, pro
     controls = pd.read_parquet(base / "attention/within/controls.parquet")
     controls = controls[controls["term"] == "lag_1"].sort_values("layer")
     same(drawn(page, "profile", 0, 1, "low"), controls["permuted_low"])
+    # The band of random order does not cover the line.
+    styles = page.locator("#profile figure > svg g path").evaluate_all(
+        "all => all.map(one => one.getAttribute('style'))"
+    )
+    assert styles[0].startswith("fill:var(--band)")
     same(drawn(page, "profile", 1), controls["random_weights"])
     # It can be saved under the name of its study.
     for kind in ("CSV", "SVG"):

@@ -83,6 +83,7 @@ def line_as_json(line: Line, count: int) -> dict[str, Any]:
         "width": line.linewidth,
         "shade": line.shade,
         "bars": line.bars,
+        "behind": line.behind,
         "y": rounded(values),
     }
     if line.low is not None:

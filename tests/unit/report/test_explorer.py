@@ -120,6 +120,7 @@ def test_a_sheet_as_json_has_what_the_figure_draws():
     drawn, band = first["lines"]
     assert drawn["marks"] == [["dot"], ["cross"], ["ring", "cross"]]
     assert (drawn["colour"], drawn["dashes"]) == ("var(--ink)", [4, 2.5])
+    assert (drawn["behind"], band["behind"]) == (False, True)
     np.testing.assert_allclose(drawn["high"], x + 1)
     assert (band["colour"], band["width"], band["low"]) == ("var(--band)", 0, [0, 0, 0])
     np.testing.assert_allclose(second["values"], [[1, np.nan, -1]])

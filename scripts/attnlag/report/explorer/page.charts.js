@@ -214,7 +214,8 @@ class LinesPanel extends Panel {
     this.plot = svg("g", {"clip-path": `url(#${clip})`});
     this.svg.append(svg("clipPath", {id: clip}, svg("rect", {x: LEFT - 6, y: TOP + 8, width: this.width - LEFT, height: height + 12})), this.plot);
     this.named = new Set();
-    for (const line of lines) this.line(line, y);
+    const behind = lines.filter(line => line.behind), others = lines.filter(line => !line.behind);
+    for (const line of [...behind, ...others]) this.line(line, y);
     for (const layer of missing) {
       const place = this.places[x.indexOf(layer)];
       this.svg.append(words("△", place, bottom - 4, {"text-anchor": "middle"}));
