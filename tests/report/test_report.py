@@ -78,12 +78,12 @@ def test_every_item_of_every_category_is_shown(unpacked, page, shots):
             assert "{{" not in caption
     assert seen == {
         "0 Explorer": 1,
-        # For each model: norms by layer and position, and the text.
-        "1 Norms": 2 * 3,
-        # For each model: four of each regression, and both regressions in one.
-        "2 Coefficients": 2 * (2 * 4 + 1),
+        # For each model: norms by layer and position.
+        "1 Norms": 2 * 2,
+        # For each model: three of each regression, and both regressions in one.
+        "2 Coefficients": 2 * (2 * 3 + 1),
         "3 Diagnostics": 2 * 2,
-        "4 Interventions": 2 * 3,
+        "4 Interventions": 2,
         # For each regression.
         "5 Comparison": 2,
     }
