@@ -136,11 +136,10 @@ def read_models(files: Any, names: Any, settings: Any) -> Inputs:
     models = {record["model"]["name"]: record["model"] for record in records}
     # Models differ in their tokens.
     documents = {r["corpus"]["name"]: r["corpus"]["documents"] for r in records}
-    extent = ", ".join(
-        f"{corpus} {counted(number, 'document')}" for corpus, number in documents.items()
-    )
-    if len(documents) == 1:
-        extent = counted(*documents.values(), "document")
+    counts = {corpus: counted(number, "document") for corpus, number in documents.items()}
+    extent = ", ".join(f"{corpus} {count}" for corpus, count in counts.items())
+    if len(counts) == 1:
+        extent = next(iter(counts.values()))
     table = pd.read_parquet(files.coefficients)
     shared = provenance.settings("regression")
     return Inputs(
