@@ -191,7 +191,8 @@ def test_the_findings_state_how_slopes_differ_and_what_was_permuted(by_class):
     rows = table(by_class, "by_class", "nested_models").query("term == 'lag_1'")
     means = rows.groupby("step")["estimate"]
     first, last = means.mean()[["pooled", "token_previous"]]
-    assert f"fixed moves lag 1 from {first:.2f} to {last:.2f}" in text
+    assert f"lag 1, nothing held fixed: {first:.2f} (mean over 2 layers" in text
+    assert f"lag 1, previous tokens too: {last:.2f} (mean over 2 layers" in text
     assert "permuted within the parts of speech of their documents 19 times" in text
     text = (by_class.folder / f"{SITE}/held_fixed/findings.txt").read_text()
     assert unlike in text

@@ -7,13 +7,22 @@ rule list_unasked:
     log:
         "logs/list_unasked.log",
     localrule: True
-    run:
-        unasked.report(map(str, unasked.unasked_places(CONFIG)), Path(log[0]))
+    conda:
+        "../envs/attnlag.yaml"
+    params:
+        places=lambda wildcards: [*map(str, unasked.unasked_places(CONFIG))],
+    shell:
+        'for place in {params.places:q}; do echo "$place"; done | tee {log:q}'
 
 
 rule remove_unasked:
     log:
         "logs/remove_unasked.log",
     localrule: True
-    run:
-        unasked.report((f"{place}: removed" for place in unasked.remove(CONFIG)), Path(log[0]))
+    conda:
+        "../envs/attnlag.yaml"
+    params:
+        places=lambda wildcards: [*map(str, unasked.unasked_places(CONFIG))],
+    shell:
+        "for place in {params.places:q}; do "
+        'rm -r -- "$place"; echo "$place: removed"; done | tee {log:q}'

@@ -7,8 +7,7 @@ of the user's are none of them.
 import fnmatch
 import functools
 import re
-import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from attnlag.config.schema import Config
@@ -112,21 +111,3 @@ def _visible_files(folder: Path) -> set[Path]:
     """Return the files below a folder without Snakemake's own, whose names begin with a dot."""
     files = folder.rglob("*")
     return {path for path in files if path.is_file() and not path.name.startswith(".")}
-
-
-def remove(config: Config, results: Path = Path("results")) -> list[Path]:
-    """Remove what a configuration does not ask for; return the places."""
-    places = unasked_places(config, results)
-    for place in places:
-        if place.is_dir():
-            shutil.rmtree(place)
-        else:
-            place.unlink()
-    return places
-
-
-def report(lines: Iterable[str], log: Path) -> None:
-    """Print lines and write them to a log."""
-    text = "\n".join(lines)
-    print(text)
-    log.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
