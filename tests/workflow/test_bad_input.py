@@ -440,6 +440,7 @@ def test_a_limit_of_the_size_of_files_is_a_line(fresh, kilobytes, said):
 
 
 def test_a_record_of_snakemake_that_cannot_be_written_is_a_line(fresh, namespaces):
+    (fresh.folder / ".snakemake").mkdir(exist_ok=True)
     mount = "mount --bind .snakemake .snakemake && mount -o remount,ro,bind .snakemake"
     said = "error: .snakemake: found Read-only file system, expected a folder that can be written"
     assert lines_of(fresh.fails("-n", mount=mount)) == [said]
