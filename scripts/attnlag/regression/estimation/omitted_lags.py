@@ -130,8 +130,8 @@ def _filtered(
     for row, values in enumerate(w):
         filtered[row] = forward(values)
     instruments = filtered.copy()
-    for row in np.flatnonzero(is_lag):
-        instruments[row] = backward(w[row])
+    for place in np.flatnonzero(is_lag):
+        instruments[place] = backward(w[place])
     return instruments, filtered, forward(e)
 
 
