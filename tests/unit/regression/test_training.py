@@ -81,6 +81,18 @@ def test_values_and_differences_equal_refits_without_each_document(effects):
     assert_allclose(by_layer["estimate"], refitted(early, names, within).ravel())
 
 
+def test_one_long_text_leaves_fewer_degrees_of_freedom():
+    """Eight texts, one of them counted ten times, are as informative as 17² / 107 of equal size."""
+    early, late = (moments_of(design_of_step((0.5, 0.1), seed)) for seed in (1, 2))
+    factor = np.array([10.0, *[1.0] * 7])[:, None, None]
+    longer = [replace(one, s=one.s * factor) for one in early]
+    final = Checkpoint(None, "final", late)
+    tables = training.fit([Checkpoint(0, "0", longer)], final, fit_settings())
+    rows = tables.medians[tables.medians["step"] == 0]
+    quantile = (rows["difference_high"] - rows["difference"]) / rows["std_error"]
+    assert_allclose(quantile, stats.t.ppf(0.975, 17**2 / 107 - 1))
+
+
 def test_the_final_weights_come_last_without_a_step_and_without_a_difference():
     """They are of the same documents, though they were measured on more."""
     early, late = design_of_step((0.6, 0.2), 1, documents=6), design_of_step((0.2, 0.1), 2)
