@@ -14,12 +14,16 @@ so that estimates, errors and p-values come from the pipeline's code.
 
 ``single``: bias, and the share of intervals that cover, by estimator and covariance. ``uneven``:
 half-panel intervals if documents differ in slope (SD 0.1) and noise (log SD 0.5). ``halves``: how
-often equal halves of documents are rejected, with two lags. ``medians``: the coverage of intervals
-of the median over layers. ``responses``: that of the responses two, three and five tokens later in
-the median layer, from a third of the replications. ``groups``: the coverage of medians over layers
-in 13 groups at once. ``redrawn``: that of pooled and within lags if documents of the default run
-are drawn anew, which needs its results. ``classes``: that of slopes by class of tokens,
-and how often equal slopes are rejected if they are equal and if they are not. ``order``: how often
+often equal halves of documents are rejected, with two lags. ``dominated``: the coverage if one
+document has nearly half the rows. ``means``: that of means over tokens if documents are skewed.
+``mean-group``: lags of the default run weighted by document and not, which needs its results.
+``medians``: the coverage of intervals of the median over layers. ``responses``: that of the
+responses two, three and five tokens later in the median layer, from a third of the replications.
+``groups``: the coverage of medians over layers in 13 groups at once. ``redrawn``: that of pooled
+and within lags if documents of the default run are drawn anew, which needs its results.
+``classes``: that of slopes by class of tokens, and how often equal slopes are rejected if they are
+equal and if they are not. ``classes-redrawn``: how often they are rejected if they are equal and
+documents of the default run are drawn anew, which needs its results. ``order``: how often
 the permutation test rejects, by what the order of tokens means, from a fifth of the replications.
 ``omitted``: how often the test of omitted lags rejects if two lags are enough and if a third is
 lacking, and the coverage of the sum of the omitted coefficients. ``training``: the coverage of the
@@ -33,6 +37,7 @@ the final weights, from a fifth of the replications.
 import argparse
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +65,7 @@ from attnlag.regression.settings import (
     RegressionSettings,
     TrainingSettings,
 )
+from attnlag.storage import tables
 
 LAG, ALPHA, LAYERS = 0.3, 0.05, 30
 # Two rows in each half of a document, and the two tokens that give no row.
@@ -105,10 +111,12 @@ def simulated(
     random: np.random.Generator,
     slope: float | np.ndarray = LAG,
     scale: float | np.ndarray = 1.0,
+    skewed: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return outcomes and their lags, (rows, replications) each, document after document.
 
     The slope and the size of the noise may differ between replications, and between documents.
+    Skewed noise is exponential, less its mean.
     """
     starts = np.cumsum(rows) - rows
     order = np.argsort(-rows, kind="stable")  # Longer documents come first.
@@ -121,8 +129,11 @@ def simulated(
         active = int((rows > t).sum())
         places = starts[order[:active]] + t
         lag[places] = now[:active]
-        noise = scale[:active] * random.normal(size=(active, replications))
-        now = effect[:active] + slope[:active] * now[:active] + noise
+        if skewed:
+            noise = random.exponential(size=(active, replications)) - 1
+        else:
+            noise = random.normal(size=(active, replications))
+        now = effect[:active] + slope[:active] * now[:active] + scale[:active] * noise
         y[places] = now
     return y, lag
 
@@ -231,17 +242,110 @@ def uneven(replications: int, draws: int, random: np.random.Generator) -> None:
 
 
 def equal_halves(replications: int, draws: int, random: np.random.Generator) -> None:
-    header("documents", "tokens", "lengths", "rejected at 5%")
-    for tokens, documents, lengths in itertools.product((50, 200), *SIZES):
-        rows, p_values = rows_of(documents, tokens, lengths), []
+    """Documents have one slope, or slopes of their own; noise is normal or exponential."""
+    header("documents", "tokens", "lengths", *HALVES)
+    for tokens, documents, lengths in itertools.product((50, 200), (13, 40, 128), SIZES[1]):
+        rows = rows_of(documents, tokens, lengths)
         # Each document loses a row to the second lag.
         later = np.delete(np.arange(rows.sum()), np.cumsum(rows) - rows)
+        rejected = []
+        for spread, skewed in HALVES.values():
+            p_values = []
+            for n in blocks(rows, replications):
+                slope = np.clip(LAG + spread * random.normal(size=(documents, n)), -0.6, 0.9)
+                y, lag = simulated(rows, n, random, slope, skewed=skewed)
+                products = products_of(rows - 1, y[later], lag[later], lag[later - 1])
+                layers = layers_of(products, "half-panel", lags=2)
+                p_values += [clustered.equal_halves(solve(layer)).p_value for layer in layers]
+            rejected.append(float(np.mean(np.array(p_values) < ALPHA)))
+        show(documents, tokens, lengths, *rejected)
+
+
+# Standard deviation of the slopes of documents, and whether the noise is skewed.
+HALVES = {
+    "one slope": (0.0, False),
+    "skewed noise": (0.0, True),
+    "slopes vary": (0.1, False),
+    "both": (0.1, True),
+}
+
+
+def dominated(replications: int, draws: int, random: np.random.Generator) -> None:
+    """One document of 3,000 tokens among 127 of 20 to 60, slopes of documents have an SD of 0.1.
+
+    The truth is the mean of the estimates over the replications, because estimates weight documents
+    by their rows.
+    """
+    header("longest", "effective number of documents", "estimator", *COVARIANCES)
+    for longest in (60, 500, 3000):
+        rows = np.append(np.linspace(20, 60, 127).astype(np.int64), longest) - 2
+        parts = {"within": [], "half-panel": []}
         for n in blocks(rows, replications):
-            y, lag = simulated(rows, n, random)
-            products = products_of(rows - 1, y[later], lag[later], lag[later - 1])
-            layers = layers_of(products, "half-panel", lags=2)
-            p_values += [clustered.equal_halves(solve(layer)).p_value for layer in layers]
-        show(documents, tokens, lengths, np.mean(np.array(p_values) < ALPHA))
+            slope = np.clip(LAG + 0.1 * random.normal(size=(len(rows), n)), -0.6, 0.9)
+            products = products_of(rows, *simulated(rows, n, random, slope))
+            for estimator, found in parts.items():
+                found.append(fitted(layers_of(products, estimator), COVARIANCES))
+        for estimator, found in parts.items():
+            shares = []
+            for name in COVARIANCES:
+                numbers = np.hstack([part[name] for part in found])
+                shares.append(float(covers(numbers, numbers[0].mean()).mean()))
+            show(longest, float(rows.sum() ** 2 / (rows**2).sum()), estimator, *shares)
+
+
+def means(replications: int, draws: int, random: np.random.Generator) -> None:
+    """Means over 64 tokens of each document, whose own means have one of three distributions.
+
+    Tokens scatter about the mean of their document as much as these means do among each other.
+    """
+    header("documents", *MEANS)
+    for documents in (13, 26, 40, 128):
+        covered = []
+        for distribution in MEANS.values():
+            own = distribution.rvs(size=(documents, replications), random_state=random)
+            own = (own - distribution.mean()) / distribution.std()
+            totals = 64 * own + np.sqrt(64) * random.normal(size=own.shape)
+            columns = RatioSums.of(totals, np.full(own.shape, 64.0)).columns(ALPHA)
+            covered.append(float(((columns["conf_low"] <= 0) & (columns["conf_high"] >= 0)).mean()))
+        show(documents, *covered)
+
+
+MEANS = {
+    "normal": stats.norm(),
+    "exponential (skewness 2)": stats.expon(),
+    "log-normal, sigma 1 (skewness 6.2)": stats.lognorm(1),
+}
+
+
+def mean_group(replications: int, draws: int, random: np.random.Generator) -> None:
+    """Two estimands where slopes differ by document: of the default run, which is not simulated.
+
+    The pooled estimate weights the slopes of documents by the variation of their lags, the mean
+    over documents (Pesaran and Smith 1995) does not. Documents of fewer rows than 50 are left out
+    of both. Both are corrected by the half-panel jackknife; medians are over the layers.
+    """
+    header("lag", "documents", "pooled", "mean over documents", "its standard error")
+    path = RESULTS / "attention/within/crossproducts/0000.parquet"
+    stored = list(crossproducts.Stored([path], 1e9, keep=True))
+    long = np.flatnonzero(stored[0].s[:, :, 0, 0].sum(axis=0) >= 50)
+    kept = [stored[0].clusters[place] for place in long]
+    pooled, slopes = [], []
+    for layer in stored:
+        pooled.append(_lags_of(layer.only(kept)))
+        slopes.append([_lags_of(layer.only([name])) for name in kept])
+    by_document = np.median(slopes, axis=0)
+    over_documents = np.median(np.mean(slopes, axis=1), axis=0)
+    errors = by_document.std(axis=0, ddof=1) / np.sqrt(len(kept))
+    for place, lag in enumerate(("lag 1", "lag 2")):
+        whole = float(np.median(pooled, axis=0)[place])
+        show(lag, len(kept), whole, float(over_documents[place]), float(errors[place]))
+
+
+def _lags_of(moments: Moments) -> np.ndarray:
+    """Return the coefficients of two lags within documents, corrected by halves."""
+    prepared = moments.prepared(effects=True)
+    estimate = solve(prepared).estimate
+    return estimate[[prepared.names.index(lag) for lag in ("lag_1", "lag_2")]]
 
 
 def medians(replications: int, draws: int, random: np.random.Generator) -> None:
@@ -431,6 +535,46 @@ def by_class(replications: int, draws: int, random: np.random.Generator) -> None
         means = pd.DataFrame(parts).mean()
         alike = "equal" if slopes != SLOPES else ", ".join(map(str, SLOPES))
         show(documents, errors, alike, *(means[name] for name in (*CLASSES, "rejects")))
+
+
+def classes_redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
+    """Documents of the default run are drawn anew, with the same slopes in all classes of tokens.
+
+    What a class's slopes exceed the mean slopes by is taken from the outcome. Five layers, a
+    fiftieth of the replications.
+    """
+    header("documents", "tests", "classes tested", "lag 1: rejects", "lag 2: rejects")
+    path = RESULTS / "attention/notebook/class_crossproducts/0000.parquet"
+    stored = list(crossproducts.Stored([path], 1e9, keep=True))[4::6]
+    record = tables.read_provenance(RESULTS / "attention/notebook/classes.parquet")
+    regression = record.settings("classes")["regression"] | {"adjust": "none", "bootstrap": 0}
+    settings = ClassesSettings(**record.settings("classes") | {"regression": regression})
+    of_classes, _ = classes.slopes_by_class(stored, settings)
+    equal = [_with_equal_slopes(layer, of_classes) for layer in stored]
+    for documents in (40, 128):
+        names = [f"{place}" for place in range(documents)]
+        found = []
+        for _ in range(max(replications // 50, 1)):
+            taken = random.integers(len(equal[0].clusters), size=documents)
+            layers = [with_clusters(layer, names, layer.s[:, taken]) for layer in equal]
+            found.append(classes.slopes_by_class(layers, settings)[1])
+        tests = pd.concat(found)
+        rejects = (tests["p_value"] < ALPHA).groupby(tests["term"]).mean()
+        show(documents, len(tests) // 2, float(tests["df"].mean()) + 1, *rejects.tolist())
+
+
+def _with_equal_slopes(layer: Moments, of_classes: pd.DataFrame) -> Moments:
+    """Return moments by class of a layer, in which the slopes of all classes are their mean."""
+    rows = of_classes[(of_classes["layer"] == layer.layer) & (of_classes["subset"] != classes.ALL)]
+    slopes = rows.pivot(index="subset", columns="term", values="estimate")
+    excess = slopes - slopes.mean()
+    s = layer.s.copy()
+    for place, name in enumerate(properties.CLASSES["upos"]):
+        own = excess.loc[name if name in excess.index else properties.OTHER]
+        change = np.eye(layer.p)
+        change[[1 + layer.terms.index(lag) for lag in own.index], 1] = -own
+        s[place] = change.T @ s[place] @ change
+    return replace(layer, s=s)
 
 
 def order(replications: int, draws: int, random: np.random.Generator) -> None:
@@ -649,11 +793,15 @@ TABLES = {
     "single": single,
     "uneven": uneven,
     "halves": equal_halves,
+    "dominated": dominated,
+    "means": means,
+    "mean-group": mean_group,
     "medians": medians,
     "responses": responses,
     "groups": groups,
     "redrawn": redrawn,
     "classes": by_class,
+    "classes-redrawn": classes_redrawn,
     "order": order,
     "omitted": omitted,
     "training": training,

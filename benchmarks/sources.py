@@ -45,7 +45,7 @@ def main():
         for ids in sequences.values():
             every = torch.ones(1, len(ids), dtype=torch.bool)
             with torch.inference_mode(), hooks.watched(tracer.blocks, every, keep, ["attention"]):
-                tracer.base_model(input_ids=torch.from_numpy(ids)[None], use_cache=False)
+                tracer.decoder.model(input_ids=torch.from_numpy(ids)[None], use_cache=False)
 
     def seconds(run):
         start = time.process_time()

@@ -107,6 +107,7 @@ FITS = pd.DataFrame(
         "omitted_df": 3,
     }
 ).assign(status="ok", n_obs=300, n_documents=40, effective_documents=12.3, n_dropped=0)
+FITS = FITS.assign(largest_cluster="tables-03", largest_cluster_rows=74)
 FITS["mixer"] = "attention"
 CONTROLS = ROWS.assign(
     permuted_mean=[0.02, 0.03, 0.04, 0.01, 0.01, 0.01],
@@ -160,6 +161,7 @@ CHANGES = {
         "settings": {},
         **of_layers(effective_documents=80.0),
     },
+    "a text with a quarter of the rows": of_layers(largest_cluster_rows=75),
     "pooled, with clusters of groups": {"settings": {"cluster": "group"}},
     "errors that do not allow for few documents": {
         "settings": {**WITHIN, "covariance": "cluster-crv1"}
@@ -251,6 +253,51 @@ def test_what_is_otherwise_changes_its_own_lines(text_of, change, stated):
     assert "\n".join([f"{change}, lines gone: {gone}", *come]) == stated
 
 
+# Lag 1 of the default model by multiple of its own scale, in 8 texts and in 9 others with another
+# seed, and with the trained weights in the same texts; which scales are drawn, and what is said.
+EIGHT_TEXTS = {"own": 0.497, "own-x1.2": 0.248, "own-x1.3": 0.089, "own-x1.5": 0.006}
+NINE_TEXTS = {"own": 0.491, "own-x1.2": 0.196, "own-x1.3": 0.069, "own-x1.5": 0.004}
+BELOW = "lag 1 is smaller than before training at the model's own scale"
+GONE = "larger than before training at 1.5 times its own scale (where it was within ±0.05)"
+OTHER_DEFAULTS = [
+    (EIGHT_TEXTS, 0.229, ["own", "own-x1.5"], f"{BELOW}; {GONE}"),
+    (NINE_TEXTS, 0.239, ["own", "own-x1.5"], f"{BELOW}; {GONE}"),
+    (
+        EIGHT_TEXTS,
+        0.229,
+        ["own", "own-x1.2"],
+        f"{BELOW}; not shown to differ from before training at 1.2 times its own scale",
+    ),
+    (
+        EIGHT_TEXTS,
+        0.229,
+        ["own-x1.3", "own-x1.5"],
+        "lag 1 is larger than before training at every scale drawn",
+    ),
+    (EIGHT_TEXTS, 0.229, ["own"], BELOW),
+]
+
+
+@pytest.mark.parametrize(("values", "trained", "scales", "expected"), OTHER_DEFAULTS)
+def test_the_control_before_training_says_what_other_texts_and_scales_show(
+    values, trained, scales, expected
+):
+    before = np.array([values[scale] for scale in scales])
+    rows = pd.DataFrame({"scale": scales, "before": before, "trained": trained})
+    rows["above_own"] = rows["scale"] != "own"
+    rows = rows.assign(
+        quantity="lag_1",
+        conf_low=before - trained - 0.06,
+        conf_high=before - trained + 0.06,
+        before_low=before - 0.02,
+        before_high=before + 0.02,
+        left_out="",
+    )
+    claim = training.before_training(rows, "lag_1", 0.05)
+    sentence = claim.verdict("lag 1", "8 documents")
+    assert sentence == f"{expected} (mean over the layers, jackknife over documents)"
+
+
 def test_scales_are_told_apart_where_they_disagree():
     lag, other = (training.before_training(BEFORE, name, 0.05) for name in ("lag_1", "lag_2"))
     assert [scale.direction for scale in lag.scales] == ["more", "more", "less"]
@@ -327,3 +374,9 @@ def test_parts_of_speech_are_not_held_fixed_without_a_tagger():
         "lag 1, previous tokens too",
     ]
     assert [*findings.decomposition_findings(steps().assign(estimate=np.nan))] == []
+
+
+@pytest.mark.parametrize("fields", [{"largest_cluster_rows": 74}, {"n_documents": 5}])
+def test_a_text_of_fewer_rows_or_among_few_texts_is_not_named(fields):
+    fits = FITS.assign(**{"largest_cluster_rows": 150} | fields)
+    assert list(findings.dominating_document(fits)) == []

@@ -394,6 +394,25 @@ def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, asked, message):
     assert "norms." not in line
 
 
+MISTAKES_IN_UNTRAINED = [
+    ({"scale": "by_depth"}, 'scale: found "by_depth", expected'),
+    ({"seed": -1}, "seed: found -1, expected"),
+    ({"documents": "0"}, 'documents: found "0", expected a list of documents'),
+    ({"documents": 2}, "documents: found 2, expected a list of documents"),
+    ({"documents": ["zzz"]}, "documents: found 'zzz', expected documents that were measured"),
+    ({"quantities": "heads"}, 'quantities: found "heads", expected a list of'),
+    ({"quantities": ["haeds"]}, "quantities: found 'haeds', expected"),
+]
+
+
+@pytest.mark.parametrize(("asked", "message"), MISTAKES_IN_UNTRAINED)
+def test_a_mistake_in_what_is_drawn_without_training_is_reported_in_one_line(
+    measured, asked, message
+):
+    (line,) = refused(measured.untrained, **asked)
+    assert line.startswith(message)
+
+
 def test_what_is_no_measurement_or_no_folder_is_refused():
     (line,) = refused(attnlag.fit, pd.DataFrame({"norm": [1.0]}), lags=[1])
     assert line == "measurement: found DataFrame, expected what attnlag.measure returns"

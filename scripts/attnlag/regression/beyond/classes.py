@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import special
 
+from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.design.properties import (
     MODERATORS,
     OTHER,
@@ -27,6 +28,7 @@ from attnlag.regression.design.properties import (
     read_property,
 )
 from attnlag.regression.estimation import crossproducts, merging
+from attnlag.regression.estimation.clustered import with_bounded_df
 from attnlag.regression.estimation.moments import KeptTerms, Moments, map_of, product
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, results
@@ -142,7 +144,12 @@ def slopes_by_class(
     The difference between a class's slope and the shared slope gets its error from leaving out each
     document in both regressions: given the regressors, the error would miss that the mix of classes
     varies by document. Covariances that need residuals are replaced by clustering by document, as
-    for groups. The second table has the tests that all classes share one slope.
+    for groups.
+
+    The second table has the tests that all classes share one slope. What is merged into ``other``
+    is no class, and is not in them. The degrees of freedom of the AHT test are at most the harmonic
+    mean of Satterthwaite's of the slopes: without this bound, classes in few documents make it
+    reject equal slopes too often.
     """
     regression = settings.regression.by_document()
     classes = classes_of(settings.property)
@@ -195,14 +202,7 @@ def slopes_by_class(
     n_obs[ALL], n_documents[ALL] = rows.sum(), max(fit.n_documents for fit in apart)
     table["n_obs"] = table["subset"].map(n_obs)
     table["n_documents"] = table["subset"].map(n_documents)
-    wald = pd.DataFrame(
-        [
-            (fit.layer, lag, *test)
-            for fit in apart
-            for lag, test in zip(lags, fit.joint, strict=True)
-        ],
-        columns=["layer", "term", "f_statistic", "df", "df_residual", "p_value"],
-    )
+    wald = equal_slopes(apart, lags, regression)
     wald["p_adjusted"] = wald.groupby("term")["p_value"].transform(
         results.adjusted_p_values, adjust=regression.adjust
     )
@@ -234,10 +234,35 @@ def errors_of_differences(apart: LayerFit, together: LayerFit) -> np.ndarray:
     return np.sqrt((1 - 1 / len(change)) * (change**2).sum(axis=0))
 
 
+def equal_slopes(
+    fits: Sequence[LayerFit], lags: Sequence[str], settings: RegressionSettings
+) -> pd.DataFrame:
+    """Return the tests that classes share one slope, a row for each layer and lag."""
+    rows = []
+    for fit in fits:
+        for lag, test in zip(lags, fit.joint, strict=True):
+            if CATALOGUE[settings.covariance].satterthwaite:
+                of_slopes = fit.df[_tested_slopes(fit.names, lag)]
+                test = with_bounded_df(test, len(of_slopes) / (1 / of_slopes).sum())
+            rows.append((fit.layer, lag, *test))
+    columns = ["layer", "term", "f_statistic", "df", "df_residual", "p_value"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _tested_slopes(names: Sequence[str], lag: str) -> list[int]:
+    """Return the places of the slopes of a lag in the classes that have one of their own."""
+    slopes = []
+    for place, name in enumerate(names):
+        term, _, of = name.partition(OF)
+        if term == lag and of != OTHER:
+            slopes.append(place)
+    return slopes
+
+
 def _contrasts(names: Sequence[str], lag: str) -> np.ndarray:
-    """Return the contrasts of each class's slope of a lag with the first's, (classes - 1, K)."""
-    first, *others = [place for place, name in enumerate(names) if name.partition(OF)[0] == lag]
-    contrasts = np.zeros((len(others), len(names)))
-    contrasts[:, first] = -1
-    contrasts[np.arange(len(others)), others] = 1
+    """Return the contrasts of each tested slope of a lag with the first, (slopes - 1, K)."""
+    slopes = _tested_slopes(names, lag)
+    contrasts = np.zeros((max(len(slopes) - 1, 0), len(names)))
+    contrasts[:, slopes[:1]] = -1
+    contrasts[np.arange(len(contrasts)), slopes[1:]] = 1
     return contrasts

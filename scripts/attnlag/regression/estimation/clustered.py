@@ -275,6 +275,24 @@ def wald(estimate: np.ndarray, covariance: np.ndarray, df: float, *, aht: bool) 
     return Wald(statistic, q, df_residual, float(special.fdtrc(q, df_residual, statistic)))
 
 
+def with_bounded_df(test: Wald, bound: float) -> Wald:
+    """Return an AHT test with at most ``bound`` degrees of freedom η, and its p-value.
+
+    Those of AHT come from independent errors of equal variance. Where slopes differ between
+    clusters, a large cluster determines more than these tell.
+    """
+    q = test.df
+    eta = test.df_residual + q - 1
+    if not eta > bound:
+        return test
+    squared = test.statistic * eta / test.df_residual
+    df_residual = bound - q + 1
+    if not df_residual > 0:
+        return Wald(np.nan, q, df_residual, np.nan)
+    statistic = squared * df_residual / bound
+    return Wald(statistic, q, df_residual, float(special.fdtrc(q, df_residual, statistic)))
+
+
 def _is_singular(covariance: np.ndarray) -> bool:
     """Return whether estimates in units of their errors have a singular covariance."""
     scale = np.sqrt(np.diag(covariance))

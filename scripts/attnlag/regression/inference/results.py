@@ -1,6 +1,7 @@
 """Tables of coefficients and fits."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,6 +122,7 @@ GOODNESS = [
     *("effective_documents", "r_squared", "adj_r_squared", "cv_r_squared", "loo_r_squared"),
     *("partial_r_squared", "r_squared_lags", "r_squared_others", "sigma", "condition_number"),
     *("f_statistic", "f_df", "f_df_residual", "f_p_value", "log_likelihood"),
+    *("largest_cluster", "largest_cluster_rows"),
 ]
 
 
@@ -142,6 +144,7 @@ def fits_table(
             **{name: getattr(fit, name) for name in counts},
             **{f"f_{name}": value for name, value in fit.wald._asdict().items()},
             **fit.goodness,
+            **_largest_cluster(fit),
         }
         for fit in fits
     ]
@@ -157,6 +160,17 @@ def fits_table(
     table["mixer"] = [mixers.get(str(fit.layer), "attention") for fit in fits]
     table["status"] = [fit.status for fit in fits]
     return table
+
+
+def _largest_cluster(fit: LayerFit) -> dict[str, Any]:
+    """Return the name and the rows of the cluster with most rows, of a layer that is fitted."""
+    if fit.left_out is None:
+        return {}
+    place = int(np.argmax(fit.left_out.rows))
+    return {
+        "largest_cluster": fit.left_out.names[place],
+        "largest_cluster_rows": int(fit.left_out.rows[place]),
+    }
 
 
 def influence_table(fits: Sequence[LayerFit]) -> pd.DataFrame:
