@@ -105,11 +105,11 @@ def test_a_run_that_is_told_to_stop_is_finished_by_the_next(prepared, before_fit
 
 
 def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, before_fits):
-    before_fits.write_config(inference={"bootstrap": 20_000_000})
+    before_fits.write_config(inference={"bootstrap": 10_000_000})
     run = before_fits.start("--cores", "2", FITS)
     job = wait_for_job(run, fits)
     # Room for what it has yet to import, and not for so many draws.
-    job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 500_000_000,) * 2)
+    job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 300_000_000,) * 2)
     assert run.wait() == 1
     text = before_fits.printed.read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("error: ")]

@@ -215,7 +215,7 @@ class Level(Section):
 class BootstrapSettings(Level):
     """The bootstrap of documents."""
 
-    bootstrap: Annotated[int, Field(ge=0, le=100_000), NotBool] = Field(
+    bootstrap: Annotated[int, Field(ge=0, le=10_000_000), NotBool] = Field(
         default=2000,
         description="Draws of documents for intervals of medians over the layers; 0: none",
     )

@@ -817,7 +817,7 @@ def test_every_number_states_its_least_and_its_largest_value():
 @pytest.mark.parametrize(
     ("key", "largest"),
     [
-        ("inference.bootstrap", "100,000"),
+        ("inference.bootstrap", "10,000,000"),
         ("inference.seed", "4,294,967,295"),
         ("inference.folds", "1,000,000,000"),
         ("controls.permutation.draws", "100,000"),
