@@ -40,12 +40,12 @@ def main():
     tracer = tracing.Tracer(decoder_of(model), ["attention"])
 
     def norms():
-        found = []
-        keep = lambda layer, part, vectors: found.append(vectors.norm(dim=-1))  # noqa: E731
         for ids in sequences.values():
-            every = torch.ones(1, len(ids), dtype=torch.bool)
-            with torch.inference_mode(), hooks.watched(tracer.blocks, every, keep, ["attention"]):
-                tracer.decoder.model(input_ids=torch.from_numpy(ids)[None], use_cache=False)
+            every_token = torch.ones(1, len(ids), dtype=torch.bool)
+            with hooks.observed(tracer.blocks, every_token, ["attention"]) as layers:
+                hooks.forward(tracer.decoder.model, torch.from_numpy(ids)[None])
+            for seen in layers.values():
+                seen["attention"].norm(dim=-1)
 
     def seconds(run):
         start = time.process_time()

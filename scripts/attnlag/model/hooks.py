@@ -41,6 +41,12 @@ class BlockModules:
     # Factor by which the block multiplies these outputs before it adds them.
     scale: float | None = None
 
+    def as_added(self, point: str, vectors: torch.Tensor) -> torch.Tensor:
+        """Return what a point gives as it is added to the stream: scaled, if of a sublayer."""
+        if self.scale is None or point not in SUBLAYERS:
+            return vectors
+        return vectors * self.scale
+
 
 class NotGiven(Exception):
     """A model does not give something that is measured; the message says why, or what it gives."""
@@ -159,35 +165,30 @@ def leaving(give: Give, parts: int) -> Callable[..., Any]:
     return hook
 
 
-def watched(
-    blocks: Sequence[BlockModules],
-    mask: torch.Tensor,
-    receive: Callable[[int, str, torch.Tensor], object],
-    points: Collection[str] = SUBLAYERS,
-    modules: Modules | None = None,
-) -> AbstractContextManager[None]:
-    """Call ``receive(layer, point, vectors)`` with copies of what `tap` gives of real tokens.
+class RealTokens:
+    """The tokens of a batch that are no padding, given its mask, (sequences, tokens)."""
 
-    The mask is (sequences, tokens), False for padding, and the vectors are (tokens, width), in its
-    order; those of sublayers are scaled as the block does. They are copies because later operations
-    may overwrite a value: Falcon adds the output of one sublayer to that of the other in place.
-    """
-    # Computed once, because a GPU would otherwise synchronise in every layer.
-    indices = mask.flatten().nonzero().squeeze(1)
-    indices_on = {indices.device: indices}
+    def __init__(self, mask: torch.Tensor):
+        self.shape = mask.shape
+        # Computed once, because a GPU would otherwise synchronise in every layer.
+        indices = mask.flatten().nonzero().squeeze(1)
+        self._indices = {indices.device: indices}
 
-    def on(layer: int, point: str, value: torch.Tensor) -> None:
+    def vectors(self, value: torch.Tensor) -> torch.Tensor:
+        """Return copies of their vectors in a value of `tap`, (tokens, width), in the mask's order.
+
+        They are copies because later operations may overwrite a value: Falcon adds the output of
+        one sublayer to that of the other in place. Raise NotGiven if the value has other tokens.
+        """
         # Sequences and tokens may share one dimension, as in OPT.
-        if value.ndim not in (2, 3) or value.shape[:-1].numel() != mask.numel():
+        if value.ndim not in (2, 3) or value.shape[:-1].numel() != self.shape.numel():
             shape = " × ".join(map(str, value.shape)) or "()"
-            raise NotGiven(f"a tensor of {shape} for {' × '.join(map(str, mask.shape))} tokens")
-        if value.device not in indices_on:
-            indices_on[value.device] = indices.to(value.device)
-        rows = value.reshape(mask.numel(), -1).index_select(0, indices_on[value.device])
-        scale = blocks[layer].scale if point in SUBLAYERS else None
-        receive(layer, point, rows if scale is None else rows * scale)
-
-    return tap(blocks, points, on, modules)
+            raise NotGiven(f"a tensor of {shape} for {' × '.join(map(str, self.shape))} tokens")
+        if value.device not in self._indices:
+            indices = next(iter(self._indices.values()))
+            self._indices[value.device] = indices.to(value.device)
+        rows = value.reshape(self.shape.numel(), -1)
+        return rows.index_select(0, self._indices[value.device])
 
 
 class Seen(dict[str, torch.Tensor]):
@@ -207,19 +208,24 @@ def observed(
     modules: Modules | None = None,
     then: Callable[[Seen, str], object] = lambda seen, point: None,
 ) -> Iterator[dict[int, Seen]]:
-    """Yield what `watched` gives of each layer in the pass within the context.
+    """Yield what `tap` gives of the real tokens of each layer in the pass within the context.
 
-    What blocks receive and add is at least in float32. ``then(seen, point)`` is called after each
-    point is stored, and may end the pass by `AllSeen`.
+    The mask is (sequences, tokens), False for padding. What blocks receive and add is at least in
+    float32, and what sublayers add is scaled as the block does. ``then(seen, point)`` is called
+    after each point is stored, and may end the pass by `AllSeen`.
     """
     layers: dict[int, Seen] = {}
+    tokens = RealTokens(mask)
 
-    def keep(layer: int, point: str, rows: torch.Tensor) -> None:
+    def keep(layer: int, point: str, value: torch.Tensor) -> None:
+        rows = tokens.vectors(value)
+        if (layer, point) not in (modules or {}):
+            rows = blocks[layer].as_added(point, rows)
+            rows = rows.float() if rows.dtype.itemsize < 4 else rows
         seen = layers.setdefault(layer, Seen(layer))
-        half = rows.dtype.itemsize < 4 and (layer, point) not in (modules or {})
-        seen[point] = rows.float() if half else rows
+        seen[point] = rows
         seen.times[point] += 1
         then(seen, point)
 
-    with suppress(AllSeen), watched(blocks, mask, keep, points, modules), torch.inference_mode():
+    with suppress(AllSeen), tap(blocks, points, keep, modules), torch.inference_mode():
         yield layers

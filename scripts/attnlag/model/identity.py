@@ -54,8 +54,10 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     given: list[tuple[str, torch.Tensor]] = []  # by the block that runs, its input first
     arguments: list[Any] = []
     doubtful: dict[int, Any] = {}
+    tokens = hooks.RealTokens(mask)
 
-    def receive(layer: int, point: str, vectors: torch.Tensor) -> None:
+    def receive(layer: int, point: str, value: torch.Tensor) -> None:
+        vectors = blocks[layer].as_added(point, tokens.vectors(value))
         if point == STREAM:
             given.clear()
         if point != OUTPUT:
@@ -78,7 +80,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         arguments[:] = [_pytree.tree_map(_in_float32, inputs)]
 
     before = [(b.block.register_forward_pre_hook, keep, {"with_kwargs": True}) for b in blocks]
-    with hooks.attached(before), hooks.watched(blocks, mask, receive, (STREAM, *SUBLAYERS, OUTPUT)):
+    with hooks.attached(before), hooks.tap(blocks, (STREAM, *SUBLAYERS, OUTPUT), receive):
         yield evidence
     for layer, (args, kwargs) in doubtful.items():
         twin = copy.deepcopy(blocks[layer])

@@ -426,6 +426,13 @@ def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(index, target, 
     again = from_path(file, target.parent / "again")
     assert record["files"]["model.safetensors"] == again["files"]["model.safetensors"]
 
+    # A link, like those in the hub's cache, leads to the file.
+    blob = tmp_path / "blob"
+    file.rename(blob)
+    file.symlink_to(blob)
+    linked = from_path(file, target.parent / "again")
+    assert linked["files"] == again["files"]
+
     # The same file, cut into parts that three packages hold.
     cuts = [0, len(whole) // 3, len(whole) // 2, len(whole)]
     parts = []
