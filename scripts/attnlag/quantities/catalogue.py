@@ -5,6 +5,7 @@ entry names. That is imported when it is measured: the workflow imports the cata
 """
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -128,6 +129,15 @@ class Quantity:
         """Return the path of its files with the names of wildcards, given a file's name."""
         above = {"site": "{site}/", "model": ""}.get(self.of, f"{self.of}/")
         return f"results/{{model}}/{{corpus}}/{above}{self.folder or self.name}/{file}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of a check that a quantity must pass in a layer."""
+
+    ok: bool
+    error: float = math.inf  # relative; NaN if numbers are not finite
+    reason: str = ""  # why there is nothing, if it is not passed
 
 
 class Computation:

@@ -20,9 +20,9 @@ from transformers.pytorch_utils import Conv1D
 from attnlag.errors import counted
 from attnlag.model import identity
 from attnlag.model.decoder import Decoder, mixer_of
-from attnlag.model.hooks import HEADS, PROJECTED, BlockModules, NotGiven, Seen
+from attnlag.model.hooks import HEADS, PROJECTED, BlockModules, Seen
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import Computation, Quantity
+from attnlag.quantities.catalogue import Check, Computation, Quantity
 from attnlag.quantities.passes import Batch
 
 # Known names of the token mixer of a block, and of its output projection.
@@ -108,38 +108,39 @@ def located(blocks: Sequence[BlockModules], config: Any) -> tuple[dict[int, Laye
     """Return the heads of each layer that has any, and why the others have none."""
     layers, without = {}, []
     for layer, block in enumerate(blocks):
-        try:
-            layers[layer] = of_block(layer, block, config)
-        except NotGiven as reason:
-            without.append(str(reason))
+        found = heads_in(layer, block, config)
+        if isinstance(found, LayerHeads):
+            layers[layer] = found
+        else:
+            without.append(found)
     return layers, without
 
 
-def of_block(layer: int, block: BlockModules, config: Any) -> LayerHeads:
-    """Return the heads of one layer.
+def heads_in(layer: int, block: BlockModules, config: Any) -> LayerHeads | str:
+    """Return the heads of one layer, or why it has none.
 
-    Raise NotGiven if it has no output projection with a known name, or heads do not divide that.
+    It needs an output projection with a known name, whose inputs the heads divide.
     """
     count = getattr(config, "num_attention_heads", None)
     if not isinstance(count, int):
-        raise NotGiven("the configuration states no number of heads")
+        return "the configuration states no number of heads"
     # A differential head subtracts the attention of one of these from that of another.
     count //= 2 if config.model_type in DIFFERENTIAL else 1
     if (mixer := mixer_of(block)) != "attention":
-        raise NotGiven(f"layer {layer} has {mixer} in place of attention")
+        return f"layer {layer} has {mixer} in place of attention"
     attention, *summands = block.sublayers["attention"]
     projection, gain = _projection(attention), None
     if projection is None:
         projection = _projection(*_submodules(block.block, MIXER_NAMES))
         if projection is None or summands or "norm" not in type(attention).__name__.lower():
-            raise NotGiven(f"layer {layer} has no output projection of a known name")
+            return f"layer {layer} has no output projection of a known name"
         # The adjustment is the output of a normalisation, whose gain is its output for ones.
         weight = next(attention.parameters())
         with torch.inference_mode():
             gain = attention(weight.new_ones(1, _sizes(projection)[1]))[0].double().cpu()
     inputs, _ = _sizes(projection)
     if inputs % count:
-        raise NotGiven(f"layer {layer} has {inputs} inputs for {count} heads")
+        return f"layer {layer} has {inputs} inputs for {count} heads"
     return LayerHeads(projection, count, gain, 1.0 if block.scale is None else block.scale)
 
 
@@ -165,11 +166,11 @@ def _sizes(projection: torch.nn.Module) -> tuple[int, int]:
     return (rows, columns) if isinstance(projection, Conv1D) else (columns, rows)
 
 
-def prove(number: int, layer: LayerHeads, given: Given, bound: float) -> float:
-    """Return the error of the sum of a layer's heads; raise NotGiven if it exceeds the bound.
+def check_sum(number: int, layer: LayerHeads, given: Given, bound: float) -> Check:
+    """Check the sum of a layer's heads.
 
-    It is the largest of |Σ heads + bias - adjustment|, relative to the size of adjustment and
-    heads, and of the differences between the norms of heads and those of their vectors.
+    The error is the largest of |Σ heads + bias - adjustment|, relative to the size of adjustment
+    and heads, and of the differences between the norms of heads and those of their vectors.
     """
     vectors = layer.vectors(given)
     sizes = vectors.norm(dim=-1)
@@ -180,11 +181,9 @@ def prove(number: int, layer: LayerHeads, given: Given, bound: float) -> float:
     norms = layer.norms(given).double().cpu()
     errors = torch.stack([gaps, *((norms - sizes[:, :-1]).abs() / size[:, None]).T])
     # The largest of numbers and NaN is NaN.
-    if not (error := float(errors.max())) <= bound:
-        raise NotGiven(
-            f"in layer {number}, heads and bias make up the adjustment only within {error:.1e}"
-        )
-    return error
+    error = float(errors.max())
+    reason = f"in layer {number}, heads and bias make up the adjustment only within {error:.1e}"
+    return Check(ok=error <= bound, error=error, reason=reason)
 
 
 class Heads(Computation):
@@ -220,18 +219,21 @@ class Heads(Computation):
     def prove(self, seen: Mapping[int, Seen], output: Any) -> None:
         """Prove that heads and bias add up to the adjustment, or leave out the layer."""
         for number in list(self.heads):
-            of_layer = seen.get(number)
-            try:
-                if of_layer is None or not of_layer.keys() >= self.points:
-                    made = "adds what its output projection has not made"
-                    raise NotGiven(f"layer {number} {made}")
-                with torch.inference_mode():
-                    error = prove(number, self.heads[number], of_layer, self.bound)
-                self.error = max(self.error, error)
-            except NotGiven as reason:
-                self.without.append(str(reason))
+            check = self._check(number, seen.get(number))
+            if check.ok:
+                self.error = max(self.error, check.error)
+            else:
+                self.without.append(check.reason)
                 del self.heads[number]
         self.layers = list(self.heads)
+
+    @torch.inference_mode()
+    def _check(self, number: int, given: Given | None) -> Check:
+        """Check a layer, given what a pass has shown of it."""
+        if given is None or not given.keys() >= self.points:
+            reason = f"layer {number} adds what its output projection has not made"
+            return Check(ok=False, reason=reason)
+        return check_sum(number, self.heads[number], given, self.bound)
 
     def layer(self, seen: Seen, batch: Batch) -> torch.Tensor:
         return self.heads[seen.layer].norms(seen)
