@@ -326,7 +326,7 @@ def mean_group(replications: int, draws: int, random: np.random.Generator) -> No
     """
     header("lag", "documents", "pooled", "mean over documents", "its standard error")
     path = RESULTS / "attention/within/crossproducts/0000.parquet"
-    stored = list(crossproducts.Stored([path], 1e9, keep=True))
+    stored = list(crossproducts.Stored([path], keep=True))
     long = np.flatnonzero(stored[0].s[:, :, 0, 0].sum(axis=0) >= 50)
     kept = [stored[0].clusters[place] for place in long]
     pooled, slopes = [], []
@@ -545,7 +545,7 @@ def classes_redrawn(replications: int, draws: int, random: np.random.Generator) 
     """
     header("documents", "tests", "classes tested", "lag 1: rejects", "lag 2: rejects")
     path = RESULTS / "attention/notebook/class_crossproducts/0000.parquet"
-    stored = list(crossproducts.Stored([path], 1e9, keep=True))[4::6]
+    stored = list(crossproducts.Stored([path], keep=True))[4::6]
     record = tables.read_provenance(RESULTS / "attention/notebook/classes.parquet")
     regression = record.settings("classes")["regression"] | {"adjust": "none", "bootstrap": 0}
     settings = ClassesSettings(**record.settings("classes") | {"regression": regression})
