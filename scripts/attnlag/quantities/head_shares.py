@@ -46,16 +46,18 @@ def table(
     One layer of one shard is in memory at a time. The norms of heads and of adjustments are of the
     same documents. ``sinks`` have the attention of some tokens to the first token of their
     sequence, without layers if a model gives no attention weights, and ``sequences`` the norms of
-    heads in the sequences of these tokens; by default those of ``heads``. ``coherence`` is the mean
-    of |a|² / Σ |a_h|², and ``sink_uniform`` the attention to the first token if all tokens up to
-    the current one get the same.
+    heads in the sequences of these tokens; by default those of ``heads``. ``coherence`` is the ratio
+    of Σ |a|² to Σ |a_h|², both summed over tokens, and ``sink_uniform`` the attention to the first
+    token if all tokens up to the current one get the same.
     """
     rows: list[dict[str, object]] = []
     sequences = sequences or heads
     sampled = [_sampled(*pair) for pair in zip(sinks, sequences, strict=False)]
     for name in layers_in(pq.read_schema(heads[0])):
         energy: Any = 0.0
-        coherence = tokens = on_floor = 0.0
+        energy_of_sum = 0.0
+        tokens = 0
+        on_floor = 0
         for path, norms_path in zip(heads, norms, strict=True):
             keys, of_heads = norms_of_heads(path, name, ["position"])
             position = keys["position"].to_numpy()
@@ -63,8 +65,7 @@ def table(
             squares = of_heads[used].astype(np.float64) ** 2
             layer_norms = pq.read_table(norms_path, columns=[name])[name].to_numpy()[used]
             energy = energy + squares.sum(axis=0)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                coherence += np.nansum(layer_norms.astype(np.float64) ** 2 / squares.sum(axis=1))
+            energy_of_sum += float((layer_norms.astype(np.float64) ** 2).sum())
             tokens += np.count_nonzero(used)
             on_floor += np.count_nonzero(at_floor(of_heads, position)[used])
         attention = [np.zeros((0, len(energy)), np.float32)]
@@ -90,7 +91,7 @@ def table(
         of_layer = {
             "part": WHOLE,
             "share": 1.0,
-            "coherence": coherence / (tokens or np.nan),
+            "coherence": energy_of_sum / (energy.sum() or np.nan),
             "at_floor": on_floor / (tokens or np.nan),
             "sink": _mean(to_first),
             "sink_at_floor": _mean(to_first[floor]),

@@ -142,8 +142,8 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
         kept = rows[rows["position"] >= 1]
         squares, row = kept[THREE].astype(float) ** 2, found.loc[(layer, WHOLE)]
         assert row["at_floor"] == pytest.approx(kept["floor"].mean())
-        coherence = kept[WHOLE].astype(float) ** 2 / squares.sum(axis=1)
-        assert row["coherence"] == pytest.approx(coherence.mean(), rel=1e-6)
+        coherence = (kept[WHOLE].astype(float) ** 2).sum() / squares.sum().sum()
+        assert row["coherence"] == pytest.approx(coherence, rel=1e-6)
         shares = (squares.sum() / squares.sum().sum()).tolist()
         assert found.loc[layer]["share"][:3].tolist() == pytest.approx(shares)
     sampled = kept.dropna(subset=SINKS)
