@@ -33,11 +33,11 @@ from warm_python import python
 
 import attnlag
 from attnlag.claims.row import Verdict
-from attnlag.claims.wording import LABELS
 from attnlag.errors import UserError
 from attnlag.figures import catalogue
 from attnlag.report.explorer import contents, documents, page
 from attnlag.storage.tables import read_provenance
+from attnlag.wording import LABELS
 
 RECORD = "results/provenance.json"
 STUDY = "results/tiny/small/attention/notebook"

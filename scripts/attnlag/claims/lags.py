@@ -33,7 +33,8 @@ def size(
     """Return how large a lag or lead is in the median layer, and whether it is beyond a bound.
 
     ``median`` is that over the layers that were fitted, with its interval. With few different
-    ``texts``, be there copies or not, there is none.
+    ``texts``, be there copies or not, there is none. A median beyond the bound decides nothing
+    while no layer is shown to be: one text with a few wild tokens moves all layers together.
     """
     low = float(median["conf_low"])
     high = float(median["conf_high"])
@@ -43,6 +44,10 @@ def size(
         high = np.nan
         verdict = Verdict.TOO_FEW_TEXTS
     counts = layers_shown(coefficients, term, equivalence_bound)
+    if verdict is Verdict.ABOVE and counts.above == 0:
+        verdict = Verdict.UNDECIDED
+    if verdict is Verdict.BELOW and counts.below == 0:
+        verdict = Verdict.UNDECIDED
     return replace(
         counts,
         value=float(median["median"]),

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from attnlag.claims import checkpoints, wording
+from attnlag import wording
+from attnlag.claims import checkpoints
 from attnlag.figures.legends import GREY, lag_colours
 from attnlag.figures.templates import Line, Lines, Sheet
 from attnlag.regression.inference.training import R_SQUARED

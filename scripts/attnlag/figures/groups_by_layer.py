@@ -1,6 +1,6 @@
 """Coefficient of the nearest lag by layer, for each group of documents."""
 
-from attnlag.claims import wording
+from attnlag import wording
 from attnlag.claims.subsets import by_subset
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet, by_layer

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from attnlag.claims import wording
+from attnlag import wording
 from attnlag.claims.numbers import number
 from attnlag.claims.sources import TARGETS, next_token
 from attnlag.figures.inputs import Inputs

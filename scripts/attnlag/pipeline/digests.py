@@ -33,8 +33,9 @@ TOKENS = ("corpus", "model/folder.py", "model/tokenizer_file.py", "storage/seque
 PASSES = ("corpus", "model", "quantities", *TABLES)
 MEANS = ("quantities", *TABLES)
 REGRESSION = ("corpus", "quantities", "regression", *TABLES)
-WORDS = ("claims", "corpus", "interventions", "quantities", "regression", *TABLES)
-FIGURES = ("claims", "corpus", "figures", "interventions", "quantities", "regression", *TABLES)
+CLAIMS = ("claims", "corpus", "interventions", "quantities", "regression", *TABLES)
+WORDS = (*CLAIMS, "wording.py")
+FIGURES = (*WORDS, "figures")
 
 CODE = {
     "fetch_model": FETCHING,
@@ -66,7 +67,7 @@ CODE = {
     "fit_effects": (*REGRESSION, "interventions"),
     # The pages and the sentences of a run are made of the same claims.
     "write_findings": (*WORDS, "report/*.py"),
-    "write_claims": (*WORDS, "report/claims_table.py", "report/regression_tables.py"),
+    "write_claims": (*CLAIMS, "report/claims_table.py", "report/regression_tables.py"),
     "write_comparison": (*WORDS, "report/*.py"),
     # The page draws the panels of figures.
     "build_explorer": (*FIGURES, "report"),

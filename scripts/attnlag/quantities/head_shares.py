@@ -46,9 +46,9 @@ def table(
     One layer of one shard is in memory at a time. The norms of heads and of adjustments are of the
     same documents. ``sinks`` have the attention of some tokens to the first token of their
     sequence, without layers if a model gives no attention weights, and ``sequences`` the norms of
-    heads in the sequences of these tokens; by default those of ``heads``. ``coherence`` is the ratio
-    of Σ |a|² to Σ |a_h|², both summed over tokens, and ``sink_uniform`` the attention to the first
-    token if all tokens up to the current one get the same.
+    heads in the sequences of these tokens; by default those of ``heads``. ``coherence`` is the
+    ratio of Σ |a|² to Σ |a_h|², both summed over tokens, and ``sink_uniform`` the attention to the
+    first token if all tokens up to the current one get the same.
     """
     rows: list[dict[str, object]] = []
     sequences = sequences or heads

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from attnlag.claims import causes, lags, training, wording
+from attnlag import wording
+from attnlag.claims import causes, lags, training
 from attnlag.claims.lags import as_more_is_held_fixed
 from attnlag.claims.numbers import number
 from attnlag.errors import counted
@@ -77,7 +78,8 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
     if main.fitted.empty:
         yield Answer(question, "no layer was fitted", False)
     else:
-        yield Answer(question, wording.lag_answer(main.size_of(nearest)), False)
+        size = wording.lag_answer(main.size_of(nearest), main.without_one_document())
+        yield Answer(question, size, False)
         yield from _beyond_the_nearest(main)
         covariates = main.record.settings("design")["covariates"]
         yield Answer("variance explained", lags.explained(main.fitted, covariates).sentence)
@@ -158,15 +160,6 @@ def _doubts(main: RegressionTables) -> str:
     correction = lags.halves(fits, main.coefficients, alpha)
     if correction:
         doubts.append(wording.halves(correction))
-    influence = main.files.table("influence", main.folder)
-    if len(influence):
-        bound = main.settings["equivalence_bound"]
-        row = lags.without_one_document(main.coefficients, influence, bound)
-        if row:
-            text = wording.WITHOUT_ONE_DOCUMENT.format(
-                lag=named(main.terms[0]), value=number(row.value)
-            )
-            doubts.append(text)
     return "; ".join(doubts)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.claims import wording
+from attnlag import wording
 from attnlag.claims.causes import (
     DOING,
     by_layer,

@@ -54,12 +54,9 @@ def claims_of_regression(regression: RegressionTables) -> Iterator[Row]:
         row = regression.response_after(tokens)
         if row.value == row.value:
             yield replace(row, **shared, table="medians")
-    influence = regression.files.table("influence", regression.folder)
-    if len(influence):
-        bound = regression.settings["equivalence_bound"]
-        without = lags.without_one_document(regression.coefficients, influence, bound)
-        if without:
-            yield replace(without, unit=shared["unit"], table="influence")
+    without = regression.without_one_document()
+    if without:
+        yield replace(without, unit=shared["unit"], table="influence")
     alpha = regression.settings["alpha"]
     terms = regression.coefficients["term"].unique().tolist()
     omitted = lags.omitted_lags(regression.fitted, terms, alpha)

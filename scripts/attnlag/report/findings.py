@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.claims import checkpoints, subsets, training, wording
+from attnlag import wording
+from attnlag.claims import checkpoints, subsets, training
 from attnlag.claims.lags import (
     as_more_is_held_fixed,
     different_halves,

@@ -32,8 +32,8 @@ def heads_findings(
     lags = lags.dropna(subset="estimate")
     return [
         f"{share.clause}, in layer {largest.idxmax()}{of_largest * (len(largest) > 1)}",
-        f"coherence, Σ|sum|² / Σ|head|² over tokens, is {over_layers(coherence, extent)}; orthogonal "
-        "heads have 1",
+        f"coherence, Σ|sum|² / Σ|head|² over tokens, is {over_layers(coherence, extent)}; "
+        "orthogonal heads have 1",
         *_lags(lags, regression),
         _floor(layers, lags),
         *_sinks(by_head, layers, sinks),

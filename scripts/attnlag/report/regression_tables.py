@@ -156,6 +156,14 @@ class RegressionTables:
             texts=self.texts,
         )
 
+    def without_one_document(self) -> Row | None:
+        """Return the claim about the nearest lag without one document; None if unknown."""
+        influence = self.files.table("influence", self.folder)
+        if influence.empty:
+            return None
+        bound = self.settings["equivalence_bound"]
+        return lags.without_one_document(self.coefficients, influence, bound)
+
     def in_random_order(self, term: str) -> float:
         """Return the median of a lag with tokens in random order; NaN if unknown."""
         rows = self.controls[self.controls["term"] == term]

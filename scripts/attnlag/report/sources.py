@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from attnlag import wording
 from attnlag.claims import sources as claims
-from attnlag.claims import wording
 from attnlag.claims.numbers import number, percent
 from attnlag.errors import listed
 from attnlag.quantities.catalogue import SITES

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnlag.claims import wording
+from attnlag import wording
 from attnlag.claims.checkpoints import course
 from attnlag.claims.row import Verdict
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attnlag.claims import causes, directions, heads, lags, numbers, sources, subsets, wording
+from attnlag import wording
+from attnlag.claims import causes, directions, heads, lags, numbers, sources, subsets
 from attnlag.claims.row import Row, Verdict, verdict_of
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.quantities.traced_means import NEXT_LESS_OWN
@@ -126,6 +127,11 @@ def test_the_size_of_a_lag_counts_the_fitted_layers_beyond_the_bound():
     second = lags.size(rows, "lag_2", median(0.03, 0.02, 0.04), texts=20, **SETTINGS)
     assert (second.above, second.below, second.within, second.undecided) == (1, 0, 2, 1)
     assert second.verdict is Verdict.WITHIN
+    # Beyond the bound, though no layer is shown to be.
+    wild = rows.assign(equivalence="undecided")
+    for ends in ((0.1, 0.3), (-0.3, -0.1)):
+        row = lags.size(wild, "lag_1", median(0.2, *ends), texts=20, **SETTINGS)
+        assert (row.verdict, row.above, row.below) == (Verdict.UNDECIDED, 0, 0)
     # Few texts tell nothing of others, of however many documents they are.
     few = lags.size(rows, "lag_1", median(0.2, 0.1, 0.3), texts=5, **SETTINGS)
     assert np.isnan([few.low, few.high]).all()
@@ -163,8 +169,10 @@ def test_a_verdict_is_of_the_interval_alone(low, high, verdict):
 )
 def test_an_answer_begins_with_its_verdict(verdict, first):
     row = Row("lag", "lag_1", value=0.23, bound=0.05, texts=3, verdict=verdict)
-    assert wording.lag_answer(row).startswith(first)
-    assert "0.23, no interval; layers above 0.05: " in wording.lag_answer(row)
+    text = wording.lag_answer(row, Row("without_one_document", "a text", value=0.2))
+    assert text.startswith(first)
+    assert "0.23, no interval; without the document that moves it most: 0.20; layers above" in text
+    assert "that moves it most: unknown; layers above" in wording.lag_answer(row, None)
 
 
 @pytest.mark.parametrize(

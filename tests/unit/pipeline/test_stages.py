@@ -173,6 +173,7 @@ def test_digests_are_those_of_the_bytes_in_every_python(unedited):
 
 FIGURE = 'DRAWN_BY = "plot_sites"\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
 RENDERING = {"build_explorer", "plot_regression", "write_findings"}
+CLAIMING = {"write_claims"}
 COMPUTING = {"extract_activations", "fit_regression", "build_design", "fit_effects"}
 RANDOM = "extract_random_weights.py"
 REGRESSION = {"build_design", "permute_documents", "fit_regression", "fit_classes", "fit_effects"}
@@ -185,7 +186,8 @@ EDITS = [
     ("attnlag/model/hooks.py", '"""', '"""More. ', {"extract_activations"}, {"fit_regression"}),
     # The explorer draws the panels of figures, too.
     ("attnlag/figures/toy.py", "", FIGURE, {"plot_sites", "build_explorer"}, None),
-    ("attnlag/claims/lags.py", "median layer{before}", "a layer{before}", RENDERING, COMPUTING),
+    ("attnlag/wording.py", "given the others", "partial", RENDERING, CLAIMING | COMPUTING),
+    ("attnlag/claims/lags.py", "with it", "with", CLAIMING | RENDERING, COMPUTING),
 ]
 
 

@@ -111,7 +111,8 @@ def test_the_answers_state_each_number_once(base):
         (0.23, 0.2, 0.3, "Yes, neighbours are alike in size: 10% longer → 2.2% longer"),
         (0.06, 0.02, 0.1, "Undecided: 10% longer → 0.6% longer"),
         (0.01, -0.02, 0.04, "No: 10% longer → 0.1% longer"),
-        (-0.2, -0.3, -0.1, "No, a small one: 10% longer → 1.9% shorter"),
+        # No layer is shown to be below the bound.
+        (-0.2, -0.3, -0.1, "Undecided: 10% longer → 1.9% shorter"),
         (0.23, np.nan, np.nan, "Not tested: 10% longer → 2.2% longer"),
     ],
 )

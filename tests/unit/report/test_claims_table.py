@@ -6,7 +6,7 @@ import pytest
 from described import regressions_in
 from pictures import grid
 
-from attnlag.claims import wording
+from attnlag import wording
 from attnlag.claims.row import COUNTS, Row, Verdict, frame
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.report.claims_table import claims_of_run

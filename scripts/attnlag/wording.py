@@ -37,8 +37,9 @@ FOLLOWS = {
 }
 
 LAG_ANSWER = (
-    "{verdict}: 10% longer → {change} ({term}, median layer: {value}, {interval}; "
-    "layers above {bound}: {above} of {layers}, below −{bound}: {below})"
+    "{verdict}: 10% longer → {change} ({term}, median layer: {value}, {interval}; without the "
+    "document that moves it most: {without}; layers above {bound}: {above} of {layers}, "
+    "below −{bound}: {below})"
 )
 LAG_PART = (
     "{value} ({interval}; layers above {bound}: {above} of {layers}, below −{bound}: {below}, "
@@ -153,7 +154,6 @@ HALVES_ALIKE = (
     "layers in which halves of texts have different lags: 0 of {layers} (the correction of bias "
     "takes {term} from {before} to {after})"
 )
-WITHOUT_ONE_DOCUMENT = "without the document that moves it most, {lag} is {value}"
 
 
 def further_lags(row: Row) -> str:
@@ -227,11 +227,17 @@ def interval_in_words(row: Row) -> str:
     return f"{100 * row.level:g}% interval {interval(row.low, row.high)}"
 
 
-def lag_answer(row: Row) -> str:
-    """Return whether large ones follow large ones, and by how much."""
+def lag_answer(row: Row, without: Row | None) -> str:
+    """Return whether large ones follow large ones, and by how much.
+
+    ``without`` is the lag without the document that moves it most; None if it is unknown.
+    """
     change = 100 * (1.1**row.value - 1)
     direction = "longer" if change >= 0 else "shorter"
-    return filled(LAG_ANSWER, row, change=f"{abs(change):.1f}% {direction}")
+    lag_without = "unknown"
+    if without is not None:
+        lag_without = number(without.value)
+    return filled(LAG_ANSWER, row, change=f"{abs(change):.1f}% {direction}", without=lag_without)
 
 
 def response_answer(
