@@ -1,206 +1,238 @@
 """Claims about effects of adjustments on later ones."""
 
+from collections.abc import Iterator, Sequence
+from math import isfinite, nan
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import interval, number, percent, span
-from attnlag.errors import counted
+from attnlag.claims.row import Row, Verdict, verdict_of
+from attnlag.interventions.prediction_vs_effect import SAME
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 
 # An effect below this share of what is predicted hardly makes it, and a change whose effect is
 # within this of a ratio of 1 agrees with a small one.
 HARDLY = 0.25
 
-# Verdicts.
-HARDLY_ANY, IN_PART, OTHER_WAY, UNDECIDED = "hardly", "in part", "the other way", "undecided"
-VERDICTS = [HARDLY_ANY, IN_PART, OTHER_WAY, UNDECIDED]
-LONGER, SHORTER = "longer", "shorter"
-AGREES, DIFFERS = "agrees", "differs"
+# Interventions whose effects are compared with those of a small change.
+PROPORTIONAL = ("halve", "double")
 
-# What interventions do, as the subject of a sentence.
-DOING = {"halve": "Halving", "double": "Doubling"}
-
-# More documents than this are not counted.
-MOST_DOCUMENTS = 10_000
-
-# Target layers whose effects are named one by one.
-MOST_LAYERS = 4
+PREDICTED = "predicted from all earlier layers"
 
 
-def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return the effects by layer, or the two extremes of more than ``most``."""
-    if len(effects) <= most:
-        return effects
-    return effects.loc[[effects["estimate"].idxmin(), effects["estimate"].idxmax()]]
+def effects(table: pd.DataFrame, alpha: float) -> list[Row]:
+    """Return the effect of all earlier layers on a later token, by target layer.
 
-
-def on_a_later_token(table: pd.DataFrame, most: int = MOST_LAYERS) -> Claim:
-    """Return the effects of all earlier layers on a later token, beside what these layers predict.
-
-    ``table`` has the rows of ``total_effects`` of one pair of sites and one lag. If these are of
-    more target layers than ``most``, the smallest and the largest effect are named.
+    ``table`` has the rows of ``total_effects`` of one pair of sites and one lag. Values are in % of
+    the later adjustment per 1% in all earlier layers; the first layer has none before it.
     """
-    table = table[table["target_layer"] > 0]
-    if table.empty:
-        return Claim("No observed layer has an earlier one")
-    documents = int(table["documents"].max())
-    verdict = "" if documents >= FEWEST_DOCUMENTS else "Too few documents to tell"
-    if not verdict and table["predicted_conf_low"].notna().any():
-        verdict = _verdict(table)
-    effects = by_layer(extremes(table, most), "estimate", "conf")
-    distance = int(table["lag"].iloc[0])
-    later = "the next" if distance == 1 else f"that {distance} tokens later"
-    sentence = f"1% longer in all earlier layers changes {later} by {effects}"
-    layers = f"{counted(len(table), 'layer')}, " * (len(table) > most)
-    sentence += f"; {layers}{counted(documents, 'document')}"
-    needed = table["documents_to_decide"].dropna()
-    if len(needed) and UNDECIDED in verdict.lower():
-        sentence += f" (to decide all: {_documents_needed(needed.max())})"
-    return Claim(sentence, verdict=verdict, baseline=_associations(table, most, verdict))
+    found = []
+    for row in _with_earlier_layers(table):
+        low = float(row["conf_low"])
+        high = float(row["conf_high"])
+        claim = Row(
+            claim="effect",
+            subject=_layer(row),
+            value=float(row["estimate"]),
+            low=low,
+            high=high,
+            level=1 - alpha,
+            unit="%",
+            bound=0.0,
+            baseline=PREDICTED,
+            baseline_value=float(row.get("predicted", nan)),
+            baseline_low=float(row["predicted_conf_low"]),
+            baseline_high=float(row.get("predicted_conf_high", nan)),
+            texts=int(row["documents"]),
+            verdict=verdict_of(low, high, 0.0),
+            table="total_effects",
+        )
+        found.append(claim)
+    return found
 
 
-def of_single_layers(pairs: pd.DataFrame) -> Claim:
-    """Return how far layers predict the next token's adjustment in others, and change it.
+def shares(table: pd.DataFrame, alpha: float) -> list[Row]:
+    """Return the effects of `effects` as shares of what all earlier layers predict.
 
-    Both are what intervals show: the largest prediction is at least as large as the end nearest to
-    zero of any interval, and no effect is larger than the end farthest from zero of all.
+    The verdict is ``within`` where the share lies within ±25%, and ``undecided`` also where it is
+    unknown because the prediction may be zero. Without any prediction there is no verdict.
     """
-    if pairs["conf_low"].isna().all():
-        return Claim("Too few documents to tell how far layers change the next token's adjustment")
+    is_predicted = table["predicted_conf_low"].notna().any()
+    found = []
+    for row in _with_earlier_layers(table):
+        low = float(row["share_low"])
+        high = float(row["share_high"])
+        verdict = verdict_of(low, high, HARDLY)
+        if verdict is Verdict.NONE and is_predicted:
+            verdict = Verdict.UNDECIDED
+        if row["documents"] < FEWEST_DOCUMENTS:
+            verdict = Verdict.TOO_FEW_TEXTS
+        claim = Row(
+            claim="effect_share",
+            subject=_layer(row),
+            value=float(row.get("share", nan)),
+            low=low,
+            high=high,
+            level=1 - alpha,
+            bound=HARDLY,
+            texts=int(row["documents"]),
+            verdict=verdict,
+            table="total_effects",
+        )
+        found.append(claim)
+    return found
+
+
+def documents_to_decide(table: pd.DataFrame) -> float:
+    """Return the number of documents that would decide all shares; NaN if unknown."""
+    return float(table.loc[table["target_layer"] > 0, "documents_to_decide"].max())
+
+
+def own_lags(table: pd.DataFrame) -> list[Row]:
+    """Return the lags of the target layers on themselves, in the regression beside the effects."""
+    found = []
+    for row in _with_earlier_layers(table):
+        if isfinite(row["coefficient"]):
+            claim = Row(
+                claim="own_lag",
+                subject=_layer(row),
+                value=float(row["coefficient"]),
+                table="total_effects",
+            )
+            found.append(claim)
+    return found
+
+
+def extremes(rows: Sequence[Row], most: int) -> list[Row]:
+    """Return claims by layer, or the smallest and the largest of more than ``most``."""
+    if len(rows) <= most:
+        return list(rows)
+    by_value = sorted(rows, key=lambda row: row.value)
+    return [by_value[0], by_value[-1]]
+
+
+def single_layers(pairs: pd.DataFrame) -> Row:
+    """Return how far single layers change the next token's adjustment in others, and predict it.
+
+    Both are what intervals show: the value is the end farthest from zero of all effects, and the
+    baseline that end nearest to zero of predictions which is largest in size; up to zero, none is
+    shown. The verdict is ``within`` if the value is below a quarter of the baseline, else
+    ``above``; there is none without a prediction.
+    """
     nearest = np.maximum(pairs["predictive_conf_low"], -pairs["predictive_conf_high"])
     farthest = np.maximum(pairs["conf_high"], -pairs["conf_low"])
     predicted = float(nearest.max())
     caused = float(farthest.max())
-    if not predicted > 0:
-        return Claim(
-            "No earlier layer is shown to predict the next token's adjustment; each changes it by "
-            f"at most {number(caused)}% per 1%"
-        )
-    changing = "and change it"
-    if caused < HARDLY * predicted:
-        changing = "but hardly change it"
-    return Claim(
-        f"Earlier layers predict the next token's adjustment (one by at least {number(predicted)}% "
-        f"per 1%) {changing} (each by at most {number(caused)}%)"
+    verdict = Verdict.NONE
+    if not isfinite(caused):
+        verdict = Verdict.TOO_FEW_TEXTS
+    elif predicted > 0:
+        verdict = Verdict.ABOVE
+        if caused < HARDLY * predicted:
+            verdict = Verdict.WITHIN
+    return Row(
+        claim="single_layers",
+        subject="any layer",
+        value=caused,
+        unit="%",
+        baseline="predicted from the layer alone",
+        baseline_value=predicted,
+        verdict=verdict,
+        table="elasticities",
     )
 
 
-def of_removal(effects: pd.DataFrame) -> Claim:
+def removal(changes: pd.DataFrame, alpha: float) -> Row:
     """Return what removing an adjustment does to the size of the next token's in later layers.
 
-    ``effects`` are the rows of ``finite_effects`` of one pair of sites, source layer and distance.
-    The value is the mean change of the log norm over these layers. The verdict is ``longer``,
-    ``shorter`` or ``undecided``; there is none without an interval.
+    ``changes`` are the rows of ``finite_effects`` of one pair of sites, source layer and distance.
+    The value is the mean change of the log norm over the later layers.
     """
-    row = effects[effects["intervention"] == "zero"].iloc[0]
-    value, low, high = (float(row[name]) for name in ("estimate", "conf_low", "conf_high"))
-    verdict = ""
-    if low > 0:
-        verdict = LONGER
-    elif high < 0:
-        verdict = SHORTER
-    elif low <= 0 <= high:
-        verdict = UNDECIDED
-    within = ""
-    if verdict:
-        within = f" ({percent(low, 1)} to {percent(high, 1)})"
-    later = counted(int(row["layers"]), "later layer")
-    sentence = (
-        f"Removing an adjustment of layer {row['source_layer']} changes the next token's by "
-        f"{percent(value, 1)}{within} on average over {later}, and clearly in {row['clear']:.0f}; "
-        f"{counted(int(row['documents']), 'document')}"
+    row = changes[changes["intervention"] == "zero"].iloc[0]
+    low = float(row["conf_low"])
+    high = float(row["conf_high"])
+    return Row(
+        claim="removal",
+        subject=f"layer {row['source_layer']}",
+        value=float(row["estimate"]),
+        low=low,
+        high=high,
+        level=1 - alpha,
+        bound=0.0,
+        layers=int(row["layers"]),
+        undecided=int(row["layers"] - row["clear"]),
+        texts=int(row["documents"]),
+        verdict=verdict_of(low, high, 0.0),
+        table="finite_effects",
     )
-    return Claim(sentence, value, low, high, verdict=verdict)
 
 
-def of_proportion(effects: pd.DataFrame, intervention: str) -> Claim:
+def proportion(changes: pd.DataFrame, intervention: str, alpha: float) -> Row:
     """Return how far the derivative foretells the effect of halving or doubling an adjustment.
 
-    The value is the ratio of the change to that by the derivative, 1 if they agree; ``effects`` are
-    as for `of_removal`. The verdict is ``agrees`` if the interval lies within 25% of 1, ``differs``
-    if it lies outside, and else ``undecided``; there is none without an interval.
+    The value is the ratio of the change to that by the derivative, less 1: they agree if its
+    interval lies within ±25%. ``changes`` are as for `removal`.
     """
-    row = effects[effects["intervention"] == intervention].iloc[0]
-    value, low, high = (float(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
-    verdict, within = "", ""
-    if low <= high:
-        verdict = UNDECIDED
-        within = f" ({interval(low, high)})"
-        if abs(low - 1) < HARDLY and abs(high - 1) < HARDLY:
-            verdict = AGREES
-        elif low > 1 + HARDLY or high < 1 - HARDLY:
-            verdict = DIFFERS
-    doing = DOING[intervention]
-    sentence = (
-        f"{doing} an adjustment of layer {row['source_layer']} has {number(value)} times{within} "
-        "the effect on the next token's that a small change foretells"
+    row = changes[changes["intervention"] == intervention].iloc[0]
+    low = float(row["ratio_low"]) - 1
+    high = float(row["ratio_high"]) - 1
+    return Row(
+        claim="proportion",
+        subject=f"layer {row['source_layer']}, {intervention}",
+        value=float(row["ratio"]) - 1,
+        low=low,
+        high=high,
+        level=1 - alpha,
+        bound=HARDLY,
+        texts=int(row["documents"]),
+        verdict=verdict_of(low, high, HARDLY),
+        table="finite_effects",
     )
-    return Claim(sentence, value, low, high, verdict=verdict)
 
 
-def _associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str]:
-    """Return what effects of a verdict are compared with, by what it is."""
-    beside = {}
-    predicted = extremes(table.dropna(subset=["predicted_conf_low", "predicted_conf_high"]), most)
-    if len(predicted):
-        predictions = by_layer(predicted, "predicted", "predicted_conf", place="")
-        if HARDLY_ANY in verdict.lower():
-            predictions += (
-                f" (hardly: the interval of effect / this lies within ±{percent(HARDLY)})"
-            )
-        beside["predicted from all earlier layers"] = predictions
-    lags = table["coefficient"].dropna()
-    if len(lags):
-        beside["a layer's lag on itself"] = span(lags)
-    return beside
+def finite(changes: pd.DataFrame, alpha: float) -> Iterator[Row]:
+    """Yield what removing, halving and doubling the adjustments of a layer do, if it was done."""
+    names = set(changes["intervention"])
+    if "zero" in names:
+        yield removal(changes, alpha)
+    for name in PROPORTIONAL:
+        if name in names:
+            yield proportion(changes, name, alpha)
 
 
-def _documents_needed(documents: float) -> str:
-    """Return a number of documents with two digits, in words."""
-    if documents > MOST_DOCUMENTS:
-        return f"more than {MOST_DOCUMENTS:,} documents"
-    rounded = float(f"{documents:.2g}")
-    return f"about {counted(int(rounded), 'document')}"
+def trial(row: Any) -> Row:
+    """Return how often what a layer predicts has the sign of its effect, or is one where none is.
 
-
-def by_layer(
-    table: pd.DataFrame, name: str, ends: str, unit: str = "%", place: str = " in layer {}"
-) -> str:
-    """Return the numbers of a column by layer, with their intervals if known."""
-    texts = []
-    for row in table.to_dict("records"):
-        low, high = row[f"{ends}_low"], row[f"{ends}_high"]
-        within = "" if pd.isna(low) else f" ({interval(low, high)})"
-        texts.append(f"{number(row[name])}{unit}{within}{place.format(row['target_layer'])}")
-    return ", ".join(texts)
-
-
-def verdict_of(low: float, high: float) -> str:
-    """Return what the interval of the share of an effect in its prediction says.
-
-    The effect is ``hardly`` a part of it within ±25%, a part (``in part``) above, and ``the other
-    way`` below; it is ``undecided`` where the interval includes an end of that, or is unknown
-    because the prediction may be zero.
+    ``row`` is one of ``prediction_vs_effect``. The subject is the kind of prediction; ``layers``
+    counts the effects that are clear, and ``above`` those of them with the sign of the prediction.
+    The value is the rank correlation of sizes. Of a layer and itself, where the effect is zero,
+    ``above`` counts the significant predictions.
     """
-    if low > -HARDLY and high < HARDLY:
-        return HARDLY_ANY
-    if low > HARDLY:
-        return IN_PART
-    if high < -HARDLY:
-        return OTHER_WAY
-    return UNDECIDED
+    if row.prediction == SAME:
+        return Row(
+            claim="same_layer",
+            subject=SAME,
+            layers=int(row.pairs),
+            above=int(row.significant),
+            table="prediction_vs_effect",
+        )
+    return Row(
+        claim="signs",
+        subject=str(row.prediction),
+        value=float(row.rank_correlation),
+        baseline="equal signs by chance",
+        baseline_value=float(row.by_chance),
+        layers=int(row.clear),
+        above=int(row.same_sign),
+        table="prediction_vs_effect",
+    )
 
 
-def _verdict(shares: pd.DataFrame) -> str:
-    """Return the verdicts of some layers in words, with counts unless all agree."""
-    verdicts = []
-    for low, high in zip(shares["share_low"], shares["share_high"], strict=True):
-        verdicts.append(verdict_of(low, high))
-    if len(set(verdicts)) == 1:
-        return verdicts[0].capitalize()
-    texts = []
-    for verdict in VERDICTS:
-        if verdict in verdicts:
-            texts.append(f"{verdict} in {verdicts.count(verdict)}")
-    return f"{', '.join(texts)} of {counted(len(verdicts), 'layer')}".capitalize()
+def _with_earlier_layers(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of the layers that have earlier ones."""
+    return table[table["target_layer"] > 0].to_dict("records")
+
+
+def _layer(row: dict[str, Any]) -> str:
+    return f"layer {row['target_layer']}"

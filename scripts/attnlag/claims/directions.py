@@ -3,30 +3,37 @@
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import number
+from attnlag.claims.row import Row
 
 PLAIN, CENTRED = "cosine_previous", "cosine_previous_centred"
 
-# A cosine up to this hardly points the same way.
-HARDLY = 0.1
 
+def neighbours(means: pd.DataFrame) -> list[Row]:
+    """Return the cosine of adjustments (median layer) of neighbours and of the farthest pairs.
 
-def neighbours(means: pd.DataFrame) -> Claim:
-    """Return the cosine of neighbours (median layer), and how it falls with distance."""
-    medians = means[means["distance"] == 1].groupby("quantity")["mean"].median()
-    kind, name = (CENTRED, "centred cosine") if CENTRED in medians else (PLAIN, "cosine")
-    size = float(medians.get(kind, np.nan))
-    if not np.isfinite(size):
-        return Claim("No two neighbours have a cosine")
-    hardly = "hardly " * (size <= HARDLY)
-    sentence = f"Neighbours are {hardly}pushed the same way ({name} {number(size)}, median layer)"
-    rows = means[means["quantity"] == CENTRED]
-    fallen = rows.astype({"distance": int}).groupby("distance")["mean"].median()
-    if len(fallen) > 1 and not hardly:
-        half, last = fallen.index[fallen <= size / 2], fallen.index[-1]
-        if len(half):
-            sentence += f"; the likeness halves within {half[0]} tokens"
-        else:
-            sentence += f"; at {last} tokens it is still {number(fallen[last])}"
-    return Claim(sentence)
+    It is the centred one if it is known. The subject is a quantity and a distance in tokens.
+    """
+    rows = means[means["quantity"].isin([PLAIN, CENTRED])].astype({"distance": int})
+    medians = rows.groupby(["quantity", "distance"])["mean"].median().dropna()
+    known = medians.index.get_level_values("quantity")
+    quantity = CENTRED if CENTRED in known else PLAIN
+    if quantity not in known:
+        return []
+    by_distance = medians[quantity]
+    distances = dict.fromkeys((int(by_distance.index.min()), int(by_distance.index.max())))
+    found = []
+    for distance in distances:
+        pairs = np.nan
+        if "random_pairs" in rows:
+            here = (rows["quantity"] == quantity) & (rows["distance"] == distance)
+            pairs = float(rows.loc[here, "random_pairs"].median())
+        claim = Row(
+            claim="cosine",
+            subject=f"{quantity}, {distance}",
+            value=float(by_distance[distance]),
+            baseline="random pairs",
+            baseline_value=pairs,
+            table="directions",
+        )
+        found.append(claim)
+    return found

@@ -1,24 +1,18 @@
 """Claims about the lags of one regression: sizes, comparisons and doubts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import number, percent, span
 from attnlag.claims.row import Row, Verdict, verdict_of
-from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.estimation.omitted_lags import shortest_omitted
 from attnlag.regression.inference.response import responses
-from attnlag.regression.labels import columns_before_training, plural
+from attnlag.regression.labels import columns_before_training
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.terms import is_lead, named, nearest_lag
-
-# Largest number of regressions that a sentence names.
-MOST_REGRESSIONS = 3
+from attnlag.regression.terms import nearest_lag
 
 
 def size(
@@ -153,47 +147,34 @@ def median_responses(coefficients: pd.DataFrame) -> list[float]:
     return np.median(found[fitted], axis=0).tolist()
 
 
-def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outcome: str) -> Claim:
-    """Return what a larger value is followed by (median layer), and before training."""
+def followed_by(
+    coefficients: pd.DataFrame, controls: pd.DataFrame | None
+) -> tuple[Row | None, Row | None]:
+    """Return the nearest lag or lead and the response two tokens later (median layer), if known.
+
+    The baseline of the lag has the extremes over the scales of untrained weights as its ends.
+    """
     term = nearest_lag(coefficients["term"])
-    value = coefficients.loc[coefficients["term"] == term, "estimate"].median()
+    value = float(coefficients.loc[coefficients["term"] == term, "estimate"].median())
     if not np.isfinite(value):
-        return Claim(f"No coefficient of {plural(outcome)} could be estimated")
-    is_percentage = OUTCOMES[outcome].logarithm and not is_lead(term)
-    before = ""
+        return None, None
+    by_scale = pd.Series(dtype=float)
     if controls is not None:
-        by_scale = controls.loc[controls["term"] == term, columns_before_training(controls)]
-        medians = by_scale.median().dropna()
-        if len(medians):
-            before = f"; {named(term)} before training: {span(medians)}"
-        if len(medians) > 1:
-            before += ", by scale"
-    if not is_percentage:
-        return Claim(f"{named(term).capitalize()} is {number(value)} (median layer{before})")
-    name = plural(outcome).removesuffix("s")
-    later = ""
+        columns = columns_before_training(controls)
+        by_scale = controls.loc[controls["term"] == term, columns].median().dropna()
+    lag = Row(
+        claim="lag",
+        subject=term,
+        value=value,
+        baseline="before training",
+        baseline_low=float(by_scale.min()),
+        baseline_high=float(by_scale.max()),
+    )
+    later = None
     following = median_responses(coefficients)
     if term == "lag_1" and following:
-        later = f", two tokens later by one {_larger(following[1])}"
-    return Claim(
-        f"A {name} 1% larger is followed by one {_larger(value)}{later} (median layer{before})"
-    )
-
-
-def by_regression(medians: Mapping[str, float]) -> Claim:
-    """Return lag 1 of regressions by name (median layer), or the extremes of many."""
-    if not medians:
-        return Claim("Coefficients of all regressions")
-    if len(medians) > MOST_REGRESSIONS:
-        ends = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
-        medians = {name: medians[name] for name in ends}
-    *sizes, last = (f"{number(size)} {name}" for name, size in medians.items())
-    in_words = f"{', '.join(sizes)} and {last}" if sizes else last
-    return Claim(f"Lag 1 is {in_words} (median layer)")
-
-
-def _larger(value: float) -> str:
-    return f"{number(abs(value))}% {'larger' if value >= 0 else 'smaller'}"
+        later = Row(claim="response", subject="2", value=following[1])
+    return lag, later
 
 
 def as_more_is_held_fixed(steps: pd.DataFrame) -> list[Row]:
@@ -222,20 +203,26 @@ def as_more_is_held_fixed(steps: pd.DataFrame) -> list[Row]:
     return found
 
 
-def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
-    """Return R², and what it loses without the lags or the other terms (median layer)."""
-    whole = fits["r_squared"].median()
-    if not covariates:
-        return Claim(f"{percent(whole)} (median layer)")
-    names = "position" if covariates == ["position"] else "the other terms"
-    lags, others = (
-        percent((fits["r_squared"] - fits[f"r_squared_{without}"]).median()).removesuffix("%")
-        for without in ("others", "lags")
+def explained(fits: pd.DataFrame, covariates: Sequence[str]) -> list[Row]:
+    """Return R², and what the lags and the other terms explain beyond each other (median layer)."""
+    whole = fits["r_squared"]
+    rows = [_explained("r_squared", "all terms", whole)]
+    if covariates:
+        of_lags = whole - fits["r_squared_others"]
+        of_others = whole - fits["r_squared_lags"]
+        rows.append(_explained("r_squared_beyond", "lags", of_lags))
+        rows.append(_explained("r_squared_beyond", "other terms", of_others))
+    return rows
+
+
+def _explained(claim: str, subject: str, by_layer: pd.Series) -> Row:
+    return Row(
+        claim=claim,
+        subject=subject,
+        value=float(by_layer.median()),
+        layers=int(by_layer.notna().sum()),
+        table="fits",
     )
-    sentence = (
-        f"{percent(whole)}: {lags} by the lags beyond {names}, {others} by {names} beyond the "
-    )
-    return Claim(f"{sentence}lags, the rest by either (median layer)")
 
 
 def omitted_lags(fits: pd.DataFrame, terms: Iterable[str], alpha: float) -> Row:

@@ -29,8 +29,9 @@ class Row:
 
     ``value`` has an interval from ``low`` to ``high``, which covers with probability ``level``, and
     the verdict is of these and ± ``bound``. ``above``, ``below``, ``within`` and ``undecided``
-    count the layers whose number is shown to be beyond the bound or within it, out of the
-    ``layers`` that were fitted. ``table`` is the table that the numbers come from.
+    count the layers, or heads, whose number is shown to be beyond the bound or within it, out of
+    the ``layers`` that were fitted. ``baseline`` names what to compare the value with, and
+    ``table`` is the table that the numbers come from.
     """
 
     claim: str
@@ -43,6 +44,8 @@ class Row:
     bound: float = nan
     baseline: str = ""
     baseline_value: float = nan
+    baseline_low: float = nan
+    baseline_high: float = nan
     layers: int = -1
     above: int = -1
     below: int = -1

@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import percent
 from attnlag.claims.row import Row, Verdict
 from attnlag.quantities.traced_means import NEXT_LESS_OWN
 
@@ -61,14 +59,23 @@ def next_token(effects: pd.DataFrame, alpha: float) -> Row:
     )
 
 
-def previous_token(table: pd.DataFrame) -> Claim:
-    """Return how much of adjustments the token before writes, on average over tokens."""
-    means = table[table["source"] == "previous_1"].set_index("layer")["mean"]
-    shares = most_and_median(means, " of the adjustment")
-    return Claim(f"The token before writes on average {shares}")
+def previous_token(table: pd.DataFrame, statistic: str = "mean") -> tuple[Row, Row]:
+    """Return how much of adjustments the token before writes: the median layer, and the most.
 
-
-def most_and_median(shares: pd.Series, whole: str = "") -> str:
-    """Return the largest of shares by layer, of what, and that of the median layer."""
-    most = f"{percent(shares.max())}{whole} in layer {shares.idxmax()}"
-    return most + f" and {percent(shares.median())} in the median layer" * (len(shares) > 1)
+    The shares are means, or medians, over tokens.
+    """
+    shares = table[table["source"] == "previous_1"].set_index("layer")[statistic]
+    median = Row(
+        claim="written_by_previous",
+        subject="median layer",
+        value=float(shares.median()),
+        layers=len(shares),
+        table="shares",
+    )
+    most = Row(
+        claim="written_by_previous",
+        subject=f"layer {shares.idxmax()}",
+        value=float(shares.max()),
+        table="shares",
+    )
+    return median, most

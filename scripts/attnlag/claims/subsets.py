@@ -5,16 +5,11 @@ from math import isfinite
 
 import pandas as pd
 
-from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import number
 from attnlag.claims.row import Row, verdict_of
 from attnlag.corpus.catalogue import NONE
-from attnlag.errors import counted
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.design.properties import OTHER
-from attnlag.regression.inference.results import extremes
 from attnlag.regression.labels import UPOS
-from attnlag.regression.terms import named
 
 
 def by_subset(table: pd.DataFrame) -> list[Row]:
@@ -50,24 +45,26 @@ def extremes_apart(rows: Sequence[Row]) -> tuple[Row, Row] | None:
     return known[0], known[-1]
 
 
-def by_class(slopes: pd.DataFrame, tests: pd.DataFrame, trait: str, alpha: float) -> Claim:
-    """Return whether a lag's slopes differ by class of tokens, and the extremes if they are apart.
+def by_class(tests: pd.DataFrame, alpha: float) -> Row:
+    """Return in how many layers a lag's slopes differ by class of tokens.
 
-    The extremes of noisy medians are named only if their intervals do not meet.
+    ``tests`` are those of equal slopes of one lag; without any p-value, no layer was tested.
     """
-    lag, p_values = named(tests["term"].iloc[0]).capitalize(), tests["p_adjusted"].dropna()
-    if p_values.empty:
-        return Claim(f"It could not be tested whether {lag.lower()} differs by {trait}")
+    p_values = tests["p_adjusted"].dropna()
     rejected = int((p_values < alpha).sum())
-    layers = counted(len(p_values), "layer")
-    where = "every layer" if rejected == len(p_values) else f"{rejected} of {layers}"
-    ends = extremes(slopes[~slopes["subset"].isin([ALL, OTHER, NONE])])
-    if not ends or not ends[2]:
-        return Claim(f"{lag} differs by {trait} in {where}")
-    low, high = (f"{class_name(row.name)} ({number(row['median'])})" for row in ends[:2])
-    return Claim(
-        f"{lag} is weakest for {low} and strongest for {high}; slopes differ in {where}",
+    return Row(
+        claim="class_slopes",
+        subject=str(tests["term"].iloc[0]),
+        layers=len(p_values),
+        above=rejected,
+        undecided=len(p_values) - rejected,
+        table="equal_slopes",
     )
+
+
+def of_classes(slopes: pd.DataFrame) -> list[Row]:
+    """Return the median of a lag over the layers in each class of tokens."""
+    return by_subset(slopes[~slopes["subset"].isin([ALL, OTHER, NONE])])
 
 
 def class_name(name: object) -> str:

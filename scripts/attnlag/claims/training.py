@@ -1,12 +1,13 @@
 """What training changed, by the scale of the initial weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from attnlag.claims.numbers import number, span
+from attnlag.claims.row import Row, verdict_of
 from attnlag.errors import listed
 from attnlag.quantities.settings import MULTIPLE, multiple_of_own
 
@@ -153,6 +154,54 @@ def before_training(before: pd.DataFrame, quantity: str, bound: float) -> Untrai
         return None
     scales = tuple(_at_scale(row, bound) for row in rows.to_dict("records"))
     return Untrained(scales, rows["trained"].median(), bound)
+
+
+def by_scale(before: pd.DataFrame, bound: float, alpha: float) -> Iterator[Row]:
+    """Yield each quantity before training, and its change by training, by scale.
+
+    Parameters
+    ----------
+    before : DataFrame
+        The table ``before_training``; scales that were left out have no value.
+    bound : float
+        The size up to which a coefficient is negligible.
+    alpha : float
+        Of the intervals.
+    """
+    for row in before.dropna(subset="before").to_dict("records"):
+        subject = f"{row['quantity']}, {row['scale']}"
+        texts = int(row["documents"])
+        low = float(row["before_low"])
+        high = float(row["before_high"])
+        yield Row(
+            claim="before_training",
+            subject=subject,
+            value=float(row["before"]),
+            low=low,
+            high=high,
+            level=1 - alpha,
+            bound=bound,
+            baseline="after training",
+            baseline_value=float(row["trained"]),
+            texts=texts,
+            verdict=verdict_of(low, high, bound),
+            table="before_training",
+        )
+        if pd.notna(row["difference"]):
+            low = float(row["conf_low"])
+            high = float(row["conf_high"])
+            yield Row(
+                claim="change_by_training",
+                subject=subject,
+                value=float(row["difference"]),
+                low=low,
+                high=high,
+                level=1 - alpha,
+                bound=0.0,
+                texts=texts,
+                verdict=verdict_of(low, high, 0.0),
+                table="before_training",
+            )
 
 
 def _at_scale(row: Mapping[Any, Any], bound: float) -> AtScale:

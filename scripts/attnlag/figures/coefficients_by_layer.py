@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
+from attnlag import wording
 from attnlag.claims.lags import followed_by
 from attnlag.figures import templates
 from attnlag.figures.legends import dashes, lag_colours
@@ -65,7 +66,7 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         )
     )
     return Sheet(
-        followed_by(inputs.coefficients, inputs.controls, inputs.outcome).sentence,
+        wording.followed_by(*followed_by(inputs.coefficients, inputs.controls), inputs.outcome),
         layers,
         panels,
         note,

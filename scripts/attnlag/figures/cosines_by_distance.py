@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import seaborn as sns
 
+from attnlag import wording
 from attnlag.claims.directions import CENTRED, PLAIN, neighbours
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
@@ -62,7 +63,7 @@ def figure(inputs: Inputs) -> Sheet:
     if has_untrained:
         note += " Dashed: the same, untrained (first scale of the initial weights)."
     return Sheet(
-        neighbours(means).sentence,
+        wording.neighbours(neighbours(means)),
         layers,
         panels,
         note,

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import seaborn as sns
 
+from attnlag import wording
 from attnlag.claims import heads
-from attnlag.claims.claim import Claim
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.quantities.head_shares import ABOVE, WHOLE
@@ -39,6 +39,7 @@ def figure(inputs: Inputs) -> Sheet:
     lag = heads.lag(inputs.coefficients)
     share = heads.share(inputs.heads)
     sink = heads.sink(inputs.heads)
+    titles = [wording.of_heads(claim) for claim in (lag, share, sink) if claim]
     panels = []
     notes = ["Colours saturate for the most extreme 2% of the cells."]
     if lag:
@@ -50,19 +51,20 @@ def figure(inputs: Inputs) -> Sheet:
         ("sink", sink, "% of the head's attention"),
     ):
         if claim:
+            title = wording.clause(wording.of_heads(claim))
             values = 100 * by_layer(table, "part", column, heads_present, layers)
             shades = {
                 "colours": sns.color_palette("viridis", as_cmap=True),
                 "limits": (0, float(np.nanquantile(values, 0.98))),
             }
-            panels.append(panel(values, heads_present, label, lowered(claim), **shades))
+            panels.append(panel(values, heads_present, label, title, **shades))
     if sink and "sink_tokens" in inputs.heads:
         traced = inputs.heads["sink_tokens"].max()
         notes.append(f"Attention is a mean over {traced:,.0f} tokens at the beginnings of texts.")
     if not panels:
         return Sheet("No token has norms of its heads")
     return Sheet(
-        title_of(lag, share, sink),
+        titles[0],
         layers,
         panels,
         " ".join(notes),
@@ -84,13 +86,3 @@ def panel(values: np.ndarray, heads_present: list[str], label: str, title: str, 
         named=named,
         **shades,
     )
-
-
-def title_of(*claims: Claim | None) -> str:
-    """Return the sentence of the first claim that is known."""
-    return next(claim.sentence for claim in claims if claim)
-
-
-def lowered(claim: Claim) -> str:
-    """Return a claim as the title of a panel, which begins with a small letter."""
-    return claim.sentence[0].lower() + claim.sentence[1:]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from attnlag import wording
 from attnlag.claims import sources
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
@@ -54,7 +55,7 @@ def figure(inputs: Inputs) -> Sheet:
         panels.append(panel_of_lags(known, layers))
         note += f" Coefficients have the terms of the regression '{inputs.settings['regression']}'."
     return Sheet(
-        sources.previous_token(table).sentence,
+        wording.written_by_previous(*sources.previous_token(table)),
         layers,
         panels,
         note,

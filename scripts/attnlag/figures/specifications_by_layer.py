@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from attnlag.claims.lags import by_regression
+from attnlag import wording
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Lines, Sheet, profile, tests_of
@@ -55,7 +55,7 @@ def figure(inputs: Inputs) -> Sheet:
     outcomes = {study.outcome for study in studies}
     unit = UNITS[outcomes.pop()] if len(outcomes) == 1 else "outcomes differ"
     return Sheet(
-        by_regression(medians).sentence,
+        wording.by_regression(medians),
         layers,
         [Lines(lines, f"coefficient of {named(TERM)}\n({unit})", height=3.3, direct=True)],
         f"{PREDICTIVE} {inference_text(studies[0].coefficients, studies[0].adjust)}",

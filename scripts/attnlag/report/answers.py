@@ -9,7 +9,7 @@ import pandas as pd
 from attnlag import wording
 from attnlag.claims import causes, lags, training
 from attnlag.claims.lags import as_more_is_held_fixed
-from attnlag.claims.numbers import number
+from attnlag.claims.numbers import number, span
 from attnlag.errors import counted
 from attnlag.regression.beyond.decomposition import POOLED
 from attnlag.regression.terms import is_lead, named
@@ -18,6 +18,9 @@ from attnlag.storage import tables
 
 # Lags and leads of a regression that the answers name.
 MAX_TERMS = 3
+
+# Target layers whose effects are named one by one.
+MAX_LAYERS = 4
 
 
 class Answer(NamedTuple):
@@ -63,7 +66,7 @@ def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
     if main is not first:
         lines.insert(1, Answer("regression", f"{main.name}; no layer of {first.name} was fitted"))
     effects = main.files.table("total_effects", main.of_corpus)
-    lines += _causes(effects, main.site, corpus["texts"])
+    lines += _causes(effects, main.site, corpus["texts"], main.settings["alpha"])
     if of_norms and len(main.fitted):
         lines.append(Answer("Check", _doubts(main), False))
     return SiteAnswers(title, lines, main.name)
@@ -82,7 +85,8 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
         yield Answer(question, size, False)
         yield from _beyond_the_nearest(main)
         covariates = main.record.settings("design")["covariates"]
-        yield Answer("variance explained", lags.explained(main.fitted, covariates).sentence)
+        explained = wording.explained(lags.explained(main.fitted, covariates), covariates)
+        yield Answer("variance explained", explained)
     if np.isfinite(permuted := main.in_random_order(nearest)):
         yield Answer("tokens in random order", number(permuted))
     table = main.before_training
@@ -139,16 +143,24 @@ def _beyond_the_nearest(main: RegressionTables) -> Iterator[Answer]:
         yield Answer(f"{named(term)}, other terms held fixed", text)
 
 
-def _causes(table: pd.DataFrame, site: str, texts: int) -> Iterator[Answer]:
+def _causes(table: pd.DataFrame, site: str, texts: int, alpha: float) -> Iterator[Answer]:
     """Yield the effects on the next token by layer, beside the lags of these layers."""
     if len(table):
         table = table.query("source_site == target_site == @site and lag == 1")
     if len(table):
         # A copy of a document tells nothing more.
         table = table.assign(documents=table["documents"].clip(upper=texts))
-        claim = causes.on_a_later_token(table)
-        yield Answer("Does one cause the next?", claim.answer, False)
-        yield from map(Answer, claim.baseline, claim.baseline.values())
+        shares = causes.shares(table, alpha)
+        shown = causes.extremes(causes.effects(table, alpha), MAX_LAYERS)
+        needed = causes.documents_to_decide(table)
+        text = wording.effects_answer(shown, shares, needed)
+        yield Answer("Does one cause the next?", text, False)
+        predicted = [row for row in shown if np.isfinite(row.baseline_low)]
+        if predicted:
+            yield Answer(causes.PREDICTED, wording.predictions(predicted))
+        own = causes.own_lags(table)
+        if own:
+            yield Answer("a layer's lag on itself", span([row.value for row in own]))
 
 
 def _doubts(main: RegressionTables) -> str:

@@ -1,22 +1,13 @@
 """Findings of interventions in words."""
 
+from collections.abc import Iterator
+from math import nan
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from attnlag import wording
-from attnlag.claims.causes import (
-    DOING,
-    by_layer,
-    extremes,
-    of_proportion,
-    of_removal,
-    on_a_later_token,
-)
-from attnlag.claims.numbers import number
-from attnlag.errors import counted
-from attnlag.interventions.prediction_vs_effect import ALONE, SAME
+from attnlag.claims import causes
 
 # With more target layers, only the smallest and the largest effect are stated.
 MOST_LAYERS = 6
@@ -35,58 +26,32 @@ def causal_findings(
     lines = []
     effects = effects[effects["lag"] == 1]
     for (source, target), rows in effects.groupby(["source_site", "target_site"], sort=False):
-        claim = on_a_later_token(rows, MOST_LAYERS)
-        rows = extremes(rows[rows["target_layer"] > 0], MOST_LAYERS)
-        level = f" ({100 * (1 - alpha):g}% intervals)" * bool(rows["conf_low"].notna().any())
-        told = [f"{claim.clause}{level}"]
-        if len(predicted := rows.dropna(subset="predicted_conf_low")):
-            told.append(
-                "a regression on all earlier layers together, over all documents, predicts "
-                f"{by_layer(predicted, 'predicted', 'predicted_conf')}"
-            )
-        if len(regressed := rows.dropna(subset="coefficient")):
-            slopes, regression = regressed["coefficient"], regressed["regression"].iloc[0]
-            told.append(
-                f"lag 1 of these layers themselves is {', '.join(map(number, slopes))} in "
-                f"{regression}"
-            )
-        shared = rows.dropna(subset="share_low")
-        if len(shared):
-            told.append(
-                "divided by what all earlier layers predict, their effects are "
-                f"{by_layer(shared, 'share', 'share', unit='')}"
-            )
-        lines += [f"{_sites(source, target)}: {text}" for text in told]
+        sites = _sites(source, target)
+        lines += [f"{sites}: {text}" for text in _by_layer(rows, alpha)]
     for row in trials.query("lag == 1").itertuples():
-        lines.append(f"{_sites(row.source_site, row.target_site)}: {_trial(row)}")
+        sites = _sites(row.source_site, row.target_site)
+        lines.append(f"{sites}: {wording.trial(causes.trial(row))}")
     near = changes[changes["lag"] == 1]
     for (source, target, _), rows in near.groupby(SOURCES_AND_TARGETS, sort=False, observed=True):
-        claims = []
-        names = set(rows["intervention"])
-        if "zero" in names:
-            claims.append(of_removal(rows))
-        claims += [of_proportion(rows, name) for name in DOING if name in names]
-        lines += [f"{_sites(source, target)}: {claim.clause}" for claim in claims]
+        sites = _sites(source, target)
+        for row in causes.finite(rows, alpha):
+            lines.append(f"{sites}: {wording.finite(row)}")
     if effects.empty:
         lines.append("no document has a token with a previous one")
     return lines
 
 
+def _by_layer(rows: pd.DataFrame, alpha: float) -> Iterator[str]:
+    """Yield the effects on each target layer, or on the two extremes of many."""
+    shares = {share.subject: share for share in causes.shares(rows, alpha)}
+    if not shares:
+        yield wording.clause(wording.NO_EARLIER_LAYER)
+        return
+    own = {lag.subject: lag.value for lag in causes.own_lags(rows)}
+    for effect in causes.extremes(causes.effects(rows, alpha), MOST_LAYERS):
+        layer = effect.subject
+        yield wording.effect_finding(effect, shares[layer], own.get(layer, nan))
+
+
 def _sites(source: Any, target: Any) -> str:
     return target if source == target else f"{source} to {target}"
-
-
-def _trial(row: Any) -> str:
-    """Return what the predictions of one kind say of the effects, in words."""
-    if row.prediction == SAME:
-        return (
-            f"lag 1 of a layer on itself is significant in {row.significant} of "
-            f"{counted(row.pairs, 'layer')}, where the effect is exactly zero"
-        )
-    predictor = "one layer"
-    if row.prediction != ALONE:
-        predictor += ", the source layer at that token held fixed,"
-    text = wording.signs(predictor, int(row.same_sign), int(row.clear), row.by_chance)
-    if np.isfinite(row.rank_correlation):
-        text += f"; rank correlation of sizes {number(row.rank_correlation)}"
-    return text

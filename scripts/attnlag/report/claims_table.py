@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from attnlag.claims import lags, sources, subsets
+from attnlag.claims import causes, directions, heads, lags, sources, subsets, training
 from attnlag.claims.row import Row, frame
 from attnlag.regression.inference.response import MAX_DISTANCE
 from attnlag.regression.labels import UNITS
-from attnlag.regression.terms import is_lag_or_lead
+from attnlag.regression.terms import is_lag_or_lead, nearest_lag
 from attnlag.report.regression_tables import RegressionTables
 
 
@@ -29,7 +29,8 @@ def claims_of_run(regressions: Sequence[RegressionTables]) -> pd.DataFrame:
         tables.append(frame(claims_of_regression(regression), **study, analysis=regression.name))
         if regression.of_site not in sites:
             sites.add(regression.of_site)
-            tables.append(frame(claims_of_readout(regression), **study, analysis="readout"))
+            for analysis, claims in CLAIMS_OF_SITE.items():
+                tables.append(frame(claims(regression), **study, analysis=analysis))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -65,10 +66,21 @@ def claims_of_regression(regression: RegressionTables) -> Iterator[Row]:
     halves = lags.halves(regression.fitted, regression.coefficients, alpha)
     if halves:
         yield replace(halves, unit=shared["unit"], table="fits")
+    before = regression.before_training
+    if before is not None:
+        bound = regression.settings["equivalence_bound"]
+        for row in training.by_scale(before, bound, alpha):
+            yield replace(row, unit=shared["unit"])
+    covariates = regression.record.settings("design")["covariates"]
+    yield from lags.explained(regression.fitted, covariates)
     steps = regression.files.table("nested_models", regression.folder)
     if len(steps):
         for row in lags.as_more_is_held_fixed(steps):
             yield replace(row, unit=shared["unit"], table="nested_models")
+    tests = regression.files.table("equal_slopes", regression.folder)
+    if len(tests):
+        tests = tests[tests["term"] == nearest_lag(tests["term"])]
+        yield subsets.by_class(tests, alpha)
     for name in ("groups", "classes"):
         table = regression.files.table(name, regression.folder)
         for term in filter(is_lag_or_lead, table.get("term", pd.Series(dtype=str)).unique()):
@@ -108,3 +120,62 @@ def claims_of_readout(regression: RegressionTables) -> Iterator[Row]:
     alpha = record.settings("traced_table")["alpha"]
     row = sources.next_token(effects, alpha)
     yield replace(row, unit="SD over the vocabulary", table="readout/means")
+
+
+def claims_of_heads(regression: RegressionTables) -> Iterator[Row]:
+    """Yield the claims about attention heads, if there are any."""
+    parts = regression.files.table("heads", regression.of_site / "heads")
+    if len(parts):
+        yield from filter(None, (heads.share(parts), heads.sink(parts)))
+    coefficients = regression.files.table("head_coefficients", regression.of_site / "heads")
+    if len(coefficients):
+        yield from filter(None, (heads.lag(coefficients), heads.lag_before_training(coefficients)))
+
+
+def claims_of_directions(regression: RegressionTables) -> Iterator[Row]:
+    """Yield the cosines of adjustments, if they are known."""
+    means = regression.files.table("directions", regression.of_site / "geometry")
+    if len(means):
+        yield from directions.neighbours(means)
+
+
+def claims_of_sources(regression: RegressionTables) -> Iterator[Row]:
+    """Yield how much of adjustments the token before writes, if it is known."""
+    shares = regression.files.table("shares", regression.of_site / "sources")
+    if len(shares):
+        yield from sources.previous_token(shares)
+
+
+def claims_of_causes(regression: RegressionTables) -> Iterator[Row]:
+    """Yield the effects on the next token within a site, if they are known."""
+    effects = _on_the_next_token(regression, "total_effects")
+    if len(effects):
+        alpha = regression.settings["alpha"]
+        yield from causes.effects(effects, alpha)
+        yield from causes.shares(effects, alpha)
+        yield from causes.own_lags(effects)
+    changes = _on_the_next_token(regression, "finite_effects")
+    if len(changes):
+        for _, rows in changes.groupby("source_layer", observed=True):
+            yield from causes.finite(rows, regression.settings["alpha"])
+    for trial in _on_the_next_token(regression, "prediction_vs_effect").itertuples():
+        yield causes.trial(trial)
+
+
+def _on_the_next_token(regression: RegressionTables, name: str) -> pd.DataFrame:
+    """Return the rows of a table of effects that are within a site and on the next token."""
+    table = regression.files.table(name, regression.of_corpus)
+    if table.empty:
+        return table
+    within = (table["source_site"] == regression.site) & (table["target_site"] == regression.site)
+    return table[within & (table["lag"] == 1)]
+
+
+# The analyses of a site beside its regressions.
+CLAIMS_OF_SITE = {
+    "readout": claims_of_readout,
+    "heads": claims_of_heads,
+    "directions": claims_of_directions,
+    "sources": claims_of_sources,
+    "causal": claims_of_causes,
+}

@@ -16,7 +16,8 @@ from attnlag.claims.lags import (
     layers_shown,
     omitted_lags,
 )
-from attnlag.claims.numbers import interval, number, percent, span
+from attnlag.claims.lags import size as lag_size
+from attnlag.claims.numbers import number, percent, span
 from attnlag.errors import counted
 from attnlag.escaping import text_for
 from attnlag.regression.beyond.classes import ALL
@@ -173,17 +174,15 @@ def sizes(fitted: FittedRegression) -> Iterator[str]:
     medians: dict[Any, Any] = fitted.medians.set_index("term").to_dict("index")
     for term in lags_among(coefficients["term"]):
         estimates = coefficients.loc[coefficients["term"] == term, "estimate"].dropna()
-        row, name = medians[term], named(term)
-        if len(estimates) == 1:
-            yield f"{name}, {scope}: {number(row['median'])} in the one layer"
-            continue
-        reach = "no interval: too few documents to draw from"
-        if np.isfinite(row["conf_low"]):
-            level = f"{100 * (1 - settings.alpha):g}%"
-            reach = f"{level} interval {interval(row['conf_low'], row['conf_high'])}"
-        yield f"{name}, {scope}: median {number(row['median'])} over the layers ({reach})"
-        positive = f"positive in {int((estimates > 0).sum())} of {len(estimates)} layers"
-        yield f"{name} is {interval(row['lowest'], row['highest'])}, {positive}"
+        size = lag_size(
+            coefficients,
+            term,
+            medians[term],
+            equivalence_bound=settings.equivalence_bound,
+            alpha=settings.alpha,
+            texts=documents,
+        )
+        yield wording.size_finding(size, scope, estimates)
     drawn = fitted.medians["conf_low"].notna().any()
     if pooled and len(usable) > 1 and drawn and documents < ENOUGH_FOR_MEDIANS:
         yield (
@@ -371,9 +370,10 @@ def class_findings(
             "no layer could be fitted"
         )
         return
-    claim = subsets.by_class(slopes, tests, "class of token", settings.alpha)
-    parts = [f"{claim.clause} (test of equal slopes, {_tested(settings)})"]
     medians = subsets.by_subset(classes[classes["subset"] != OTHER])
+    test = subsets.by_class(tests, settings.alpha)
+    differ = wording.clause(wording.class_slopes(test, [], "class of token"))
+    parts = [f"{differ} (test of equal slopes, {_tested(settings)})"]
     if any(np.isfinite(row.low) for row in medians):
         parts.append(f"medians over the layers: {wording.extremes(medians, subsets.class_name)}")
     if merged := tests["merged"].iloc[0]:

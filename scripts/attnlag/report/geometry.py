@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from attnlag import wording
 from attnlag.claims.directions import CENTRED, PLAIN, neighbours
 from attnlag.claims.numbers import number
 from attnlag.errors import counted
@@ -63,7 +64,7 @@ def _of_the_stream(table: pd.DataFrame) -> Iterator[str]:
 
 def _cosines(table: pd.DataFrame) -> Iterator[str]:
     """Yield the cosine of adjustments of neighbours, and of random pairs."""
-    yield neighbours(table).clause
+    yield wording.clause(wording.neighbours(neighbours(table)))
     for quantity, scope in ((PLAIN, "not centred"), (CENTRED, "minus the layer's mean")):
         rows = of_quantity(table, quantity, distance=1)
         if rows["mean"].notna().any():

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from attnlag import wording
 from attnlag.claims import heads as claims
 from attnlag.claims.numbers import number, percent
 from attnlag.errors import counted
@@ -26,12 +27,12 @@ def heads_findings(
         return ["no tokens remain: all are first tokens or have no norms"]
     layers = parts[parts["part"] == WHOLE].set_index("layer")
     largest = by_head.groupby("layer")["share"].max()
-    of_largest = f"; the largest head of the median layer has {percent(largest.median())}"
     coherence = layers["coherence"]
     lags = coefficients[coefficients["term"] == nearest_lag(coefficients["term"])]
     lags = lags.dropna(subset="estimate")
     return [
-        f"{share.clause}, in layer {largest.idxmax()}{of_largest * (len(largest) > 1)}",
+        f"{wording.clause(wording.of_heads(share))}, in {share.subject}; the largest head of the "
+        f"median layer has {percent(largest.median())}",
         f"coherence, Σ|sum|² / Σ|head|² over tokens, is {over_layers(coherence, extent)}; "
         "orthogonal heads have 1",
         *_lags(lags, regression),
@@ -46,16 +47,10 @@ def _lags(lags: pd.DataFrame, regression: str) -> list[str]:
     claim = claims.lag(lags)
     if claim is None:
         return []
-    heads = lags[~lags["part"].isin([WHOLE, ABOVE])]
-    lag, present = named(heads["term"].iloc[0]), heads["equivalence"] == "present"
-    lines = [
-        f"{claim.clause}, with the terms of the regression '{regression}'; "
-        f"{number(claim.low)} to {number(claim.high)}",
-        f"{lag} is shown to matter in {int(present.sum())} of {counted(len(heads), 'head')}, and "
-        f"positive in {int((present & (heads['estimate'] > 0)).sum())} of these",
-    ]
-    if controls := claims.of_controls(claim):
-        lines.append(f"{lag} of single heads is {controls}")
+    lines = wording.head_findings(claim, regression)
+    before = claims.lag_before_training(lags)
+    if before:
+        lines.append(wording.head_before_training(before))
     return lines
 
 
@@ -81,14 +76,14 @@ def _floor(layers: pd.DataFrame, lags: pd.DataFrame) -> str:
 
 def _sinks(by_head: pd.DataFrame, layers: pd.DataFrame, reason: str) -> list[str]:
     """Return the attention of heads to the first token, also for tokens at the floor."""
-    claim, sink = claims.sink(by_head), layers["sink"]
+    claim = claims.sink(by_head)
     if claim is None:
         return [reason]
-    heads = by_head["sink"]
+    sink = layers["sink"]
     lines = [
-        f"{claim.clause}; heads give {percent(sink.median())} in the median layer, "
-        f"{percent(sink.max())} in layer {sink.idxmax()}, and more than half in "
-        f"{int((heads > 0.5).sum())} of {len(heads)} heads (mean over "
+        f"{wording.clause(wording.of_heads(claim))}; heads give {percent(sink.median())} in the "
+        f"median layer, {percent(sink.max())} in layer {sink.idxmax()}, and more than half in "
+        f"{claim.above} of {claim.layers} heads (mean over "
         f"{int(layers['sink_tokens'].iloc[0]):,} tokens at the beginnings of sequences)"
     ]
     floored = layers.dropna(subset=["sink_at_floor", "sink_above"])

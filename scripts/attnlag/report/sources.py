@@ -22,16 +22,19 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, proof: str) -> li
     if shares.empty:
         return [proof]
     medians = shares.pivot(index="layer", columns="source", values="median")
-    before, itself, effective = (medians[name] for name in ("previous_1", "self", "effective"))
+    itself = medians["self"]
+    effective = medians["effective"]
+    of_previous = wording.median_and_most(*claims.previous_token(shares, "median"))
     first = shares[shares["source"] == "first"].set_index("layer")
     most: Any = (first["attention"] - first["mean"]).idxmax()
     lines = [
-        f"{claims.previous_token(shares).clause}; the first token has "
+        f"{wording.clause(wording.written_by_previous(*claims.previous_token(shares)))}; the "
+        "first token has "
         f"{percent(first['attention'][most])} of the attention and writes "
         f"{percent(first['mean'][most])} in layer {most}, where these differ most (means over "
         "tokens)",
-        f"in medians over tokens, the token before writes {claims.most_and_median(before)}, the "
-        f"token itself {percent(itself.median())} (at most {percent(itself.max())}, in layer "
+        f"in medians over tokens, the token before writes {of_previous}, the token "
+        f"itself {percent(itself.median())} (at most {percent(itself.max())}, in layer "
         f"{itself.idxmax()}); an adjustment is written by {effective.median():.0f} tokens in the "
         "median layer",
     ]

@@ -1,5 +1,7 @@
 """Claims, in words that titles, findings and the page share: value, interval, verdict, sentence."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,23 +36,39 @@ def coefficients(**controls):
 
 
 def test_the_lag_of_heads_stands_beside_that_of_their_sum_and_before_training():
-    claim = heads.lag(coefficients(random_weights=np.nan))
-    assert claim.sentence == "Lag 1 of single heads is 0.30, that of their sum 0.25 (medians)"
-    assert (claim.low, claim.high, claim.baseline) == (0.2, 0.4, {})
+    unknown = coefficients(random_weights=np.nan)
+    row = heads.lag(unknown)
+    assert (row.value, row.baseline_value, row.layers) == (pytest.approx(0.3), 0.25, 2)
+    assert wording.of_heads(row) == (
+        "Lag 1 of single heads is 0.30, that of their sum 0.25 (medians)"
+    )
+    assert heads.lag_before_training(unknown) is None
     # Medians beside each other are of the same heads.
-    claim = heads.lag(coefficients(random_weights=[0.5, np.nan, 0.6, 0.7], trained=0.1))
-    assert claim.baseline == {"before training": "0.50", "after it": "0.10"}
-    assert claim.clause.startswith("lag 1 of single heads is 0.20")
+    controls = coefficients(random_weights=[0.5, np.nan, 0.6, 0.7], trained=0.1)
+    assert heads.lag(controls).value == 0.2
+    before = heads.lag_before_training(controls)
+    assert (before.value, before.baseline_value) == (0.5, 0.1)
+    assert wording.head_before_training(before).startswith(
+        "lag 1 of single heads before training: 0.50, after it: 0.10"
+    )
     assert heads.lag(coefficients().assign(estimate=np.nan)) is None
+    shown = coefficients().assign(equivalence=["present", "absent", "present", "present"])
+    row = heads.lag(shown)
+    assert (row.above, row.below, row.within, row.undecided) == (1, 0, 1, 0)
+    assert wording.head_findings(row, "within")[1] == (
+        "heads with lag 1 shown to be positive: 1 of 2, negative: 0, negligible: 1"
+    )
 
 
 def test_shares_and_sinks_of_heads_stand_beside_those_of_equal_ones():
     parts = pd.DataFrame({"layer": [4, 4, 4], "part": ["0", "1", WHOLE], "sink_uniform": 0.06})
     parts = parts.assign(share=[0.38, 0.62, np.nan], sink=[0.4, 0.6, 0.5])
-    assert heads.share(parts).sentence == (
+    assert heads.share(parts).subject == "layer 4"
+    assert wording.of_heads(heads.share(parts)) == (
         "One head has up to 62% of its layer's squared norms (50% if equal)"
     )
-    assert heads.sink(parts).sentence == (
+    assert heads.sink(parts).above == 1
+    assert wording.of_heads(heads.sink(parts)) == (
         "The median head gives 50% of its attention to the first token (6% if equal)"
     )
     unknown = parts.assign(share=np.nan, sink=np.nan)
@@ -58,22 +76,22 @@ def test_shares_and_sinks_of_heads_stand_beside_those_of_equal_ones():
     assert heads.sink(unknown) is None
 
 
-def test_the_likeness_of_neighbours_falls_with_distance():
+def test_the_likeness_of_neighbours_stands_beside_that_of_the_farthest():
     rows = [(directions.CENTRED, distance, 0, 0.6 / distance) for distance in (1, 2, 3)]
     table = pd.DataFrame(
         [*rows, (directions.PLAIN, 1, 0, 0.9)], columns=["quantity", "distance", "layer", "mean"]
     )
-    assert directions.neighbours(table).sentence == (
-        "Neighbours are pushed the same way (centred cosine 0.60, median layer); the likeness "
-        "halves within 2 tokens"
+    near, far = directions.neighbours(table.assign(random_pairs=0.1))
+    assert (near.value, near.baseline_value, far.value) == (0.6, 0.1, pytest.approx(0.2))
+    assert wording.neighbours([near, far]) == (
+        "Adjustments of neighbours have a centred cosine of 0.60 (median layer), those 3 tokens "
+        "apart of 0.20"
     )
-    slow = table.assign(mean=[0.6, 0.55, 0.5, 0.9])
-    assert directions.neighbours(slow).sentence.endswith("; at 3 tokens it is still 0.50")
-    near = table[table["distance"] == 1]
-    assert directions.neighbours(near).sentence.endswith("(centred cosine 0.60, median layer)")
-    plain = directions.neighbours(table[3:].assign(mean=-0.2)).sentence
-    assert plain == "Neighbours are hardly pushed the same way (cosine −0.20, median layer)"
-    assert directions.neighbours(table.assign(mean=np.nan)).sentence.startswith("No two")
+    (plain,) = directions.neighbours(table[3:].assign(mean=-0.2))
+    text = "Adjustments of neighbours have a cosine of −0.20 (median layer)"
+    assert wording.neighbours([plain]) == text
+    assert directions.neighbours(table.assign(mean=np.nan)) == []
+    assert wording.neighbours([]).startswith("No two")
 
 
 def table(**terms):
@@ -242,74 +260,100 @@ def test_what_follows_stands_beside_what_it_was_before_training():
     controls = table(lag_1=[(0.0, "")] * 4).assign(
         random_weights=[1.0, 1.5, 1.4, 1.6], random_weights_default=[0.4, 0.5, 0.5, 0.6]
     )
-    claim = lags.followed_by(COEFFICIENTS, controls, "norm")
-    assert claim.sentence == (
-        "A norm 1% larger is followed by one 0.11% larger, two tokens later by one 0.08% larger "
-        "(median layer; lag 1 before training: 0.50 to 1.45, by scale)"
+    lag, later = lags.followed_by(COEFFICIENTS, controls)
+    assert (lag.baseline_low, lag.baseline_high) == pytest.approx((0.5, 1.45))
+    assert wording.followed_by(lag, later, "norm") == (
+        "After a norm 1% larger, the next differs by +0.11%, that two tokens later by +0.08% "
+        "(median layer; lag 1 before training: 0.50 to 1.45)"
     )
-    nowhere = lags.followed_by(COEFFICIENTS.assign(estimate=np.nan), None, "norm")
-    assert nowhere.sentence == "No coefficient of norms could be estimated"
+    nowhere = lags.followed_by(COEFFICIENTS.assign(estimate=np.nan), None)
+    text = "No coefficient of norms could be estimated"
+    assert wording.followed_by(*nowhere, "norm") == text
     # What is no percentage is a coefficient.
-    turned = lags.followed_by(COEFFICIENTS, None, "angle")
-    assert turned.sentence == "Lag 1 is 0.11 (median layer)"
-    ahead = lags.followed_by(table(lead_1=[(0.3, "present")]), None, "norm")
-    assert ahead.sentence == "Lead 1 is 0.30 (median layer)"
+    turned = lags.followed_by(COEFFICIENTS, None)
+    assert wording.followed_by(*turned, "angle") == "Lag 1 is 0.11 (median layer)"
+    ahead = lags.followed_by(table(lead_1=[(0.3, "present")]), None)
+    assert wording.followed_by(*ahead, "norm") == "Lead 1 is 0.30 (median layer)"
+
+
+EFFECTS = pd.DataFrame(
+    {"target_layer": [9, 29], "estimate": [0.01, -0.03], "coefficient": [0.1, 0.34], "lag": 1}
+).assign(
+    conf_low=-0.05,
+    conf_high=0.04,
+    documents=13,
+    predicted=0.5,
+    predicted_conf_low=[np.nan, -0.2],
+    predicted_conf_high=[np.nan, 0.8],
+    documents_to_decide=[np.nan, 1234.0],
+    share=0.1,
+)
+IN_PART, OTHER_WAY, HARDLY = Verdict.ABOVE, Verdict.BELOW, Verdict.WITHIN
 
 
 @pytest.mark.parametrize(
-    ("shares", "documents", "verdict"),
+    ("ends", "documents", "verdicts"),
     [
-        ([(-0.1, 0.2), (-0.2, 0.24)], 13, "Hardly"),
-        ([(0.3, 0.6), (0.26, 0.9)], 13, "In part"),
+        ([(-0.1, 0.2), (-0.2, 0.24)], 13, [HARDLY, HARDLY]),
+        ([(0.3, 0.6), (0.26, 0.9)], 13, [IN_PART, IN_PART]),
         # Against the sign of what is predicted.
-        ([(-0.64, -0.28), (-0.9, -0.26)], 13, "The other way"),
-        ([(0.3, 0.6), (-0.9, -0.26)], 13, "In part in 1, the other way in 1 of 2 layers"),
+        ([(-0.64, -0.28), (0.3, 0.6)], 13, [OTHER_WAY, IN_PART]),
         # The point of the second is within a quarter, but its interval is not.
-        ([(-0.1, 0.2), (-0.2, 0.4)], 13, "Hardly in 1, undecided in 1 of 2 layers"),
-        ([(-0.1, 0.2), (0.3, 0.4)], 13, "Hardly in 1, in part in 1 of 2 layers"),
+        ([(-0.1, 0.2), (-0.2, 0.4)], 13, [HARDLY, Verdict.UNDECIDED]),
         # A prediction of zero gives no share.
-        ([(-0.1, 0.2), (np.nan, np.nan)], 13, "Hardly in 1, undecided in 1 of 2 layers"),
-        ([(np.nan, np.nan)] * 2, 13, "Undecided"),
-        ([(-0.1, 0.2), (0.0, 0.1)], 5, "Too few documents to tell"),
+        ([(-0.1, 0.2), (np.nan, np.nan)], 13, [HARDLY, Verdict.UNDECIDED]),
+        ([(-0.1, 0.2), (0.0, 0.1)], 5, [Verdict.TOO_FEW_TEXTS] * 2),
     ],
 )
-def test_an_effect_is_judged_by_the_intervals_of_its_share(shares, documents, verdict):
-    rows = pd.DataFrame(shares, columns=["share_low", "share_high"])
-    rows = rows.assign(target_layer=[9, 29], estimate=[0.01, -0.03], coefficient=[0.1, 0.34])
-    rows = rows.assign(conf_low=-0.05, conf_high=0.04, documents=documents, lag=1)
-    rows = rows.assign(predicted=0.5, predicted_conf_low=[np.nan, -0.2], predicted_conf_high=0.8)
-    rows = rows.assign(documents_to_decide=[np.nan, 1234.0])
-    claim = causes.on_a_later_token(rows, 4)
-    assert claim.answer == f"{verdict}: {claim.sentence}"
-    told = ""
-    if "ndecided" in verdict:
-        told = " (to decide all: about 1,200 documents)"
-    assert claim.sentence == (
-        "1% longer in all earlier layers changes the next by 0.01% (−0.05 to 0.04) in layer 9, "
-        f"−0.03% (−0.05 to 0.04) in layer 29; {documents} documents{told}"
-    )
-    meaning = ""
-    if "ardly" in verdict:
-        meaning = " (hardly: the interval of effect / this lies within ±25%)"
-    assert claim.baseline == {
-        "predicted from all earlier layers": f"0.50% (−0.20 to 0.80){meaning}",
-        "a layer's lag on itself": "0.10 to 0.34",
-    }
-    never = causes.on_a_later_token(rows.assign(documents_to_decide=np.inf), 4)
-    assert ("more than 10,000 documents" in never.sentence) == ("ndecided" in verdict)
-    # Without predictions there is no verdict.
-    unknown = rows.assign(predicted_conf_low=np.nan, predicted_conf_high=np.nan)
-    assert causes.on_a_later_token(unknown, 4).verdict in ("", "Too few documents to tell")
+def test_an_effect_is_judged_by_the_intervals_of_its_share(ends, documents, verdicts):
+    shares = pd.DataFrame(ends, columns=["share_low", "share_high"])
+    rows = causes.shares(pd.concat([EFFECTS, shares], axis=1).assign(documents=documents), 0.05)
+    assert [row.verdict for row in rows] == verdicts
+    np.testing.assert_array_equal([(row.low, row.high) for row in rows], ends)
+
+
+def test_effects_stand_beside_their_intervals_and_predictions():
+    table = EFFECTS.assign(share_low=[-0.1, -0.2], share_high=[0.2, 0.4])
     # No layer is earlier than the first, whose effect of zero says nothing.
-    first = rows[:1].assign(target_layer=0, estimate=0.0, share_low=0.0, share_high=0.0)
-    assert repr(causes.on_a_later_token(pd.concat([first, rows]), 4)) == repr(claim)
-    assert causes.on_a_later_token(first).answer == "No observed layer has an earlier one"
-    assert "; 2 layers, " in causes.on_a_later_token(rows, 1).sentence
-    later = causes.on_a_later_token(rows.assign(lag=2), 4)
-    assert "changes that 2 tokens later by 0.01%" in later.sentence
+    first = table[:1].assign(target_layer=0, estimate=0.0)
+    table = pd.concat([first, table])
+    rows = causes.effects(table, 0.05)
+    assert [(row.subject, row.value, row.low, row.high) for row in rows] == [
+        ("layer 9", 0.01, -0.05, 0.04),
+        ("layer 29", -0.03, -0.05, 0.04),
+    ]
+    assert (rows[1].baseline_value, rows[1].baseline_low, rows[1].baseline_high) == (0.5, -0.2, 0.8)
+    shares = causes.shares(table, 0.05)
+    needed = causes.documents_to_decide(table)
+    assert wording.effects_answer(rows, shares, needed) == (
+        "Hardly in 1 of 2 layers, in part in 0, the other way in 0, undecided in 1: 1% longer in "
+        "all earlier layers changes the next by 0.01% (−0.05 to 0.04) in layer 9, −0.03% (−0.05 "
+        "to 0.04) in layer 29; 13 documents (to decide all: about 1,200)"
+    )
+    assert wording.effects_answer(rows, shares, np.inf).endswith(
+        "(to decide all: more than 10,000)"
+    )
+    assert wording.predictions(rows[1:]) == (
+        "0.50% (−0.20 to 0.80) (hardly: the interval of effect / this lies within ±25%)"
+    )
+    assert [row.value for row in causes.own_lags(table)] == [0.1, 0.34]
+    assert wording.effect_finding(rows[1], shares[1], np.nan) == (
+        "layer 29: 1% longer in all earlier layers changes the next by −0.03% (95% interval −0.05 "
+        "to 0.04); a regression on these layers, over all documents, predicts 0.50 (−0.20 to "
+        "0.80); effect / prediction: 0.10 (−0.20 to 0.40), undecided; its own lag 1: unknown"
+    )
+    # Without predictions there is no verdict.
+    unknown = table.assign(predicted_conf_low=np.nan, share_low=np.nan, share_high=np.nan)
+    told = wording.effects_answer(rows, causes.shares(unknown, 0.05), np.nan)
+    assert told.startswith("Not tested: 1% longer")
+    few = wording.effects_answer(rows, causes.shares(table.assign(documents=5), 0.05), np.nan)
+    assert few.startswith("Too few texts to tell (5; at least 6): 1% longer")
+    assert wording.effects_answer([], causes.shares(first, 0.05), np.nan).startswith("No observed")
+    # Only the smallest and the largest of many are stated.
+    assert causes.extremes(rows, 1) == [rows[1], rows[0]]
     # A single document gives no interval.
-    alone = causes.on_a_later_token(rows.assign(conf_low=np.nan, conf_high=np.nan), 4)
-    assert "changes the next by 0.01% in layer 9, −0.03% in layer 29; " in alone.sentence
+    alone = causes.effects(table.assign(conf_low=np.nan, conf_high=np.nan), 0.05)
+    assert wording.effects(alone).startswith("0.01% (no interval) in layer 9, −0.03% (no interval)")
 
 
 @pytest.mark.parametrize(
@@ -369,10 +413,19 @@ def test_extremes_are_named_only_if_they_are_apart():
 
 def test_signs_tell_nothing_where_all_of_them_are_alike():
     start = "prediction from one layer has the sign of 7 of 10 clear effects (by chance "
-    assert wording.signs("one layer", 7, 10, 5.8) == f"{start}5.8)"
+    trial = SimpleNamespace(prediction="alone", clear=10, same_sign=7, rank_correlation=0.56)
+    trial.by_chance = 5.8
+    row = causes.trial(trial)
+    assert (row.above, row.layers, row.baseline_value, row.value) == (7, 10, 5.8, 0.56)
+    assert wording.trial(row) == f"{start}5.8); rank correlation of sizes: 0.56"
     # All predictions are positive, and 7 effects.
-    told = wording.signs("one layer", 7, 10, 0.7 * 10)
-    assert told == f"{start}7.0: one of the two has one sign alone, which tells nothing)"
+    trial.by_chance = 0.7 * 10
+    told = wording.trial(causes.trial(trial))
+    assert f"{start}7.0: one of the two has one sign alone, which tells nothing); rank" in told
+    same = SimpleNamespace(prediction="same layer", pairs=30, significant=29)
+    assert wording.trial(causes.trial(same)).startswith(
+        "layers whose lag 1 on itself is significant: 29 of 30,"
+    )
 
 
 @pytest.mark.parametrize(
@@ -410,4 +463,4 @@ def test_what_single_layers_do_is_what_intervals_show(predicted, caused, sentenc
     pairs[["conf_low", "conf_high"]] = caused
     # Points do not count.
     pairs = pairs.assign(estimate=9.0, predictive=9.0)
-    assert causes.of_single_layers(pairs).sentence == sentence
+    assert wording.single_layers(causes.single_layers(pairs)) == sentence

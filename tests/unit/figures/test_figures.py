@@ -111,8 +111,8 @@ def test_coefficients_stand_beside_their_controls():
     np.testing.assert_array_equal(explained.lines[0].y, inputs.fits["r_squared"])
     # Labels stand beside the lines, so there is no legend but of layers without a fit.
     assert list(legend_of(sheet)) == ["not fitted"]
-    assert sheet.claim.startswith("A norm 1% larger is followed by one 0.23% larger, two tokens")
-    assert "; lag 1 before training: 0.50 to 1.56, by scale)" in sheet.claim
+    assert sheet.claim.startswith("After a norm 1% larger, the next differs by +0.23%, that two")
+    assert sheet.claim.endswith("(median layer; lag 1 before training: 0.50 to 1.56)")
     assert wording.PREDICTIVE in sheet.note
 
 
@@ -429,11 +429,11 @@ def test_classes_are_rows_and_the_extremes_are_named():
     sheet = of_classes("upos", 0.01, sizes, merged="X")
     shared, cells = sheet.panels
     assert sheet.claim == (
-        "Lag 1 is weakest for punctuation (0.16) and strongest for white space (0.45); slopes "
-        "differ in every layer"
+        "Lag 1 is weakest for punctuation (0.16) and strongest for white space (0.45); layers "
+        "in which slopes differ: 4 of 4"
     )
     near = of_classes("upos", 0.01, sizes, apart=0.5)
-    assert near.claim == "Lag 1 differs by part of speech in every layer"
+    assert near.claim == "Layers in which lag 1 differs by part of speech: 4 of 4"
     untested = of_classes("upos", np.nan, sizes, apart=0.5)
     assert untested.claim == "It could not be tested whether lag 1 differs by part of speech"
     assert cells.rows == ["white space (500)", "punctuation (300)"]
@@ -449,7 +449,7 @@ def test_thirds_of_a_number_are_drawn_in_order():
     sizes = {"all": (0.5, 900), "low": (0.5, 290), "middle": (0.5, 310), "high": (0.5, 300)}
     sheet = of_classes("surprisal", 0.3, sizes)
     assert sheet.panels[1].rows == ["low (290)", "middle (310)", "high (300)"]
-    assert sheet.claim == "Lag 1 differs by surprisal in 0 of 4 layers"
+    assert sheet.claim == "Layers in which lag 1 differs by surprisal: 0 of 4"
 
 
 def heads(sink=0.7, lag=1.0):
@@ -509,7 +509,7 @@ def test_directions_are_beside_those_of_random_pairs():
     np.testing.assert_allclose(neighbours.lines[0].y, 0.54)
     np.testing.assert_allclose(neighbours.lines[1].y, 0.27)
     np.testing.assert_allclose(distances.values[:, 0], [0.54, 0.27, 0.135])
-    assert sheet.claim.startswith("Neighbours are pushed the same way (centred cosine 0.54,")
+    assert sheet.claim.startswith("Adjustments of neighbours have a centred cosine of 0.54 (")
 
 
 def effects():
@@ -638,8 +638,8 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
     assert {panel.share for panel in sheet.panels} == {"shares"}
     assert len(sheet.panels) == 5
     assert sheet.claim == (
-        "The token before writes on average 50% of the adjustment in layer 1 and 20% in the median "
-        "layer"
+        "The token before writes on average 20% in the median layer and at most 50% (in layer 1) "
+        "of an adjustment"
     )
     # A mark is a test, of which a share has none.
     assert all(line.weak is None for line in by_title.values())

@@ -79,9 +79,10 @@ def test_the_sum_over_sources_is_that_of_each_document():
     assert np.isnan(table.loc[1, "predicted_conf_low"])
     text = "\n".join(causal_findings(table.reset_index(), NO_TRIALS, NO_CHANGES, 0.05))
     assert "1% longer in all earlier layers changes the next by 0.02% (" in text
-    assert "together, over all documents, predicts 0.40% (0.34 to 0.46) in layer 2" in text
-    assert "lag 1 of these layers themselves is 0.40, 0.60 in within" in text
-    assert "what all earlier layers predict, their effects are 0.19 (" in text
+    assert "these layers, over all documents, predicts 0.40 (0.34 to 0.46); effect" in text
+    assert "predicts unknown (no interval); effect" in text
+    assert "effect / prediction: 0.19 (" in text
+    assert text.endswith("its own lag 1: 0.60")
     # Without predictions there is no share.
     alone = elasticities.beside_predictions(given[0], NO_PREDICTIONS, {}, 0.05)
     told = ["regression", "coefficient", "share", "share_low", "share_high", "predicted"]
@@ -178,8 +179,8 @@ def test_finite_changes_are_averaged_over_later_layers_and_compared_with_small_o
     assert found.loc["halve", "ratio"] == pytest.approx((arc * small).sum() / (small**2).sum())
     assert found.loc["halve", "ratio_low"] < 0.7 < found.loc["halve", "ratio_high"]
     assert found.loc[["zero", "small"], "ratio"].isna().all()
-    assert causes.of_removal(found.reset_index()).verdict == "longer"
-    assert causes.of_proportion(found.reset_index(), "halve").verdict == "differs"
+    assert causes.removal(found.reset_index(), 0.05).verdict == "above"
+    assert causes.proportion(found.reset_index(), "halve", 0.05).verdict == "below"
 
 
 @pytest.mark.parametrize("documents", [0, 1])

@@ -16,7 +16,11 @@ REGRESSION = {"outcome": "norm", "fixed_effects": "document", "equivalence_bound
 RECORD = {
     "model": {"name": "tiny"},
     "corpus": {"name": "small", "documents": 20, "texts": 19},
-    "stages": {"regression": {**REGRESSION, "alpha": 0.1}, "traced_table": {"alpha": 0.1}},
+    "stages": {
+        "regression": {**REGRESSION, "alpha": 0.1},
+        "design": {"covariates": ["position"]},
+        "traced_table": {"alpha": 0.1},
+    },
 }
 
 
@@ -35,6 +39,9 @@ def write(folder, status="ok"):
         omitted_sum_low=0.05,
         omitted_sum_high=0.4,
         halves_p_adjusted=[0.5, 0.01],
+        r_squared=[0.2, 0.4],
+        r_squared_others=[0.1, 0.15],
+        r_squared_lags=[0.15, 0.38],
     )
     coefficients["uncorrected"] = coefficients["estimate"] - 0.01
     controls = coefficients[["layer", "term"]].assign(permuted_mean=[0.01, 0.03, 0.0, 0.0])
@@ -67,6 +74,8 @@ def test_a_claim_is_a_row_of_numbers(base):
         ("response", 1),
         ("omitted_lags", 1),
         ("halves", 1),
+        ("r_squared", 1),
+        ("r_squared_beyond", 2),
         # Parts of speech add no effects.
         ("nested_model", 4),
         ("groups", 2),
@@ -89,6 +98,8 @@ def test_a_claim_is_a_row_of_numbers(base):
     assert (further["above"], further["layers"], further["verdict"]) == (1, 2, "above")
     assert (halves["value"], halves["baseline_value"]) == pytest.approx((0.4, 0.39))
     assert (halves["above"], halves["layers"], halves["verdict"]) == (1, 2, "none")
+    explained = table[table["claim"].str.startswith("r_squared")]
+    assert explained["value"].tolist() == pytest.approx([0.3, 0.175, 0.035])
     steps = table[table["claim"] == "nested_model"]
     assert steps["subject"].tolist() == ["pooled", "document", "token", "token_previous"]
     assert steps["value"].tolist() == pytest.approx([0.05, 0.25, 0.85, 1.05])
