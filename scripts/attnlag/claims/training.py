@@ -156,35 +156,28 @@ def before_training(before: pd.DataFrame, quantity: str, bound: float) -> Untrai
     return Untrained(scales, rows["trained"].median(), bound)
 
 
-def by_scale(before: pd.DataFrame, bound: float, alpha: float) -> Iterator[Row]:
-    """Yield each quantity before training, and its change by training, by scale.
+def by_scale(before: pd.DataFrame, alpha: float) -> Iterator[Row]:
+    """Yield each quantity before training (median layer), and what it is more than after, by scale.
+
+    The latter is a mean over the layers, which has an interval.
 
     Parameters
     ----------
     before : DataFrame
         The table ``before_training``; scales that were left out have no value.
-    bound : float
-        The size up to which a coefficient is negligible.
     alpha : float
         Of the intervals.
     """
     for row in before.dropna(subset="before").to_dict("records"):
         subject = f"{row['quantity']}, {row['scale']}"
         texts = int(row["documents"])
-        low = float(row["before_low"])
-        high = float(row["before_high"])
         yield Row(
             claim="before_training",
             subject=subject,
             value=float(row["before"]),
-            low=low,
-            high=high,
-            level=1 - alpha,
-            bound=bound,
             baseline="after training",
             baseline_value=float(row["trained"]),
             texts=texts,
-            verdict=verdict_of(low, high, bound),
             table="before_training",
         )
         if pd.notna(row["difference"]):

@@ -68,8 +68,7 @@ def claims_of_regression(regression: RegressionTables) -> Iterator[Row]:
         yield replace(halves, unit=shared["unit"], table="fits")
     before = regression.before_training
     if before is not None:
-        bound = regression.settings["equivalence_bound"]
-        for row in training.by_scale(before, bound, alpha):
+        for row in training.by_scale(before, alpha):
             yield replace(row, unit=shared["unit"])
     covariates = regression.record.settings("design")["covariates"]
     yield from lags.explained(regression.fitted, covariates)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from attnlag import wording
-from attnlag.claims import causes, directions, heads, lags, numbers, sources, subsets
+from attnlag.claims import causes, directions, heads, lags, numbers, sources, subsets, training
 from attnlag.claims.row import Row, Verdict, verdict_of
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.quantities.traced_means import NEXT_LESS_OWN
@@ -464,3 +464,26 @@ def test_what_single_layers_do_is_what_intervals_show(predicted, caused, sentenc
     # Points do not count.
     pairs = pairs.assign(estimate=9.0, predictive=9.0)
     assert wording.single_layers(causes.single_layers(pairs)) == sentence
+
+
+def test_what_was_before_training_stands_beside_what_is_after_it():
+    before = pd.DataFrame(
+        {"scale": ["own", "own", "by-depth"], "quantity": ["lag_1", "r_squared", "lag_1"]}
+    ).assign(
+        before=[0.5, 0.9, np.nan],
+        trained=0.2,
+        difference=[0.25, np.nan, np.nan],
+        conf_low=[0.2, np.nan, np.nan],
+        conf_high=[0.3, np.nan, np.nan],
+        documents=12,
+    )
+    rows = list(training.by_scale(before, 0.1))
+    assert [(row.claim, row.subject, row.value, row.verdict) for row in rows] == [
+        ("before_training", "lag_1, own", 0.5, Verdict.NONE),
+        ("change_by_training", "lag_1, own", 0.25, Verdict.ABOVE),
+        ("before_training", "r_squared, own", 0.9, Verdict.NONE),
+    ]
+    assert (rows[1].low, rows[1].high, rows[1].level, rows[0].baseline_value) == (
+        *(0.2, 0.3, 0.9),
+        0.2,
+    )
