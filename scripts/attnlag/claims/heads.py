@@ -69,7 +69,7 @@ def share(parts: pd.DataFrame) -> Row | None:
     heads = parts[parts["part"] != WHOLE]
     if heads["share"].isna().all():
         return None
-    largest = heads.loc[heads["share"].idxmax()]
+    largest = heads.iloc[int(heads["share"].argmax())]
     return Row(
         claim="head_share",
         subject=f"layer {largest['layer']}",
