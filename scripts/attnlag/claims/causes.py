@@ -1,6 +1,6 @@
 """Claims about effects of adjustments on later ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from math import isfinite, nan
 from typing import Any
 
@@ -229,10 +229,10 @@ def trial(row: Any) -> Row:
     )
 
 
-def _with_earlier_layers(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _with_earlier_layers(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
     """Return the rows of the layers that have earlier ones."""
     return table[table["target_layer"] > 0].to_dict("records")
 
 
-def _layer(row: dict[str, Any]) -> str:
+def _layer(row: dict[Hashable, Any]) -> str:
     return f"layer {row['target_layer']}"

@@ -1,5 +1,6 @@
 """Claims about single attention heads: lag, share and attention sink."""
 
+from dataclasses import replace
 from math import nan
 
 import numpy as np
@@ -22,22 +23,24 @@ def lag(coefficients: pd.DataFrame) -> Row | None:
         return None
     shared = _with_controls(heads)
     of_sum = rows[(rows["part"] == WHOLE) & rows["layer"].isin(shared["layer"])]["estimate"]
-    counts = dict.fromkeys(("above", "below", "within", "undecided"), -1)
-    if "equivalence" in heads:
-        present = heads["equivalence"] == "present"
-        counts["above"] = int((present & (heads["estimate"] > 0)).sum())
-        counts["below"] = int((present & (heads["estimate"] < 0)).sum())
-        counts["within"] = int((heads["equivalence"] == "absent").sum())
-        counts["undecided"] = int((heads["equivalence"] == "undecided").sum())
-    return Row(
+    row = Row(
         claim="head_lag",
         subject=str(rows["term"].iloc[0]),
         value=float(shared["estimate"].median()),
         baseline="sum of the heads",
         baseline_value=float(of_sum.median()),
         layers=len(heads),
-        **counts,
         table="head_coefficients",
+    )
+    if "equivalence" not in heads:
+        return row
+    present = heads["equivalence"] == "present"
+    return replace(
+        row,
+        above=int((present & (heads["estimate"] > 0)).sum()),
+        below=int((present & (heads["estimate"] < 0)).sum()),
+        within=int((heads["equivalence"] == "absent").sum()),
+        undecided=int((heads["equivalence"] == "undecided").sum()),
     )
 
 

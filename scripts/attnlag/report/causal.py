@@ -34,8 +34,8 @@ def causal_findings(
     near = changes[changes["lag"] == 1]
     for (source, target, _), rows in near.groupby(SOURCES_AND_TARGETS, sort=False, observed=True):
         sites = _sites(source, target)
-        for row in causes.finite(rows, alpha):
-            lines.append(f"{sites}: {wording.finite(row)}")
+        for claim in causes.finite(rows, alpha):
+            lines.append(f"{sites}: {wording.finite(claim)}")
     if effects.empty:
         lines.append("no document has a token with a previous one")
     return lines
