@@ -66,8 +66,8 @@ def table(
             layer_norms = pq.read_table(norms_path, columns=[name])[name].to_numpy()[used]
             energy = energy + squares.sum(axis=0)
             energy_of_sum += float((layer_norms.astype(np.float64) ** 2).sum())
-            tokens += np.count_nonzero(used)
-            on_floor += np.count_nonzero(at_floor(of_heads, position)[used])
+            tokens += int(np.count_nonzero(used))
+            on_floor += int(np.count_nonzero(at_floor(of_heads, position)[used]))
         attention = [np.zeros((0, len(energy)), np.float32)]
         floors, positions = [np.zeros(0, bool)], [np.zeros(0)]
         for path, scores, places in zip(sequences, sinks, sampled, strict=False):
