@@ -26,10 +26,15 @@ from snakemake_logger_plugin_attnlag.forecast import Forecast, in_words
 # A message of success in a log, with the time and the memory of its job.
 SUCCESS = re.compile(r"^.* \(\d+\.\d s, [\d,.]+ [kMG]B\)$", re.M)
 
+# A problem in a log.
+PROBLEM = re.compile(r"^ *error: .*$", re.M)
+
 STOPPED = "Stopped. Run the same command to go on."
 
 # Useful messages of Snakemake that have no event type.
-NEEDED = re.compile(r"Nothing to be done|Reasons:|Complete log|Unlock|Touching|Would remove")
+NEEDED = re.compile(
+    r"Nothing to be done|Reasons:|Complete log|Unlock|Touching|Would remove|Trying to restart job"
+)
 # Messages that are replaced or shortened.
 STOPPING = re.compile(r"Terminating processes on user request")
 FAILED = re.compile(r"^CalledProcessError .*returned non-zero exit status \d+", re.M | re.S)
@@ -92,6 +97,14 @@ class JobInfo(NamedTuple):
                 if messages:
                     return str(messages[-1])
         return ""
+
+    def problems(self) -> list[str]:
+        """Return the problems in a job's log, none if it cannot be read here."""
+        problems: list[str] = []
+        for log in self.logs:
+            with suppress(OSError, UnicodeDecodeError):
+                problems += PROBLEM.findall(Path(log).read_text(encoding="utf-8"))
+        return problems
 
     def line(self) -> str:
         """Return what a job has done: its message, or what it is."""
@@ -161,7 +174,11 @@ class LogHandler(LogHandlerBase):
             name = known.name if known else facts["rule_name"]
             if self.stopped:
                 return None
-            return f"failed: {name}, log in {where}" if where else f"failed: {name}"
+            text = f"failed: {name}, log in {where}" if where else f"failed: {name}"
+            # A job on another machine prints nothing here.
+            if known and self.common_settings.show_failed_logs:
+                text = "\n".join([*known.problems(), text])
+            return text
         elif record.levelno >= WARNING or event == LogEvent.ERROR:
             # A program that ends with an error has printed the problem itself.
             said = self.stopped or FAILED.search(record.getMessage())

@@ -25,7 +25,8 @@ use rule program as fit_regression with:
     # Shards are read in parallel.
     threads: lambda wildcards: min(8, CONFIG.corpora[wildcards.corpus].shards)
     resources:
-        # A GB of designs, read for the residuals, takes up to a CPU minute.
-        **needs(memory_of_fit, 60, per_gb=1),
+        # A document under document effects takes 9 KB in 30 layers, a tenth of its design and its
+        # cross-products. A GB of designs, read for the residuals, takes up to a CPU minute.
+        **needs(2000, 60, per_mb=0.1, per_gb=1),
     params:
         **job_params("fit_regression"),

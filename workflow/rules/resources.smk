@@ -37,16 +37,6 @@ def memory_of_extraction(wildcards, input, attempt):
     return attempt * round(2500 + copies * weights / 1e6 + batch)
 
 
-def memory_of_fit(wildcards, input, attempt):
-    """Return the MB for the moments of a layer, and for the estimates without each document.
-
-    A document takes 9 KB in 30 layers under document effects, and 12 KB of cross-products. If these
-    are not there yet, FileNotFoundError names one: Snakemake asks again later.
-    """
-    products = sum(Path(path).stat().st_size for path in input.crossproducts)
-    return attempt * round(2000 + 1.5 * products / 1e6)
-
-
 def memory_of_effects(wildcards, input, attempt):
     """Return the MB for the model, its head and what a backward pass over a batch needs."""
     # 1.4 MB per token for a model with 30 layers and a width of 576.
