@@ -75,7 +75,7 @@ NUMBERS = 2_000_000
 # Tokens before a simulated autoregression, after which it is stationary.
 BURN_IN = 50
 
-# Of the default run.
+# Tables of the default run.
 RESULTS = Path(__file__).parents[1] / "results/smollm2-135m-instruct/prompts"
 
 COVARIANCES = {

@@ -721,7 +721,7 @@ def away(term: str) -> str:
     return {1: "one token", 2: "two tokens", 3: "three tokens"}.get(tokens, f"{tokens} tokens")
 
 
-# Of the median layer, along the training of a model.
+# The median layer along the training of a model.
 COURSE_TITLE = "{term} is highest at step {highest_step} ({highest})"
 COURSE_TITLE_SETTLED = (
     ", and within {bound} of its final value ({final}) from step {settled_step} on"

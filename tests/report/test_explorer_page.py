@@ -433,7 +433,7 @@ def test_a_model_with_earlier_checkpoints_has_a_tab_of_its_training(page, file, 
     same(
         [line["y"] for line in thin], of_lag.pivot(index="layer", columns="step", values="estimate")
     )
-    # All layers share an entry of the legend and a line of what is told of a step.
+    # All layers share an entry of the legend and one line in the text of a step.
     figure = page.locator("[data-sheet=training] figure").first
     assert [text.strip() for text in figure.locator(".keys > span").all_inner_texts()] == [
         "layers",

@@ -1,6 +1,6 @@
 """Keys and values of the configuration that are no more, and what to do instead.
 
-Whoever still states one of them is told so in a sentence.
+A sentence answers whoever still states one of them.
 """
 
 import json

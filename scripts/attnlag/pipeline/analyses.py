@@ -50,7 +50,7 @@ ANALYSES = {
     ),
     "classes": Analysis(
         asked=_has_classes,
-        # Of each regression, whether or not another has them.
+        # Each regression has its own, whether or not another has them.
         places=(),
     ),
     "interventions": Analysis(
