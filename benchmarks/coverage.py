@@ -69,7 +69,7 @@ from attnlag.storage import tables
 
 LAG, ALPHA, LAYERS = 0.3, 0.05, 30
 # Two rows in each half of a document, and the two tokens that give no row.
-FEWEST_TOKENS = 6
+MIN_TOKENS = 6
 # Numbers per array of replications that are simulated at once.
 NUMBERS = 2_000_000
 # Tokens before a simulated autoregression, after which it is stationary.
@@ -102,7 +102,7 @@ def rows_of(documents: int, tokens: int, lengths: str) -> np.ndarray:
     if lengths == "lognormal":
         sizes = np.exp(stats.norm.ppf((np.arange(documents) + 0.5) / documents))
     sizes *= tokens / sizes.mean()
-    return np.maximum(np.rint(sizes).astype(np.int64), FEWEST_TOKENS) - 2
+    return np.maximum(np.rint(sizes).astype(np.int64), MIN_TOKENS) - 2
 
 
 def simulated(

@@ -49,12 +49,12 @@ from attnlag.corpus.catalogue import UPOS  # noqa: E402
 PARTS = ("growth", "default", "dry-run")
 
 # Log-normal lengths of documents in words: a median of 150, a mean of 225, none over 3,000.
-MEDIAN_WORDS, SPREAD, MOST_WORDS = 150, 0.9, 3000
+MEDIAN_WORDS, SPREAD, MAX_WORDS = 150, 0.9, 3000
 
 # Bounds on the growth of memory and time.
-MOST_MEMORY, MOST_TIME = 1.30, 11
+MAX_MEMORY, MAX_TIME = 1.30, 11
 # Seconds that a rule works at the largest size, if the growth of its work is to be told.
-LEAST_WORK = 0.3
+MIN_WORK = 0.3
 
 # Draws of permutations and of the bootstrap of pairs of models.
 DRAWS = 50
@@ -84,7 +84,7 @@ def write_corpus(tokens: int, model: Path, path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         while left > 0:
             length = int(random.lognormal(np.log(MEDIAN_WORDS), SPREAD))
-            length = min(max(length, 8), MOST_WORDS, max(left, 8))
+            length = min(max(length, 8), MAX_WORDS, max(left, 8))
             text = random.choice(words, length)
             row = {
                 "id": f"document-{number:07d}",
@@ -252,15 +252,15 @@ def print_growth(jobs: pd.DataFrame) -> None:
         )
         before, after = seconds.index[-2:]
         longer, larger = seconds[after] / seconds[before], memory[after] / memory[before]
-        net = f"{work[after] / work[before]:6.1f}" if work[after] > LEAST_WORK else "     -"
+        net = f"{work[after] / work[before]:6.1f}" if work[after] > MIN_WORK else "     -"
         print(
             f"{rule:<26}"
             + "".join(f"{value:8.2f}" for value in seconds)
             + f"{longer:8.2f}{net}"
             + "".join(f"{value:8.0f}" for value in memory)
             + f"{larger:8.2f}{asked[after]:7.0f}"
-            + ("  TIME" if longer > MOST_TIME else "")
-            + ("  MEMORY" if larger >= MOST_MEMORY or memory[after] > asked[after] else "")
+            + ("  TIME" if longer > MAX_TIME else "")
+            + ("  MEMORY" if larger >= MAX_MEMORY or memory[after] > asked[after] else "")
         )
 
 

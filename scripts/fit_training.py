@@ -10,7 +10,7 @@ from attnlag.errors import UserError, counted
 from attnlag.pipeline.program import log
 from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.inference import training
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import TrainingSettings
 from attnlag.storage import tables
 
@@ -48,9 +48,9 @@ def main(job, settings: TrainingSettings):
     name = tables.write_results(frames, record, **vars(job.names))
     texts = counted(len(documents), "document")
     log.info(f"{name}: fitted {counted(len(checkpoints), 'checkpoint')} of {texts}")
-    if len(documents) < FEWEST_DOCUMENTS:
+    if len(documents) < MIN_DOCUMENTS:
         log.info(
-            f"{name}: controls.revisions: found {texts}, expected at least {FEWEST_DOCUMENTS} for "
+            f"{name}: controls.revisions: found {texts}, expected at least {MIN_DOCUMENTS} for "
             "intervals"
         )
 

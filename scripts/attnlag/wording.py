@@ -15,7 +15,7 @@ from attnlag.interventions.prediction_vs_effect import ALONE
 from attnlag.quantities.catalogue import OUTCOMES, SITES
 from attnlag.regression.beyond.decomposition import POOLED
 from attnlag.regression.labels import plural, spans
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.terms import distance, is_lead, named
 
 UNKNOWN = "unknown"
@@ -66,7 +66,7 @@ FOLLOWS = {
     Verdict.BELOW: "No, a small one",
     Verdict.WITHIN: "No",
     Verdict.UNDECIDED: "Undecided",
-    Verdict.TOO_FEW_TEXTS: f"Too few texts to tell ({{texts}}; at least {FEWEST_DOCUMENTS})",
+    Verdict.TOO_FEW_TEXTS: f"Too few texts to tell ({{texts}}; at least {MIN_DOCUMENTS})",
     Verdict.NONE: "Not tested",
 }
 
@@ -740,7 +740,7 @@ SETTLED_FINDING = {
     "(difference there: {difference}, {difference_interval}; steps measured: {steps})",
     Verdict.TOO_FEW_TEXTS: "from which step on {term} is near its final value is not tested: "
     "{texts} texts, at least "
-    f"{FEWEST_DOCUMENTS}",
+    f"{MIN_DOCUMENTS}",
 }
 NOT_SETTLED_FINDING = (
     "{term} is not shown to come within {bound} of its final value: at the last step measured, "

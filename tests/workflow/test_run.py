@@ -53,7 +53,7 @@ def test_the_explorer_shows_fewer_documents_rather_than_more_bytes(finished_once
     regressions = regressions_in(project.folder / "results")
 
     def bytes_and_documents(values: int) -> tuple[int, int]:
-        monkeypatch.setattr(documents, "MOST_VALUES", values)
+        monkeypatch.setattr(documents, "MAX_VALUES", values)
         shown = contents.contents(regressions, [])
         texts = json.loads(gzip.decompress(base64.b64decode(shown.blocks["tiny/small.texts"])))
         return len(page.page_of(shown).encode()), len(texts)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from attnlag.claims.row import Row, Verdict, verdict_of
 from attnlag.interventions.prediction_vs_effect import SAME
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 
 # An effect below this share of what is predicted hardly makes it, and a change whose effect is
 # within this of a ratio of 1 agrees with a small one.
@@ -66,7 +66,7 @@ def shares(table: pd.DataFrame, alpha: float) -> list[Row]:
         verdict = verdict_of(low, high, HARDLY)
         if verdict is Verdict.NONE and is_predicted:
             verdict = Verdict.UNDECIDED
-        if row["documents"] < FEWEST_DOCUMENTS:
+        if row["documents"] < MIN_DOCUMENTS:
             verdict = Verdict.TOO_FEW_TEXTS
         claim = Row(
             claim="effect_share",

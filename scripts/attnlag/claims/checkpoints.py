@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from attnlag.claims.row import Row, Verdict, verdict_of
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _claim(
     value, low, high = (float(row[column]) for column in columns)
     verdict = verdict_of(low, high, bound)
     texts = int(row["documents"])
-    if texts < FEWEST_DOCUMENTS:
+    if texts < MIN_DOCUMENTS:
         verdict = Verdict.TOO_FEW_TEXTS
     step = None if pd.isna(row["step"]) else int(row["step"])
     claim = Row(

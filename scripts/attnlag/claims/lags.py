@@ -11,7 +11,7 @@ from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.estimation.omitted_lags import shortest_omitted
 from attnlag.regression.inference.response import responses
 from attnlag.regression.labels import columns_before_training
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.terms import nearest_lag
 
 
@@ -33,7 +33,7 @@ def size(
     low = float(median["conf_low"])
     high = float(median["conf_high"])
     verdict = verdict_of(low, high, equivalence_bound)
-    if texts < FEWEST_DOCUMENTS:
+    if texts < MIN_DOCUMENTS:
         low = np.nan
         high = np.nan
         verdict = Verdict.TOO_FEW_TEXTS
@@ -119,7 +119,7 @@ def response(
         low = float(rows["conf_low"].iloc[0])
         high = float(rows["conf_high"].iloc[0])
     verdict = verdict_of(low, high, equivalence_bound)
-    if texts < FEWEST_DOCUMENTS:
+    if texts < MIN_DOCUMENTS:
         low = np.nan
         high = np.nan
         verdict = Verdict.TOO_FEW_TEXTS

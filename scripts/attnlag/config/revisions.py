@@ -7,7 +7,7 @@ from attnlag.config.folders import folder_problem, sizes_of_folder
 from attnlag.config.reading import KeyPath
 from attnlag.config.schema import Config
 from attnlag.model.settings import PathSource
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 
 SIZE_IN_WORDS = {"layers": "{} layers", "width": "a width of {}", "vocabulary": "{} tokens"}
 
@@ -37,10 +37,10 @@ def revision_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
                 for problem in _folder_problems(folder, sizes):
                     yield key, problem
     documents = control.documents if control else "all"
-    if with_revisions and documents != "all" and documents < FEWEST_DOCUMENTS:
+    if with_revisions and documents != "all" and documents < MIN_DOCUMENTS:
         yield (
             ("controls", "revisions", "documents"),
-            f"found {documents}, expected at least {FEWEST_DOCUMENTS}, without which no interval "
+            f"found {documents}, expected at least {MIN_DOCUMENTS}, without which no interval "
             "is known",
         )
 

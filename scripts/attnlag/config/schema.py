@@ -23,7 +23,7 @@ from attnlag.quantities import catalogue
 from attnlag.quantities.settings import Extraction, Norms, Sources
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.design import covariates
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import Controls, Inference, Regression
 from attnlag.section import NAMED, Name, Section
 
@@ -165,7 +165,7 @@ class Config(Section):
 
     def clusters_needed(self) -> int:
         """Return the number of documents that clustered errors need; 0 for other errors."""
-        return FEWEST_DOCUMENTS if COVARIANCES[self.inference.covariance].clustered else 0
+        return MIN_DOCUMENTS if COVARIANCES[self.inference.covariance].clustered else 0
 
     def with_sources(self) -> bool:
         """Return whether it is measured which tokens write the adjustments of attention."""

@@ -34,10 +34,10 @@ from attnlag.storage import tables
 
 # Largest number of documents, and of their characters, in memory and in a row group. A longer
 # document makes up a batch by itself.
-MOST_DOCUMENTS, MOST_CHARACTERS = 250, 500_000
+MAX_DOCUMENTS, MAX_CHARACTERS = 250, 500_000
 
 # Largest number of groups that are shown and fitted separately: those with the most documents.
-MOST_GROUPS = 24
+MAX_GROUPS = 24
 
 NO_WORDS, OR_SKIP = "the text is empty; expected words", ", or empty: skip"
 
@@ -131,12 +131,12 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
 
 
 def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Yield the documents in lists that fit in memory, see ``MOST_DOCUMENTS``."""
+    """Yield the documents in lists that fit in memory, see ``MAX_DOCUMENTS``."""
     batch: list[Document] = []
     characters = 0
     for document in documents:
         characters += len(document.text)
-        if batch and (len(batch) == MOST_DOCUMENTS or characters > MOST_CHARACTERS):
+        if batch and (len(batch) == MAX_DOCUMENTS or characters > MAX_CHARACTERS):
             yield batch
             batch, characters = [], len(document.text)
         batch.append(document)
@@ -190,10 +190,10 @@ def group_by_document(path: str | Path) -> dict[str, str]:
 
 
 def largest_groups(group_of: Mapping[str, str]) -> list[str]:
-    """Return the ``MOST_GROUPS`` groups with the most documents, in the order of the corpus."""
+    """Return the ``MAX_GROUPS`` groups with the most documents, in the order of the corpus."""
     sizes = Counter(group_of.values())
     # Among groups of equal size, the first ones are kept.
-    largest = dict(sizes.most_common(MOST_GROUPS))
+    largest = dict(sizes.most_common(MAX_GROUPS))
     return [group for group in sizes if group in largest]
 
 

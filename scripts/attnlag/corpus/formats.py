@@ -22,14 +22,14 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PARQUET = ".parquet"
 FORMATS = (*JSON_LINES, *PLAIN_TEXT, *DELIMITERS, PARQUET)
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-MOST_PROBLEMS = 50
+MAX_PROBLEMS = 50
 
 # A file may consist of one endless line, or of a few bytes that unpack to one. These limits bound
 # the memory: the bytes of a document as stored, the characters of an id or a group, and the bytes
 # of a Parquet file that is compressed once more and therefore has to be unpacked whole.
 LONGEST_DOCUMENT = 64_000_000
 LONGEST_NAME = 1_000
-LARGEST_UNPACKED = 1_000_000_000
+MAX_UNPACKED = 1_000_000_000
 
 # The line of a row in its file (its number in a Parquet file, None if the whole file is one
 # document) and its values by field name, or in a text what is wrong with it.
@@ -46,13 +46,13 @@ class Problems:
     def add(self, problem: str) -> None:
         """Count a problem, and keep it if it is among the first."""
         self.count += 1
-        if self.count <= MOST_PROBLEMS:
+        if self.count <= MAX_PROBLEMS:
             self.first.append(problem)
 
     def refuse(self) -> None:
         """Raise UserError if there are problems."""
         if self.count:
-            more = self.count - MOST_PROBLEMS
+            more = self.count - MAX_PROBLEMS
             raise UserError(self.first + ([f"… and {more:,} more"] if more > 0 else []))
 
 
@@ -129,10 +129,10 @@ def file_rows(
 
 def unpacked(stream: BinaryIO, file: Path) -> pa.BufferReader:
     """Return the whole content of a compressed stream, which can be read from any position."""
-    content = stream.read(LARGEST_UNPACKED + 1)
-    if len(content) > LARGEST_UNPACKED:
+    content = stream.read(MAX_UNPACKED + 1)
+    if len(content) > MAX_UNPACKED:
         raise UserError(
-            f"{file}: unpacks to more than {LARGEST_UNPACKED // 10**6:,} MB; expected Parquet with "
+            f"{file}: unpacks to more than {MAX_UNPACKED // 10**6:,} MB; expected Parquet with "
             "its internal compression only"
         )
     return pa.BufferReader(content)

@@ -29,10 +29,10 @@ CATEGORY = "coefficients"
 SUBCATEGORY = "as in the post"
 
 # Most tokens with a dot in each layer.
-MOST_DOTS = 1000
+MAX_DOTS = 1000
 
 # Most layers with a histogram by the size of a figure.
-MOST_HISTOGRAMS = {"page": 4, "column": 2}
+MAX_HISTOGRAMS = {"page": 4, "column": 2}
 
 # Width of the strip of a layer's dots, as a share of the distance between layers.
 JITTER = 0.6
@@ -81,8 +81,8 @@ def draw(
     size: Size,
 ) -> Figure:
     """Draw the pictures, one below the other."""
-    dots = outcomes.iloc[:: -(-len(outcomes) // MOST_DOTS)]
-    shown = evenly_chosen(outcomes.columns.tolist(), MOST_HISTOGRAMS[size.name])
+    dots = outcomes.iloc[:: -(-len(outcomes) // MAX_DOTS)]
+    shown = evenly_chosen(outcomes.columns.tolist(), MAX_HISTOGRAMS[size.name])
     note = (
         f"Above: a dot for each of {len(dots):,} tokens in each layer. Middle: all tokens in "
         f"{len(shown)} layers, with bins by the rule of Freedman and Diaconis. Below: the "

@@ -22,7 +22,7 @@ CATEGORY = "comparison"
 SUBCATEGORY = "by relative depth"
 
 # Largest number of fits whose sizes the title states; of more, the smallest and the largest.
-MOST_SIZES = 3
+MAX_SIZES = 3
 
 # Colour-blind safe colours; the grey of the palette is reserved for controls.
 MODEL_COLOURS = [colour for colour in PALETTE if colour != "#949494"]
@@ -103,7 +103,7 @@ def claim_of(rows: pd.DataFrame) -> str:
     sizes = rows.groupby("fit", sort=False)["estimate"].agg(["median", "min", "max"])
     if sizes.empty:
         return "Coefficients by relative depth"
-    if len(sizes) > MOST_SIZES:
+    if len(sizes) > MAX_SIZES:
         ends_of_sizes = sizes["median"].sort_values(kind="stable").iloc[[0, -1]]
         ends = " to ".join(f"{number(median)} ({fit})" for fit, median in ends_of_sizes.items())
         return f"{lag}, median over the layers: {ends}"

@@ -27,11 +27,11 @@ SUBCATEGORY = "residuals and influence"
 ROWS = {"page": 4, "column": 1}
 
 # Number of documents in a panel of influence, and of points in a panel of quantiles.
-MOST_INFLUENTIAL = 6
-MOST_POINTS = 2000
+MAX_INFLUENTIAL = 6
+MAX_POINTS = 2000
 
 # A mean over fewer rows is not drawn.
-FEWEST_IN_MEAN = 10
+MIN_ROWS_IN_MEAN = 10
 
 DASHED: dict[str, Any] = {"color": GREY, "linestyle": (0, (4, 2.5)), "linewidth": 0.9}
 
@@ -76,7 +76,7 @@ def draw(sums, strip, status, influence, layers, title: str, size: Size) -> Figu
         f"Shades: tokens per square, 1 to {darkest:,} (log scale); orange: mean residual. "
         "Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of the "
         f"coefficient of {named(nearest_lag(sums.terms))} due to a document, in standard errors "
-        f"(SE); the {MOST_INFLUENTIAL} largest."
+        f"(SE); the {MAX_INFLUENTIAL} largest."
     )
     across = 2 if size.narrow else 4
     heights = [1.2] * (4 // across) + [1.65] * (4 // across * len(shown))
@@ -103,7 +103,7 @@ def _draw_layer(panels, sums, place: int, darkest: int, order, influence) -> Non
     # Against the normal distribution, up to ten SD.
     edges = residuals.RESIDUAL_EDGES
     values = np.repeat(np.append(edges, edges[-1]), sums.histogram[place])
-    values = values[:: max(1, len(values) // MOST_POINTS)]
+    values = values[:: max(1, len(values) // MAX_POINTS)]
     qqplot(values, ax=normal, markersize=2, rasterized=True)
     normal.axline((0, 0), slope=1, **DASHED)
     normal.set(xlabel="normal quantile (SD)", ylabel="residual (SD)")
@@ -114,13 +114,13 @@ def _draw_layer(panels, sums, place: int, darkest: int, order, influence) -> Non
     rows = joint.sum(axis=1)
     # A residual beyond the grid counts as its end.
     means = joint @ np.concatenate([edges[:1], middles, edges[-1:]]) / np.maximum(rows, 1)
-    fitted.plot(middles, np.where(rows >= FEWEST_IN_MEAN, means, np.nan), color=drawing.LINE)
+    fitted.plot(middles, np.where(rows >= MIN_ROWS_IN_MEAN, means, np.nan), color=drawing.LINE)
     fitted.set(xlabel="fitted value (SD)", ylabel="residual (SD)")
     limits = np.outer(1.96 / np.sqrt(order["pairs"].where(order["pairs"] > 0)), [1, -1])
     lagged.plot(order["lag"], limits, **DASHED)
     lagged.stem(order["lag"], order["autocorrelation"], basefmt=" ", markerfmt=".")
     lagged.set(xlabel="lag (tokens)", ylabel="autocorrelation")
-    most = influence.loc[influence["change_in_se"].abs().nlargest(MOST_INFLUENTIAL).index]
+    most = influence.loc[influence["change_in_se"].abs().nlargest(MAX_INFLUENTIAL).index]
     documents.barh(range(len(most)), most["change_in_se"], color=PALETTE[0])
     # Names that are cut off may be equal.
     documents.set_yticks(range(len(most)), [shortened(name, 16) for name in most["document"]])

@@ -19,24 +19,24 @@ from attnlag.regression.design.design import columns_of, layers_and_terms
 from attnlag.storage import tables
 
 # Largest number of rows that a figure is made from.
-MOST_SAMPLED = 100_000
+MAX_SAMPLED = 100_000
 
 
 def sampled_rows(count: int) -> np.ndarray:
-    """Return the rows that a figure is made from: all, or a sample of ``MOST_SAMPLED``.
+    """Return the rows that a figure is made from: all, or a sample of ``MAX_SAMPLED``.
 
-    The sample has one random row from each of ``MOST_SAMPLED`` stretches of equal length, and is
+    The sample has one random row from each of ``MAX_SAMPLED`` stretches of equal length, and is
     the same in every call.
     """
-    if count <= MOST_SAMPLED:
+    if count <= MAX_SAMPLED:
         return np.arange(count)
-    edges = np.arange(MOST_SAMPLED + 1) * count // MOST_SAMPLED
-    inside = np.random.default_rng(0).random(MOST_SAMPLED) * np.diff(edges)
+    edges = np.arange(MAX_SAMPLED + 1) * count // MAX_SAMPLED
+    inside = np.random.default_rng(0).random(MAX_SAMPLED) * np.diff(edges)
     return edges[:-1] + inside.astype(np.int64)
 
 
 class DesignSample:
-    """Rows of the design of a regression, by document: all, or a sample of ``MOST_SAMPLED``."""
+    """Rows of the design of a regression, by document: all, or a sample of ``MAX_SAMPLED``."""
 
     def __init__(self, paths: Sequence[Path]):
         schema = pq.read_schema(paths[0])
@@ -56,7 +56,7 @@ class DesignSample:
 
 @dataclass
 class NormsSample:
-    """Log norms of all tokens of a corpus, or of a sample of ``MOST_SAMPLED``."""
+    """Log norms of all tokens of a corpus, or of a sample of ``MAX_SAMPLED``."""
 
     tokens: int  # number of tokens in the corpus
     rows: np.ndarray  # (n,) int array: rows of the sampled tokens

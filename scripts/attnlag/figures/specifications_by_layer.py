@@ -23,7 +23,7 @@ COLOURS = [PALETTE[place] for place in (0, 3, 2, 4, 7, 5)]
 DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2))]
 
 # Largest number of regressions with bands; the bands of more would overlap.
-MOST_BANDS = 4
+MAX_BANDS = 4
 
 
 def figure(inputs: Inputs) -> Sheet:
@@ -38,7 +38,7 @@ def figure(inputs: Inputs) -> Sheet:
         rows = study.coefficients[study.coefficients["term"] == term]
         kind = {"linestyle": dashes, "shade": 0.16, "alpha": studies[0].alpha}
         line = profile(rows, layers, colour, **kind)
-        if len(studies) > MOST_BANDS:
+        if len(studies) > MAX_BANDS:
             line.low = None
         fitted = rows["estimate"].notna().any()
         notes = []

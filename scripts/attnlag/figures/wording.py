@@ -3,7 +3,7 @@
 import pandas as pd
 
 from attnlag.escaping import text_for
-from attnlag.figures.sampling import MOST_SAMPLED
+from attnlag.figures.sampling import MAX_SAMPLED
 from attnlag.regression.covariances import label_of
 from attnlag.regression.labels import correction_text
 
@@ -18,13 +18,13 @@ def shortened(name: str, longest: int = 22) -> str:
 
 def tokens_shown(tokens: int) -> str:
     """Return the tokens that a figure is made from, in words."""
-    return "all tokens" if tokens <= MOST_SAMPLED else f"a sample of {MOST_SAMPLED:,} tokens"
+    return "all tokens" if tokens <= MAX_SAMPLED else f"a sample of {MAX_SAMPLED:,} tokens"
 
 
 def sample_shown(count: int, unit: str) -> str:
     """Return a sentence for a figure that shows a sample, otherwise an empty string."""
     return (
-        f"Shown: a sample of {MOST_SAMPLED:,} of {count:,} {unit}. " if count > MOST_SAMPLED else ""
+        f"Shown: a sample of {MAX_SAMPLED:,} of {count:,} {unit}. " if count > MAX_SAMPLED else ""
     )
 
 

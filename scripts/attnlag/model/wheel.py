@@ -23,7 +23,7 @@ from attnlag.storage.writing import room_for
 
 log = logging.getLogger("attnlag")
 
-MOST_METADATA = 2**20  # bytes
+MAX_METADATA = 2**20  # bytes
 
 
 def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def wheel_license(archive: zipfile.ZipFile) -> str | None:
     for name in archive.namelist():
         if re.fullmatch(r"[^/]+\.dist-info/METADATA", name):
             # The file is read into memory, so its unpacked size must be bounded.
-            if archive.getinfo(name).file_size > MOST_METADATA:
+            if archive.getinfo(name).file_size > MAX_METADATA:
                 return None
             metadata = email.parser.Parser().parsestr(archive.read(name).decode(errors="replace"))
             text = metadata["License-Expression"] or metadata["License"] or ""

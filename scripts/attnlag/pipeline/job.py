@@ -19,7 +19,7 @@ from attnlag.escaping import text_for
 from attnlag.storage.writing import write_text
 
 # A command is one argument of the shell, which may have 131,072 bytes on Linux.
-MOST_CHARACTERS = 90_000
+MAX_CHARACTERS = 90_000
 
 # Folder of the texts that are longer; the name of each is its digest.
 FOLDER = Path(".snakemake/jobs")
@@ -64,7 +64,7 @@ def text_of(
 
 def argument(text: str) -> str:
     """Return a job's text, or the path of a file with it if a command has no room for it."""
-    if len(text) <= MOST_CHARACTERS:
+    if len(text) <= MAX_CHARACTERS:
         return text
     path = FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
     if not path.exists():

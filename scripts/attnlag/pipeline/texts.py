@@ -6,10 +6,10 @@ from attnlag.config.schema import Config
 from attnlag.corpus.documents import Tally, read_documents, shards_problem
 from attnlag.errors import UserError, counted
 from attnlag.pipeline import stages
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 
 # Larger corpora, in bytes, are checked by the job that reads them: this check is made each time.
-MOST_READ = 5_000_000
+MAX_READ = 5_000_000
 
 
 def problems(config: Config) -> list[str]:
@@ -17,7 +17,7 @@ def problems(config: Config) -> list[str]:
     lines = []
     for name, corpus in config.corpora.items():
         files = config.files_of(name)
-        if sum(Path(file).stat().st_size for file in files) > MOST_READ:
+        if sum(Path(file).stat().st_size for file in files) > MAX_READ:
             continue
         tally = Tally()
         settings = stages.prepare_corpus(config, stages.Names(corpus=name))
@@ -30,9 +30,9 @@ def problems(config: Config) -> list[str]:
         if problem := shards_problem(name, corpus.shards, tally.documents):
             lines.append(problem)
         groups = len(tally.groups)
-        if config.inference.cluster == "group" and groups < FEWEST_DOCUMENTS <= tally.documents:
+        if config.inference.cluster == "group" and groups < MIN_DOCUMENTS <= tally.documents:
             lines.append(
                 f"inference.cluster: found group, but corpora.{name} has "
-                f"{counted(groups, 'group')}, expected at least {FEWEST_DOCUMENTS}; or document"
+                f"{counted(groups, 'group')}, expected at least {MIN_DOCUMENTS}; or document"
             )
     return lines

@@ -28,7 +28,7 @@ Site = Annotated[str, SITES]
 # `random_weights.draws`.
 SCALES = ("own", "default", "by-depth")
 MULTIPLE = re.compile(r"own-x(\d{1,3}(\.\d{1,3})?)")
-SMALLEST_FACTOR = 0.01
+MIN_FACTOR = 0.01
 LARGEST_FACTOR = 100.0
 
 
@@ -38,11 +38,11 @@ def _checked_scale(value: Any) -> str:
         return value
     if multiple := MULTIPLE.fullmatch(str(value)):
         factor = float(multiple[1])
-        if SMALLEST_FACTOR <= factor <= LARGEST_FACTOR:
+        if MIN_FACTOR <= factor <= LARGEST_FACTOR:
             return f"own-x{factor:g}"
     raise ValueError(
         f"found {shown(value)}, expected {', '.join(SCALES)} or a multiple of the model's own, as "
-        f"in own-x1.5, from own-x{SMALLEST_FACTOR:g} to own-x{LARGEST_FACTOR:g} with at most three "
+        f"in own-x1.5, from own-x{MIN_FACTOR:g} to own-x{LARGEST_FACTOR:g} with at most three "
         f"decimals{nearest(str(value), SCALES)}"
     )
 

@@ -2,4 +2,4 @@
 
 # With fewer clusters, bootstraps and the jackknife have too little to draw from or leave out, and
 # intervals of pooled regressions cover too little.
-FEWEST_DOCUMENTS = 6
+MIN_DOCUMENTS = 6

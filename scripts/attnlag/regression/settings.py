@@ -8,7 +8,7 @@ from attnlag.quantities import catalogue
 from attnlag.quantities.settings import Norms, RandomWeights, Revisions
 from attnlag.regression import covariances
 from attnlag.regression.design import covariates, properties
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.section import (
     AtLeastTwo,
     Distinct,
@@ -297,7 +297,7 @@ class RegressionSettings(Inference):
         half-panel jackknife has no HAC errors, so it is switched off. The mean of a single document
         is the intercept.
         """
-        if documents >= FEWEST_DOCUMENTS:
+        if documents >= MIN_DOCUMENTS:
             return self
         clustered = covariances.CATALOGUE[self.covariance].clustered
         return self.changed(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.report import causal, geometry, heads, sources
 from attnlag.report.wording import titled
 from attnlag.storage.declared import Declared
@@ -22,7 +22,7 @@ TABLES = {
 
 # What is said of few texts, and what is not fitted for these.
 TOO_FEW = (
-    f"this is said of {{}} alone: with fewer than {FEWEST_DOCUMENTS} documents, intervals say "
+    f"this is said of {{}} alone: with fewer than {MIN_DOCUMENTS} documents, intervals say "
     "nothing about other texts"
 )
 NOT_FITTED = {
@@ -61,7 +61,7 @@ def findings_of(analysis: str, files: Declared, folder: Path) -> str:
         lines = heads.heads_findings(table, lags, regression, record["proof"], sinks)
     known = table.get("documents", pd.Series(dtype=float)).max()
     texts = int(np.nanmin([known, record["corpus"]["texts"]]))
-    if texts < FEWEST_DOCUMENTS and len(lines) > 1:
+    if texts < MIN_DOCUMENTS and len(lines) > 1:
         # Copies of a text may suffice for a fit.
         fitted = lags.get("estimate", pd.Series(dtype=float)).notna().any()
         not_fitted = "" if fitted else NOT_FITTED.get(analysis, "")

@@ -10,7 +10,7 @@ from attnlag import wording
 from attnlag.claims import causes
 
 # With more target layers, only the smallest and the largest effect are stated.
-MOST_LAYERS = 6
+MAX_LAYERS = 6
 
 SOURCES_AND_TARGETS = ["source_site", "target_site", "source_layer"]
 
@@ -48,7 +48,7 @@ def _by_layer(rows: pd.DataFrame, alpha: float) -> Iterator[str]:
         yield wording.clause(wording.NO_EARLIER_LAYER)
         return
     own = {lag.subject: lag.value for lag in causes.own_lags(rows)}
-    for effect in causes.extremes(causes.effects(rows, alpha), MOST_LAYERS):
+    for effect in causes.extremes(causes.effects(rows, alpha), MAX_LAYERS):
         layer = effect.subject
         yield wording.effect_finding(effect, shares[layer], own.get(layer, nan))
 

@@ -26,7 +26,7 @@ from attnlag.regression.design.properties import OTHER
 from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.inference.groups import fitted_groups
 from attnlag.regression.labels import R_SQUARED, UNITS, correction, others_in_words, spans
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named, nearest_lag
 from attnlag.report.wording import over_layers, titled
@@ -135,7 +135,7 @@ def _tested(settings: RegressionSettings) -> str:
 def few_documents(fitted: FittedRegression) -> Iterator[str]:
     """Yield what too few documents change, if they are too few to cluster by."""
     documents = int(_usable(fitted.goodness)["n_documents"].max())
-    if documents < FEWEST_DOCUMENTS:
+    if documents < MIN_DOCUMENTS:
         reason = f"{documents} documents are too few to cluster by"
         if documents == 1:
             reason = "with one document there are no document effects and no clusters"
@@ -151,7 +151,7 @@ def dominating_document(usable: pd.DataFrame) -> Iterator[str]:
     shares = usable["largest_cluster_rows"] / usable["n_obs"]
     most = usable.assign(share=shares).sort_values("share").iloc[-1]
     share = float(most["share"])
-    if most["n_documents"] < FEWEST_DOCUMENTS or not share >= DOMINATING_SHARE:
+    if most["n_documents"] < MIN_DOCUMENTS or not share >= DOMINATING_SHARE:
         return
     name = text_for("line", most["largest_cluster"])
     effective = float(most["effective_documents"])

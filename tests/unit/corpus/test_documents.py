@@ -393,7 +393,7 @@ def test_compressed_parquet_is_unpacked_up_to_a_limit(tmp_path, monkeypatch):
     plain = write(tmp_path / "x.parquet", {"text": ["words"]})
     path = write(tmp_path / "x.parquet.gz", gzip.compress(plain.read_bytes()))
     assert len(read_all([path], DEFAULTS)) == 1
-    monkeypatch.setattr(formats, "LARGEST_UNPACKED", 100)
+    monkeypatch.setattr(formats, "MAX_UNPACKED", 100)
     assert problems(path, settings=DEFAULTS) == [
         "x.parquet.gz: unpacks to more than 0 MB; expected Parquet with its internal "
         "compression only"
@@ -412,7 +412,7 @@ def test_the_digest_changes_when_any_boundary_moves(documents):
 
 
 def test_only_the_groups_with_most_documents_are_kept_if_there_are_too_many(monkeypatch):
-    monkeypatch.setattr(documents, "MOST_GROUPS", 2)
+    monkeypatch.setattr(documents, "MAX_GROUPS", 2)
     group_of = {"a": "one", "b": "two", "c": "three", "d": "three", "e": "two"}
     assert documents.largest_groups(group_of) == ["two", "three"]
 

@@ -314,15 +314,15 @@ def test_the_style_is_that_of_seaborn_and_leaves_global_settings_alone():
 
 def test_rows_shown_are_all_or_a_sample_from_everywhere():
     assert sampling.sampled_rows(5).tolist() == [0, 1, 2, 3, 4]
-    assert len(sampling.sampled_rows(sampling.MOST_SAMPLED)) == sampling.MOST_SAMPLED
-    for count in (sampling.MOST_SAMPLED + 1, 1_234_567, 10**10):
+    assert len(sampling.sampled_rows(sampling.MAX_SAMPLED)) == sampling.MAX_SAMPLED
+    for count in (sampling.MAX_SAMPLED + 1, 1_234_567, 10**10):
         rows = sampling.sampled_rows(count)
-        assert len(rows) == sampling.MOST_SAMPLED
+        assert len(rows) == sampling.MAX_SAMPLED
         assert (np.diff(rows) > 0).all()
         assert rows[0] >= 0
         assert rows[-1] < count
         # One in each of as many equal stretches.
-        assert (rows * sampling.MOST_SAMPLED // count >= np.arange(sampling.MOST_SAMPLED) - 1).all()
+        assert (rows * sampling.MAX_SAMPLED // count >= np.arange(sampling.MAX_SAMPLED) - 1).all()
         assert rows.tolist() == sampling.sampled_rows(count).tolist()
 
 

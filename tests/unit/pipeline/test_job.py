@@ -38,7 +38,7 @@ def test_a_long_job_goes_through_a_file(tmp_path, monkeypatch):
     fits = [f"results/model-{n:02d}/corpus-name/attention/within/fits.parquet" for n in range(1500)]
     text = job.text_of("check_fits", {"fits": fits}, {}, {})
     given = job.argument(text)
-    assert len(text) > job.MOST_CHARACTERS > 100 > len(given)
+    assert len(text) > job.MAX_CHARACTERS > 100 > len(given)
     assert job.argument(text) == given
     assert job.read(given, None).input.fits == list(map(Path, fits))
     assert job.argument("{}") == "{}"

@@ -48,7 +48,7 @@ def test_texts_are_checked_whatever_else_is_wrong():
 
 
 def test_a_large_corpus_is_left_to_its_job(monkeypatch):
-    monkeypatch.setattr(texts, "MOST_READ", 10)
+    monkeypatch.setattr(texts, "MAX_READ", 10)
     assert problems({"shards": 500}) == []
 
 

@@ -94,7 +94,7 @@ def test_each_step_is_the_regression_with_dummies(shards, entered):
 
 def test_effects_that_do_not_converge_are_told_in_a_sentence(monkeypatch):
     """Documents that share one token each with the next form a chain, the slowest of graphs."""
-    monkeypatch.setattr(absorbing, "MOST_STEPS", 50)
+    monkeypatch.setattr(absorbing, "MAX_STEPS", 50)
     document = np.repeat(np.arange(200), 2)
     token = (np.arange(400) + 1) // 2
     values = np.random.default_rng(0).normal(size=(400, 2))
@@ -143,7 +143,7 @@ def test_beyond_a_number_of_rows_a_sample_of_whole_documents_is_decomposed(
     shards, tmp_path, monkeypatch
 ):
     """The numbers are those of a design that holds the sampled documents alone."""
-    monkeypatch.setattr(samples, "FEWEST_SAMPLED", 3)
+    monkeypatch.setattr(samples, "MIN_SAMPLED", 3)
     designs, properties, _ = shards
     rows = tables.row_count(designs)
     found, sample_end = decomposition.decomposed(designs, properties, 0.05, most_rows=rows // 2)

@@ -51,7 +51,7 @@ def write_corpus(path, groups):
 
 def test_a_sample_is_taken_from_the_groups_in_turn(tmp_path):
     write_corpus(tmp_path / "corpus.parquet", [("news", 50), ("poems", 2), ("mail", 20)])
-    order = first_of_groups(tmp_path / "corpus.parquet", documents.MOST_CANDIDATES)
+    order = first_of_groups(tmp_path / "corpus.parquet", documents.MAX_CANDIDATES)
     assert len(order) == 72
     # Two models: of each document 10 tokens in 3 layers, and in 5.
     shown = documents.with_room(pd.Series(10 * (3 + 5), order), values=80 * 11)

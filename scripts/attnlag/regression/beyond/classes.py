@@ -32,7 +32,7 @@ from attnlag.regression.estimation.clustered import with_bounded_df
 from attnlag.regression.estimation.moments import KeptTerms, Moments, map_of, product
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, results
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
 from attnlag.regression.terms import LEVEL, OF, class_of, is_lag_or_lead, of_class
 from attnlag.storage import tables
@@ -161,7 +161,7 @@ def slopes_by_class(
     rows = merging.rows_by_class(layers, rows_in)
     sizes = rows.sum(axis=0), (rows > 0).sum(axis=0)
     merged = merging.merged_classes(
-        classes, *sizes, documents=FEWEST_DOCUMENTS, rows=settings.least_rows
+        classes, *sizes, documents=MIN_DOCUMENTS, rows=settings.least_rows
     )
     name_of = {member: name for name, members in merged.items() for member in members}
     of_classes = [name_of.get(label, "") for label in classes]

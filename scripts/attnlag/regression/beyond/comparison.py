@@ -23,7 +23,7 @@ from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import results
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import Errors
 from attnlag.regression.terms import is_lag_or_lead
 from attnlag.storage import tables
@@ -190,7 +190,7 @@ def differences(
     difference = first.estimate[at[0]] - second.estimate[at[1]]
     scores = first.scores[:, *at[0]] - second.scores[:, *at[1]]
     df = np.minimum(first.df[at[0]], second.df[at[1]])
-    compared = np.isfinite(difference) & (first.documents >= FEWEST_DOCUMENTS)
+    compared = np.isfinite(difference) & (first.documents >= MIN_DOCUMENTS)
     error = np.sqrt((scores**2).sum(axis=0))
     verdicts = results.equivalence_test(
         difference[compared], error[compared], df[compared], settings

@@ -37,7 +37,7 @@ STEP_VALUES = ["estimate", "std_error", "r_squared", "conf_low", "conf_high", *S
 VARIABLES_BYTES = 64e6
 
 # Largest number of rows; with more, a sample of whole documents is decomposed.
-MOST_DECOMPOSED = 500_000
+MAX_DECOMPOSED = 500_000
 
 
 def factors_of(sample: Sample, token_properties: Sequence[Path]) -> dict[str, np.ndarray]:
@@ -64,7 +64,7 @@ def decomposed(
     designs: Sequence[Path],
     token_properties: Sequence[Path],
     alpha: float,
-    most_rows: int = MOST_DECOMPOSED,
+    most_rows: int = MAX_DECOMPOSED,
 ) -> tuple[pd.DataFrame, str]:
     """Return the coefficients of lags and leads as effects enter, and the end of the sample.
 

@@ -16,7 +16,7 @@ from attnlag.errors import UserError
 
 # Tolerance of the normal equations, relative to their right-hand sides.
 TOLERANCE = 1e-10
-MOST_STEPS = 10_000
+MAX_STEPS = 10_000
 
 
 def _tells(code: np.ndarray, other: np.ndarray) -> bool:
@@ -75,7 +75,7 @@ class Effects:
             (target.size, target.size), lambda x: (products @ x.reshape(target.shape)).ravel()
         )
         close = TOLERANCE / np.sqrt(len(sizes))
-        found, steps = cg(together, target.ravel(), rtol=close, maxiter=MOST_STEPS)
+        found, steps = cg(together, target.ravel(), rtol=close, maxiter=MAX_STEPS)
         effects = found.reshape(target.shape)
         if steps:
             off_by = np.linalg.norm(products @ effects - target, axis=0).max()

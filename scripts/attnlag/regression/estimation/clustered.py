@@ -39,15 +39,15 @@ from scipy import special
 from attnlag.errors import counted
 from attnlag.regression.covariances import Covariance
 from attnlag.regression.estimation.least_squares import Jackknife, Solution
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.terms import is_lag_or_lead
 
 # A cluster with a leverage this close to 1 determines the direction alone: its residuals there are
 # zero whatever the errors.
-LEAST_REST = 1e-9
+MIN_ONE_MINUS_LEVERAGE = 1e-9
 
 # Ratio of the eigenvalues of a covariance in units of the errors, below which it is singular.
-LEAST_OF_LARGEST = 1e-12
+MIN_EIGENVALUE_RATIO = 1e-12
 
 # (1 - x)^(-1/2) = Σ c_n x^n, precise to rounding for matrices whose trace is below the bound.
 SERIES = np.cumprod([1.0, *((2 * n - 1) / (2 * n) for n in range(1, 8))])
@@ -55,7 +55,7 @@ SMALL = 0.01
 
 # Numbers in the products of different clusters of a joint test, at most. Beyond it they are left
 # out; their share is about the number of terms over that of clusters.
-MOST_PRODUCTS = 2e10
+MAX_PRODUCTS = 2e10
 
 
 class ClusterSums:
@@ -170,7 +170,9 @@ def cr2_adjustment(a: np.ndarray) -> np.ndarray:
     result[small] = total
     values, vectors = np.linalg.eigh(a[~small])
     rest = 1 - values
-    scale = np.where(rest > LEAST_REST, 1 / np.sqrt(np.maximum(rest, LEAST_REST)), 0)
+    scale = np.where(
+        rest > MIN_ONE_MINUS_LEVERAGE, 1 / np.sqrt(np.maximum(rest, MIN_ONE_MINUS_LEVERAGE)), 0
+    )
     result[~small] = (vectors * scale[:, None, :]) @ np.swapaxes(vectors, -1, -2)
     return result
 
@@ -201,7 +203,7 @@ class SatterthwaiteSums:
         # Σ tr M_g, and Σ ‖M_g‖² + (tr M_g)² - ‖U_g'U_g‖² - ‖U_g‖⁴ with U_g = Z_g w'.
         self.trace = self.squares = 0.0
         # Σ vec(U_g) vec(U_g)', (Kq, Kq).
-        few = q == 1 or clusters * (k * q) ** 2 <= MOST_PRODUCTS
+        few = q == 1 or clusters * (k * q) ** 2 <= MAX_PRODUCTS
         self.products = np.zeros((k * q, k * q)) if few else None
 
     def add(self, clusters: Adjustment) -> None:
@@ -226,7 +228,7 @@ class SatterthwaiteSums:
             total = total + (products * (np.swapaxes(products, 1, 3) + products)).sum()
         # For a single estimate, of rows of any length, the total is 2 ‖Γ‖². For orthonormal rows
         # the trace is q. An estimate that a single cluster determines has no error to be seen.
-        seen = self.trace > LEAST_REST * (self.w**2).sum()
+        seen = self.trace > MIN_ONE_MINUS_LEVERAGE * (self.w**2).sum()
         return float((q + 1) / q * self.trace**2 / total) if seen else np.nan
 
 
@@ -235,7 +237,7 @@ def obstacle_of(solution: Solution, covariance: Covariance, left_out: Jackknife 
     moments = solution.moments
     if solution.status != "ok":
         return solution.status
-    if covariance.clustered and moments.count < FEWEST_DOCUMENTS:
+    if covariance.clustered and moments.count < MIN_DOCUMENTS:
         unit = "group" if moments.grouped else "document"
         return f"{counted(moments.count, unit)}: too few to cluster by"
     if covariance.jackknife and left_out is not None:
@@ -299,7 +301,7 @@ def _is_singular(covariance: np.ndarray) -> bool:
     if not (scale > 0).all():
         return True
     values = np.linalg.eigvalsh(covariance / np.outer(scale, scale))
-    return bool(values[0] <= LEAST_OF_LARGEST * values[-1])
+    return bool(values[0] <= MIN_EIGENVALUE_RATIO * values[-1])
 
 
 def equal_halves(solution: Solution) -> Wald:
@@ -311,7 +313,7 @@ def equal_halves(solution: Solution) -> Wald:
     The result is `NO_TEST` if halves are not apart or documents are few.
     """
     moments = solution.moments
-    if not solution.n_corrected or moments.count < FEWEST_DOCUMENTS:
+    if not solution.n_corrected or moments.count < MIN_DOCUMENTS:
         return NO_TEST
     pieces = [piece for piece in solution.pieces if piece.cell]
     to = [coordinates_of_half(piece.inverse)[0] for piece in pieces]

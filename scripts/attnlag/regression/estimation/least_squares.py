@@ -25,7 +25,7 @@ from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.terms import is_lag_or_lead
 
 # A column whose variation relative to its mean is below this varies only by rounding.
-LEAST_VARIATION = 1e-12
+MIN_VARIATION = 1e-12
 
 # Log norms whose standard deviation is below this are regarded as equal, as are other outcomes
 # below this times their root mean square: the rounding error of bfloat16, where the model or stored
@@ -39,17 +39,17 @@ ORIGIN_OF_SPREAD = {
 }
 
 # A design whose scaled cross-products have a larger condition number has lost all precision.
-WORST_CONDITION = 1e12
+MAX_CONDITION = 1e12
 
 # Least ratio of the smallest to the largest eigenvalue of A, without a document or in a half of the
 # documents. Below it, these rows do not identify all terms, although all documents do.
-LEAST_LEFT = 1e-10
+MIN_RECIPROCAL_CONDITION = 1e-10
 
 # An eigenvalue below this is rounding, if A over all rows is the identity.
 ROUNDING = 1e-13
 
 # A half identifies lags and leads if this is left of them given its other terms.
-LEAST_IDENTIFIED = 1e-7
+MIN_IDENTIFIED = 1e-7
 
 # Numbers in the moments of clusters that are solved together.
 NUMBERS_AT_ONCE = 2**22
@@ -193,7 +193,7 @@ class Solution:
                 beside_half, follow_half = _apart(_generalised_inverse(of_covariates), a[cell])
                 # The cross-products of the lags and leads given the other terms.
                 of_lags = a[cell][..., split:, :] @ follow_half
-                identified = np.linalg.eigvalsh(of_lags).min(axis=-1, initial=1) > LEAST_IDENTIFIED
+                identified = np.linalg.eigvalsh(of_lags).min(axis=-1, initial=1) > MIN_IDENTIFIED
                 of_lags = np.where(identified[..., None, None], of_lags, np.eye(k - split))
                 inverse = follow_half @ np.linalg.inv(of_lags) @ np.swapaxes(follow_half, -1, -2)
                 inverse += beside_half
@@ -264,7 +264,7 @@ def solve(moments: Moments) -> Solution:
     scale = size[columns]
     scaled = total[0][np.ix_(columns, columns)] / np.outer(scale, scale)
     eigenvalues, vectors = np.linalg.eigh(scaled)
-    if not eigenvalues[-1] <= WORST_CONDITION * eigenvalues[0]:
+    if not eigenvalues[-1] <= MAX_CONDITION * eigenvalues[0]:
         involved = [n for n, x in zip(names, vectors[:, 0], strict=True) if abs(x) > 0.01]
         obstacle = f"{listed(involved)} are collinear{_within(moments)}"
         return Solution(moments, obstacle, n_obs)
@@ -307,12 +307,12 @@ def _too_flat(moments: Moments, size: np.ndarray, n_obs: int) -> str:
     ``size`` has the square root of Σ w² of each element of w about its mean.
     """
     within = _within(moments)
-    least = LEAST_VARIATION * np.sqrt(n_obs) * np.abs(moments.centre)
+    least = MIN_VARIATION * np.sqrt(n_obs) * np.abs(moments.centre)
     root_squares = size
     if moments.squares is not None:
         # Removing the means of documents is a difference of sums, which has half the digits.
         root_squares = np.sqrt(np.maximum(moments.squares, 0))
-        least = np.maximum(least, np.sqrt(LEAST_VARIATION) * root_squares)
+        least = np.maximum(least, np.sqrt(MIN_VARIATION) * root_squares)
     pairs = zip(moments.terms, size[1:], least[1:], strict=True)
     constant = [term for term, own, bound in pairs if own <= bound]
     if "y" in constant:
@@ -348,7 +348,7 @@ def _apart(inverse: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _generalised_inverse(a: np.ndarray) -> np.ndarray:
     """Return generalised inverses of (…, K, K) summands of I."""
     values, vectors = np.linalg.eigh(a)
-    scaled = vectors / np.where(values > LEAST_LEFT, values, np.inf)[..., None, :]
+    scaled = vectors / np.where(values > MIN_RECIPROCAL_CONDITION, values, np.inf)[..., None, :]
     return scaled @ np.swapaxes(vectors, -1, -2)
 
 
@@ -364,10 +364,12 @@ def is_singular(a: np.ndarray) -> np.ndarray:
     scaled = a / np.where(scale > ROUNDING, scale, 1)[..., None, None]
     # The ratio of eigenvalues with a mean of 1 is at least a quarter of their product, which is
     # cheap to compute.
-    doubtful = ~(np.linalg.det(scaled) > 4 * LEAST_LEFT) | (scale < ROUNDING / LEAST_LEFT)
+    doubtful = ~(np.linalg.det(scaled) > 4 * MIN_RECIPROCAL_CONDITION) | (
+        scale < ROUNDING / MIN_RECIPROCAL_CONDITION
+    )
     singular = np.zeros(doubtful.shape, dtype=bool)
     if doubtful.any():
         values = np.linalg.eigvalsh(a[doubtful])
-        least = np.maximum(LEAST_LEFT * values[:, -1], ROUNDING)
+        least = np.maximum(MIN_RECIPROCAL_CONDITION * values[:, -1], ROUNDING)
         singular[doubtful] = ~(values[:, 0] > least)
     return singular

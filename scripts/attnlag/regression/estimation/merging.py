@@ -13,10 +13,10 @@ import numpy as np
 from attnlag.regression.design.covariates import CATALOGUE, classes_of
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.estimation.moments import KeptTerms, Moments
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 
 # Smallest number of rows that identify the slopes of the merged class.
-FEWEST_ROWS = 30
+MIN_ROWS = 30
 
 
 def of_documents(
@@ -52,7 +52,7 @@ def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> KeptTerms:
             continue
         places = [1 + terms.index(dummy) for dummy in dummies.values()]
         rows = rows_by_class(layers, partial(_dummies, places))
-        fewest = FEWEST_DOCUMENTS if len(rows) >= FEWEST_DOCUMENTS else 1
+        fewest = MIN_DOCUMENTS if len(rows) >= MIN_DOCUMENTS else 1
         sizes, documents = rows.sum(axis=0), (rows > 0).sum(axis=0)
         merged = merged_classes(list(dummies), sizes, documents, documents=fewest, rows=1)
         for dummy in dummies.values():
@@ -75,14 +75,14 @@ def merged_classes(
 
     ``size`` and ``present`` have the numbers of rows and of documents of each class, ``rows`` and
     ``documents`` the smallest ones of a separate class. If ``other`` is in fewer documents or has
-    fewer than `FEWEST_ROWS` rows, the smallest of the remaining classes is merged into it. A class
+    fewer than `MIN_ROWS` rows, the smallest of the remaining classes is merged into it. A class
     without rows is in none.
     """
     there = [place for place in range(len(classes)) if size[place] > 0]
     small = [p for p in there if present[p] < documents or size[p] < rows]
     large = sorted((p for p in there if p not in small), key=lambda p: size[p])
     # A merged class is in at least as many documents as the most common of its classes.
-    enough = min(rows, FEWEST_ROWS)
+    enough = min(rows, MIN_ROWS)
     while small and large and (size[small].sum() < enough or present[small].max() < documents):
         small.append(large.pop(0))
     merged = {classes[place]: [classes[place]] for place in sorted(large)}

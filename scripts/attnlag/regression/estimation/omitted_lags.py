@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.terms import distance, is_lag_or_lead, is_lead
 
 # Number of further lags, at most, and documents that each of them needs: more lags than that cost
@@ -47,7 +47,7 @@ def omitted_lags(terms: Sequence[str], documents: int) -> list[int]:
     There are none with fewer documents than clustered errors need, nor beside leads: a regression
     on later tokens has autocorrelated errors whatever its lags.
     """
-    if documents < FEWEST_DOCUMENTS or any(map(is_lead, filter(is_lag_or_lead, terms))):
+    if documents < MIN_DOCUMENTS or any(map(is_lead, filter(is_lag_or_lead, terms))):
         return []
     return shortest_omitted(terms, min(MAX_OMITTED_LAGS, documents // DOCUMENTS_PER_LAG))
 

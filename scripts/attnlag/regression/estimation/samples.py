@@ -21,17 +21,17 @@ from attnlag.storage import tables
 from attnlag.storage.sequences import KEYS
 
 # Largest number of rows of a sample, unless it would have fewer documents than these.
-MOST_ROWS = 1_000_000
-FEWEST_SAMPLED = 50
+MAX_ROWS = 1_000_000
+MIN_SAMPLED = 50
 
 
 class Sample:
     """The rows of all documents of tables with a row per token, or of some with ``most`` or fewer.
 
-    A sample has at least `FEWEST_SAMPLED` documents, however long.
+    A sample has at least `MIN_SAMPLED` documents, however long.
     """
 
-    def __init__(self, paths: Sequence[Path], most: int = MOST_ROWS) -> None:
+    def __init__(self, paths: Sequence[Path], most: int = MAX_ROWS) -> None:
         sizes: Counter[str] = Counter()
         for path in paths:
             # One batch is in memory at a time.
@@ -43,7 +43,7 @@ class Sample:
         self.end, taken = "", 0
         for number, (place, name) in enumerate(sorted((_hash(name), name) for name in sizes)):
             taken += sizes[name]
-            if taken > most and number >= FEWEST_SAMPLED:
+            if taken > most and number >= MIN_SAMPLED:
                 self.end = place
                 break
         counts, used = np.array([*sizes.values()], np.int64), in_sample(sizes, self.end)

@@ -12,7 +12,7 @@ from scipy import special
 
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import response
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import BootstrapSettings
 from attnlag.regression.terms import is_lag_or_lead
 
@@ -121,7 +121,7 @@ def medians_of_jackknife(
     -------
     DataFrame
         ``median``, ``median_low`` and ``median_high`` by ``term``. The ends are NaN with fewer
-        documents than ``FEWEST_DOCUMENTS``, and all columns are if no layer was fitted.
+        documents than ``MIN_DOCUMENTS``, and all columns are if no layer was fitted.
     """
     names = fits[0].names
     lags = [place for place, name in enumerate(names) if is_lag_or_lead(name)]
@@ -142,7 +142,7 @@ def medians_of_jackknife(
         influence[each.places, layer] = np.sqrt(share) * change
     median = np.median(estimates, axis=0)
     margin = np.full(len(lags), np.nan)
-    if settings.bootstrap and documents >= FEWEST_DOCUMENTS and np.isfinite(influence).all():
+    if settings.bootstrap and documents >= MIN_DOCUMENTS and np.isfinite(influence).all():
         alpha = settings.alpha / subsets
         margin = joint_margin(estimates, influence, rows, alpha, settings.seed)
     ends = {"median": median, "median_low": median - margin, "median_high": median + margin}

@@ -31,7 +31,7 @@ from attnlag.regression.inference import permutation
 from attnlag.regression.inference.bootstrap import effective_number
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.labels import spans
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import (
     DesignSettings,
     HeadsSettings,
@@ -310,10 +310,10 @@ def jackknife(
     -------
     dict
         ``std_error``, ``df``, ``conf_low`` and ``conf_high``; empty with fewer clusters than
-        ``FEWEST_DOCUMENTS``.
+        ``MIN_DOCUMENTS``.
     """
     clusters = len(without_each)
-    if clusters < FEWEST_DOCUMENTS:
+    if clusters < MIN_DOCUMENTS:
         return {}
     error = np.sqrt((clusters - 1) / clusters * ((without_each - value) ** 2).sum())
     df = effective_number(rows) - 1

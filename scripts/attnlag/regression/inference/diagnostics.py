@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import special
 
 from attnlag.regression.estimation import omitted_lags
-from attnlag.regression.estimation.least_squares import WORST_CONDITION
+from attnlag.regression.estimation.least_squares import MAX_CONDITION
 from attnlag.regression.estimation.residuals import (
     AUTOCORRELATION_LAGS,
     RESIDUAL_EDGES,
@@ -107,7 +107,7 @@ def _n_r_squared(products: np.ndarray, scores: np.ndarray, total: float) -> floa
     if not variation > 0 or not (scale > 0).all():
         return float("nan")
     inner = inner / np.outer(scale, scale)
-    if np.linalg.cond(inner) > WORST_CONDITION:
+    if np.linalg.cond(inner) > MAX_CONDITION:
         return float("nan")
     outer = outer / scale
     return float(n * (outer @ np.linalg.solve(inner, outer)) / variation)

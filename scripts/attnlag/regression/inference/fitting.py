@@ -25,7 +25,7 @@ from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.inference import bootstrap, controls, diagnostics, groups, results
 from attnlag.regression.inference.controls import Untrained
 from attnlag.regression.inference.permutation import PermutedMoments
-from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 
 
@@ -93,7 +93,7 @@ def fit_regression(
         hac_lags = residuals.default_hac_lags(max(line.rows for line in lines) / sequences)
     omitted = omitted_lags(lines[0].terms, documents)
     sums = residuals.sums_of_shards(designs, lines, hac_lags, threads, kept, omitted)
-    repetitions = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
+    repetitions = settings.bootstrap if documents >= MIN_DOCUMENTS else 0
     draws = bootstrap.Draws(clusters, repetitions, settings.seed)
     fits, folds = [], settings.folds
     for moments, meat in zip(stored, residuals.robust_meat(sums), strict=True):
@@ -130,10 +130,10 @@ def fit_regression(
 def _number_of_groups(layers: Sequence[Moments], group_of: Mapping[str, str]) -> int:
     """Return the number of groups, with rows or not; raise UserError if too few have rows."""
     found = max(moments.whole().by_group(group_of).count for moments in layers)
-    if found < FEWEST_DOCUMENTS:
+    if found < MIN_DOCUMENTS:
         raise UserError(
             f"found {counted(found, 'group')} of documents with rows, expected at least "
-            f"{FEWEST_DOCUMENTS} for errors clustered by group; cluster by document, or give "
+            f"{MIN_DOCUMENTS} for errors clustered by group; cluster by document, or give "
             "documents of more groups"
         )
     return len(set(group_of.values()))

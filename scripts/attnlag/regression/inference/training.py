@@ -124,7 +124,7 @@ def fit(
     Returns
     -------
     TrainingTables
-        With fewer documents than ``FEWEST_DOCUMENTS``, no interval is known.
+        With fewer documents than ``MIN_DOCUMENTS``, no interval is known.
 
     Raises
     ------

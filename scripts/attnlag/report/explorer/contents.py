@@ -53,7 +53,7 @@ class Contents:
 def contents(regressions: Sequence[RegressionTables], findings: Sequence[Path]) -> Contents:
     """Read the contents of the page from all regressions of a run and the texts of all findings.
 
-    It holds at most `documents.MOST_VALUES` of tokens, but at least one document of each corpus.
+    It holds at most `documents.MAX_VALUES` of tokens, but at least one document of each corpus.
     """
     results = regressions[0].folder.parents[3]
     names = {regression.name for regression in regressions}
@@ -72,7 +72,7 @@ def contents(regressions: Sequence[RegressionTables], findings: Sequence[Path]) 
         corpus_regressions = [
             regression for regression in regressions if regression.corpus == corpus
         ]
-        values = documents.MOST_VALUES // len(corpora)
+        values = documents.MAX_VALUES // len(corpora)
         shown[corpus] = documents.chosen_documents(corpus_regressions, values)
         for model, regression in _by(corpus_regressions, "model").items():
             tokens_of_models[model, corpus] = add_texts(page, regression, shown[corpus])

@@ -17,13 +17,13 @@ from attnlag.storage import tables
 
 # Largest number of values of tokens, over all models and corpora. A value takes up to 1.33 bytes of
 # the page, which therefore has about six megabytes at most.
-MOST_VALUES = 4_600_000
+MAX_VALUES = 4_600_000
 
 # Values that stand for the text of a token and its properties.
 VALUES_OF_TEXT = 12
 
 # Largest number of documents of a corpus, and of tokens of a document.
-MOST_CANDIDATES = 2_000
+MAX_CANDIDATES = 2_000
 LONGEST = 4_000
 
 
@@ -46,7 +46,7 @@ def chosen_documents(regressions: Sequence[RegressionTables], values: int) -> Sh
     first = regressions[0]
     corpus = first.corpus_file()
     models = {regression.model: regression for regression in regressions}
-    order = traced_documents(regressions) + first_of_groups(corpus, MOST_CANDIDATES)
+    order = traced_documents(regressions) + first_of_groups(corpus, MAX_CANDIDATES)
     order = list(dict.fromkeys(order))
     sequences = {}
     needed = pd.Series(0, order)

@@ -18,7 +18,7 @@ PROGRAMS = "contents page.charts documents page.state page.study page.tokens pag
 
 
 def page(regressions: Sequence[RegressionTables], findings: Sequence[Path]) -> str:
-    """Return the page as HTML; `documents.MOST_VALUES` bounds its size."""
+    """Return the page as HTML; `documents.MAX_VALUES` bounds its size."""
     return page_of(contents(regressions, findings))
 
 

@@ -21,7 +21,7 @@ from attnlag.storage import tables
 
 TOKEN_KEYS = ["document", "window", "position"]
 
-MOST_CATEGORIES = 40
+MAX_CATEGORIES = 40
 
 # Columns of further tables of tokens that shade the text, with their labels.
 SHADES = {name: entry.shade for name, entry in CATALOGUE.items() if entry.shade}
@@ -74,7 +74,7 @@ def shades(regression: RegressionTables, tokens: ShownTokens) -> list[dict[str, 
                 "tables": folder_of(regression, table, regression.of_corpus),
                 **values_of_shade(tokens.values(paths, [name])[name]),
             }
-            if len(shade.get("categories", ())) <= MOST_CATEGORIES:
+            if len(shade.get("categories", ())) <= MAX_CATEGORIES:
                 described.append(shade)
     return described
 
