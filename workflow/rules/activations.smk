@@ -1,5 +1,5 @@
-# One forward pass over a shard: the model is loaded once and serves all layers and sites. With
-# `keep: norms` the vectors are reduced to norms at once, and the norms are this rule's output.
+# One forward pass over a shard: the model is loaded once and serves all layers and sites. It stores
+# vectors, or with `keep: norms` their norms, which the same function computes.
 
 SHOWN["stream"] = [f"{STUDY}/stream/{{shard}}.parquet"]
 SHOWN["norms"] = of_study(f"{SITE}/norms/{{shard}}.parquet")
@@ -13,9 +13,7 @@ use rule program as extract_activations with:
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
         **as_targets(files_of_quantities("{shard}.parquet")),
-        vectors=optional(WITH_VECTORS, of_study(f"{SITE}/activations/{{shard}}.parquet")),
-        norms=optional(not WITH_VECTORS, of_study(f"{SITE}/norms/{{shard}}.parquet")),
-        stream=f"{STUDY}/stream/{{shard}}.parquet",
+        **files_of_quantities("{shard}.parquet", [CONFIG.extraction.keep, "stream"]),
     log:
         "logs/{model}/{corpus}/activations/{shard}.log",
     priority: 3
@@ -26,18 +24,20 @@ use rule program as extract_activations with:
         **job_params("extract_activations", **SPEED),
 
 
-# The norm of every adjustment. With `keep: norms` the extraction makes this file.
-if WITH_VECTORS:
+# The norm of every adjustment, from stored vectors.
+use rule program as compute_norms with:
+    input:
+        activations=f"{SITE}/activations/{{shard}}.parquet",
+    output:
+        norms=f"{SITE}/norms/{{shard}}.parquet",
+        # Sums of the vectors, for their means.
+        sums=f"{SITE}/sums/{{shard}}.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/norms/{shard}.log",
+    priority: 2
+    params:
+        **job_params("compute_norms"),
 
-    use rule program as compute_norms with:
-        input:
-            activations=f"{SITE}/activations/{{shard}}.parquet",
-        output:
-            norms=f"{SITE}/norms/{{shard}}.parquet",
-            # Sums of the vectors, for their means.
-            sums=f"{SITE}/sums/{{shard}}.parquet",
-        log:
-            "logs/{model}/{corpus}/{site}/norms/{shard}.log",
-        priority: 2
-        params:
-            **job_params("compute_norms"),
+
+# Where the extraction gives norms, nothing computes them again.
+ruleorder: extract_activations > compute_norms

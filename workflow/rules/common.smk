@@ -60,7 +60,7 @@ SITE, RESULTS = f"{STUDY}/{{site}}", f"{STUDY}/{{site}}/{{regression}}"
 HEADS, CAUSAL = f"{STUDY}/attention/heads", f"{STUDY}/causal"
 
 # What is measured, with which controls.
-WITH_VECTORS = CONFIG.extraction.keep == "vectors"
+CENTRED = CONFIG.measures("centred_cosines")
 WITH_HEADS, TRACED = CONFIG.measures("heads"), CONFIG.with_sources()
 DIRECTED, UNTRAINED = CONFIG.measures("geometry"), CONFIG.controls.random_weights
 # Endings of the files of further scales of the weights after that of the first, which has none.

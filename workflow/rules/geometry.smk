@@ -6,47 +6,46 @@ TOLD["directions"] = of_study(f"{SITE}/geometry/means.parquet")
 FINDINGS["directions"] = of_study(f"{SITE}/geometry/findings.txt")
 
 
-if WITH_VECTORS:
+# If each shard needed the files of all others, the plan would grow with their square.
+use rule program as merge_vector_sums with:
+    input:
+        sums=shards_of(f"{SITE}/sums/{{shard}}.parquet"),
+    output:
+        sums=f"{SITE}/sums/all.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/sums/all.log",
+    params:
+        **job_params("merge_vector_sums"),
 
-    # If each shard needed the files of all others, the plan would grow with their square.
-    use rule program as merge_vector_sums with:
-        input:
-            sums=shards_of(f"{SITE}/sums/{{shard}}.parquet"),
-        output:
-            sums=f"{SITE}/sums/all.parquet",
-        log:
-            "logs/{model}/{corpus}/{site}/sums/all.log",
-        params:
-            **job_params("merge_vector_sums"),
 
-    use rule program as compute_centred_cosines with:
-        input:
-            activations=f"{SITE}/activations/{{shard}}.parquet",
-            sums=f"{SITE}/sums/all.parquet",
-        output:
-            cosines=f"{SITE}/centred_cosines/{{shard}}.parquet",
-            distances=f"{SITE}/distances/{{shard}}.parquet",
-        log:
-            "logs/{model}/{corpus}/{site}/centred_cosines/{shard}.log",
-        resources:
-            **needs(2000, 120),
-        params:
-            **job_params("compute_centred_cosines"),
+use rule program as compute_centred_cosines with:
+    input:
+        activations=f"{SITE}/activations/{{shard}}.parquet",
+        sums=f"{SITE}/sums/all.parquet",
+    output:
+        cosines=f"{SITE}/centred_cosines/{{shard}}.parquet",
+        distances=f"{SITE}/distances/{{shard}}.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/centred_cosines/{shard}.log",
+    resources:
+        **needs(2000, 120),
+    params:
+        **job_params("compute_centred_cosines"),
 
 
 use rule program as summarize_geometry with:
     input:
         geometry=shards_of(f"{SITE}/geometry/{{shard}}.parquet"),
         stream=shards_of(f"{STUDY}/stream/{{shard}}.parquet"),
-        # Only for stored vectors.
-        distances=optional(WITH_VECTORS, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
+        # Only where vectors are stored.
+        distances=optional(CENTRED, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
         centred=optional(
-            WITH_VECTORS and UNTRAINED, shards_of(f"{SITE}/centred_cosines/{{shard}}.parquet")
+            CENTRED and UNTRAINED, shards_of(f"{SITE}/centred_cosines/{{shard}}.parquet")
         ),
         random_weights=optional(UNTRAINED, [f"{SITE}/geometry/random_weights.parquet"]),
         random_weights_stream=optional(UNTRAINED, [f"{STUDY}/stream/random_weights.parquet"]),
         random_weights_distances=optional(
-            WITH_VECTORS and UNTRAINED, [f"{SITE}/distances/random_weights.parquet"]
+            CENTRED and UNTRAINED, [f"{SITE}/distances/random_weights.parquet"]
         ),
     output:
         **as_targets(in_both_formats(f"{SITE}/geometry", "means")),

@@ -1,6 +1,6 @@
 # Inputs and outputs that depend on the configuration, beside those that rules state as patterns.
 
-from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
+from attnlag.quantities.catalogue import OUTCOMES, QUANTITIES
 
 # Paths of patterns for some of their wildcards.
 partly = functools.partial(expand, allow_missing=True)
@@ -77,10 +77,10 @@ def as_targets(files, condition=True):
     return files
 
 
-def files_of_quantities(file, but=()):
-    """Return the files of the quantities that a pass measures, by name."""
-    names = [name for name in CONFIG.quantities_measured() if name not in but]
-    return {name: of_study(OPTIONAL[name].pattern(file)) for name in names}
+def files_of_quantities(file, names=None, but=()):
+    """Return the files of quantities, by name: of some, or of the optional ones that are measured."""
+    names = CONFIG.quantities_measured() if names is None else names
+    return {name: of_study(QUANTITIES[name].pattern(file)) for name in names if name not in but}
 
 
 # What a run knows of every token beside its norms; covariates may need it.

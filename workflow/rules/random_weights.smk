@@ -15,11 +15,9 @@ use rule program as extract_random_weights with:
         scales=partly(of_study(f"{SITE}/random_weights{{scale}}.parquet"), scale=SCALES[1:]),
         scales_stream=partly(f"{STUDY}/stream/random_weights{{scale}}.parquet", scale=SCALES[1:]),
         centred_cosines=optional(
-            WITH_VECTORS and DIRECTED, of_study(f"{SITE}/centred_cosines/random_weights.parquet")
+            CENTRED, of_study(f"{SITE}/centred_cosines/random_weights.parquet")
         ),
-        distances=optional(
-            WITH_VECTORS and DIRECTED, of_study(f"{SITE}/distances/random_weights.parquet")
-        ),
+        distances=optional(CENTRED, of_study(f"{SITE}/distances/random_weights.parquet")),
     log:
         "logs/{model}/{corpus}/random_weights.log",
     threads: THREADS

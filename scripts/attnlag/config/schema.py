@@ -116,7 +116,9 @@ class Config(Section):
         ]
 
     def measures(self, quantity: str) -> bool:
-        """Return whether a pass measures a quantity."""
+        """Return whether a run measures a quantity, in its pass or from stored vectors."""
+        if catalogue.QUANTITIES[quantity].measured_in == "vectors":
+            return self.extraction.keep == "vectors" and self.measures("geometry")
         return quantity in self.quantities_measured()
 
     def models_with_revisions(self) -> list[str]:
