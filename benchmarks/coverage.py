@@ -649,7 +649,7 @@ def omitted_tests(norms: pa.Table, lags: list[int], effects: bool) -> pd.DataFra
     further = omitted_lags.omitted_lags(lines[0].terms, layers[0].documents)
     rows = designs(batches, formula, Counts())
     sums = residuals.sum_residuals(rows, lines, 0, omitted=further)
-    return diagnostics.omitted_lags_table(sums, Errors(alpha=ALPHA))
+    return diagnostics.omitted_terms_table(sums, Errors(alpha=ALPHA))
 
 
 def omitted(replications: int, draws: int, random: np.random.Generator) -> None:
@@ -657,12 +657,14 @@ def omitted(replications: int, draws: int, random: np.random.Generator) -> None:
     header(
         *("tokens", "documents", "errors", "pooled", "within", "sum within", "it covers"),
         *("lag 3 of 0.05: rejects", "its sum", "it covers"),
+        *("straight line: rejects", "square covers 0"),
     )
     for tokens, documents, errors in itertools.product(
         (60, 224), (13, 40, 128), ("t(5)", "exponential")
     ):
         sizes = rows_of(documents, tokens, "lognormal") + 2
         rejected, found = [], {}
+        bent = []
         for lag_3, level in ((0.0, 0.0), (0.0, 1.0), (0.05, 1.0)):
             parts = []
             for begun in range(0, replications, 20):
@@ -674,7 +676,12 @@ def omitted(replications: int, draws: int, random: np.random.Generator) -> None:
             inside = (table["omitted_sum_low"] <= lag_3) & (lag_3 <= table["omitted_sum_high"])
             rejected.append(float((table["omitted_p_value"] < ALPHA).mean()))
             found[lag_3] = float(table["omitted_sum"].mean()), float(inside.mean())
-        show(tokens, documents, errors, *rejected[:2], *found[0.0], rejected[2], *found[0.05])
+            if level and not lag_3:
+                covers = (table["curvature_low"] <= 0) & (table["curvature_high"] >= 0)
+                bent = [float((table["curvature_p_value"] < ALPHA).mean()), float(covers.mean())]
+        show(
+            tokens, documents, errors, *rejected[:2], *found[0.0], rejected[2], *found[0.05], *bent
+        )
 
 
 def training(replications: int, draws: int, random: np.random.Generator) -> None:

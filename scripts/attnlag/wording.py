@@ -31,6 +31,8 @@ LABELS = {
     "nested_model": "nearest lag as more is held fixed (mean over the layers)",
     "without_one_document": "nearest lag without the document that moves it most (median layer)",
     "omitted_lags": "sum of the coefficients of further lags (median layer)",
+    "curvature": "coefficient of the square of the nearest lag (median layer)",
+    "curvature_share": "variance of the residuals that this square explains (median layer)",
     "halves": "nearest lag where halves of texts differ, or everywhere if nowhere (median layer)",
     "groups": "lag in a group of documents (median layer)",
     "classes": "lag of a class of tokens (median layer)",
@@ -298,6 +300,11 @@ FURTHER_LAGS = (
     "layers in which {tokens} back still predict: {above} of {layers} (sum of their coefficients "
     "in the median layer: {value}, {low_to_high}; 0.00 if the lags were enough)"
 )
+BENT = (
+    "layers in which {term} is shown not to be linear: {bent} of {layers} (coefficient of its "
+    "square in the median layer: {value}, {low_to_high}; 0 if it were; the square explains {share} "
+    "of the residual variance)"
+)
 FURTHER_LAGS_UNTESTED = "it was not tested whether earlier tokens predict"
 HALVES_DIFFER = (
     "layers in which halves of texts have different lags: {above} of {layers} (the correction of "
@@ -321,6 +328,18 @@ def further_lags(row: Row) -> str:
         layers=row.layers,
         value=number(row.value),
         low_to_high=interval(row.low, row.high),
+    )
+
+
+def curvature(row: Row, share: Row) -> str:
+    """Return in how many layers the nearest lag is not linear, and how much its square explains."""
+    return BENT.format(
+        term=named(row.subject),
+        bent=row.above + row.below,
+        layers=row.layers,
+        value=number(row.value),
+        low_to_high=interval(row.low, row.high),
+        share=percent(share.value, 1),
     )
 
 

@@ -252,6 +252,42 @@ def omitted_lags(fits: pd.DataFrame, terms: Iterable[str], alpha: float) -> Row:
     )
 
 
+def curvature(fits: pd.DataFrame, terms: Iterable[str], alpha: float) -> list[Row]:
+    """Return in how many layers the nearest lag is not linear, and the coefficient of its square.
+
+    The coefficient is that of the layer in the middle, 0 if the line were straight. The second row
+    is the share of the squared residuals that the square explains there. Empty without a test.
+    """
+    tested = fits.dropna(subset="curvature_p_value").sort_values("curvature")
+    if tested.empty:
+        return []
+    middle = tested.iloc[(len(tested) - 1) // 2]
+    low = float(middle["curvature_low"])
+    high = float(middle["curvature_high"])
+    rejected = tested["curvature_p_adjusted"] < alpha
+    term = nearest_lag(terms)
+    counted = Row(
+        claim="curvature",
+        subject=term,
+        value=float(middle["curvature"]),
+        low=low,
+        high=high,
+        level=1 - alpha,
+        bound=0.0,
+        layers=len(tested),
+        above=int((rejected & (tested["curvature"] > 0)).sum()),
+        below=int((rejected & (tested["curvature"] < 0)).sum()),
+        verdict=verdict_of(low, high, 0.0),
+    )
+    share = Row(
+        claim="curvature_share",
+        subject=term,
+        value=float(tested["curvature_share"].median()),
+        layers=len(tested),
+    )
+    return [counted, share]
+
+
 def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
     """Return the layers in which the halves of documents differ in their lags."""
     return fits.loc[fits["halves_p_adjusted"] < alpha, "layer"].tolist()

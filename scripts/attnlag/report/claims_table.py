@@ -63,6 +63,8 @@ def claims_of_regression(regression: RegressionTables) -> Iterator[Row]:
     omitted = lags.omitted_lags(regression.fitted, terms, alpha)
     if omitted.subject:
         yield replace(omitted, **shared, table="fits")
+    for row in lags.curvature(regression.fitted, terms, alpha):
+        yield replace(row, table="fits")
     halves = lags.halves(regression.fitted, regression.coefficients, alpha)
     if halves:
         yield replace(halves, unit=shared["unit"], table="fits")

@@ -11,6 +11,7 @@ from attnlag import wording
 from attnlag.claims import checkpoints, subsets, training
 from attnlag.claims.lags import (
     as_more_is_held_fixed,
+    curvature,
     different_halves,
     halves,
     layers_shown,
@@ -298,15 +299,19 @@ def halves_findings(fitted: FittedRegression) -> Iterator[str]:
 
 
 def residual_findings(fitted: FittedRegression) -> Iterator[str]:
-    """Yield whether the lags are too few, and how much further lags would carry.
+    """Yield whether the lags are too few or not linear, and how much that would carry.
 
     With thousands of tokens the test rejects even negligible order, so the size is stated too.
     """
     settings, fits = fitted.settings, fitted.goodness
-    omitted = omitted_lags(fits, fitted.coefficients["term"].unique().tolist(), settings.alpha)
+    terms = fitted.coefficients["term"].unique().tolist()
+    omitted = omitted_lags(fits, terms, settings.alpha)
     if omitted.subject:
         further = wording.further_lags(omitted)
         yield f"{further} (score test clustered by document, {_tested(settings)})"
+    rows = curvature(fits, terms, settings.alpha)
+    if rows:
+        yield f"{wording.curvature(*rows)} (the same test)"
 
 
 def group_findings(by_group: pd.DataFrame) -> Iterator[str]:

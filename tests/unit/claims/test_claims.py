@@ -220,6 +220,29 @@ def test_further_lags_are_counted_where_they_are_tested(p_values, counts, total,
     )
 
 
+def test_bent_lines_are_counted_with_their_sign_beside_what_the_square_explains():
+    p_values = [0.001, 0.9, 0.04, np.nan]
+    fits = pd.DataFrame({"curvature_p_value": p_values, "curvature_p_adjusted": p_values})
+    fits = fits.assign(
+        curvature=[-0.2, 0.01, 0.1, np.nan],
+        curvature_low=[-0.3, -0.04, 0.05, np.nan],
+        curvature_high=[-0.1, 0.06, 0.15, np.nan],
+        curvature_share=[0.02, 0.0, 0.004, np.nan],
+    )
+    row, share = lags.curvature(fits, ["lag_2", "lag_1"], 0.05)
+    assert (row.subject, row.layers, row.above, row.below) == ("lag_1", 3, 1, 1)
+    # The layer in the middle of those that were tested.
+    assert (row.value, row.low, row.high) == (0.01, -0.04, 0.06)
+    assert row.verdict is Verdict.UNDECIDED
+    assert (share.value, share.layers) == (0.004, 3)
+    assert wording.curvature(row, share) == (
+        "layers in which lag 1 is shown not to be linear: 2 of 3 (coefficient of its square in the "
+        "median layer: 0.01, −0.04 to 0.06; 0 if it were; the square explains 0.4% of the residual "
+        "variance)"
+    )
+    assert lags.curvature(fits.iloc[3:], ["lag_1"], 0.05) == []
+
+
 def test_the_document_that_moves_the_median_most_stands_beside_it():
     changes = {"a": [0.0, 0.1, 0.0], "b": [0.01, 0.01, 0.01], "c": [-0.05, np.nan, -0.25]}
     rows = [

@@ -21,7 +21,7 @@ def omitted_tests(table, omitted, effects, rows=10**6):
     """Return the sums over residuals, and the tests of the omitted lags, of a design."""
     lines = [residuals.line_of(solve(layer)) for layer in regressed(moments_of(table), effects)]
     sums = residuals.sum_residuals(batches_of(table, rows), lines, 0, omitted=omitted)
-    return sums, diagnostics.omitted_lags_table(sums, Errors())
+    return sums, diagnostics.omitted_terms_table(sums, Errors())
 
 
 def without_level(values, weights_of):
@@ -35,9 +35,16 @@ def without_level(values, weights_of):
     return result
 
 
-def literal_test(frame, lags, omitted, level, slopes, effects):
-    """Return F, the sum of the omitted coefficients and its error, by loops over documents."""
+def literal_test(frame, lags, omitted, level, slopes, effects, squared=False):
+    """Return F, the sum of the omitted coefficients and its error, by loops over documents.
+
+    If ``squared``, the square of the nearest lag takes the place of the omitted ones.
+    """
     q, scores, sizes, products = len(omitted), [], [], 0.0
+    nearest = f"lag_{min(lags)}"
+    mean = frame[nearest].mean()
+    if squared:
+        q = 1
     for _, rows in frame.groupby("document", sort=False):
         x, lagged = rows[[f"lag_{lag}" for lag in lags]].to_numpy(), {}
         # The lags of the first rows are those of the design.
@@ -49,6 +56,8 @@ def literal_test(frame, lags, omitted, level, slopes, effects):
         w = np.column_stack([x, *lagged.values()])
         e = rows["y"].to_numpy() - level - x @ slopes
         kept = ~np.isnan(w).any(axis=1)
+        if squared:
+            w = np.column_stack([x, (rows[nearest].to_numpy() - mean) ** 2])
         w, e = w[kept], e[kept]
         if effects:
             instruments = without_level(w, lambda row: slice(0, row))
@@ -86,9 +95,15 @@ def test_the_test_equals_plain_loops_over_documents(lags, effects):
     frame = table.to_pandas().rename(columns=lambda name: name.removeprefix("layer_00."))
     estimate = fits_of_table(table, effects=effects)[0].estimate
     level, slopes = (0.0, estimate) if effects else (estimate[0], estimate[1:])
-    f, total, error, df = literal_test(frame, lags, omitted, level, slopes, effects)
+    literal = (frame, lags, omitted, level, slopes, effects)
+    f, curvature, error, df = literal_test(*literal, squared=True)
     margin = stats.t.ppf(0.975, df) * error
     row = found.iloc[0]
+    assert row["curvature"] == pytest.approx(curvature, rel=1e-8)
+    assert row["curvature_high"] - row["curvature"] == pytest.approx(margin, rel=1e-8)
+    assert row["curvature_p_value"] == pytest.approx(stats.f.sf(f, 1, len(LENGTHS) - 1))
+    f, total, error, df = literal_test(*literal)
+    margin = stats.t.ppf(0.975, df) * error
     assert row["omitted_df"] == 3
     assert row["omitted_f"] == pytest.approx(f, rel=1e-8)
     assert row["omitted_p_value"] == pytest.approx(stats.f.sf(f, 3, row["omitted_df_residual"]))
@@ -123,6 +138,52 @@ def test_two_lags_are_enough_for_an_autoregression_of_two_and_too_few_for_one_of
     assert (found["three"]["omitted_p_value"] < 1e-4).all()
 
 
+@pytest.mark.parametrize("bend", [0.0, 0.1])
+def test_a_straight_line_is_told_from_a_bent_one_in_short_documents(bend):
+    """A lag is not strictly exogenous: about means of documents, skewness would bend any line."""
+    random = np.random.default_rng(5)
+    skewed = random.exponential(size=(20, 300, 42)) - 1
+    normal = random.normal(size=(20, 300, 42))
+    logs = normal if bend else skewed
+    for t in range(1, 42):
+        before = logs[..., t - 1]
+        logs[..., t] += 0.22 * before + bend * before**2
+    logs += random.normal(size=(20, 300, 1)) / 10
+    lengths = {(f"d{place}", 0): 42 for place in range(300)}
+    table = design_of(norms_table(lengths, np.exp(logs).reshape(20, -1)), design_settings([1, 2]))
+    _, found = omitted_tests(table, list(range(3, 11)), effects=True)
+    if bend:
+        # The square loses the overall mean, which moves the line but not its curvature.
+        inside = found["curvature_low"] < bend, bend < found["curvature_high"]
+        assert np.logical_and(*inside).sum() >= 17
+        assert (found["curvature_p_value"] < 1e-4).all()
+    else:
+        assert (found["curvature_p_value"] < 0.05).sum() <= 3
+        error = found["curvature"].std() / 20**0.5
+        assert abs(found["curvature"].mean()) < 2 * error
+        assert (found["curvature_share"] < 0.002).all()
+
+
+def test_the_share_of_the_square_is_the_residual_variance_that_it_takes_away():
+    table = design_of(corpus_of(level=0.0, documents=40), design_settings([1, 2]))
+    _, found = omitted_tests(table, [3], effects=False)
+    frame = table.to_pandas()
+    # The test is on rows whose lag 3 exists: all but the first of a document.
+    lags = frame[["layer_00.lag_1", "layer_00.lag_2"]].to_numpy()
+    line = fits_of_table(table)[0].estimate
+    residual = frame["layer_00.y"].to_numpy() - line[0] - lags @ line[1:]
+    square = (lags[:, 0] - lags[:, 0].mean()) ** 2
+    rows = frame["document"].duplicated().to_numpy()
+    design = np.column_stack([np.ones(rows.sum()), lags[rows]])
+    with_square = np.column_stack([design, square[rows]])
+    left = [
+        np.linalg.lstsq(columns, residual[rows], rcond=None)[1][0]
+        for columns in (design, with_square)
+    ]
+    share = (left[0] - left[1]) / (residual**2).sum()
+    assert found["curvature_share"].iloc[0] == pytest.approx(share, rel=1e-6)
+
+
 def test_further_lags_are_the_shortest_that_are_omitted_and_a_third_of_the_documents():
     assert omitted_lags(["lag_1", "lag_2", "position_1"], 128) == list(range(3, 11))
     assert omitted_lags(["lag_1", "lag_4"], 13) == [2, 3, 5, 6]
@@ -141,7 +202,7 @@ def test_the_sums_do_not_depend_on_batches_or_on_the_scale_of_norms(effects):
     for part in parts:
         own = residuals.sum_residuals(batches_of(part, 10), lines, 0, omitted=[3, 4, 5])
         total = own if total is None else total + own
-    again = diagnostics.omitted_lags_table(total, Errors())
+    again = diagnostics.omitted_terms_table(total, Errors())
     assert_allclose(again.to_numpy(float), found.to_numpy(float), rtol=1e-9)
     assert sums.omitted == [3, 4, 5]
 
@@ -150,5 +211,10 @@ def test_nothing_is_tested_without_further_lags_or_with_as_many_as_documents():
     table = design_of(corpus_of(documents=4), design_settings([1, 2]))
     for omitted in ([], [3, 4, 5, 6]):
         _, found = omitted_tests(table, omitted, effects=True)
-        assert found.drop(columns="omitted_df").isna().all(axis=None)
+        assert (
+            found[["omitted_f", "omitted_p_value", "omitted_sum", "omitted_sum_low"]]
+            .isna()
+            .all(axis=None)
+        )
         assert (found["omitted_df"] == 0).all()
+        assert found.filter(like="curvature").isna().all(axis=None) == (not omitted)

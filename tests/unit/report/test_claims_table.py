@@ -38,6 +38,12 @@ def write(folder, status="ok"):
         omitted_sum=[0.1, 0.3],
         omitted_sum_low=0.05,
         omitted_sum_high=0.4,
+        curvature_p_value=[0.001, 0.002],
+        curvature_p_adjusted=[0.002, 0.002],
+        curvature=[-0.2, 0.1],
+        curvature_low=[-0.3, 0.05],
+        curvature_high=[-0.1, 0.15],
+        curvature_share=[0.02, 0.04],
         halves_p_adjusted=[0.5, 0.01],
         r_squared=[0.2, 0.4],
         r_squared_others=[0.1, 0.15],
@@ -73,6 +79,8 @@ def test_a_claim_is_a_row_of_numbers(base):
         ("lag", 2),
         ("response", 1),
         ("omitted_lags", 1),
+        ("curvature", 1),
+        ("curvature_share", 1),
         ("halves", 1),
         ("r_squared", 1),
         ("r_squared_beyond", 2),
@@ -93,9 +101,17 @@ def test_a_claim_is_a_row_of_numbers(base):
     assert (second["verdict"], later["verdict"]) == ("undecided", "undecided")
     assert (later["subject"], later["value"], later["texts"]) == ("2", 0.09, 19)
     assert later["layers"] is None
-    further, halves = table[3:5].to_dict("records")
+    further, bent, share, halves = table[3:7].to_dict("records")
     assert (further["subject"], further["value"]) == ("3 4 5 6 7 8 9 10", 0.1)
     assert (further["above"], further["layers"], further["verdict"]) == (1, 2, "above")
+    assert (bent["subject"], bent["value"], bent["low"], bent["high"]) == (
+        "lag_1",
+        -0.2,
+        -0.3,
+        -0.1,
+    )
+    assert (bent["above"], bent["below"], bent["verdict"]) == (1, 1, "below")
+    assert share["value"] == pytest.approx(0.03)
     assert (halves["value"], halves["baseline_value"]) == pytest.approx((0.4, 0.39))
     assert (halves["above"], halves["layers"], halves["verdict"]) == (1, 2, "none")
     explained = table[table["claim"].str.startswith("r_squared")]

@@ -105,6 +105,12 @@ FITS = pd.DataFrame(
         "omitted_sum_low": [0.25, 0.11, -0.05],
         "omitted_sum_high": [0.35, 0.21, 0.25],
         "omitted_df": 3,
+        "curvature_p_value": [0.001, 0.4, 0.9],
+        "curvature_p_adjusted": [0.003, 0.8, 0.9],
+        "curvature": [-0.20, -0.02, 0.03],
+        "curvature_low": [-0.30, -0.07, -0.08],
+        "curvature_high": [-0.10, 0.03, 0.14],
+        "curvature_share": [0.021, 0.004, 0.0],
     }
 ).assign(status="ok", n_obs=300, n_documents=40, effective_documents=12.3, n_dropped=0)
 FITS = FITS.assign(largest_cluster="tables-03", largest_cluster_rows=74)

@@ -1,4 +1,4 @@
-"""Whether a regression has too few lags, from sums over documents of the pass over residuals.
+"""Whether lags are too few, or the nearest not linear, from sums over documents of residuals.
 
 The regression is compared with one that has further lags z beside its regressors x: the shortest
 ones that it omits. Their scores are Σ_g u_g, where u_g sums, over the rows of document g, an
@@ -21,6 +21,9 @@ Hotelling's T².
 The coefficients that the further lags would have are A_zz.x⁻¹ S. Their sum would be 0 if the lags
 were enough. Its error is clustered by document, and its degrees of freedom are one less than the
 effective number of documents (Σ n_g)² / Σ n_g².
+
+Linearity is tested in the same way and on the same rows: there, z is the square of the nearest lag
+less its overall mean, a lag like the others.
 """
 
 from collections.abc import Iterable, Sequence
@@ -60,15 +63,19 @@ def shortest_omitted(terms: Iterable[str], count: int) -> list[int]:
 
 
 class ScoreSums(NamedTuple):
-    """Sums over the documents of a layer; w = [1, x, z], without the 1 under document effects."""
+    """Sums over the documents of a layer; w = [1, x, z, s], without the 1 under document effects.
+
+    x has the regressors, z the q further lags and s the square of the nearest lag; K is the number
+    of the rows of w before z.
+    """
 
     # n_g is the number of rows of a document whose further lags all exist.
     omitted_documents: np.ndarray  # () int: those with such rows
     omitted_rows: np.ndarray  # (2,): Σ n_g, Σ n_g²
-    omitted_products: np.ndarray  # (K + q, K + q): Σ instruments w'
-    omitted_scores: np.ndarray  # (K + q,): Σ u_g
-    omitted_weighted_scores: np.ndarray  # (K + q,): Σ n_g u_g
-    omitted_meat: np.ndarray  # (K + q, K + q): Σ u_g u_g'
+    omitted_products: np.ndarray  # (K + q + 1, K + q + 1): Σ instruments w'
+    omitted_scores: np.ndarray  # (K + q + 1,): Σ u_g
+    omitted_weighted_scores: np.ndarray  # (K + q + 1,): Σ n_g u_g
+    omitted_meat: np.ndarray  # (K + q + 1, K + q + 1): Σ u_g u_g'
 
 
 def sum_scores(
@@ -76,9 +83,9 @@ def sum_scores(
 ) -> ScoreSums:
     """Return the sums of some documents of one layer.
 
-    ``w`` is (K + q, rows), ``e`` has the residuals, (rows,), ``document`` a number for each row,
-    equal in a run of rows, and ``is_lag`` tells which of ``w`` are lags. ``effects`` removes the
-    levels of documents.
+    ``w`` is (K + q + 1, rows), ``e`` has the residuals, (rows,), ``document`` a number for each
+    row, equal in a run of rows, and ``is_lag`` tells which of ``w`` are lags. ``effects`` removes
+    the levels of documents.
     """
     starts = np.flatnonzero(np.diff(document, prepend=-1))
     sizes = np.diff(starts, append=len(document))
@@ -135,8 +142,8 @@ def _filtered(
     return instruments, filtered, forward(e)
 
 
-class OmittedLags(NamedTuple):
-    """The test that further lags have no coefficients, and the sum of these coefficients."""
+class ScoreTest(NamedTuple):
+    """The test that regressors have no coefficients beside others, and the sum of these."""
 
     f: float = np.nan
     df: int = 0
@@ -145,42 +152,63 @@ class OmittedLags(NamedTuple):
     sum: float = np.nan
     std_error: float = np.nan
     sum_df: float = np.nan
+    # What the coefficients take from the sum of squared residuals: S' A_zz.x⁻¹ S.
+    explained: float = np.nan
 
 
-def test_of(sums: ScoreSums, lags: int) -> OmittedLags:
-    """Return the test of a layer, given the number of further lags; NaN if it has none.
+def further_lags_test(sums: ScoreSums, lags: int) -> ScoreTest:
+    """Return the test of the further lags of a layer, given their number; NaN if it has none."""
+    regressors = len(sums.omitted_scores) - lags - 1
+    return _score_test(sums, regressors, np.arange(regressors, regressors + lags))
 
-    There is no test if the lags are collinear with the regressors, or documents as few as lags.
+
+def linearity_test(sums: ScoreSums, lags: int) -> ScoreTest:
+    """Return the test of the square of the nearest lag; NaN if no further ``lags`` are tested."""
+    if not lags:
+        return ScoreTest()
+    last = len(sums.omitted_scores) - 1
+    return _score_test(sums, last - lags, np.array([last]))
+
+
+def _score_test(sums: ScoreSums, regressors: int, tested: np.ndarray) -> ScoreTest:
+    """Return the test of some rows of w beside the first, which are the regressors.
+
+    There is no test if they are collinear with the regressors, or documents as few as they are.
     """
     documents = int(sums.omitted_documents)
-    if not lags or documents <= lags:
-        return OmittedLags()
-    a, k = sums.omitted_products, len(sums.omitted_scores) - lags
+    count = len(tested)
+    if not count or documents <= count:
+        return ScoreTest()
+    rows = np.concatenate([np.arange(regressors), tested])
+    a = sums.omitted_products[np.ix_(rows, rows)]
+    k = regressors
     scale = np.sqrt(np.abs(np.diag(a)))
     if not (scale > 0).all() or np.linalg.cond(a / np.outer(scale, scale)) > MAX_CONDITION:
-        return OmittedLags()
-    given_x = np.hstack([-np.linalg.solve(a[:k, :k].T, a[k:, :k].T).T, np.eye(lags)])
-    score = given_x @ sums.omitted_scores
-    meat = given_x @ sums.omitted_meat @ given_x.T
+        return ScoreTest()
+    given_x = np.hstack([-np.linalg.solve(a[:k, :k].T, a[k:, :k].T).T, np.eye(count)])
+    score = given_x @ sums.omitted_scores[rows]
+    meat = given_x @ sums.omitted_meat[np.ix_(rows, rows)] @ given_x.T
     if not np.linalg.cond(meat) <= MAX_CONDITION:
-        return OmittedLags()
+        return ScoreTest()
     distance_from_zero = score @ np.linalg.solve(meat, score)
     ratio = distance_from_zero / (documents - distance_from_zero)
-    f = (documents - lags) / lags * ratio
+    f = (documents - count) / count * ratio
 
     # Documents of n_g rows have n_g / Σ n of the sum of scores, and deviate from that.
-    rows, squares = sums.omitted_rows
-    concentration = squares / rows**2
-    weighted = np.outer(given_x @ sums.omitted_weighted_scores / rows, score)
+    row_sum, square_sum = sums.omitted_rows
+    concentration = square_sum / row_sum**2
+    weighted_scores = given_x @ sums.omitted_weighted_scores[rows] / row_sum
+    weighted = np.outer(weighted_scores, score)
     spread = meat - weighted - weighted.T + concentration * np.outer(score, score)
     given_all = given_x @ a[:, k:]
-    total = np.linalg.solve(given_all.T, np.ones(lags))
-    return OmittedLags(
+    total = np.linalg.solve(given_all.T, np.ones(count))
+    return ScoreTest(
         f=f,
-        df=lags,
-        df_residual=documents - lags,
-        p_value=float(special.fdtrc(lags, documents - lags, f)),
+        df=count,
+        df_residual=documents - count,
+        p_value=float(special.fdtrc(count, documents - count, f)),
         sum=float(total @ score),
         std_error=float(np.sqrt(total @ spread @ total / (1 - concentration))),
         sum_df=1 / concentration - 1,
+        explained=float(score @ np.linalg.solve(given_all, score)),
     )

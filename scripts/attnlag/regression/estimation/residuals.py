@@ -30,7 +30,7 @@ from attnlag.regression.design.design import values_of
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.moments import KeptTerms
 from attnlag.regression.estimation.omitted_lags import ScoreSums, sum_scores
-from attnlag.regression.terms import distance, is_lag_or_lead
+from attnlag.regression.terms import distance, is_lag_or_lead, nearest_lag
 from attnlag.storage import tables
 from attnlag.storage.sums import Sums
 
@@ -81,7 +81,7 @@ class ResidualSums(Sums):
 
     # The regressors.
     terms: list[str]
-    # Further lags, of which the fields ``omitted_…``, a row per layer, are the `ScoreSums`.
+    # Further lags; the fields ``omitted_…``, a row per layer, are their `ScoreSums`.
     omitted: list[int]
     hac_lags: int
     # (layers,) int64 array: number of rows.
@@ -152,9 +152,18 @@ def sum_residuals(
     With 0 lags, Newey-West errors allow for heteroskedasticity alone. ``omitted`` are the further
     lags that are tested.
     """
-    reach, terms = max(AUTOCORRELATION_LAGS, hac_lags), ["y", *lines[0].terms]
-    no_rows = np.zeros((len(terms), 0)), np.zeros(0, np.intp), np.zeros(0, np.intp), reach
-    of_no_rows = [_of_layer(line, hac_lags, omitted, *no_rows) for line in lines]
+    reach = max(AUTOCORRELATION_LAGS, hac_lags)
+    terms = ["y", *lines[0].terms]
+    # Where no further lags are tested, linearity is not either.
+    nearest = terms.index(nearest_lag(terms)) if omitted else 0
+    no_rows = Rows(
+        x=np.zeros((len(terms), 0)),
+        nearest_lag=np.zeros(0),
+        document=np.zeros(0, np.intp),
+        slots=np.zeros(0, np.intp),
+        end=reach,
+    )
+    of_no_rows = [_of_layer(line, hac_lags, omitted, no_rows) for line in lines]
 
     def of_batch(batch: pa.RecordBatch) -> ResidualSums:
         documents, first_rows = tables.runs(batch)
@@ -169,6 +178,7 @@ def sum_residuals(
             x = np.stack([each.sum(axis=0) for each in values])
             usable = np.flatnonzero(~np.isnan(x[0]))
             x = x.take(usable, axis=1)
+            nearest_lag_less_mean = x[nearest] - line.means[nearest]
             effects = 0
             if line.document_effects:
                 starts = np.flatnonzero(np.diff(document[usable], prepend=-1))
@@ -176,8 +186,14 @@ def sum_residuals(
                 x -= np.repeat(np.add.reduceat(x, starts, axis=1) / sizes, sizes, axis=1)
             else:
                 x[1:] -= line.means[1:, None]
-            rows = x, document[usable], slots[usable], 1 + slots[-1]
-            own = _of_layer(line, hac_lags, omitted, *rows)
+            rows = Rows(
+                x=x,
+                nearest_lag=nearest_lag_less_mean,
+                document=document[usable],
+                slots=slots[usable],
+                end=1 + slots[-1],
+            )
+            own = _of_layer(line, hac_lags, omitted, rows)
             sums[place] = own | {"effects": effects}
         return _of_layers(lines, hac_lags, omitted, sums)
 
@@ -208,22 +224,22 @@ def _slots(batch: pa.RecordBatch, reach: int) -> np.ndarray:
     return reach - 1 + np.cumsum(np.minimum(distance, reach + 1))
 
 
-def _of_layer(
-    line: Line,
-    hac_lags: int,
-    omitted: Sequence[int],
-    x: np.ndarray,
-    document: np.ndarray,
-    slots: np.ndarray,
-    end: int,
-) -> dict[str, Any]:
-    """Return the sums over the rows of a batch that one layer keeps, in slots before an end.
+class Rows(NamedTuple):
+    """The rows of a batch that a layer keeps."""
 
-    ``x`` has y, then the centred regressors; ``document`` numbers the document of each row.
-    """
+    x: np.ndarray  # (1 + terms, rows): y, then the regressors, both centred
+    nearest_lag: np.ndarray  # (rows,): the nearest lag less its overall mean
+    document: np.ndarray  # (rows,): the number of the document
+    slots: np.ndarray  # (rows,): the slot, before ``end``
+    end: int
+
+
+def _of_layer(line: Line, hac_lags: int, omitted: Sequence[int], rows: Rows) -> dict[str, Any]:
+    """Return the sums over the rows of one layer; ``rows.x`` is overwritten."""
+    x, slots, end = rows.x, rows.slots, rows.end
     fitted = line.slopes @ x[1:]
     e = x[0] - (fitted + line.level)
-    score_sums = _scores_of_omitted_lags(line, omitted, x, e, document, slots, end)
+    score_sums = _scores_of_omitted_lags(line, omitted, rows, e)
     x[0] = 1
     e2 = e * e
     s = x * e
@@ -265,15 +281,9 @@ def _of_layer(
 
 
 def _scores_of_omitted_lags(
-    line: Line,
-    omitted: Sequence[int],
-    x: np.ndarray,
-    e: np.ndarray,
-    document: np.ndarray,
-    slots: np.ndarray,
-    end: int,
+    line: Line, omitted: Sequence[int], rows: Rows, e: np.ndarray
 ) -> ScoreSums:
-    """Return the sums of the rows whose further lags all exist; arguments as of `_of_layer`.
+    """Return the sums of the rows whose further lags all exist; ``e`` has all residuals.
 
     The value at a further lag is that of the nearest lag of the regression, or the outcome, of an
     earlier row.
@@ -282,25 +292,31 @@ def _scores_of_omitted_lags(
     for place, term in enumerate(line.terms, start=1):
         if is_lag_or_lead(term):
             place_of_lag[distance(term)] = place
-    row_in_slot = np.full(end, -1)
-    row_in_slot[slots] = np.arange(len(slots))
+    row_in_slot = np.full(rows.end, -1)
+    row_in_slot[rows.slots] = np.arange(len(rows.slots))
     nearest = [max(shorter for shorter in place_of_lag if shorter < lag) for lag in omitted]
     earlier_rows = [
-        row_in_slot[slots - (lag - shorter)] for lag, shorter in zip(omitted, nearest, strict=True)
+        row_in_slot[rows.slots - (lag - shorter)]
+        for lag, shorter in zip(omitted, nearest, strict=True)
     ]
-    complete = np.ones(len(slots), dtype=bool)
-    for rows in earlier_rows:
-        complete &= rows >= 0
+    complete = np.ones(len(rows.slots), dtype=bool)
+    for earlier in earlier_rows:
+        complete &= earlier >= 0
     further = [
-        x[place_of_lag[shorter], rows[complete]]
-        for shorter, rows in zip(nearest, earlier_rows, strict=True)
+        rows.x[place_of_lag[shorter], earlier[complete]]
+        for shorter, earlier in zip(nearest, earlier_rows, strict=True)
     ]
-    constant = [] if line.document_effects else [np.ones(np.count_nonzero(complete))]
-    is_lag = [False] * len(constant) + [*map(is_lag_or_lead, line.terms)] + [True] * len(omitted)
+    square = rows.nearest_lag[complete] ** 2
+    constant = []
+    if not line.document_effects:
+        constant = [np.ones(len(square))]
+    is_lag = [False for _ in constant]
+    is_lag += [is_lag_or_lead(term) for term in line.terms]
+    is_lag += [True for _ in [*further, square]]
     return sum_scores(
-        np.stack([*constant, *x[1:, complete], *further]),
+        np.stack([*constant, *rows.x[1:, complete], *further, square]),
         e[complete],
-        document[complete],
+        rows.document[complete],
         np.array(is_lag),
         effects=line.document_effects,
     )

@@ -66,8 +66,8 @@ def table(sums: ResidualSums, lines: Sequence[Line]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def omitted_lags_table(sums: ResidualSums, settings: Errors) -> pd.DataFrame:
-    """Return the test of the lags that a regression omits, one row per layer.
+def omitted_terms_table(sums: ResidualSums, settings: Errors) -> pd.DataFrame:
+    """Return the tests of the lags and the square that a regression omits, one row per layer.
 
     Columns, NaN for a layer that is not fitted and where `omitted_lags` finds nothing to test:
 
@@ -76,12 +76,23 @@ def omitted_lags_table(sums: ResidualSums, settings: Errors) -> pd.DataFrame:
     - ``omitted_p_adjusted``: that p-value, corrected over the layers
     - ``omitted_sum``, ``omitted_sum_low``, ``omitted_sum_high``: sum of these coefficients, 0 if
       the lags were enough, with an interval
+    - ``curvature``, ``curvature_low``, ``curvature_high``: coefficient of the square of the nearest
+      lag, 0 if the line were straight, with an interval
+    - ``curvature_p_value``, ``curvature_p_adjusted``: that it is 0, and corrected over the layers
+    - ``curvature_share``: share of the squared residuals that the square explains
     """
-    tests = []
+    lags = len(sums.omitted)
+    tests_of_lags, tests_of_squares = [], []
     for place in range(len(sums.layers)):
-        tests.append(omitted_lags.test_of(sums.score_sums(place), len(sums.omitted)))
-    table = pd.DataFrame(tests)
-    margin = special.stdtrit(table["sum_df"], 1 - settings.alpha / 2) * table["std_error"]
+        score_sums = sums.score_sums(place)
+        tests_of_lags.append(omitted_lags.further_lags_test(score_sums, lags))
+        tests_of_squares.append(omitted_lags.linearity_test(score_sums, lags))
+    table = pd.DataFrame(tests_of_lags)
+    squares = pd.DataFrame(tests_of_squares)
+    quantile = 1 - settings.alpha / 2
+    margin = special.stdtrit(table["sum_df"], quantile) * table["std_error"]
+    margin_of_square = special.stdtrit(squares["sum_df"], quantile) * squares["std_error"]
+    squared_residuals = np.where(sums.n > 0, sums.powers[:, 1], np.nan)
     return pd.DataFrame(
         {
             "omitted_f": table["f"],
@@ -92,6 +103,12 @@ def omitted_lags_table(sums: ResidualSums, settings: Errors) -> pd.DataFrame:
             "omitted_sum": table["sum"],
             "omitted_sum_low": table["sum"] - margin,
             "omitted_sum_high": table["sum"] + margin,
+            "curvature": squares["sum"],
+            "curvature_low": squares["sum"] - margin_of_square,
+            "curvature_high": squares["sum"] + margin_of_square,
+            "curvature_p_value": squares["p_value"],
+            "curvature_p_adjusted": adjusted_p_values(squares["p_value"], settings.adjust),
+            "curvature_share": squares["explained"] / squared_residuals,
         }
     )
 

@@ -105,7 +105,7 @@ def fit_regression(
     of_shards = [count["dropped_rows"] for count in counts]
     dropped = [sum(rows.get(layer_name(n), 0) for rows in of_shards) for n in stored.layers]
     tests = diagnostics.table(sums, lines).drop(columns="layer")
-    tests = tests.join(diagnostics.omitted_lags_table(sums, settings))
+    tests = tests.join(diagnostics.omitted_terms_table(sums, settings))
     mixers = stored.record["model"].get("mixers") or {}
     coefficients = results.coefficients_table(fits, settings)
     goodness = results.fits_table(fits, dropped, tests, mixers, settings.adjust)
