@@ -1,4 +1,4 @@
-"""Run a tiny model of every type of transformers that generates text, and write which are proved.
+"""Run a tiny model of every type of transformers that generates text, and write which are verified.
 
 Each model has random weights, passes through the checks of a run, and is compared with plain hooks
 on the same modules, one sequence at a time. The result is the page benchmarks/architectures.md:
@@ -312,7 +312,7 @@ def row_of(model_type):
         worst = differs_from_ablation(decoder, sequences[2])
         if not worst < 1e-4:
             return model_type, "WRONG", f"shares off by {worst:.1e} from ablation"
-    return model_type, "proved", "hybrids" if decoder.mixers else ""
+    return model_type, "verified", "hybrids" if decoder.mixers else ""
 
 
 def reason_of(error):
@@ -332,12 +332,12 @@ HEADER = """# Which architectures run
 
 For every type with a causal language model in transformers {version}, and every type that reads
 images and writes text, a tiny model with random weights went through the checks of a run, without
-images: the proof of its sites, the exchange of later tokens, and sequences computed alone and in
-batches. Every proved type agrees with plain hooks on the same modules, one sequence at a time, to
+images: the check of its sites, the exchange of later tokens, and sequences computed alone and in
+batches. Every verified type agrees with plain hooks on the same modules, one sequence at a time, to
 10⁻⁴ of each vector. Where attention is gated, shares of [sources](../docs/sources.md) agree with
 ablation of values to 10⁻⁴. `make architectures` writes this page.
 
-- *proved*: one of the [known layouts](../docs/families.md#known-architectures) passes the proof.
+- *verified*: one of the [known layouts](../docs/families.md#known-architectures) passes the check.
 - *refused*: no layout passes. [Declared](../docs/families.md#in-the-configuration) modules may.
 - *not run*: a tiny model cannot be guessed, or needs other libraries. A run tries it all the same.
 
@@ -346,7 +346,7 @@ ablation of values to 10⁻⁴. `make architectures` writes this page.
 | outcome | types |
 |---|---|
 """
-VERDICTS = ("proved", "refused", "not run")
+VERDICTS = ("verified", "refused", "not run")
 
 
 def page_of(rows):

@@ -7,7 +7,7 @@ A model with random weights, of the size of GPT-2 or of the embedded default (a 
 over sequences of 256 tokens and of mixed length. All ways take the same tokens on one thread, in
 turn, round by round; the ratios are medians over the rounds of CPU time, each to that of the base
 model with hooks that take the norms in batches of 4,096 tokens, as a user of transformers would
-write it. What attnlag proves counts too. TransformerLens and nnsight are installed into an
+write it. What attnlag verifies counts too. TransformerLens and nnsight are installed into an
 environment of their own, which sees the packages of this one, and run GPT-2 in a process of their
 own.
 """

@@ -77,7 +77,7 @@ def main(job, settings: ExtractionSettings):
 
         sequences = stored_sequences(job.input.tokens)
         extraction.record(sequences, extractor, paths, record_of, settings.storage_dtype)
-    padding = 100 * (1 - extractor.tokens / extractor.cells)
+    padding = 100 * (1 - extractor.tokens / extractor.padded_tokens)
     findings = [f"block input + adjustments = block output within {extractor.identity_error:.1e}"]
     findings += [each.remark for each in extractor.computations.values() if each.remark]
     log.info(

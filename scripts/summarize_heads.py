@@ -19,11 +19,11 @@ def main(job, settings: HeadsSettings):
     files = job.input.heads, job.input.norms, job.input.sinks, vars(job.input)
     table, lags, sample = lags_of_parts.shares_and_lags(*files, settings, group_of)
     shared = tables.of_all_shards(job.input.heads)
-    proof = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
-    facts = {"proof": proof, "traced": None, "sample_end": sample.end}
+    check = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
+    facts = {"check": check, "traced": None, "sample_end": sample.end}
     facts["sampled"] = len(sample.documents) if sample.end else 0
     if job.input.sinks:
-        facts["traced"] = tables.read_provenance(job.input.sinks[0]).get("proof", "")
+        facts["traced"] = tables.read_provenance(job.input.sinks[0]).get("check", "")
     record = tables.provenance(shared, "heads_table", settings, "numpy", "scipy", **facts)
     names = {"site": "attention", "regression": settings.regression}
     tables.write_results({job.output.head_coefficients: lags}, record, **names)

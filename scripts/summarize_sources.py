@@ -27,8 +27,8 @@ def main(job, settings: HeadsSettings):
         if settings.design is not None and len(rows):
             lags = lags_of_parts.of_sources(rows, random, settings, shared.precision)
         frames = {job.output.shares: shares, job.output.lags: lags}
-        with_proof = record | {"proof": proof_in(job.input.sources)}
-        tables.write_results(frames, with_proof, site="attention")
+        with_check = record | {"check": check_in(job.input.sources)}
+        tables.write_results(frames, with_check, site="attention")
         if job.input.random_sources:
             untrained_sources = pa.concat_tables(map(pq.read_table, job.input.random_sources))
             written = traced_tables.written(untrained_sources.unify_dictionaries())
@@ -39,11 +39,11 @@ def main(job, settings: HeadsSettings):
         table = traced_means.readout(traced_means.read_shards(sites[site]), random, *bounds)
         by_target = table.groupby("target")["p_value"]
         table["p_adjusted"] = by_target.transform(adjusted_p_values, adjust=settings.adjust)
-        tables.write_results({means: table}, record | {"proof": proof_in(sites[site])}, site=site)
+        tables.write_results({means: table}, record | {"check": check_in(sites[site])}, site=site)
     log.info(f"{record.names}: {counted(len(sites), 'site')}")
 
 
-def proof_in(paths):
-    """Return the result of the proof in the first of some files that has a document."""
-    proofs = (tables.read_provenance(path).get("proof") for path in paths)
-    return next(filter(None, proofs), "no documents")
+def check_in(paths):
+    """Return the result of the check in the first of some files that has a document."""
+    checks = (tables.read_provenance(path).get("check") for path in paths)
+    return next(filter(None, checks), "no documents")

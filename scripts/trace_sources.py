@@ -41,7 +41,7 @@ def main(job, settings: TracingSettings):
         (draw,) = random_weights.draws(folder, [settings.scale], seed, **named)
         return draw.model.to(device, precision).eval()
 
-    decoder, proofs = None, []
+    decoder, checks = None, []
     random = {"sources": job.output.random_sources, "readout": job.output.random_readout}
     untrained = SimpleNamespace(**random, source_parts=[], sinks=[])
     for seed, output in ((None, job.output), (settings.untrained, untrained)):
@@ -56,12 +56,12 @@ def main(job, settings: TracingSettings):
         found["source_parts", "attention"] = traced_tables.written(found["sources", "attention"])
         made = passes.provenance_of(record, "traced", settings.model_dump(), decoder)
         if seed is None:
-            proofs = list(dict.fromkeys(remarks.values()))
+            checks = list(dict.fromkeys(remarks.values()))
         else:
             made["draw"] = random_weights.facts_of(settings.scale, source["initial_weights"])
         for (quantity, site), path in files.items():
-            # The proof, or why there are no rows.
-            remark = {"proof": remarks[quantity]} if quantity in remarks else {}
+            # The check, or why there are no rows.
+            remark = {"check": remarks[quantity]} if quantity in remarks else {}
             tables.write_table(found[quantity, site], path, made | remark)
-    findings = "; ".join([counted(sum(map(len, sequences.values())), "token"), *proofs])
+    findings = "; ".join([counted(sum(map(len, sequences.values())), "token"), *checks])
     log.info(f"{record.names}: {findings}")

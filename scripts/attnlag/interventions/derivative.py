@@ -24,7 +24,7 @@ from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
-from attnlag.quantities import proofs
+from attnlag.quantities import verification
 from attnlag.quantities.passes import Batch, Passes, batch_of
 
 DERIVATIVE = "derivative"
@@ -220,7 +220,7 @@ def effects(
     simultaneous passes, including padding, and ``free`` the bytes of memory for the graph.
     ``receive`` is called in each pass with the keys of its sequences, whether each of its places
     has a token, and as in `edits.edited`. Raise MemoryError if the graph of a single pass does not
-    fit, and UserError if the model fails the proof of its sites.
+    fit, and UserError if the model fails the check of its sites.
     """
     model = decoder.model
     targets = sampling.selected_layers(settings.targets, len(decoder.blocks))
@@ -229,7 +229,7 @@ def effects(
     passes = Passes(model, batch_tokens, threads)
     first = batch_of(max(sequences.values(), key=len)[:PROBE_TOKENS])
     with passes.first():
-        shown = proofs.short_pass(decoder, first, partial(hooks.forward, model), (), {})
+        shown = verification.short_pass(decoder, first, partial(hooks.forward, model), (), {})
     decoder.check_identity(shown.evidence)
     # The longest sequences come first.
     groups = passes.batches(list(sequences.values()))

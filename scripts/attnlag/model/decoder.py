@@ -1,9 +1,9 @@
-"""The blocks of a decoder, and the modules whose outputs are proved to be adjustments.
+"""The blocks of a decoder, and the modules whose outputs are verified to be adjustments.
 
 A decoder block adds the outputs of its attention and MLP sublayers to the residual stream, one
 after the other or both at once. The module whose output is added depends on the architecture. The
 layouts below are tried in order, and the configuration can declare another. A layout is taken if it
-passes the proof, which every run repeats: block input + attention adjustment + MLP adjustment must
+passes the check, which every run repeats: block input + attention adjustment + MLP adjustment must
 equal the block's output.
 """
 
@@ -34,7 +34,7 @@ OTHER_ATTENTION = re.compile("Linear|Delta|Lightning")
 # Name under which a module of TransformerLens' bridge holds that of transformers in its place.
 WRAPPED = "_original_component"
 
-# Layouts to try, most likely first: pairs of paths from a block. The proof decides, and finds the
+# Layouts to try, most likely first: pairs of paths from a block. The check decides, and finds the
 # factor of both outputs, if there is one. Dropout or a cast between a module and the addition has
 # no effect at inference, and neither does the order of sublayers, which may be parallel.
 LAYOUTS = (
@@ -116,11 +116,11 @@ class Decoder:
         return "; ".join(filter(None, [self.layout, *others]))
 
     def check_identity(self, evidence: list[identity.Evidence]) -> float:
-        """Return the largest error of `residual_identity`; raise UserError if the proof fails."""
+        """Return the largest error of `residual_identity`; raise UserError if the check fails."""
         if problems := identity.problems_of(evidence, self.blocks, self.name):
             more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise UserError(
-                f"{self.called}, fails the proof of its sites: block input + attention adjustment "
+                f"{self.called}, fails the check of its sites: block input + attention adjustment "
                 "+ MLP adjustment is not shown to be the block's output "
                 f"({', '.join(problems[:3])}{more}; expected at most {identity.BOUND:.0e}, "
                 f"relative); tried {self.paths}; nothing was stored; other modules can "
@@ -134,8 +134,8 @@ def decoder_of(
 ) -> Decoder:
     """Return a model, with a head or without, and the blocks that are found in it.
 
-    Each layout whose modules exist is tried until one passes the proof in a short pass. The run
-    proves it again. A factor that is not ``declared`` is found by the proof.
+    Each layout whose modules exist is tried until one passes the check in a short pass. The run
+    verifies it again. A factor that is not ``declared`` is found by the check.
     """
     whole, model = model, getattr(model, "base_model", model)
     vocabulary_of(model, name)
@@ -156,7 +156,7 @@ def decoder_of(
             times = f", times {blocks[0].scale:.7g}," if blocks[0].scale is not None else ""
             were = "were tried and pass" if len(blocks[0].sublayers) > 1 else "was tried and passes"
             # The usual layout needs no remark.
-            found = f"{layout}{times} {were} the proof" if failures or times else ""
+            found = f"{layout}{times} {were} the check" if failures or times else ""
             return Decoder(whole, name, blocks, found)
         failures.append(f"{layout} ({failure})")
     raise UserError(unknown(model, name, failures))
@@ -242,7 +242,7 @@ def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.
 def tried(
     model: Any, blocks: list[BlockModules], name: str
 ) -> tuple[list[BlockModules], str | None]:
-    """Return the blocks with the factors that the proof finds, and why they fail it, if they do."""
+    """Return the blocks with the factors that the check finds, and why they fail it, if they do."""
     mask = torch.ones(1, TOKENS, dtype=torch.bool)
     ids = torch.arange(TOKENS)[None] % vocabulary_of(model, name)
     # The second pass is with the factors that the first one finds.

@@ -1,4 +1,4 @@
-"""The proof that a block adds to the stream what its sublayers give, and nothing else."""
+"""The check that a block adds to the stream what its sublayers give, and nothing else."""
 
 import copy
 import math
@@ -16,7 +16,7 @@ from attnlag.errors import UserError
 from attnlag.model import hooks
 from attnlag.model.hooks import OUTPUT, STREAM, SUBLAYERS, BlockModules, NotGiven
 
-# Bound of the proof on |input + attention + MLP - output| per token in float32, relative to the
+# Bound of the check on |input + attention + MLP - output| per token in float32, relative to the
 # larger of |input| and |output|. Rounding leaves a few units in the last place.
 BOUND = 1e-5
 
@@ -140,7 +140,7 @@ def _factor(
 
 
 def problems_of(evidence: list[Evidence], blocks: list[BlockModules], name: str) -> list[str]:
-    """Return why the observations of a pass are not a proof, in a few words per layer.
+    """Return why the observations of a pass do not pass the check, in a few words per layer.
 
     Every block must have run once, and each sublayer once within it. Raise UserError if values of
     the model of this name are not finite.

@@ -100,7 +100,7 @@ def draws(
     whose outputs are added to the stream, which are divided by the root of the number of these
     additions: √(2 × layers) where each layer has attention and an MLP, as in GPT-2 (Radford et al.
     2019). The models are as transformers initialises them under the seed, with the head, in
-    float32, on the CPU, and without dropout, which no proof of their blocks would pass.
+    float32, on the CPU, and without dropout, which no check of their blocks would pass.
 
     Raises
     ------

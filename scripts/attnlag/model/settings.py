@@ -44,7 +44,7 @@ def may_be_taken(name: str) -> bool:
 class ModulePaths(Section):
     """The modules of a model that add to its residual stream.
 
-    For an architecture whose modules attnlag does not find. Every run proves them.
+    For an architecture whose modules attnlag does not find. Every run verifies them.
     """
 
     blocks: str = Field(
@@ -64,7 +64,7 @@ class ModulePaths(Section):
     scale: Size | None = Field(
         default=None,
         description="Factor of both outputs before the block adds them; null: the one with which "
-        "the proof holds",
+        "the check holds",
     )
 
 

@@ -149,7 +149,7 @@ class Computation:
     of_width = False
     # The columns of its file besides the keys, if they are not those of layers.
     fields: Sequence[Any] = ()
-    # The error of a proof in words, or why there is nothing.
+    # The error of a check in words, or why there is nothing.
     remark = ""
 
     def __init__(self, quantity: Quantity, site: str, decoder: Any):
@@ -165,10 +165,10 @@ class Computation:
         elif self.of_width:
             self.shape = (self.width,)
 
-    def prove(self, seen: Mapping[int, Any], output: Any) -> None:
+    def verify(self, seen: Mapping[int, Any], output: Any) -> None:
         """Prove the quantity by what a short pass has given of each layer and its output.
 
-        What fails the proof is taken from ``layers``, or raises UserError.
+        What fails the check is taken from ``layers``, or raises UserError.
         """
 
     def expect(self, sequences: int) -> None:

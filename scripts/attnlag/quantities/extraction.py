@@ -17,7 +17,7 @@ from attnlag.errors import UserError
 from attnlag.model import hooks, onednn
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import Seen
-from attnlag.quantities import formats, proofs
+from attnlag.quantities import formats, verification
 from attnlag.quantities.catalogue import QUANTITIES, SITES, Computation, Key, Values
 from attnlag.quantities.passes import Batch, Passes, batch_of, runs
 from attnlag.storage import tables
@@ -46,7 +46,7 @@ class Extractor:
     decoder: Decoder
     _: KW_ONLY
     # Names of quantities of a forward pass and of sites, from their catalogues. "vectors" or
-    # "norms" must be among them: a proof compares those of a sequence alone and in a batch.
+    # "norms" must be among them: a check compares those of a sequence alone and in a batch.
     quantities: Sequence[str] = ("norms",)
     sites: Sequence[str] = ("attention",)
     # Tokens in simultaneous forward passes, including padding.
@@ -80,12 +80,13 @@ class Extractor:
         self.points = {point for each in every for point in each.points}
         self.modules = dict(item for each in every for item in each.modules.items())
         self.passes = Passes(self.decoder.model, self.batch_tokens, self.threads)
-        # Error from the proof of the sites, after the first pass.
+        # Error from the check of the sites, after the first pass.
         self.identity_error: float | None = None
         # What computes the products, in words.
         self.computed_by = "plain torch"
         # Number of tokens run through the model, without and with padding.
-        self.tokens = self.cells = 0
+        self.tokens = 0
+        self.padded_tokens = 0
 
     @property
     def run_tokens(self) -> int:
@@ -115,7 +116,7 @@ class Extractor:
 
         def done(batch: Batch) -> None:
             self.tokens += len(batch.rows)
-            self.cells += batch.real.size
+            self.padded_tokens += batch.real.size
             self.progress(len(batch.rows))
 
         # A sequence may exceed the share of a pass, but all passes together stay in the budget.
@@ -162,17 +163,17 @@ class Extractor:
             for key, each in computations.items()
         }
 
-    def _begin(self, sequence: np.ndarray) -> proofs.ShortPass:
-        """Run the proofs on the first tokens of a sequence, and pack weights if that is wanted."""
-        decoder, batch = self.decoder, batch_of(sequence[: proofs.TOKENS])
+    def _begin(self, sequence: np.ndarray) -> verification.ShortPass:
+        """Run the checks on the first tokens of a sequence, and pack weights if that is wanted."""
+        decoder, batch = self.decoder, batch_of(sequence[: verification.TOKENS])
         with self.passes.first():
             shown = self._short_pass(batch)
         if len(sequence) == len(batch.rows) or self.passes.length_matters:
             # There are no numbers of the first tokens beside later ones to compare with.
-            proofs.no_token_sees_later_ones(decoder, shown, self._short_pass)
+            verification.no_token_sees_later_ones(decoder, shown, self._short_pass)
         self.identity_error = decoder.check_identity(shown.evidence)
         for each in self.computations.values():
-            each.prove(shown.seen, shown.output)
+            each.verify(shown.seen, shown.output)
         if self.fast:
             self.computed_by = onednn.pack_weights(decoder, batch.ids[0])
         return shown
@@ -182,7 +183,7 @@ class Extractor:
         sequences: Sequence[np.ndarray],
         batches: Sequence[Batch],
         values: Values,
-        shown: proofs.ShortPass,
+        shown: verification.ShortPass,
     ) -> None:
         """Compare the values of some sequences with those of their first tokens alone.
 
@@ -195,32 +196,32 @@ class Extractor:
         ends = np.cumsum([len(sequence) for sequence in sequences])
         # The batches are in the order of length.
         longest = batches[0].indices[0]
-        bound = proofs.LEAK[self.decoder.dtype]
+        bound = verification.CAUSALITY_TOLERANCE[self.decoder.dtype]
         for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]):
             rows = slice(ends[index] - len(sequences[index]), ends[index])
             beside = {key: [array[rows] for array in values[key]] for key in self.compared}
             if index == longest:
                 alone = self._values_of(shown)
-                if proofs.differences(beside, alone).max() > bound:
+                if verification.differences(beside, alone).max() > bound:
                     again = self._short_pass(shown.batch)
-                    proofs.no_token_sees_later_ones(self.decoder, again, self._short_pass)
+                    verification.no_token_sees_later_ones(self.decoder, again, self._short_pass)
             else:
                 alone = self._alone(sequences[index])
             if index in shared:
-                proofs.batch_invariance(self.decoder, beside, alone)
+                verification.batch_invariance(self.decoder, beside, alone)
 
-    def _short_pass(self, batch: Batch) -> proofs.ShortPass:
+    def _short_pass(self, batch: Batch) -> verification.ShortPass:
         self.passes.reset()
-        return proofs.short_pass(self.decoder, batch, self.run, self.points, self.modules)
+        return verification.short_pass(self.decoder, batch, self.run, self.points, self.modules)
 
     def _alone(self, sequence: np.ndarray) -> Values:
         """Return the values to compare for the first tokens of a sequence by itself."""
-        sequence = sequence[: proofs.TOKENS]
+        sequence = sequence[: verification.TOKENS]
         values = self._room(len(sequence), self.compared)
         self.forward(batch_of(sequence), values)
         return values
 
-    def _values_of(self, shown: proofs.ShortPass) -> Values:
+    def _values_of(self, shown: verification.ShortPass) -> Values:
         """Return the values to compare of a short pass."""
         return {
             key: [each.layer(shown.seen[layer], shown.batch).cpu().numpy() for layer in each.layers]
@@ -305,7 +306,7 @@ def record(
 
         def writer_of(key: Key) -> pq.ParquetWriter:
             if key not in writers:
-                # Layers have been proved by the time that the first rows are written.
+                # Layers have been verified by the time that the first rows are written.
                 schema = formats.schema_of(computations[key], precision[key])
                 options = formats.encoding(schema, precision[key])
                 writer = tables.parquet_writer(outputs[key], schema, record_of(*key), **options)

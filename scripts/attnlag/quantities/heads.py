@@ -216,7 +216,7 @@ class Heads(Computation):
             words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"
         return words
 
-    def prove(self, seen: Mapping[int, Seen], output: Any) -> None:
+    def verify(self, seen: Mapping[int, Seen], output: Any) -> None:
         """Prove that heads and bias add up to the adjustment, or leave out the layer."""
         for number in list(self.heads):
             check = self._check(number, seen.get(number))

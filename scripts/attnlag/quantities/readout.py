@@ -31,7 +31,7 @@ LOGITS_BOUND = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, 
 class Readout:
     """The last norm and the head of a model, as a linear map of what sublayers add.
 
-    It is proved on the tokens of a sequence, (tokens,). Raise NotGiven if there is no head, or no
+    It is verified on the tokens of a sequence, (tokens,). Raise NotGiven if there is no head, or no
     LayerNorm or RMSNorm between the last block and the head, or if the sum of all effects is not
     the model's logits.
     """
@@ -107,7 +107,7 @@ class Readout:
         raise NotGiven("no norm between the last block and the head is found")
 
     def _error(self, stream: torch.Tensor, hidden: torch.Tensor, logits: torch.Tensor) -> float:
-        """Return the error of the sum of all effects and biases, for the proof."""
+        """Return the error of the sum of all effects and biases, for the check."""
         device = self.head.weight.device
         z, hidden = self.z_of(stream.to(device)), hidden.to(device).double()
         beyond = hidden - self.bias

@@ -50,12 +50,12 @@ Numbers = dict[str, torch.Tensor]
 def traced(
     decoder: Decoder,
     layers: Mapping[int, LayerHeads],
-    proved: int = 0,
+    verified: int = 0,
 ) -> Iterator[tuple[dict[int, Numbers], dict[int, str]]]:
     """Yield what tokens write in a pass over one sequence, by layer, see `written_by_token`.
 
     The second dictionary says why other layers have none. One layer's weights of attention are in
-    memory at a time. ``proved`` is the number of tokens for which the vectors are built and
+    memory at a time. ``verified`` is the number of tokens for which the vectors are built and
     compared. Raise NotGiven in the pass if an attention has no implementation that gives weights.
     """
     model, blocks = decoder.model, decoder.blocks
@@ -90,7 +90,7 @@ def traced(
             own = out.reshape(values.shape[1], layer.count, -1)
             # The quotient is as exact as numbers of this precision, however small they are.
             gate = torch.where(own == 0, 0, entering.reshape(own.shape) / own)
-        numbers[number] = written_by_token(layer, values, weights, gate, proved)
+        numbers[number] = written_by_token(layer, values, weights, gate, verified)
         del reasons[number]
 
     AttentionInterface.register(IMPLEMENTATION, attend)
@@ -154,7 +154,7 @@ def written_by_token(
     values: torch.Tensor,
     weights: torch.Tensor,
     gate: torch.Tensor | None = None,
-    proved: int = 0,
+    verified: int = 0,
 ) -> Numbers:
     """Return what each token of a sequence writes to each later one, summed up by token.
 
@@ -162,7 +162,7 @@ def written_by_token(
     multiplies the sum over values, (tokens, heads, inputs). Beside the columns of the table of
     sources there are ``to_self`` and ``from_before``, norms over the adjustment's; ``added``, the
     adjustment up to c; ``to_first``, the attention of each head to the first token; and ``error``,
-    the difference between shares and those of the vectors, for the first ``proved`` tokens.
+    the difference between shares and those of the vectors, for the first ``verified`` tokens.
     """
     count, tokens, _ = values.shape
     # In float64, because shares may be small differences.
@@ -200,8 +200,8 @@ def written_by_token(
         "added": added,
         "to_first": weights[:, :, 0].T,
     }
-    proof = values[:, :proved], weights[:, :proved, :proved]
-    return numbers | {"error": _error(*proof, gate, projection, numbers)}
+    check = values[:, :verified], weights[:, :verified, :verified]
+    return numbers | {"error": _error(*check, gate, projection, numbers)}
 
 
 def _error(

@@ -100,7 +100,7 @@ class Surprisal(Computation):
         logits = logits if self.scale == 1 else logits * self.scale
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
-    def prove(self, seen: Mapping[int, Seen], output: Any) -> None:
+    def verify(self, seen: Mapping[int, Seen], output: Any) -> None:
         """Compare logits with those that the model gives; it must run its head once."""
         of_head = seen.get(self.layers[0])
         if (times := of_head.times[HEAD] if of_head else 0) != 1:
@@ -119,7 +119,7 @@ class Surprisal(Computation):
 
     def _refuse(self, found: str, expected: str) -> NoReturn:
         raise UserError(
-            f"{self.called}, fails the proof of its predictions: found {found}, expected "
+            f"{self.called}, fails the check of its predictions: found {found}, expected "
             f"{expected}; the quantities may leave surprisal out"
         )
 

@@ -27,7 +27,7 @@ from attnlag.storage.sequences import TokenSequence, keys_of
 # Bound on the errors of shares.
 SHARES_BOUND = 1e-5
 
-# Number of tokens of the first sequence for which the vectors are built, as a proof.
+# Number of tokens of the first sequence for which the vectors are built, as a check.
 PROVED = 48
 
 
@@ -45,7 +45,7 @@ class Tracer:
         if "attention" in sites:
             self.layers, self.without = heads.located(self.blocks, decoder.config)
         self.head: Readout | None = None
-        # The error of the proof in words, or why there is no readout.
+        # The error of the check in words, or why there is no readout.
         self.readout_remark = ""
         self.error = 0.0
         # A table for each sequence, as in ``traced_tables``, by quantity and site; sinks are the
@@ -55,7 +55,7 @@ class Tracer:
         self.failures: list[str] = []
 
     def remarks(self) -> dict[str, str]:
-        """Return the errors of the proofs by quantity, or why there are none."""
+        """Return the errors of the checks by quantity, or why there are none."""
         words = f"shares add up to 1 within {self.error:.1e}"
         if self.without:
             words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"

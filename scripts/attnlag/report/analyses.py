@@ -40,11 +40,11 @@ def findings_of(analysis: str, files: Declared, folder: Path) -> str:
     elif analysis == "readout":
         settings = record.settings("traced_table")
         lines = sources.readout_findings(
-            table, record["proof"], settings["alpha"], settings["adjust"]
+            table, record["check"], settings["alpha"], settings["adjust"]
         )
     elif analysis == "sources":
         about, lags = analysis, files.table("lags", folder)
-        lines = sources.sources_findings(table, lags, record["proof"])
+        lines = sources.sources_findings(table, lags, record["check"])
     elif analysis == "causal":
         about, alpha = "interventions", record.settings("elasticities")["alpha"]
         trials = files.table("prediction_vs_effect", folder)
@@ -58,7 +58,7 @@ def findings_of(analysis: str, files: Declared, folder: Path) -> str:
             sinks = f"attention to first tokens is unknown: {record['traced'] or 'no documents'}"
         lags = files.table("head_coefficients", folder)
         regression = record.settings("heads_table")["regression"]
-        lines = heads.heads_findings(table, lags, regression, record["proof"], sinks)
+        lines = heads.heads_findings(table, lags, regression, record["check"], sinks)
     known = table.get("documents", pd.Series(dtype=float)).max()
     texts = int(np.nanmin([known, record["corpus"]["texts"]]))
     if texts < MIN_DOCUMENTS and len(lines) > 1:

@@ -12,15 +12,15 @@ from attnlag.report.wording import extent, over_layers
 
 
 def heads_findings(
-    parts: pd.DataFrame, coefficients: pd.DataFrame, regression: str, proof: str, sinks: str
+    parts: pd.DataFrame, coefficients: pd.DataFrame, regression: str, check: str, sinks: str
 ) -> list[str]:
     """Return the findings on shares, coherence, lags, floor and attention sinks of heads.
 
-    ``proof`` is the error of the sum of heads, or why some layers or all have none; ``sinks`` is
+    ``check`` is the error of the sum of heads, or why some layers or all have none; ``sinks`` is
     why attention to first tokens is unknown.
     """
     if parts.empty:
-        return [proof]
+        return [check]
     by_head = parts[parts["part"] != WHOLE]
     share = claims.share(parts)
     if share is None:
@@ -38,7 +38,7 @@ def heads_findings(
         *_lags(lags, regression),
         _floor(layers, lags),
         *_sinks(by_head, layers, sinks),
-        proof,
+        check,
     ]
 
 

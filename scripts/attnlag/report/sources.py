@@ -14,13 +14,13 @@ from attnlag.regression.labels import correction
 from attnlag.regression.terms import named, nearest_lag
 
 
-def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, proof: str) -> list[str]:
+def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, check: str) -> list[str]:
     """Return which tokens write adjustments, and whose part of them lags.
 
-    ``proof`` is the error of the proof in words, or why there are no sources.
+    ``check`` is the error of the check in words, or why there are no sources.
     """
     if shares.empty:
-        return [proof]
+        return [check]
     medians = shares.pivot(index="layer", columns="source", values="median")
     itself = medians["self"]
     effective = medians["effective"]
@@ -50,10 +50,10 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, proof: str) -> li
     return lines
 
 
-def readout_findings(table: pd.DataFrame, proof: str, alpha: float, adjust: str) -> list[str]:
+def readout_findings(table: pd.DataFrame, check: str, alpha: float, adjust: str) -> list[str]:
     """Return whether adjustments raise the next token more than their own, and how far."""
     if table.empty or table["difference"].isna().all():
-        return [proof]
+        return [check]
     by_target = table.pivot(index="layer", columns="target", values="difference")
     peaks = listed(
         [

@@ -125,7 +125,7 @@ def intervene(
     Raises
     ------
     UserError
-        If an argument is unknown or impossible, or the proof of the sites fails.
+        If an argument is unknown or impossible, or the check of the sites fails.
     MemoryError
         If the graph of a single pass does not fit in memory.
 

@@ -59,7 +59,7 @@ class Measurement:
     tokens: pd.DataFrame
     # The rows of a run's files, by quantity and site; see `table`.
     tables: dict[Key, pa.Table] = field(repr=False)
-    # By quantity, the errors of its proof, or why layers have none.
+    # By quantity, the errors of its check, or why layers have none.
     remarks: dict[str, str]
     # Largest difference between block input + adjustments and block output at the first tokens,
     # relative to the size of the block output.
@@ -279,7 +279,7 @@ def measure(
 ) -> Measurement:
     """Measure the adjustments of a model to each token of some texts.
 
-    The sites are proved on the first tokens: block input + attention adjustment + MLP adjustment =
+    The sites are checked on the first tokens: block input + attention adjustment + MLP adjustment =
     block output. The model stays on its device and in its precision, and its weights do not change.
 
     Parameters
@@ -322,7 +322,7 @@ def measure(
     UserError
         If there is no text, an argument has an unknown value, the tokenizer is not a fast one or
         has tokens that the model lacks, the tagger is unsuitable, the model has no head for
-        surprisal, or the proof of the sites fails.
+        surprisal, or the check of the sites fails.
 
     Examples
     --------

@@ -245,7 +245,7 @@ def test_a_model_that_adds_more_than_its_sublayers_give_is_refused(gpt2_in_doubl
     decoder = decoder_of(gpt2_in_double)
     del decoder.blocks[1].sublayers["mlp"]
     (line,) = refused(effects_in, decoder, {("d", 0): np.arange(9)})
-    assert "fails the proof of its sites" in line
+    assert "fails the check of its sites" in line
     assert "(layer 1: " in line
 
 

@@ -1,4 +1,4 @@
-"""Every family of the table, as a tiny model with random weights: the proof and its failures."""
+"""Every family of the table, as a tiny model with random weights: the check and its failures."""
 
 import copy
 import importlib.util
@@ -53,7 +53,7 @@ def found(model):
     return adjustments, added, np.stack(layers["stream", ""])
 
 
-def test_the_proof_holds_for_each_family_and_agrees_with_the_hidden_states(model, found):
+def test_the_check_holds_for_each_family_and_agrees_with_the_hidden_states(model, found):
     adjustments, added, stream = found
     assert adjustments.identity_error < 1e-5
     blocks = adjustments.decoder.blocks
@@ -71,7 +71,7 @@ def test_the_proof_holds_for_each_family_and_agrees_with_the_hidden_states(model
     close(added["block"][:, :20], np.diff(states, axis=0), 1e-5, states[1:])
 
 
-def test_a_token_with_a_zero_stream_passes_the_proof():
+def test_a_token_with_a_zero_stream_passes_the_check():
     """A padding token before all others has a norm of zero, and 0 / 0 is no difference."""
     model = small_model("llama", LLAMA)
     with torch.no_grad():
@@ -82,7 +82,7 @@ def test_a_token_with_a_zero_stream_passes_the_proof():
 
 
 @pytest.mark.parametrize("sublayer", SUBLAYERS)
-def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
+def test_a_site_perturbed_at_one_token_fails_the_check(model, sublayer):
     decoder = decoder_of(model)
     blocks, mask = decoder.blocks, torch.ones(1, 20, dtype=torch.bool)
 
@@ -91,7 +91,7 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
         changed.view(-1, value.shape[-1])[-1] *= 2
         return changed if layer == 1 else None
 
-    # What the proof sees is changed before it reaches the block.
+    # What the check sees is changed before it reaches the block.
     with (
         identity.residual_identity(blocks, mask) as evidence,
         hooks.tap(blocks, {sublayer}, doubled_at_the_end),
@@ -99,7 +99,7 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
     ):
         model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
     assert [found.error < 1e-5 for found in evidence] == [n != 1 for n in range(len(blocks))]
-    with pytest.raises(UserError, match=r"fails the proof of its sites.*\(layer 1: "):
+    with pytest.raises(UserError, match=r"fails the check of its sites.*\(layer 1: "):
         decoder.check_identity(evidence)
 
 
@@ -183,7 +183,7 @@ MINICPM3 = {**LLAMA, "num_hidden_layers": 4, "num_key_value_heads": 4}
     ("dtype", "spread"),
     [(torch.float32, 0.002), (torch.bfloat16, 0.002), (torch.bfloat16, 0.0002)],
 )
-def test_a_factor_of_the_sublayers_is_found_by_the_proof(dtype, spread, modules):
+def test_a_factor_of_the_sublayers_is_found_by_the_check(dtype, spread, modules):
     """MiniCPM3 multiplies both outputs by a number that neither table nor configuration states.
 
     Its adjustments are so small here that bfloat16 would hide it: without it, norms are 1.43 times
@@ -198,7 +198,7 @@ def test_a_factor_of_the_sublayers_is_found_by_the_proof(dtype, spread, modules)
 
 
 @pytest.mark.parametrize("modules", [None, {**PATHS, "mlp": "feed_forward"}])
-def test_a_small_sublayer_that_is_left_out_fails_the_proof_in_half_precision(modules):
+def test_a_small_sublayer_that_is_left_out_fails_the_check_in_half_precision(modules):
     """Falcon-H1 adds a Mamba mixer beside attention, here 7e-3 of the stream."""
     mamba = {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8}
     model = as_initialised("falcon_h1", {**LLAMA, **mamba}, 0.02).to(torch.bfloat16)
@@ -230,7 +230,7 @@ def test_where_no_order_of_additions_gives_the_bits_the_block_is_run_in_float32(
     if factor == 1:
         assert 0 < adjustments_of(model, paths)[0].identity_error < 1e-6
     else:
-        with pytest.raises(UserError, match=r"fails the proof of its sites.*\(layer 1: "):
+        with pytest.raises(UserError, match=r"fails the check of its sites.*\(layer 1: "):
             adjustments_of(model, paths)
     assert all(torch.equal(weights, before[name]) for name, weights in model.state_dict().items())
 
@@ -269,15 +269,15 @@ REFUSED = [
     ("bloom", {**MODELS["bloom"][1], "pretraining_tp": 2, "slow_but_exact": True}, None,
      "layer 0: neither of them seen, not attention and mlp"),
     # Granite's adjustment is the scaled vector.
-    ("granite", MODELS["granite"][1], {**PATHS, "scale": 1.0}, "fails the proof"),
+    ("granite", MODELS["granite"][1], {**PATHS, "scale": 1.0}, "fails the check"),
     ("llama", LLAMA, {**PATHS, "mlp": "mlp.up_proj"},
      "found vectors of 96 from mlp in a stream of 48"),
     # Four streams side by side.
     ("gemma3n_text", GEMMA3N, PATHS,
-     "fails the proof of its sites.*found a tensor of 4 × 1 × 20 × 48 for 1 × 20 tokens"),
+     "fails the check of its sites.*found a tensor of 4 × 1 × 20 × 48 for 1 × 20 tokens"),
     # Tokens see later ones. As a decoder it fails where it should: it normalises the sums.
     ("bert", BERT, OF_BERT, "type 'bert', lets a token see .*expected a decoder"),
-    ("bert", {**BERT, "is_decoder": True}, OF_BERT, "fails the proof"),
+    ("bert", {**BERT, "is_decoder": True}, OF_BERT, "fails the check"),
     ("mamba", MAMBA, None, "one mixer in a block.*site 'mlp', expected attention"),
     ("jamba", JAMBA, {**OF_JAMBA, "attention": "self_attn|mlp"},
      "found none of self_attn, mlp in 'layers.0', expected "),
@@ -298,7 +298,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("model_type", "settings", "modules", "said"), REFUSED)
-def test_what_has_no_proof_is_refused_in_a_line(model_type, settings, modules, said):
+def test_what_fails_the_check_is_refused_in_a_line(model_type, settings, modules, said):
     # The decoder of an encoder-decoder model is a base model of its own.
     kind = AutoModelForCausalLM if settings is ENCODED else AutoModel
     (line,) = refused(adjustments_of, small_model(model_type, settings, kind).base_model, modules)
@@ -306,7 +306,7 @@ def test_what_has_no_proof_is_refused_in_a_line(model_type, settings, modules, s
     assert re.match(f"model mine.*{said}", line)
 
 
-def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
+def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_check():
     decoder = decoder_of(small_model("gpt2", GPT))
     good, other_order, twice, lacking = (
         identity.Evidence(tuple(seen.split()), 0.0)

@@ -31,7 +31,7 @@ def tiny_matrices_count(monkeypatch):
 
 
 def norms_of(model, fast, sites=("attention",)):
-    """Return what measured, and norms by site; the first batch of three is the proof's."""
+    """Return what measured, and norms by site; the first batch of three is the check's."""
     return measured(model, "norms", sites, fast=fast, batch_tokens=25)
 
 

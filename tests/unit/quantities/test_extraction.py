@@ -17,7 +17,7 @@ from projects import refused
 
 from attnlag.errors import UserError
 from attnlag.model import loading
-from attnlag.quantities import columns, extraction, formats, passes, proofs
+from attnlag.quantities import columns, extraction, formats, passes, verification
 from attnlag.quantities.norms import norms_in
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 
@@ -237,7 +237,7 @@ def hooks_of(model):
 )
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_a_pass_ends_after_the_last_module_that_is_needed(models, name, wanted, last_mlps):
-    """That which tries the layout and the two of the proofs do not; all sites share it."""
+    """That which tries the layout and the two of the checks do not; all sites share it."""
     model = models[name]
     last = (model.h if name == "gpt2" else model.layers)[-1].mlp
     final = model.ln_f if name == "gpt2" else model.norm
@@ -406,8 +406,8 @@ def test_a_text_of_one_repeated_token_is_checked():
 def test_values_finite_in_one_pass_only_differ_infinitely():
     found = np.array([[np.nan, 1], [np.inf, 0], [1, 2], [3, 4], [0, 0], [0, 0]], np.float32)
     expected = np.array([[1, np.nan], [1, 0], [np.inf, 2], [0, 4], [0, 0], [3, 4]], np.float32)
-    apart = proofs.relative_differences(found, expected)
+    apart = verification.relative_differences(found, expected)
     np.testing.assert_array_equal(apart, [0, np.inf, np.inf, 0.75, 0, 1])
     # Norms are compared as numbers.
-    apart = proofs.relative_differences(np.float32([3, 0]), np.float32([2, np.nan]))
+    apart = verification.relative_differences(np.float32([3, 0]), np.float32([2, np.nan]))
     np.testing.assert_array_equal(apart, [0.5, np.inf])

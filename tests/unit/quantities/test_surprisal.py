@@ -112,7 +112,7 @@ def test_logits_that_the_head_does_not_reproduce_are_refused():
     model.config.logits_scaling = 1.0
     other = extractor(model, *BOTH, name="mine")
     model.config.logits_scaling = 4.0
-    with pytest.raises(UserError, match="model mine, of type 'granite', fails the proof of its p"):
+    with pytest.raises(UserError, match="model mine, of type 'granite', fails the check of its p"):
         other.measure([np.arange(8)])
 
 

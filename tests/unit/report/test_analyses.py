@@ -61,7 +61,7 @@ STATED = [block.split("\n") for block in STORED.split("\n\n")]
 
 def findings(analysis, folder, texts):
     """Return the lines that are found in an analysis of a model of one layer."""
-    record = {"model": {"name": "m"}, "corpus": {"name": "c", "texts": texts}, "proof": "sums"}
+    record = {"model": {"name": "m"}, "corpus": {"name": "c", "texts": texts}, "check": "sums"}
     settings = {"elasticities": {"alpha": 0.05}, "heads_table": {"regression": "within"}}
     settings["traced_table"] = {"alpha": 0.05, "adjust": "holm"}
     record |= {"stages": settings, "sampled": 0, "traced": None}

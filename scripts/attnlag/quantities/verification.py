@@ -1,6 +1,6 @@
 """Proofs that a model must pass before its numbers are stored.
 
-A run begins with these proofs, in this order:
+A run begins with these checks, in this order:
 
 1. A pass over the first tokens of the longest sequence shows that the sublayers of each block add
    up to its output, that attention heads add up to the adjustment, that the head of the model gives
@@ -29,12 +29,22 @@ TOKENS = 64
 # Largest relative change of a token's adjustment when later tokens are replaced. It is zero for a
 # decoder whose products have the same shapes in both passes, and at rounding level if experts get
 # other numbers of tokens.
-LEAK = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
+CAUSALITY_TOLERANCE = {
+    torch.float64: 1e-4,
+    torch.float32: 1e-4,
+    torch.bfloat16: 0.1,
+    torch.float16: 0.02,
+}
 
 # Bound on the 99th percentile of differences between a sequence alone and in its batch; the median
-# must be within the bound of the proof. Rounding depends on the shape of a batch and may route
+# must be within the bound of the check. Rounding depends on the shape of a batch and may route
 # single tokens to other experts.
-COMPANY = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
+BATCH_TOLERANCE = {
+    torch.float64: 1e-3,
+    torch.float32: 1e-3,
+    torch.bfloat16: 0.5,
+    torch.float16: 0.1,
+}
 
 
 class ShortPass(NamedTuple):
@@ -68,7 +78,7 @@ def short_pass(
             output = run(batch.ids)
     except hooks.NotGiven as reason:
         raise UserError(
-            f"{decoder.called}, fails the proof of its sites: found {reason}; expected one vector "
+            f"{decoder.called}, fails the check of its sites: found {reason}; expected one vector "
             "a token, of the width of the stream, into each block, out of it, and from its "
             f"sublayers; tried {decoder.paths}; nothing was stored"
         ) from None
@@ -95,7 +105,7 @@ def no_token_sees_later_ones(
     changed = again(batch_of(exchanged.numpy()))
     pairs = zip(changed.vectors, shown.vectors, strict=True)
     gaps = (relative_differences(*(rows[:half].numpy() for rows in pair)).max() for pair in pairs)
-    if (worst := max(gaps, default=0.0)) > LEAK[decoder.dtype]:
+    if (worst := max(gaps, default=0.0)) > CAUSALITY_TOLERANCE[decoder.dtype]:
         raise UserError(
             f"{decoder.called}, lets a token see the tokens after it: other ones there "
             f"change its adjustments by up to {worst:.0%}; expected a decoder"
@@ -106,7 +116,7 @@ def batch_invariance(decoder: Decoder, beside: Values, alone: Values) -> None:
     """Raise UserError if a sequence in its batch has other results than its beginning alone."""
     gaps = differences(beside, alone)
     usual, high = np.quantile(gaps, [0.5, 0.99])
-    if not (usual <= identity.TOLERANCE[decoder.dtype] and high <= COMPANY[decoder.dtype]):
+    if not (usual <= identity.TOLERANCE[decoder.dtype] and high <= BATCH_TOLERANCE[decoder.dtype]):
         tokens = len(next(iter(alone.values()))[0])
         raise UserError(
             f"{decoder.called}, gives a sequence other adjustments beside others than alone "
