@@ -145,12 +145,13 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
     scales = f"{before.min():.2f} to {before.max():.2f}"
     yield (
         "README.md",
-        f"yes, in {beyond(within)} of {layers} layers. An adjustment 10% longer is followed by one "
+        f"yes, in {beyond(within)} of {layers} layers. After an adjustment 10% longer, the next is "
         f"{longer} longer.",
     )
     yield (
         "README.md",
-        f"large ({scales}; trained {trained:.2f}); at 1.5 times that scale there is none",
+        f"its lag is {scales} (trained: {trained:.2f}); with weights 1.5 times as large it has "
+        "none",
     )
     yield (
         "docs/reading.md",
@@ -158,8 +159,8 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
     )
     yield (
         "docs/reading.md",
-        f"architecture gives {scales} at its own scale of initial weights and below, against "
-        f"{trained:.2f}",
+        f"the untrained architecture {scales} at its own scale of initial weights and below, "
+        f"against {trained:.2f}",
     )
     around = slopes_around_medians(results)
     documents = int(results.table("attention/within/fits")["n_documents"].max())
@@ -182,7 +183,7 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
     yield "docs/tutorial.md", f"lag 1 of `notebook` is {order}. Within documents it is about zero"
     rejected = (results.control("within")["order_p_adjusted"] <= 0.05).sum()
     yield "docs/tutorial.md", f"is rejected in all {rejected} layers"
-    yield "docs/tutorial.md", f"training](controls.md#random-weights) has a lag of {scales} and an"
+    yield "docs/tutorial.md", f"Before training, lag 1 is {scales}, [or gone]"
     largest = within["estimate"].idxmax()
     yield (
         "docs/tutorial.md",
@@ -406,7 +407,7 @@ def of_directions(results: Results) -> Iterator[tuple[str, str]]:
 
 def of_sources(results: Results) -> Iterator[tuple[str, str]]:
     """Yield a page and what it says of sources and of what adjustments raise."""
-    page, before = "docs/sources.md", results.shares("previous_1")["median"]
+    page, before = "docs/beyond_the_norm.md", results.shares("previous_1")["median"]
     yield (
         page,
         f"writes {before[16]:.0%} of the adjustment in layer 16, {before[11]:.0%} in layer 11 and "
@@ -420,7 +421,10 @@ def of_sources(results: Results) -> Iterator[tuple[str, str]]:
     )
     yield page, f"attended to, {first['mean'][24]:.0%} of {first['attention'][24]:.0%}"
     more = (first["attention"] > first["mean"]).sum()
-    yield "docs/related.md", f"more [attention than share of the adjustment](sources.md) in {more}"
+    yield (
+        "docs/related.md",
+        f"more [attention than share of the adjustment](beyond_the_norm.md#sources) in {more}",
+    )
     mean, median = effective["mean"].median(), effective["median"].median()
     yield page, f"sources is {mean:.0f} in the median layer ({median:.0f} for the median token)"
     lags = results.table("attention/sources/lags").query("term == 'lag_1'")
@@ -455,13 +459,11 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
         for layer, row in rows.iterrows()
     ]
     yield page, f"In the default run effects are {', '.join(effects[:-1])} and {effects[-1]}"
-    effect, lag = rows["estimate"], rows["coefficient"]
+    effect = rows["estimate"]
     yield (
         "docs/tutorial.md",
-        f"changes by {effect.min():.2f}% to {effect.max():.2f}%. Lag 1 of those layers on "
-        f"themselves, another quantity, is {lag.min():.2f} to {lag.max():.2f}; the regression on "
-        f"all preceding layers has {rows['predicted'].min():.2f} to "
-        f"{rows['predicted'].max():.2f}, with",
+        f"changes by {effect.min():.2f}% to {effect.max():.2f}%. The regression on all preceding "
+        f"layers has {rows['predicted'].min():.2f} to {rows['predicted'].max():.2f}, with",
     )
     for name in ("README.md", "docs/reading.md"):
         yield name, f"changes the next token's by at most {effect.abs().max():.2f}%."

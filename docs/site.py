@@ -1,11 +1,10 @@
 """What the site has beside the pages of this folder.
 
 Files that stand elsewhere in the repository become pages as they are, and links to them lead there.
-Each key of the configuration and each column of the outputs are listed at the end of their pages. A
-page of the library's reference is made for each module of ``scripts/attnlag``.
+Each key of the configuration and each column of the outputs are listed at the end of their pages.
+One page has the public names of the library, with their docstrings.
 """
 
-import ast
 import os
 import re
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import generate
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
+
+import attnlag
 
 ROOT = Path(__file__).parents[1]
 # Files of the repository by their place in the site.
@@ -34,43 +35,23 @@ ELSEWHERE = {
 LINK = re.compile(r"\]\(([^()#:\s]+)((?:#[^()\s]*)?)\)")
 
 
-LIBRARY = ROOT / "scripts/attnlag"
-MODULES = sorted(path for path in LIBRARY.rglob("*.py") if path.name != "__init__.py")
-
-
-def name_of(module):
-    """Return the name of a module within the library."""
-    return ".".join(module.relative_to(LIBRARY).with_suffix("").parts)
-
-
-def on_config(config):
-    packages = {}
-    for name in map(name_of, MODULES):
-        packages.setdefault(name.partition(".")[0], []).append(f"library/{name}.md")
-    pages = [{package: files} for package, files in packages.items()]
-    config.nav.append({"Library": ["library/index.md", *pages]})
-
-
 def on_files(files, config):
     for source, target in ELSEWHERE.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         text += "\n" + generate.all_keys() if target == "configuration.md" else ""
         text = with_links(text, source, target) if target.endswith(".md") else text
         files.append(File.generated(config, target, content=text))
-    rows = ["# The library", "", library().strip(), "", "| module | what it is for |", "|---|---|"]
-    for module in MODULES:
-        title = (ast.get_docstring(ast.parse(module.read_text())) or "").split("\n\n")[0]
-        name = name_of(module)
-        rows.append(f"| [{name}]({name}.md) | {' '.join(title.split())} |")
-        page = f"# {name}\n\n::: attnlag.{name}\n"
-        files.append(File.generated(config, f"library/{name}.md", content=page))
-    files.append(File.generated(config, "library/index.md", content="\n".join(rows) + "\n"))
+    files.append(File.generated(config, "library.md", content=library()))
     return files
 
 
 def library():
-    """Return what the library is, in the words of its own docstring."""
-    return ast.get_docstring(ast.parse((ROOT / "scripts/attnlag/__init__.py").read_text())) or ""
+    """Return the page of the library's public names."""
+    parts = ["# The library", attnlag.__doc__]
+    for name in attnlag.__all__:
+        parts.append(f"## {name}")
+        parts.append(f"::: attnlag.study.{attnlag.PUBLIC[name]}.{name}")
+    return "\n\n".join(parts) + "\n"
 
 
 def on_post_page(output, page, config):

@@ -181,7 +181,7 @@ class Permutation(Section):
 
 
 class Controls(Section):
-    """Controls: the results of every regression if nothing were going on."""
+    """Controls: every regression in random order, and before training."""
 
     permutation: Permutation | None = Field(
         default=Permutation(), description="Exchanges of tokens within documents; null: none"

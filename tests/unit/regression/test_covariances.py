@@ -139,7 +139,7 @@ def test_without_halves_or_with_few_documents_no_halves_are_tested():
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_covariance_is_documented(name):
-    assert f"\n| `{name}`" in (ROOT / "docs" / "inference.md").read_text(encoding="utf-8")
+    assert f"\n| `{name}`" in (ROOT / "docs" / "formulas.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("name", "entry"), CATALOGUE.items())
