@@ -334,8 +334,8 @@ For every type with a causal language model in transformers {version}, and every
 images and writes text, a tiny model with random weights went through the checks of a run, without
 images: the check of its sites, the exchange of later tokens, and sequences computed alone and in
 batches. Every verified type agrees with plain hooks on the same modules, one sequence at a time, to
-10⁻⁴ of each vector. Where attention is gated, shares of [sources](../docs/beyond_the_norm.md#sources) agree with
-ablation of values to 10⁻⁴. `make architectures` writes this page.
+10⁻⁴ of each vector. Where attention is gated, [shares](../docs/beyond_the_norm.md#sources) agree
+with ablation of values to 10⁻⁴. `make architectures` writes this page.
 
 - *verified*: one of the [known layouts](../docs/families.md#known-architectures) passes the check.
 - *refused*: no layout passes. [Declared](../docs/families.md#in-the-configuration) modules may.
