@@ -155,7 +155,7 @@ gallery: $(READY) ### copy the figures of the default run and of make models to 
 	$(BIN)/python docs/copy_gallery.py
 
 # A link that leads nowhere is an error.
-site: .venv-docs/.installed run ### build the documentation in site/, with the notebook executed
+site: .venv-docs/.installed run ### build the documentation in site/, with the lesson executed
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
 
 # torch stays a range, so that a build for CPU that is at hand is used; what a build for CUDA brings

@@ -2,7 +2,7 @@
 
 Written are workflow/schemas/config.schema.yaml, with which editors complete and check a
 configuration, and which the Snakemake workflow catalog lists; docs/outputs.md, the files of a run;
-docs/exercises.ipynb, the notebook with gaps; docs/house.svg; and the table of docs/reruns.md. With
+the notebooks of the lesson; docs/house.svg; and the table of docs/reruns.md. With
 --check, nothing is written, and a file that is not up to date is an error. `keys` and `columns`
 print what the site has beside that: each key with its default and meaning, and the files with the
 meaning of their columns.
@@ -19,6 +19,7 @@ from typing import Any, get_args, get_origin
 
 import yaml
 from draw_house import house
+from write_lesson import notebooks
 
 from attnlag.config.schema import Config
 from attnlag.model.settings import SOURCES, ModelSource
@@ -58,12 +59,6 @@ A figure is a file `{name}{size}.{format}`: `{size}` is empty or `_column`
 
 folder | figures
 ---|---"""
-
-# The line of a function of the notebook after which its solution comes.
-SOLUTION = "    # solution\n"
-SOLVED = (
-    "Three functions are gaps, which return None; [notebook.ipynb](notebook.ipynb) has solutions."
-)
 
 
 def schema() -> str:
@@ -242,19 +237,6 @@ def page_of_outputs(columns: bool) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def exercises() -> str:
-    """Return the notebook with a gap in place of each solution."""
-    notebook = json.loads((ROOT / "docs/notebook.ipynb").read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
-        if SOLUTION in cell["source"]:
-            place = cell["source"].index(SOLUTION)
-            cell["source"][place:] = ["    ...  # your turn"]
-    beginning = notebook["cells"][0]["source"]
-    beginning[0] = beginning[0].replace("study", "study: exercises")
-    beginning[-1] = SOLVED + "\n"
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-
-
 def page_of_reruns() -> str:
     """Return the page with its table anew, from the jobs that a test plans for each change."""
     lines = (ROOT / "tests/workflow/reruns.txt").read_text(encoding="utf-8").splitlines()
@@ -286,12 +268,12 @@ def main() -> None:
     pages = {
         "workflow/schemas/config.schema.yaml": schema(),
         "docs/outputs.md": page_of_outputs(columns=False),
-        "docs/exercises.ipynb": exercises(),
+        **notebooks(ROOT),
         "docs/house.svg": house(),
         "docs/reruns.md": page_of_reruns(),
     }
     for name, text in pages.items():
-        if (ROOT / name).read_text(encoding="utf-8") == text:
+        if (ROOT / name).exists() and (ROOT / name).read_text(encoding="utf-8") == text:
             continue
         if arguments.check:
             sys.exit(

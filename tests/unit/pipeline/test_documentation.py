@@ -55,7 +55,7 @@ def test_generated_pages_are_up_to_date(monkeypatch):
 
 
 def test_a_stale_page_is_named_and_written(tmp_path, monkeypatch):
-    pages = ["docs/outputs.md", "docs/notebook.ipynb", "docs/exercises.ipynb", "docs/reruns.md"]
+    pages = ["docs/outputs.md", "docs/lesson.py", "data/prompts.jsonl", "docs/reruns.md"]
     pages += ["docs/house.svg", "workflow/schemas/config.schema.yaml", "tests/workflow/reruns.txt"]
     for name in pages:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

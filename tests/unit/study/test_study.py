@@ -6,13 +6,10 @@ The models of its quantities exist in memory alone.
 import copy
 import doctest
 import importlib
-import json
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import clubsandwich
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -21,7 +18,7 @@ import statsmodels.formula.api as smf
 import torch
 from matplotlib.text import Text
 from models import adjustments, extractor, outputs_of
-from projects import ROOT, WORDS, refused, save_gpt2
+from projects import WORDS, refused
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 import attnlag
@@ -767,47 +764,3 @@ def test_a_table_has_the_files_of_its_name_and_whose_they_are(study):
 def test_a_name_that_is_none_or_several_is_refused(study, name, of, words):
     with pytest.raises(UserError, match=words):
         study.table(name, **of)
-
-
-@pytest.fixture
-def printed_by(gpt2_tokenizer, tmp_path, monkeypatch, capsys):
-    """Run the cells of a notebook where the package of the model has been unpacked already."""
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "data").mkdir()
-    shutil.copytree(gpt2_tokenizer, tmp_path / "docs/smollm2")
-    save_gpt2(tmp_path / "docs/smollm2", positions=128)
-    # The beginnings of the texts, so that each is one window of the tiny model.
-    lines = (ROOT / "data/prompts.jsonl").read_text(encoding="utf-8").splitlines()[::3]
-    rows = [json.loads(line) for line in lines]
-    short = [json.dumps(row | {"text": row["text"][:200]}) for row in rows]
-    (tmp_path / "data/prompts.jsonl").write_text("\n".join(short), encoding="utf-8")
-    monkeypatch.chdir(tmp_path / "docs")
-    monkeypatch.setattr(plt, "show", lambda: None)
-
-    def run(name):
-        names = {}
-        for cell in json.loads((ROOT / "docs" / name).read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] == "code":
-                exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
-        plt.close("all")
-        return capsys.readouterr().out
-
-    return run
-
-
-def test_the_solutions_give_the_numbers_of_the_library(printed_by):
-    printed = printed_by("notebook.ipynb")
-    assert "open" not in printed
-    numbers = [line.partition(":")[2].split() for line in printed.splitlines() if "[" in line]
-    assert numbers[0] == numbers[1]
-    assert numbers[2] == numbers[3]
-    ours, theirs = printed.rpartition("yours: ")[2].split(", attnlag: ")
-    assert float(ours) == pytest.approx(float(theirs), abs=0.03)
-
-
-def test_the_exercises_run_with_their_gaps(printed_by):
-    assert printed_by("exercises.ipynb").splitlines() == [
-        "exercise 1 is open",
-        "exercise 1 is open",
-        "exercise 3 is open, or exercise 1",
-    ]
