@@ -32,6 +32,7 @@ WALKS = {
     "figure": [(f"{LIBRARY}/figures/rows_by_layer.py", "")],
     "stage": [
         ("workflow/rules/tokens.smk", r"\Z"),
+        (f"{LIBRARY}/pipeline/targets.py", r'^    files = .*"token_summary".*\n'),
         ("scripts/measure_lengths.py", ""),
         (f"{LIBRARY}/pipeline/outputs.yaml", r"^  results/\{model\}/\{corpus\}:\n"),
         (f"{LIBRARY}/pipeline/digests.py", r"^CODE = \{\n"),

@@ -54,6 +54,11 @@ TAGGER = {"package": "en-core-web-sm", "version": "3.8.0", "sha256": 64 * "0"}
 NO_RULE = {"results/README.md", "results/report.zip", "results/provenance.json"}
 
 
+def with_tagger(project):
+    """Return the corpora of a project, whose words have parts of speech."""
+    return {"small": project.config["corpora"]["small"] | {"tagger": TAGGER}}
+
+
 def test_rules_and_descriptions_agree(to_plan):
     """Each file that a rule makes is described, and each described file is made by a rule."""
     shutil.copytree(to_plan.folder / "mine", to_plan.folder / "step64")
@@ -63,7 +68,7 @@ def test_rules_and_descriptions_agree(to_plan):
         extraction={"sites": ["attention", "mlp"], "quantities": list(OPTIONAL)},
         figures={"also": list(ON_REQUEST)},
         models={"other": model | {"revisions": ["step64"]}},
-        corpora={"small": to_plan.config["corpora"]["small"] | {"tagger": TAGGER}},
+        corpora=with_tagger(to_plan),
     )
     jobs = plan(to_plan.folder, ("all", "paper"), everything=True)
     made = {path for job in jobs for path in job.made}
@@ -73,6 +78,24 @@ def test_rules_and_descriptions_agree(to_plan):
     described = {output.path for descriptions in found.values() for output in descriptions}
     files = {output.path for output in OUTPUTS if "/summary/" not in output.path}
     assert files - described == NO_RULE
+
+
+def test_the_order_in_which_rules_are_included_changes_nothing(fresh):
+    """Without the files that all rules need, which come first."""
+    fresh.write_config(**yaml.safe_load(EVERYTHING), corpora=with_tagger(fresh))
+    before = sorted(plan(fresh.folder, everything=True))
+    assert len({job.rule for job in before}) > 25
+    path = fresh.folder / "workflow/Snakefile"
+    text = path.read_text()
+    statements = re.findall(r'^(?:if .*:\n\n    )?include: ".*".*\n', text, re.MULTILINE)
+    rules = statements[["rules/model.smk" in each for each in statements].index(True) :]
+    assert len(rules) > 18
+    for place, _ in enumerate(rules):
+        text = text.replace(rules[place], f"<{place}>\n")
+    for place, statement in enumerate(reversed(rules)):
+        text = text.replace(f"<{place}>\n", f"{statement}\n")
+    path.write_text(text)
+    assert sorted(plan(fresh.folder, everything=True)) == before
 
 
 def test_a_site_other_than_attention_has_a_readout_and_no_sources(to_plan):

@@ -1,18 +1,13 @@
 # One forward pass over a shard: the model is loaded once and serves all layers and sites. It stores
 # vectors, or with `keep: norms` their norms, which the same function computes.
 
-SHOWN["stream"] = [f"{STUDY}/stream/{{shard}}.parquet"]
-SHOWN["norms"] = of_study(f"{SITE}/norms/{{shard}}.parquet")
-if CONFIG.measures("surprisal"):
-    SHOWN["surprisal"] = [f"{STUDY}/surprisal/{{shard}}.parquet"]
-
 
 use rule program as extract_activations with:
     input:
         model="data/models/{model}/source.json",
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
-        **as_targets(files_of_quantities("{shard}.parquet")),
+        **files_of_quantities("{shard}.parquet"),
         **files_of_quantities("{shard}.parquet", [CONFIG.extraction.keep, "stream"]),
     log:
         "logs/{model}/{corpus}/activations/{shard}.log",

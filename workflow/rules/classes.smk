@@ -1,11 +1,7 @@
 # Slopes by class of tokens, for regressions with `slopes_by`.
 
-BY_CLASS = lambda regression: CONFIG.regressions[regression].slopes_by
 # The file of a shard that has the property: classes, or a number, whose thirds are classes.
 PROPERTY = lambda wildcards: OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]
-
-for table in ("classes", "equal_slopes", "nested_models"):
-    TOLD[table] = of_study(f"{RESULTS}/{table}.parquet", BY_CLASS)
 
 
 use rule program as cut_into_thirds with:
@@ -38,7 +34,7 @@ use rule program as fit_classes with:
     input:
         crossproducts=shards_of(f"{RESULTS}/class_crossproducts/{{shard}}.parquet"),
     output:
-        **as_targets(in_both_formats(RESULTS, "classes", "equal_slopes"), BY_CLASS),
+        **in_both_formats(RESULTS, "classes", "equal_slopes"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_classes.log",
     resources:
@@ -55,7 +51,7 @@ use rule program as decompose_lags with:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
         token_properties=OF_ALL_TOKENS["token_properties"],
     output:
-        **as_targets(in_both_formats(RESULTS, "nested_models"), BY_CLASS),
+        **in_both_formats(RESULTS, "nested_models"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/decompose_lags.log",
     resources:
@@ -69,9 +65,7 @@ use rule draw as plot_classes with:
         classes=f"{RESULTS}/classes.parquet",
         equal_slopes=f"{RESULTS}/equal_slopes.parquet",
     output:
-        figures=figures_of(
-            "plot_classes", f"{STUDY}/{{site}}/{{regression}}/classes/figures", BY_CLASS
-        ),
+        figures=figures_of("plot_classes", f"{RESULTS}/classes/figures"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/classes/figures/plot_classes.log",
     localrule: True

@@ -10,7 +10,8 @@ BEGUN = time.time()
 
 def closing_words():
     """Return where the results are and the findings of every regression and comparison."""
-    return closing.words(CONFIG, every(*TARGETS), workflow.storage_settings.default_storage_prefix)
+    prefix = workflow.storage_settings.default_storage_prefix
+    return closing.words(CONFIG, final_targets(CONFIG), prefix)
 
 
 def write_record(complete=False):

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from attnlag.config.problems import check, reading_problems
-from attnlag.pipeline import job, outputs, stages
+from attnlag.pipeline import job, outputs, stages, targets
 from attnlag.pipeline.analyses import is_asked
 from attnlag.pipeline.digests import code_digests
+from attnlag.pipeline.targets import final_targets, in_both_formats
 from attnlag.storage import contents
 
 # A file given with --configfile replaces this one; Snakemake would merge the two. Where
@@ -65,11 +66,7 @@ WITH_HEADS, TRACED = CONFIG.measures("heads"), CONFIG.with_sources()
 DIRECTED, UNTRAINED = CONFIG.measures("geometry"), CONFIG.controls.random_weights
 # Endings of the files of further scales of the weights after that of the first, which has none.
 SCALES = ["", *(f"_{scale}" for scale in (UNTRAINED.scales[1:] if UNTRAINED else ()))]
-PERMUTED, COMPARED = CONFIG.controls.permutation, len(CONFIG.models) * len(CONFIG.corpora) > 1
-
-# The files of rules add to these. TARGETS of a run; AWAITED by its last job: one file of each job. By
-# name: tables TOLD in findings and in the explorer, those only SHOWN in the explorer, and FINDINGS.
-TARGETS, AWAITED, TOLD, SHOWN, FINDINGS = [], [], {}, {}, {}
+PERMUTED = CONFIG.controls.permutation
 
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 CODE = code_digests(SCRIPTS)

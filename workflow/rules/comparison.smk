@@ -8,7 +8,7 @@ use rule program as compare_models with:
         before_training=optional(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
         crossproducts=every(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:
-        **as_targets(in_both_formats("results/comparison", "coefficients", "pairs", "claims")),
+        **in_both_formats("results/comparison", "coefficients", "pairs", "claims"),
     log:
         "logs/comparison/compare_models.log",
     resources:
@@ -23,7 +23,7 @@ use rule program as write_comparison with:
         pairs="results/comparison/pairs.parquet",
         claims="results/comparison/claims.parquet",
     output:
-        findings=as_targets("results/comparison/findings.txt"),
+        findings="results/comparison/findings.txt",
     log:
         "logs/comparison/findings.log",
     localrule: True

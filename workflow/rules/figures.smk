@@ -3,14 +3,6 @@
 # cluster.
 
 
-# Figures come last, because nothing waits for them.
-use rule program as draw with:
-    priority: 0
-    resources:
-        # Samples of tables of all tokens are drawn, for which these are read.
-        **needs(1500, 30, per_gb=0.05),
-
-
 use rule draw as plot_adjustments with:
     input:
         norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
@@ -56,9 +48,7 @@ use rule draw as plot_sites with:
         coefficients=partly(f"{RESULTS}/coefficients.parquet", site=CONFIG.extraction.sites),
         fits=partly(f"{RESULTS}/fits.parquet", site=CONFIG.extraction.sites),
     output:
-        figures=figures_of(
-            "plot_sites", f"{STUDY}/figures/{{regression}}", len(CONFIG.extraction.sites) > 1
-        ),
+        figures=figures_of("plot_sites", f"{STUDY}/figures/{{regression}}"),
     log:
         "logs/{model}/{corpus}/figures/{regression}/plot_sites.log",
     params:

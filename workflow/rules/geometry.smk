@@ -2,10 +2,6 @@
 # neighbours; centred cosines need the layer's mean, known once vectors are stored.
 
 
-TOLD["directions"] = of_study(f"{SITE}/geometry/means.parquet")
-FINDINGS["directions"] = of_study(f"{SITE}/geometry/findings.txt")
-
-
 # If each shard needed the files of all others, the plan would grow with their square.
 use rule program as merge_vector_sums with:
     input:
@@ -48,7 +44,7 @@ use rule program as summarize_geometry with:
             CENTRED and UNTRAINED, [f"{SITE}/distances/random_weights.parquet"]
         ),
     output:
-        **as_targets(in_both_formats(f"{SITE}/geometry", "means")),
+        **in_both_formats(f"{SITE}/geometry", "means"),
     log:
         "logs/{model}/{corpus}/{site}/geometry/summarize_geometry.log",
     params:

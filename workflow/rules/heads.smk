@@ -1,11 +1,6 @@
 # The part of each attention head, measured by the extraction: shares, lags, and the share of
 # attention that first tokens receive.
 
-
-TOLD["heads"] = [f"{HEADS}/heads.parquet"]
-TOLD["head_coefficients"] = [f"{HEADS}/head_coefficients.parquet"]
-FINDINGS["heads"] = [f"{HEADS}/findings.txt"]
-
 # Groups of documents, and what their regressions need.
 FOR_HEADS = {"corpus"}
 if CONFIG.regression_of_heads():
@@ -24,7 +19,7 @@ use rule program as summarize_heads with:
         random_weights=optional(BEFORE_TRAINING, f"{HEADS}/random_weights.parquet"),
         random_weights_norms=optional(BEFORE_TRAINING, f"{STUDY}/attention/random_weights.parquet"),
     output:
-        **as_targets(in_both_formats(HEADS, "heads", "head_coefficients")),
+        **in_both_formats(HEADS, "heads", "head_coefficients"),
     log:
         "logs/{model}/{corpus}/attention/heads/summarize_heads.log",
     resources:

@@ -31,15 +31,6 @@ def shards_of(files):
     return of_all
 
 
-def in_both_formats(folder, *names):
-    """Return tables as outputs, by name: in Parquet, and in CSV."""
-    return {
-        f"{name}{ending}": f"{folder}/{name}.{ending[1:] or 'parquet'}"
-        for name in names
-        for ending in ("", "_csv")
-    }
-
-
 def of_study(pattern, condition=True):
     """Return the files of a study: of every site, and of every regression that meets a condition.
 
@@ -49,32 +40,6 @@ def of_study(pattern, condition=True):
     names = [name for name in CONFIG.regressions if meets(name)]
     paths = partly(pattern, site=CONFIG.extraction.sites, regression=names) if names else []
     return list(dict.fromkeys(paths))
-
-
-def of_models_with_revisions(pattern):
-    """Return the files of the studies of models with revisions, of regressions of norms."""
-    names = set(CONFIG.regressions_of_training())
-    return partly(of_study(pattern, names.__contains__), model=CONFIG.models_with_revisions())
-
-
-def training_of_study(wildcards):
-    """Return the tables of the earlier checkpoints of a model, by name, if it has any."""
-    tables = of_models_with_revisions(f"{RESULTS}/training.parquet")
-    of_model = [path for path in tables if path.startswith(f"results/{wildcards.model}/")]
-    return {"training": of_model} if of_model else {}
-
-
-def as_targets(files, condition=True):
-    """Return outputs of a rule, and make them targets of a run where a condition holds.
-
-    The last job waits for one of them alone, because Snakemake takes time for each file in its graph
-    of jobs.
-    """
-    groups = files.values() if isinstance(files, dict) else [files]
-    paths = [path for group in groups for path in ([group] if isinstance(group, str) else group)]
-    TARGETS.extend(path for each in paths for path in of_study(str(each), condition))
-    AWAITED.extend(path for each in paths[:1] for path in of_study(str(each), condition))
-    return files
 
 
 def files_of_quantities(file, names=None, but=()):

@@ -1,10 +1,5 @@
 # Interventions: the effect of changing one adjustment on the sizes of later ones.
 
-TOLD["total_effects"] = [f"{CAUSAL}/total_effects.parquet"]
-TOLD["prediction_vs_effect"] = [f"{CAUSAL}/prediction_vs_effect.parquet"]
-TOLD["finite_effects"] = [f"{CAUSAL}/finite_effects.parquet"]
-TOLD["elasticities"] = [f"{CAUSAL}/elasticities.parquet"]
-FINDINGS["causal"] = [f"{CAUSAL}/findings.txt"]
 # Effects are compared with the coefficients of this regression, and with its terms in other layers.
 REGRESSED = {"site": CONFIG.sites_changed(), "regression": [CONFIG.regression_of_effects()]}
 if not CONFIG.regression_of_effects():
@@ -34,12 +29,7 @@ use rule program as fit_effects with:
         designs=shards_of(partly(f"{RESULTS}/design/{{shard}}.parquet", **REGRESSED)),
         coefficients=partly(f"{RESULTS}/coefficients.parquet", **REGRESSED),
     output:
-        **as_targets(
-            in_both_formats(
-                *(CAUSAL, "elasticities", "total_effects", "finite_effects"),
-                "prediction_vs_effect",
-            )
-        ),
+        **in_both_formats(CAUSAL, *targets.EFFECT_TABLES),
     log:
         "logs/{model}/{corpus}/causal/fit_effects.log",
     resources:

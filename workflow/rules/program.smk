@@ -23,3 +23,11 @@ rule program:
         "{rule} {wildcards}"
     shell:
         COMMAND
+
+
+# Figures come last, because nothing waits for them.
+use rule program as draw with:
+    priority: 0
+    resources:
+        # Samples of tables of all tokens are drawn, for which these are read.
+        **needs(1500, 30, per_gb=0.05),

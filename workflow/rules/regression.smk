@@ -1,24 +1,12 @@
 # Least squares in every layer, from the cross-products and designs of all shards.
 
-for table in ("coefficients", "medians", "fits", "controls", "groups", "influence", "residuals"):
-    TOLD[table] = of_study(f"{RESULTS}/{table}.parquet")
-if UNTRAINED:
-    TOLD["before_training"] = of_study(f"{RESULTS}/before_training.parquet")
-SHOWN["design"] = of_study(f"{RESULTS}/design/{{shard}}.parquet")
-FINDINGS["regressions"] = of_study(f"{RESULTS}/findings.txt")
-
 
 use rule program as fit_regression with:
     input:
         # The designs are read in a second pass, for the residuals.
         unpack(inputs_of_fit),
     output:
-        **as_targets(
-            in_both_formats(
-                *(RESULTS, "coefficients", "medians", "fits", "influence", "controls", "groups"),
-                *["before_training"] * bool(UNTRAINED),
-            )
-        ),
+        **in_both_formats(RESULTS, *targets.fitted_tables(CONFIG)),
         residuals=f"{RESULTS}/residuals.parquet",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_regression.log",

@@ -8,23 +8,13 @@ IN_ORDER = {name: f"{number} {name.capitalize()}" for number, name in enumerate(
 LABELS = dict.fromkeys(("model", "corpus", "site", "regression", "layer"), "all")
 
 
-def is_first(regression):
-    """Return whether a regression is the first one of the configuration."""
-    return regression == next(iter(CONFIG.regressions))
-
-
-def figures_of(stage, folder, condition=True, **labels):
+def figures_of(stage, folder, **labels):
     """Return the folder of the figures of a stage as an output, with their labels in the report.
 
-    A run has them where a condition holds, as that of `of_study`. The report has them once, in the
-    first of the sizes and the format that is the last in the alphabet.
+    The report has them once, in the first of the sizes and the format that is the last in the
+    alphabet.
     """
     figures = {figure.name: figure for figure in CONFIG.figures_drawn(stage)}
-    # All of them may be on request.
-    drawn = figures and condition
-    # In the explorer, other regressions have the same.
-    first_alone = drawn and all(figure.first_regression for figure in figures.values())
-    as_targets(folder, is_first if first_alone else drawn)
     ending = f"{suffix_of(best_of(CONFIG.figures.sizes))}.{max(CONFIG.figures.formats)}"
     named = {name: f"{{{name}}}" for name in LABELS if f"{{{name}}}" in folder}
     return report(

@@ -2,15 +2,6 @@
 
 SOURCES = f"{STUDY}/attention/sources"
 
-TOLD["readout"] = of_study(f"{SITE}/readout/means.parquet")
-FINDINGS["readout"] = of_study(f"{SITE}/readout/findings.txt")
-# Only attention has sources.
-if TRACED:
-    TOLD["shares"] = [f"{SOURCES}/shares.parquet"]
-    TOLD["lags"] = [f"{SOURCES}/lags.parquet"]
-    SHOWN["sources"] = [f"{SOURCES}/{{shard}}.parquet"]
-    FINDINGS["sources"] = [f"{SOURCES}/findings.txt"]
-
 
 use rule program as trace_sources with:
     input:
@@ -18,6 +9,7 @@ use rule program as trace_sources with:
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
         corpus="results/corpora/{corpus}.parquet",
     output:
+        # Only attention has sources.
         sources=optional(TRACED, f"{SOURCES}/{{shard}}.parquet"),
         source_parts=optional(TRACED, f"{STUDY}/attention/source_parts/{{shard}}.parquet"),
         # The attention of heads to the first token of a sequence.
@@ -47,13 +39,13 @@ use rule program as summarize_sources with:
             UNTRAINED, shards_of(of_study(f"{SITE}/readout/random_weights/{{shard}}.parquet"))
         ),
     output:
-        **as_targets(in_both_formats(SOURCES, *["shares", "lags"] * TRACED)),
+        **in_both_formats(SOURCES, *optional(TRACED, ["shares", "lags"])),
         source_parts=optional(
             TRACED and UNTRAINED,
             f"{STUDY}/attention/source_parts/random_weights.parquet",
         ),
-        readout=as_targets(of_study(f"{SITE}/readout/means.parquet")),
-        readout_csv=as_targets(of_study(f"{SITE}/readout/means.csv")),
+        readout=of_study(f"{SITE}/readout/means.parquet"),
+        readout_csv=of_study(f"{SITE}/readout/means.csv"),
     log:
         "logs/{model}/{corpus}/sources/summarize_sources.log",
     resources:

@@ -1,8 +1,5 @@
 # Sequences of tokens by shard, their counts over the corpus, and the properties of each token.
 
-SHOWN["tokens"] = [f"{STUDY}/tokens/{{shard}}.parquet"]
-SHOWN["token_properties"] = [f"{STUDY}/token_properties/{{shard}}.parquet"]
-
 
 use rule program as tokenize_corpus with:
     input:
@@ -23,7 +20,7 @@ use rule program as summarize_tokens with:
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        **as_targets(in_both_formats(STUDY, "token_summary")),
+        **in_both_formats(STUDY, "token_summary"),
         counts=f"{STUDY}/token_counts.parquet",
     log:
         "logs/{model}/{corpus}/token_summary.log",
@@ -40,7 +37,7 @@ use rule program as describe_tokens with:
         counts=f"{STUDY}/token_counts.parquet",
         corpus="results/corpora/{corpus}.parquet",
     output:
-        properties=as_targets(f"{STUDY}/token_properties/{{shard}}.parquet"),
+        properties=f"{STUDY}/token_properties/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/token_properties/{shard}.log",
     resources:

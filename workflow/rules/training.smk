@@ -34,13 +34,6 @@ def inputs_of_training(wildcards):
     }
 
 
-TABLES = in_both_formats(RESULTS, "training", "training_layers")
-for path in (*TABLES.values(), f"{RESULTS}/training/figures"):
-    TARGETS.extend(of_models_with_revisions(path))
-for path in (TABLES["training"], f"{RESULTS}/training/figures"):
-    AWAITED.extend(of_models_with_revisions(path))
-
-
 use rule program as fetch_revision with:
     input:
         files_of_revision,
@@ -91,7 +84,7 @@ use rule program as fit_training with:
     input:
         unpack(inputs_of_training),
     output:
-        **TABLES,
+        **in_both_formats(RESULTS, "training", "training_layers"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_training.log",
     params:
@@ -103,8 +96,7 @@ use rule draw as plot_training with:
         training=f"{RESULTS}/training.parquet",
         training_layers=f"{RESULTS}/training_layers.parquet",
     output:
-        # Models without earlier checkpoints have none.
-        figures=figures_of("plot_training", f"{RESULTS}/training/figures", False),
+        figures=figures_of("plot_training", f"{RESULTS}/training/figures"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_training.log",
     localrule: True

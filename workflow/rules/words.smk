@@ -1,15 +1,11 @@
 # What is told of tables: findings, the answers of a run, one page that shows all studies, a paper.
 
-import itertools
-from types import MappingProxyType
-
 
 use rule program as write_findings with:
     input:
-        unpack(training_of_study),
-        **TOLD,
+        unpack(lambda wildcards: targets.claim_tables(CONFIG, wildcards.model, wildcards.corpus)),
     output:
-        **as_targets(FINDINGS),
+        **targets.findings_files(CONFIG, "{model}", "{corpus}"),
         summaries=directory(of_study(f"{RESULTS}/summary")),
     log:
         "logs/{model}/{corpus}/findings.log",
@@ -19,10 +15,10 @@ use rule program as write_findings with:
 
 use rule program as write_claims with:
     input:
-        **{name: every(*files) for name, files in TOLD.items()},
-        training=every(*of_models_with_revisions(f"{RESULTS}/training.parquet")),
+        **targets.of_all_studies(targets.claim_tables, CONFIG),
     output:
-        **as_targets({"table": "results/claims.parquet", "csv": "results/claims.csv"}),
+        table="results/claims.parquet",
+        csv="results/claims.csv",
     log:
         "logs/write_claims.log",
     params:
@@ -31,24 +27,17 @@ use rule program as write_claims with:
 
 use rule program as build_explorer with:
     input:
-        **{name: every(*files) for name, files in (TOLD | SHOWN).items()},
-        training=every(*of_models_with_revisions(f"{RESULTS}/training.parquet")),
-        training_layers=every(*of_models_with_revisions(f"{RESULTS}/training_layers.parquet")),
+        **targets.of_all_studies(targets.explorer_tables, CONFIG),
         corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
-        findings=[
-            *every(*itertools.chain(*FINDINGS.values())),
-            *optional(COMPARED, ["results/comparison/findings.txt"]),
-        ],
+        findings=[path for path in final_targets(CONFIG) if path.endswith("/findings.txt")],
     output:
-        answers=as_targets("results/answers.txt"),
-        page=as_targets(
-            report(
-                "results/explorer.html",
-                caption="../report/explorer.rst",
-                category=IN_ORDER["explorer"],
-                subcategory="the whole study",
-                labels=LABELS | {"shows": "page"},
-            )
+        answers="results/answers.txt",
+        page=report(
+            "results/explorer.html",
+            caption="../report/explorer.rst",
+            category=IN_ORDER["explorer"],
+            subcategory="the whole study",
+            labels=LABELS | {"shows": "page"},
         ),
     log:
         "logs/build_explorer.log",
@@ -90,7 +79,7 @@ rule paper:
 # The last job of a run; its status states whether every layer was fitted.
 use rule program as check_fits with:
     input:
-        every(*AWAITED),
+        final_targets(CONFIG),
         fits=every(f"{RESULTS}/fits.parquet"),
     output:
         text="results/layers_fitted.txt",
@@ -99,8 +88,3 @@ use rule program as check_fits with:
     localrule: True
     params:
         **job_params("check_fits"),
-
-
-# What a later file added would be lost in silence.
-TOLD, SHOWN, FINDINGS = map(MappingProxyType, (TOLD, SHOWN, FINDINGS))
-TARGETS, AWAITED = tuple(TARGETS), tuple(AWAITED)

@@ -1,0 +1,271 @@
+"""The files that a run makes, and the tables that its words are made from.
+
+Rules state how a file is made. This module states which files a configuration asks for: those of
+each model and corpus, then of their comparison, then of the whole run.
+"""
+
+from collections.abc import Callable, Iterable
+
+from attnlag.config.schema import Config
+from attnlag.pipeline.analyses import is_asked
+from attnlag.quantities.catalogue import OPTIONAL
+
+FilesByName = dict[str, list[str]]
+
+# Tables of each regression that findings, claims and the explorer read.
+REGRESSION_TABLES = (
+    "coefficients",
+    "medians",
+    "fits",
+    "controls",
+    "groups",
+    "influence",
+    "residuals",
+)
+CLASS_TABLES = ("classes", "equal_slopes", "nested_models")
+EFFECT_TABLES = ("total_effects", "prediction_vs_effect", "finite_effects", "elasticities")
+
+
+def studies(config: Config) -> list[tuple[str, str]]:
+    """Return each model with each corpus."""
+    return [(model, corpus) for model in config.models for corpus in config.corpora]
+
+
+def in_both_formats(folder: str, *names: str) -> dict[str, str]:
+    """Return the paths of tables by name: in Parquet, and in CSV as ``{name}_csv``."""
+    paths = {}
+    for name in names:
+        paths[name] = f"{folder}/{name}.parquet"
+        paths[f"{name}_csv"] = f"{folder}/{name}.csv"
+    return paths
+
+
+def final_targets(config: Config) -> list[str]:
+    """Return the files that a run makes, apart from those that only its own jobs need."""
+    files = []
+    for model, corpus in studies(config):
+        files += study_targets(config, model, corpus)
+    if is_asked("comparison", config):
+        files += comparison_targets(config)
+    files += in_both_formats("results", "claims").values()
+    files.append("results/answers.txt")
+    files.append("results/explorer.html")
+    return files
+
+
+def study_targets(config: Config, model: str, corpus: str) -> list[str]:
+    """Return the files of a model and a corpus."""
+    study = f"results/{model}/{corpus}"
+    files = [*in_both_formats(study, "token_summary").values()]
+    for shard in config.shards(corpus):
+        files.append(f"{study}/token_properties/{shard}.parquet")
+    for name in config.quantities_measured():
+        files += quantity_files(config, name, model, corpus)
+
+    for site in config.extraction.sites:
+        if config.figures_drawn("plot_adjustments"):
+            files.append(f"{study}/{site}/figures")
+        if is_asked("geometry", config):
+            files += in_both_formats(f"{study}/{site}/geometry", "means").values()
+        if is_asked("sources", config):
+            files += in_both_formats(f"{study}/{site}/readout", "means").values()
+        for regression in config.regressions:
+            files += regression_targets(config, model, corpus, site, regression)
+    if len(config.extraction.sites) > 1 and config.figures_drawn("plot_sites"):
+        for regression in config.regressions:
+            files.append(f"{study}/figures/{regression}")
+
+    if is_asked("heads", config):
+        files += in_both_formats(f"{study}/attention/heads", "heads", "head_coefficients").values()
+        if config.figures_drawn("plot_heads"):
+            files.append(f"{study}/attention/heads/figures")
+    if config.with_sources():
+        files += in_both_formats(f"{study}/attention/sources", "shares", "lags").values()
+    if is_asked("sources", config) and config.figures_drawn("plot_sources"):
+        files.append(f"{study}/attention/sources/figures")
+    if is_asked("interventions", config):
+        files += in_both_formats(f"{study}/causal", *EFFECT_TABLES).values()
+        if config.figures_drawn("plot_effects"):
+            for pair in config.pairs_changed():
+                files.append(f"{study}/causal/figures/{pair}")
+
+    for paths in findings_files(config, model, corpus).values():
+        files += paths
+    return files
+
+
+def quantity_files(config: Config, name: str, model: str, corpus: str) -> list[str]:
+    """Return the files of a quantity that the extraction measures: of each site, and shard."""
+    files = []
+    for shard in config.shards(corpus):
+        pattern = OPTIONAL[name].pattern(f"{shard}.parquet")
+        for site in config.extraction.sites:
+            files.append(pattern.format(model=model, corpus=corpus, site=site))
+    # Quantities of the model have no site.
+    return list(dict.fromkeys(files))
+
+
+def regression_targets(
+    config: Config, model: str, corpus: str, site: str, regression: str
+) -> list[str]:
+    """Return the files of a regression at a site."""
+    folder = f"results/{model}/{corpus}/{site}/{regression}"
+    files = [*in_both_formats(folder, *fitted_tables(config)).values()]
+    if config.regressions[regression].slopes_by:
+        files += in_both_formats(folder, *CLASS_TABLES).values()
+        if config.figures_drawn("plot_classes"):
+            files.append(f"{folder}/classes/figures")
+    if regression in regressions_of_checkpoints(config, model):
+        files += in_both_formats(folder, "training", "training_layers").values()
+        files.append(f"{folder}/training/figures")
+    if has_figures_of_regression(config, regression):
+        files.append(f"{folder}/figures")
+    return files
+
+
+def fitted_tables(config: Config) -> list[str]:
+    """Return the names of the tables of a regression that are stored in both formats."""
+    names = ["coefficients", "medians", "fits", "influence", "controls", "groups"]
+    if is_asked("random_weights", config):
+        names.append("before_training")
+    return names
+
+
+def has_figures_of_regression(config: Config, regression: str) -> bool:
+    """Return whether a run draws the figures of a regression.
+
+    Some figures are drawn for the first regression alone: the page shows the others.
+    """
+    figures = config.figures_drawn("plot_regression")
+    if not figures:
+        return False
+    first = next(iter(config.regressions))
+    return regression == first or not all(figure.first_regression for figure in figures)
+
+
+def regressions_of_checkpoints(config: Config, model: str) -> list[str]:
+    """Return the regressions that are fitted to earlier checkpoints of a model, if it has any."""
+    if model not in config.models_with_revisions():
+        return []
+    return config.regressions_of_training()
+
+
+def comparison_targets(config: Config) -> list[str]:
+    """Return the files of the comparison of models and corpora."""
+    files = [*in_both_formats("results/comparison", "coefficients", "pairs", "claims").values()]
+    files.append("results/comparison/findings.txt")
+    if config.figures_drawn("plot_comparison"):
+        for site in config.extraction.sites:
+            for regression in config.regressions:
+                files.append(f"results/comparison/figures/{site}/{regression}")
+    return files
+
+
+def findings_files(config: Config, model: str, corpus: str) -> FilesByName:
+    """Return the findings of a model and a corpus by what they are of.
+
+    The names may also be those of Snakemake's wildcards, ``{model}`` and ``{corpus}``.
+    """
+    study = f"results/{model}/{corpus}"
+    files = {}
+    files["regressions"] = _of_regressions(study, "findings.txt", config, config.regressions)
+    if is_asked("geometry", config):
+        files["directions"] = _of_sites(study, "geometry/findings.txt", config)
+    if is_asked("heads", config):
+        files["heads"] = [f"{study}/attention/heads/findings.txt"]
+    if is_asked("sources", config):
+        files["readout"] = _of_sites(study, "readout/findings.txt", config)
+    if config.with_sources():
+        files["sources"] = [f"{study}/attention/sources/findings.txt"]
+    if is_asked("interventions", config):
+        files["causal"] = [f"{study}/causal/findings.txt"]
+    return files
+
+
+def claim_tables(config: Config, model: str, corpus: str) -> FilesByName:
+    """Return the tables by name from which the claims of a model and a corpus are made."""
+    study = f"results/{model}/{corpus}"
+    regressions = list(config.regressions)
+    by_class = [name for name in regressions if config.regressions[name].slopes_by]
+    files = {}
+
+    for name in REGRESSION_TABLES:
+        files[name] = _of_regressions(study, f"{name}.parquet", config, regressions)
+    if is_asked("random_weights", config):
+        name = "before_training"
+        files[name] = _of_regressions(study, f"{name}.parquet", config, regressions)
+    if is_asked("training", config):
+        fitted = regressions_of_checkpoints(config, model)
+        files["training"] = _of_regressions(study, "training.parquet", config, fitted)
+    if is_asked("classes", config):
+        for name in CLASS_TABLES:
+            files[name] = _of_regressions(study, f"{name}.parquet", config, by_class)
+
+    if is_asked("geometry", config):
+        files["directions"] = _of_sites(study, "geometry/means.parquet", config)
+    if is_asked("heads", config):
+        files["heads"] = [f"{study}/attention/heads/heads.parquet"]
+        files["head_coefficients"] = [f"{study}/attention/heads/head_coefficients.parquet"]
+    if is_asked("sources", config):
+        files["readout"] = _of_sites(study, "readout/means.parquet", config)
+    if config.with_sources():
+        files["shares"] = [f"{study}/attention/sources/shares.parquet"]
+        files["lags"] = [f"{study}/attention/sources/lags.parquet"]
+    if is_asked("interventions", config):
+        for name in EFFECT_TABLES:
+            files[name] = [f"{study}/causal/{name}.parquet"]
+    return files
+
+
+def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
+    """Return the tables by name that the page of a run shows of a model and a corpus."""
+    study = f"results/{model}/{corpus}"
+    regressions = list(config.regressions)
+    files = claim_tables(config, model, corpus)
+    if is_asked("training", config):
+        fitted = regressions_of_checkpoints(config, model)
+        files["training_layers"] = _of_regressions(study, "training_layers.parquet", config, fitted)
+
+    names = ["tokens", "token_properties", "stream", "norms", "design"]
+    if config.measures("surprisal"):
+        names.append("surprisal")
+    if config.with_sources():
+        names.append("sources")
+    for name in names:
+        files[name] = []
+    for shard in config.shards(corpus):
+        file = f"{shard}.parquet"
+        for name in ("tokens", "token_properties", "stream"):
+            files[name].append(f"{study}/{name}/{file}")
+        files["norms"] += _of_sites(study, f"norms/{file}", config)
+        files["design"] += _of_regressions(study, f"design/{file}", config, regressions)
+        if config.measures("surprisal"):
+            files["surprisal"].append(f"{study}/surprisal/{file}")
+        if config.with_sources():
+            files["sources"].append(f"{study}/attention/sources/{file}")
+    return files
+
+
+def _of_sites(study: str, file: str, config: Config) -> list[str]:
+    """Return the paths of a file that each site has."""
+    return [f"{study}/{site}/{file}" for site in config.extraction.sites]
+
+
+def _of_regressions(study: str, file: str, config: Config, regressions: Iterable[str]) -> list[str]:
+    """Return the paths of a file that each of some regressions has, at each site."""
+    paths = []
+    for site in config.extraction.sites:
+        for regression in regressions:
+            paths.append(f"{study}/{site}/{regression}/{file}")
+    return paths
+
+
+def of_all_studies(
+    files_of_study: Callable[[Config, str, str], FilesByName], config: Config
+) -> FilesByName:
+    """Return the files by name of all models and corpora, given the function for one of each."""
+    files: FilesByName = {}
+    for model, corpus in studies(config):
+        for name, paths in files_of_study(config, model, corpus).items():
+            files.setdefault(name, []).extend(paths)
+    return files
