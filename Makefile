@@ -1,7 +1,7 @@
 # make: the main job · make test · make help: what else users need
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run paper models training validate test test-python test-r test-wheel test-slurm test-storage test-report \
+.PHONY: run paper models training validate test test-python test-r test-wheel test-slurm test-storage test-bridge test-report \
 	crashes lint audit bench bench-smoke report verify check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
@@ -69,6 +69,9 @@ test-wheel: run ### use the built package away from this checkout
 	cd build/elsewhere && PYTHONPATH=$(CURDIR)/build/installed \
 		$(CURDIR)/$(BIN)/python $(CURDIR)/tests/support/use_wheel.py $(CURDIR)/build/installed \
 		$(CURDIR)/data/models/smollm2-135m-instruct
+
+test-bridge: .venv-bridge/.installed ### test the library on a TransformerBridge of TransformerLens
+	.venv-bridge/bin/python -m pytest tests/bridge
 
 test-report: .venv-report/.installed ### test the report in a browser, installing it if needed (Debian, as root)
 	command -v chromium || { $(APT) update; $(APT) install chromium; }

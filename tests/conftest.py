@@ -42,6 +42,7 @@ settings.register_profile(
 
 # What needs more than the tests of the library is collected where that is installed.
 EXTRAS = {
+    "bridge": "transformer_lens",
     "report": "playwright",
     "slurm": "snakemake_executor_plugin_slurm",
     "storage": "snakemake_storage_plugin_s3",

@@ -4,6 +4,7 @@ In a notebook::
 
     import attnlag
 
+    attnlag.check(model)
     measured = attnlag.measure(model, tokenizer, texts)
     fit = attnlag.fit(measured, lags=[1, 2], fixed_effects="document")
     effects = attnlag.intervene(model, tokenizer, texts).elasticities
@@ -20,10 +21,21 @@ if TYPE_CHECKING:
     from attnlag.study.measuring import Measurement, measure
     from attnlag.study.regressing import Fit, fit
     from attnlag.study.results import Study, read
+    from attnlag.study.verifying import check
 
 __version__ = "0.1.0"
 
-__all__ = ["Fit", "Interventions", "Measurement", "Study", "fit", "intervene", "measure", "read"]
+__all__ = [
+    "Fit",
+    "Interventions",
+    "Measurement",
+    "Study",
+    "check",
+    "fit",
+    "intervene",
+    "measure",
+    "read",
+]
 
 # Module of each public name. Names are imported on first use: torch and seaborn take seconds to
 # import, and most programs of the workflow need only one of them.
@@ -32,6 +44,7 @@ PUBLIC = {
     "Interventions": "intervening",
     "Measurement": "measuring",
     "Study": "results",
+    "check": "verifying",
     "fit": "regressing",
     "intervene": "intervening",
     "measure": "measuring",

@@ -129,6 +129,17 @@ class Decoder:
         return max(observation.error for observation in evidence)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A layout of the blocks that was tried in a short pass."""
+
+    blocks: list[BlockModules]  # with the factors that the pass has found
+    layout: str  # in words
+    # Of the pass, an entry for each block that ran; empty if the model could not run.
+    evidence: list[identity.Evidence]
+    failure: str | None  # why the layout is not taken, in words
+
+
 def decoder_of(
     model: Any, declared: Mapping[str, Any] | None = None, name: str = "NAME"
 ) -> Decoder:
@@ -139,27 +150,39 @@ def decoder_of(
     """
     whole, model = model, getattr(model, "base_model", model)
     vocabulary_of(model, name)
-    if declared:
-        try:
-            blocks = blocks_at(model, **declared)
-        except UserError as error:
-            where = f"model {name}, of type '{model.config.model_type}', modules declared"
-            raise UserError(f"{where}: {error}; {how_to_declare()}") from None
-        if declared.get("scale") is None:
-            blocks, _ = tried(model, blocks, name)
-        return Decoder(whole, name, blocks, layout="")
+    if declared and declared.get("scale") is not None:
+        return Decoder(whole, name, _declared_blocks(model, declared, name), layout="")
     failures: list[str] = []
-    for path, candidate in candidates(model):
-        blocks, failure = tried(model, candidate, name)
-        layout = f"{paths_of(blocks[0])} in '{path}'"
-        if failure is None:
+    for trial in trials(model, declared, name):
+        if declared:
+            return Decoder(whole, name, trial.blocks, layout="")
+        if trial.failure is None:
+            blocks = trial.blocks
             times = f", times {blocks[0].scale:.7g}," if blocks[0].scale is not None else ""
             were = "were tried and pass" if len(blocks[0].sublayers) > 1 else "was tried and passes"
             # The usual layout needs no remark.
-            found = f"{layout}{times} {were} the check" if failures or times else ""
+            found = f"{trial.layout}{times} {were} the check" if failures or times else ""
             return Decoder(whole, name, blocks, found)
-        failures.append(f"{layout} ({failure})")
+        failures.append(f"{trial.layout} ({trial.failure})")
     raise UserError(unknown(model, name, failures))
+
+
+def trials(model: Any, declared: Mapping[str, Any] | None, name: str) -> Iterator[Trial]:
+    """Yield the declared layout of a base model, or each whose modules it has, as it is tried."""
+    if declared:
+        yield tried(model, declared["blocks"], _declared_blocks(model, declared, name), name)
+        return
+    for path, blocks in candidates(model):
+        yield tried(model, path, blocks, name)
+
+
+def _declared_blocks(model: Any, declared: Mapping[str, Any], name: str) -> list[BlockModules]:
+    """Return the blocks at declared paths; raise UserError if a module is missing."""
+    try:
+        return blocks_at(model, **declared)
+    except UserError as error:
+        where = f"model {name}, of type '{model.config.model_type}', modules declared"
+        raise UserError(f"{where}: {error}; {how_to_declare()}") from None
 
 
 def candidates(model: Any) -> Iterator[tuple[str, list[BlockModules]]]:
@@ -187,7 +210,7 @@ def blocks_at(
     The paths are those of ``settings.ModulePaths``: to the list of blocks, and from a block to
     the modules. Alternatives are tried in their order.
     """
-    listed = _submodule(model, blocks)
+    listed = submodule(model, blocks)
     if not isinstance(listed, torch.nn.ModuleList | torch.nn.Sequential):
         raise UserError(
             f"found '{blocks}' to be a {type(listed).__name__}, expected the list of the blocks"
@@ -211,7 +234,7 @@ def _modules(block: torch.nn.Module, paths: str, above: str) -> tuple[torch.nn.M
     """Return the modules of a sublayer of a block, those of the first alternative that it has."""
     for alternative in paths.split("|"):
         try:
-            return tuple(_submodule(block, path, above) for path in alternative.split("+"))
+            return tuple(submodule(block, path, above) for path in alternative.split("+"))
         except UserError as error:
             missing = error
     if "|" not in paths:
@@ -223,8 +246,11 @@ def _modules(block: torch.nn.Module, paths: str, above: str) -> tuple[torch.nn.M
     )
 
 
-def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.Module:
-    """Return the module at a path; if it is missing, the error names its siblings."""
+def submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.Module:
+    """Return the module at a path, also inside those of a bridge.
+
+    If it is missing, UserError names its siblings.
+    """
     for name in path.split("."):
         children = dict(module.named_children())
         if WRAPPED in children:
@@ -239,29 +265,36 @@ def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.
     return module
 
 
-def tried(
-    model: Any, blocks: list[BlockModules], name: str
-) -> tuple[list[BlockModules], str | None]:
-    """Return the blocks with the factors that the check finds, and why they fail it, if they do."""
+def tried(model: Any, path: str, blocks: list[BlockModules], name: str) -> Trial:
+    """Try a layout of a base model; the trial has the factors that the check finds.
+
+    ``path`` is that of the list of blocks.
+    """
     mask = torch.ones(1, TOKENS, dtype=torch.bool)
-    ids = torch.arange(TOKENS)[None] % vocabulary_of(model, name)
+    layout = f"{paths_of(blocks[0])} in '{path}'"
     # The second pass is with the factors that the first one finds.
     for _ in range(2):
         try:
             with torch.no_grad(), identity.residual_identity(blocks, mask) as evidence:
-                hooks.forward(model, ids)
+                run_short(model, name)
         except hooks.NotGiven as reason:
-            return blocks, f"found {reason}"
+            return Trial(blocks, layout, [], f"found {reason}")
         # For example, an encoder beside the decoder needs tokens of its own.
         except hooks.FAILURES as error:
             message = str(error).strip().partition("\n")[0]
-            return blocks, f"fails on a sequence of tokens with {type(error).__name__}: {message}"
+            failure = f"fails on a sequence of tokens with {type(error).__name__}: {message}"
+            return Trial(blocks, layout, [], failure)
         problems = identity.problems_of(evidence, blocks, name)
         scales = [observation.scale for observation in evidence]
         if len(scales) != len(blocks) or not any(scales):
             break
         blocks = [replace(b, scale=s or b.scale) for b, s in zip(blocks, scales, strict=True)]
-    return blocks, problems[0] if problems else None
+    return Trial(blocks, layout, evidence, problems[0] if problems else None)
+
+
+def run_short(model: Any, name: str) -> None:
+    """Run a base model over the ids 0, 1, …: a few tokens, of no text."""
+    hooks.forward(model, torch.arange(TOKENS)[None] % vocabulary_of(model, name))
 
 
 def paths_of(block: BlockModules) -> str:
@@ -275,7 +308,7 @@ def mixer_of(block: BlockModules) -> str:
     """Return the token mixer of a block: "attention", or the class of another mixer."""
     for path in MIXERS.split("|"):
         with suppress(UserError):
-            name = type(_submodule(block.block, path)).__name__
+            name = type(submodule(block.block, path)).__name__
             softmax = path != "linear_attn" and not OTHER_ATTENTION.search(name)
             attention = "attn" in path or "attention" in path or name.endswith("Attention")
             return "attention" if attention and softmax else name

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from attnlag.errors import counted
+from attnlag.errors import UserError, counted
 from attnlag.model import identity
-from attnlag.model.decoder import Decoder, mixer_of
+from attnlag.model.decoder import WRAPPED, Decoder, mixer_of, submodule
 from attnlag.model.hooks import HEADS, PROJECTED, BlockModules, Seen
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import Check, Computation, Quantity
@@ -27,7 +27,7 @@ from attnlag.quantities.passes import Batch
 
 # Known names of the token mixer of a block, and of its output projection.
 MIXER_NAMES = ("self_attn", "attn", "attention", "self_attention")
-PROJECTIONS = ("o_proj", "c_proj", "out_proj", "dense", "attention.out_proj", "Wo")
+PROJECTIONS = ("o_proj", "c_proj", "out_proj", "dense", "attention.out_proj", "Wo", "o")
 
 # Types whose heads each consist of two attention heads of the configuration.
 DIFFERENTIAL = ("diffllama",)
@@ -147,14 +147,15 @@ def heads_in(layer: int, block: BlockModules, config: Any) -> LayerHeads | str:
 def _submodules(module: torch.nn.Module, paths: Sequence[str]) -> Iterator[torch.nn.Module]:
     """Yield the modules that exist at the given paths below a module."""
     for path in paths:
-        with suppress(AttributeError):
-            yield module.get_submodule(path)
+        with suppress(UserError):
+            yield submodule(module, path)
 
 
 def _projection(*modules: torch.nn.Module) -> torch.nn.Module | None:
     """Return the first output projection of attention modules, one of which may be one itself."""
     for module in modules:
-        for candidate in (module, *_submodules(module, PROJECTIONS)):
+        for wrapped in (module, *_submodules(module, PROJECTIONS)):
+            candidate = getattr(wrapped, WRAPPED, wrapped)
             if isinstance(candidate, torch.nn.Linear | Conv1D):
                 return candidate
     return None

@@ -38,13 +38,10 @@ def prepared(
             f"tokenizer: found {type(tokenizer).__name__}, which gives no character offsets; "
             "expected a fast tokenizer, as AutoTokenizer.from_pretrained returns"
         )
-    if name is not None and not isinstance(name, str):
-        raise UserError(f"name: found {shown(name)}, expected text")
     documents = _documents(texts, groups)
     text_of = {document.id: document.text for document in documents}
-    model = _without_wrapper(model)
-    path = str(getattr(model, "name_or_path", "")).rstrip("/")
-    name = name or path.rpartition("/")[2] or "model"
+    model = unwrapped(model)
+    name = name_of(model, name)
     base_model: Any = getattr(model, "base_model", model)
     context = context_length(base_model.config.get_text_config())
     if context and settings.max_length and settings.max_length > context:
@@ -98,28 +95,46 @@ def _documents(
     return documents
 
 
-def _without_wrapper(model: Any) -> Any:
-    """Return the model of transformers in a wrapper of PEFT or in TransformerLens' bridge.
+def unwrapped(model: Any) -> Any:
+    """Return the model of transformers in a wrapper of PEFT, TransformerLens or nnsight.
 
-    They hold their adapters and hooks in its modules.
+    The first two hold their adapters and hooks in its modules. Raise UserError if there is none, or
+    if nnsight has not loaded its weights.
     """
-    if not isinstance(model, str | Path | torch.nn.Module):
-        found = type(model).__name__
-        raise UserError(f"model: found {found}, expected a model, as from_pretrained returns")
     if isinstance(model, str | Path):
         raise UserError("model: found a path or name, expected a model, as from_pretrained returns")
+    # nnsight and nnterp, which are no modules, state the attribute in their guides.
+    inside = getattr(model, "_model", None)
+    if not isinstance(model, torch.nn.Module) and isinstance(inside, torch.nn.Module):
+        if any(weights.is_meta for weights in inside.parameters()):
+            raise UserError(
+                f"model: found {type(model).__name__} without weights, expected them to be loaded, "
+                "by model.dispatch()"
+            )
+        return inside
     original = getattr(model, "original_model", None)
     if isinstance(original, torch.nn.Module):
         return original
     get_base_model = getattr(model, "get_base_model", None)
     if get_base_model is None:
-        return model
+        if isinstance(model, torch.nn.Module) and hasattr(model, "config"):
+            return model
+        found = type(model).__name__
+        raise UserError(f"model: found {found}, expected a model, as from_pretrained returns")
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         raise UserError(
             "model: found a PEFT wrapper with a learned prompt; expected a model without one, or "
             "adapters in its modules"
         )
     return get_base_model()
+
+
+def name_of(model: Any, name: str | None) -> str:
+    """Return the name of a model without a wrapper, which the user may have given."""
+    if name is not None and not isinstance(name, str):
+        raise UserError(f"name: found {shown(name)}, expected text")
+    path = str(getattr(model, "name_or_path", "")).rstrip("/")
+    return name or path.rpartition("/")[2] or "model"
 
 
 def _tokens(sequences: pa.Table, texts: Mapping[str, str]) -> pd.DataFrame:

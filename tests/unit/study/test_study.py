@@ -501,7 +501,7 @@ def test_own_tags_are_given_as_a_column_of_a_data_frame(model, tokenizer):
     assert found["1"] == {"none"}
 
 
-@pytest.mark.parametrize("module", ["measuring", "regressing", "results"])
+@pytest.mark.parametrize("module", ["measuring", "regressing", "results", "verifying"])
 def test_examples_in_the_documentation_give_the_stated_output(module, tokenizer, measured):
     found = doctest.testmod(
         importlib.import_module(f"attnlag.study.{module}"),
