@@ -1,6 +1,6 @@
 """Published findings about attention, from the files of the default run.
 
-``python benchmarks/validation.py`` after ``make`` prints one line for each; docs/validation.md and
+``python benchmarks/validation.py`` after ``make`` prints one line for each; docs/related.md and
 docs/post.md compare them with the published numbers.
 """
 

@@ -280,7 +280,7 @@ def of_tokens(results: Results) -> Iterator[tuple[str, str]]:
     yield (
         "docs/tutorial.md",
         f"go from {first} in layer 0 to {last} in layer 29, with a peak of {largest} in layer "
-        f"{sizes.argmax()}.",
+        f"{sizes.argmax()}",
     )
     tokens = pd.read_parquet(results.folder / "token_properties")
     used = tokens["position"].to_numpy() > 0
@@ -333,7 +333,7 @@ def of_directions(results: Results) -> Iterator[tuple[str, str]]:
     raw, centred = (results.direction(f"cosine_previous{end}") for end in ("", "_centred"))
     others = results.direction("cosine_previous", "random_pairs")
     page = "docs/beyond_the_norm.md"
-    yield page, f"in layer 24 they are {raw[24]:.2f} for neighbours and {others[24]:.2f} for any"
+    yield page, f"in layer 24 raw cosines are {raw[24]:.2f} for neighbours and {others[24]:.2f}"
     growth = np.exp(results.direction("stream_log_growth"))
     yield (
         page,
@@ -420,11 +420,6 @@ def of_sources(results: Results) -> Iterator[tuple[str, str]]:
         f"writes {first['mean'][20]:.0%} of the adjustment",
     )
     yield page, f"attended to, {first['mean'][24]:.0%} of {first['attention'][24]:.0%}"
-    more = (first["attention"] > first["mean"]).sum()
-    yield (
-        "docs/related.md",
-        f"more [attention than share of the adjustment](beyond_the_norm.md#sources) in {more}",
-    )
     mean, median = effective["mean"].median(), effective["median"].median()
     yield page, f"sources is {mean:.0f} in the median layer ({median:.0f} for the median token)"
     lags = results.table("attention/sources/lags").query("term == 'lag_1'")
@@ -516,7 +511,7 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
 
 def of_others(results: Results) -> Iterator[tuple[str, str]]:
     """Yield a page and what it says of the default run beside published numbers and the post."""
-    page, folder = "docs/validation.md", results.folder
+    page, folder = "docs/related.md", results.folder
     share, heads = validation.share_of_sinks(folder)
     yield page, f"{share:.0%} of {heads} heads, over the first 64 tokens of 13 documents"
     needed = validation.directions(folder)

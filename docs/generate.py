@@ -238,21 +238,26 @@ def page_of_outputs(columns: bool) -> str:
 
 
 def page_of_reruns() -> str:
-    """Return the page with its table anew, from the jobs that a test plans for each change."""
+    """Return the page with its table anew, from the jobs that a test plans for each change.
+
+    Changes that run the same jobs share a row.
+    """
     lines = (ROOT / "tests/workflow/reruns.txt").read_text(encoding="utf-8").splitlines()
-    rows = []
+    changes_by_jobs: dict[str, list[str]] = defaultdict(list)
     for change, jobs in zip(lines[::2], lines[1::2], strict=True):
         first, _, following = jobs.strip().partition(" > ")
         names = [name.split()[0] for name in first.split(", ")]
         drawing = [name for name in names if name.startswith("plot_")]
         if len(drawing) > 2:
             names = [*(name for name in names if name not in drawing), "plot_*"]
-        words = [name if name == "nothing" else f"`{name}`" for name in names]
+        words = ", ".join(name if name == "nothing" else f"`{name}`" for name in names)
         # The check of fits is part of every run.
-        following = following.replace("check_fits 1", "")
-        rows.append(f"| {change} | {', '.join(words)}{' …' * bool(following)} |")
+        if following.replace("check_fits 1", ""):
+            words += " …"
+        changes_by_jobs[words].append(change)
+    rows = [f"{'<br>'.join(changes)} | {words}" for words, changes in changes_by_jobs.items()]
     page = (ROOT / "docs/reruns.md").read_text(encoding="utf-8")
-    start = page.index("| what you change |")
+    start = page.index("what you change | ")
     head = "\n".join(page[start:].splitlines()[:2])
     return page[:start] + "\n".join([head, *rows]) + page[page.index("\n\n", start) :]
 
