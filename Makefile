@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
 .PHONY: run paper models training validate test test-python test-r test-wheel test-slurm test-storage test-bridge test-report \
-	crashes lint audit bench bench-smoke report verify check-repro docs site gallery lock clean help help-developers
+	crashes mutants lint audit bench bench-smoke report verify check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -80,6 +80,10 @@ test-report: .venv-report/.installed ### test the report in a browser, installin
 KILLS ?= 50
 crashes: $(TESTED) ### kill runs at random moments, 50 times each, and check that they recover: an hour
 	KILLS=$(KILLS) $(BIN)/python -m pytest tests/kills
+
+# .mutants/ keeps what was found: a run that is stopped goes on there. OPTIONS="--package claims --count 30"
+mutants: $(TESTED) ### put 200 random mistakes into copies of the code, one at a time, and list those that no test finds
+	nice $(BIN)/python benchmarks/mutants $(OPTIONS)
 
 # The last but one is how the Snakemake workflow catalog draws the rules; it also lints and formats.
 lint: $(TESTED) ### check style, spelling, types and generated pages
