@@ -35,7 +35,7 @@ WALKS = {
         (f"{LIBRARY}/pipeline/targets.py", r'^    files = .*"token_summary".*\n'),
         ("scripts/measure_lengths.py", ""),
         (f"{LIBRARY}/pipeline/outputs.yaml", r"^  results/\{model\}/\{corpus\}:\n"),
-        (f"{LIBRARY}/pipeline/digests.py", r"^CODE = \{\n"),
+        (f"{LIBRARY}/pipeline/stages.py", r"^STAGES = \{\n"),
     ],
 }
 KEYS = ["document", "window", "position"]

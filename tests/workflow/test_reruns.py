@@ -196,6 +196,9 @@ ROWS = {
         code("model/decoder.py", "# 1\n"),
         code("model/hooks.py"),
     ],
+    "code that fetches models": [code("model/hub.py", "# 1\n")],
+    "code of corpora": [code("corpus/tokens.py", "# 1\n")],
+    "code of interventions": [code("interventions/effects.py", "# 1\n")],
     "the program of a stage, a message too": [
         edit("scripts/fit_regression.py"),
         replace("scripts/fit_regression.py", "{name}: fitted", "{name}: did"),

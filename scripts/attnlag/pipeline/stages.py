@@ -1,15 +1,16 @@
-"""The sections of the configuration that each stage sees.
+"""The stages of the workflow: the settings that change what each makes, and its code.
 
-For each stage that has settings, one function below, or an entry of ``OF_SECTIONS``, fills the
-class of its settings, which stands in ``settings.py`` of the stage's package, from the sections
-that it sees; a setting on which several sections bear is stated by name. The parameters of the
-stage's rule are this class as one JSON text, so a stage runs again when these settings change and
+`STAGES` is the table. A stage's function there fills the class of its settings, which stands in
+``settings.py`` of the stage's package, from the sections of the configuration that it sees; a
+setting on which several sections bear is stated by name. The parameters of the stage's rule are
+this class as one JSON text and a digest of the code, so a stage runs again when these change and
 not when others do. Its program reads the same text.
 """
 
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from attnlag.config.schema import Config
@@ -65,32 +66,32 @@ def from_sections(kind: type[Settings], *sections: Section | None, **others: Any
     return kind(**values | others)
 
 
-def fetch_model(config: Config, names: Names) -> dict[str, Any]:
+def model_settings(config: Config, names: Names) -> dict[str, Any]:
     return config.models[names.model].origin()
 
 
-def fetch_revision(config: Config, names: Names) -> dict[str, Any]:
+def fetched_revision_settings(config: Config, names: Names) -> dict[str, Any]:
     return config.models[names.model].checkpoints()[int(names.step)]
 
 
-def prepare_corpus(config: Config, names: Names) -> CorpusSettings:
+def corpus_settings(config: Config, names: Names) -> CorpusSettings:
     corpus = config.corpora[names.corpus]
     return from_sections(
         CorpusSettings, corpus, tags=corpus.tagger.column if corpus.tagger else None
     )
 
 
-def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
+def tokens_settings(config: Config, names: Names) -> TokensSettings:
     return from_sections(TokensSettings, config.tokens, config.corpora[names.corpus])
 
 
-def describe_tokens(config: Config, names: Names) -> Tagger:
+def tagger_settings(config: Config, names: Names) -> Tagger:
     """Return the tagger, without the name of a column, which the corpus has as its own."""
     tagger = config.corpora[names.corpus].tagger or Tagger()
     return tagger.changed(column="given") if tagger.column else tagger
 
 
-def extract_activations(config: Config, names: Names) -> ExtractionSettings:
+def extraction_settings(config: Config, names: Names) -> ExtractionSettings:
     settings = from_sections(
         ExtractionSettings,
         config.extraction,
@@ -100,8 +101,8 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
     return settings if settings.keep == "vectors" else settings.default("storage_dtype")
 
 
-def extract_random_weights(config: Config, names: Names) -> RandomWeightsSettings:
-    extraction = extract_activations(config, names)
+def random_weights_settings(config: Config, names: Names) -> RandomWeightsSettings:
+    extraction = extraction_settings(config, names)
     # Predictions before training say nothing.
     measured = [name for name in extraction.quantities if name != "surprisal"]
     extraction = extraction.changed(quantities=measured)
@@ -110,30 +111,36 @@ def extract_random_weights(config: Config, names: Names) -> RandomWeightsSetting
     )
 
 
-def extract_revision(config: Config, names: Names) -> RevisionSettings:
-    extraction = extract_activations(config, names)
+def revision_settings(config: Config, names: Names) -> RevisionSettings:
+    extraction = extraction_settings(config, names)
     # Their loss is known where surprisal is measured.
     measured = [name for name in extraction.quantities if name == "surprisal"]
     extraction = extraction.default("storage_dtype").changed(keep="norms", quantities=measured)
     return from_sections(RevisionSettings, config.controls.revisions, extraction=extraction)
 
 
-def summarize_heads(config: Config, names: Names) -> HeadsSettings:
+def heads_settings(config: Config, names: Names) -> HeadsSettings:
     name = config.regression_of_heads()
-    as_named = Names(model=names.model, regression=name)
-    design = name and _design(config, as_named)
+    design = None
+    fixed_effects = "none"
+    half_panel = False
+    if name:
+        as_named = Names(model=names.model, regression=name)
+        design = design_settings(config, as_named)
+        fixed_effects = config.regressions[name].fixed_effects
+        half_panel = _is_half_panel(config, as_named)
     return from_sections(
         HeadsSettings,
         config.inference,
         config.norms,
         regression=name,
-        design=design or None,
-        fixed_effects=config.regressions[name].fixed_effects if name else "none",
-        halves=bool(name) and _halves(config, as_named),
+        design=design,
+        fixed_effects=fixed_effects,
+        halves=half_panel,
     )
 
 
-def trace_sources(config: Config, names: Names) -> TracingSettings:
+def tracing_settings(config: Config, names: Names) -> TracingSettings:
     control = config.controls.random_weights
     return from_sections(
         TracingSettings,
@@ -145,8 +152,8 @@ def trace_sources(config: Config, names: Names) -> TracingSettings:
     )
 
 
-def summarize_sources(config: Config, names: Names) -> HeadsSettings:
-    settings = summarize_heads(config, names)
+def sources_settings(config: Config, names: Names) -> HeadsSettings:
+    settings = heads_settings(config, names)
     if settings.design is None:
         return settings
     # Other covariates need files of whole documents.
@@ -154,7 +161,7 @@ def summarize_sources(config: Config, names: Names) -> HeadsSettings:
     return settings.changed(design=settings.design.changed(covariates=covariates))
 
 
-def _design(config: Config, names: Names) -> DesignSettings:
+def design_settings(config: Config, names: Names) -> DesignSettings:
     """Return the settings of a regression's design."""
     regression = config.regressions[names.regression]
     # A value that compares a token with the one before is left out with a dropped token, too.
@@ -163,31 +170,33 @@ def _design(config: Config, names: Names) -> DesignSettings:
     return settings if "position" in settings.covariates else settings.default("position_knots")
 
 
-def _halves(config: Config, names: Names) -> bool:
+def _is_half_panel(config: Config, names: Names) -> bool:
     """Return whether cross-products keep the halves of documents separate."""
     return config.regressions[names.regression].bias_correction == "half-panel"
 
 
-def build_design(config: Config, names: Names) -> BuildDesignSettings:
-    return BuildDesignSettings(design=_design(config, names), halves=_halves(config, names))
+def build_design_settings(config: Config, names: Names) -> BuildDesignSettings:
+    return BuildDesignSettings(
+        design=design_settings(config, names), halves=_is_half_panel(config, names)
+    )
 
 
-def fit_regression(config: Config, names: Names) -> RegressionSettings:
+def regression_settings(config: Config, names: Names) -> RegressionSettings:
     regression = config.regressions[names.regression]
     return from_sections(
         RegressionSettings,
         regression,
         config.inference,
-        control_design=_design(config, names) if config.controls.random_weights else None,
+        control_design=design_settings(config, names) if config.controls.random_weights else None,
     )
 
 
-def fit_training(config: Config, names: Names) -> TrainingSettings:
+def training_settings(config: Config, names: Names) -> TrainingSettings:
     return from_sections(
         TrainingSettings,
         config.regressions[names.regression],
         config.inference,
-        design=_design(config, names),
+        design=design_settings(config, names),
     )
 
 
@@ -198,35 +207,35 @@ def _classes(config: Config, names: Names) -> tuple[str, int]:
     return classes
 
 
-def cut_into_thirds(config: Config, names: Names) -> dict[str, str]:
+def thirds_settings(config: Config, names: Names) -> dict[str, str]:
     return {"number": _classes(config, names)[0]}
 
 
-def accumulate_classes(config: Config, names: Names) -> ClassProductsSettings:
+def class_products_settings(config: Config, names: Names) -> ClassProductsSettings:
     name, offset = _classes(config, names)
-    return ClassProductsSettings(property=name, offset=offset, halves=_halves(config, names))
+    return ClassProductsSettings(property=name, offset=offset, halves=_is_half_panel(config, names))
 
 
-def fit_classes(config: Config, names: Names) -> ClassesSettings:
+def classes_settings(config: Config, names: Names) -> ClassesSettings:
     name, offset = _classes(config, names)
     return ClassesSettings(
-        regression=fit_regression(config, names).changed(control_design=None),
+        regression=regression_settings(config, names).changed(control_design=None),
         property=name,
         offset=offset,
         least_rows=config.regressions[names.regression].min_rows_per_class,
     )
 
 
-def permute_documents(config: Config, names: Names) -> PermutationsSettings:
+def permutations_settings(config: Config, names: Names) -> PermutationsSettings:
     return from_sections(
         PermutationsSettings,
         config.controls.permutation,
-        design=_design(config, names),
+        design=design_settings(config, names),
         fixed_effects=config.regressions[names.regression].fixed_effects,
     )
 
 
-def estimate_effects(config: Config, names: Names) -> EffectsSettings:
+def effects_settings(config: Config, names: Names) -> EffectsSettings:
     causal = config.causal
     assert causal is not None
     sites = changeable(config.extraction.sites)
@@ -243,7 +252,7 @@ def estimate_effects(config: Config, names: Names) -> EffectsSettings:
     return settings if causal.interventions else settings.default("positions", "finite_documents")
 
 
-def fit_effects(config: Config, names: Names) -> ElasticitiesSettings:
+def elasticities_settings(config: Config, names: Names) -> ElasticitiesSettings:
     name = config.regression_of_effects()
     fixed_effects = "none"
     if name:
@@ -253,7 +262,7 @@ def fit_effects(config: Config, names: Names) -> ElasticitiesSettings:
     )
 
 
-def plot_adjustments(config: Config, names: Names) -> dict[str, Any]:
+def adjustment_figure_settings(config: Config, names: Names) -> dict[str, Any]:
     # The order of the regressions is that of their lines.
     return {
         "drop_first": config.norms.drop_first,
@@ -261,27 +270,109 @@ def plot_adjustments(config: Config, names: Names) -> dict[str, Any]:
     }
 
 
-def plot_regression(config: Config, names: Names) -> dict[str, Any]:
+def regression_figure_settings(config: Config, names: Names) -> dict[str, Any]:
     return {"layers": config.figures.layers}
 
 
-def plot_training(config: Config, names: Names) -> dict[str, Any]:
+def training_figure_settings(config: Config, names: Names) -> dict[str, Any]:
     return {"equivalence_bound": config.inference.equivalence_bound}
 
 
-def plot_sites(config: Config, names: Names) -> dict[str, list[str]]:
+def site_figure_settings(config: Config, names: Names) -> dict[str, list[str]]:
     return {"sites": list(config.extraction.sites)}
 
 
-def plot_effects(config: Config, names: Names) -> dict[str, str]:
-    return dict(zip(("source", "target"), config.pairs_changed()[names.pair], strict=True))
+def effect_figure_settings(config: Config, names: Names) -> dict[str, str]:
+    source, target = config.pairs_changed()[names.pair]
+    return {"source": source, "target": target}
 
 
-# Stages whose settings are keys of some sections, whatever their job is named.
-OF_SECTIONS: dict[str, tuple[type[Section], Callable[[Config], list[Section]]]] = {
-    "compute_centred_cosines": (Norms, lambda config: [config.norms]),
-    "summarize_geometry": (GeometrySettings, lambda config: [config.norms, config.inference]),
-    "decompose_lags": (Level, lambda config: [config.inference]),
+def centred_cosines_settings(config: Config, names: Names) -> Norms:
+    return from_sections(Norms, config.norms)
+
+
+def geometry_settings(config: Config, names: Names) -> GeometrySettings:
+    return from_sections(GeometrySettings, config.norms, config.inference)
+
+
+def nested_models_settings(config: Config, names: Names) -> Level:
+    return from_sections(Level, config.inference)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What makes a stage run again: other settings, or other bytes of its code."""
+
+    # Packages and modules of the library beside its program, as patterns below `attnlag/`.
+    code: tuple[str, ...]
+    # Which settings change its output; None: none do.
+    settings: Callable[[Config, Names], Section | dict[str, Any]] | None = None
+
+
+# Packages and modules of the library. All packages of a line run again with those above it, from
+# whose results they are computed, so that to list a package whole costs little.
+TABLES = ("storage/sequences.py", "storage/sums.py")
+# These may use the network; the rest of the package runs models.
+FETCHING = (
+    *("model/checks.py", "model/fetching.py", "model/folder.py", "model/gguf*.py"),
+    *("model/hub.py", "model/language_models.py", "model/offline.py", "model/tokenizer_file.py"),
+    "model/wheel.py",
+)
+DOCUMENTS = ("corpus/documents.py", "corpus/formats.py")
+TOKENS = ("corpus", "model/folder.py", "model/tokenizer_file.py", "storage/sequences.py")
+PASSES = ("corpus", "model", "quantities", *TABLES)
+MEANS = ("quantities", *TABLES)
+REGRESSION = ("corpus", "quantities", "regression", *TABLES)
+CLAIMS = ("claims", "corpus", "interventions", "quantities", "regression", *TABLES)
+WORDS = (*CLAIMS, "wording.py")
+FIGURES = (*WORDS, "figures")
+
+STAGES = {
+    "fetch_model": Stage(code=FETCHING, settings=model_settings),
+    "fetch_revision": Stage(code=FETCHING, settings=fetched_revision_settings),
+    "prepare_corpus": Stage(code=DOCUMENTS, settings=corpus_settings),
+    "tokenize_corpus": Stage(code=TOKENS, settings=tokens_settings),
+    "summarize_tokens": Stage(code=TOKENS),
+    "describe_tokens": Stage(code=TOKENS, settings=tagger_settings),
+    "extract_activations": Stage(code=PASSES, settings=extraction_settings),
+    "extract_random_weights": Stage(code=PASSES, settings=random_weights_settings),
+    "extract_revision": Stage(code=PASSES, settings=revision_settings),
+    "trace_sources": Stage(code=(*PASSES, "interventions/sampling.py"), settings=tracing_settings),
+    "compute_norms": Stage(code=MEANS),
+    "merge_vector_sums": Stage(code=MEANS),
+    "compute_centred_cosines": Stage(code=MEANS, settings=centred_cosines_settings),
+    "summarize_geometry": Stage(code=MEANS, settings=geometry_settings),
+    "build_design": Stage(code=REGRESSION, settings=build_design_settings),
+    "permute_documents": Stage(code=REGRESSION, settings=permutations_settings),
+    "fit_regression": Stage(code=REGRESSION, settings=regression_settings),
+    "fit_training": Stage(code=REGRESSION, settings=training_settings),
+    "cut_into_thirds": Stage(code=REGRESSION, settings=thirds_settings),
+    "accumulate_classes": Stage(code=REGRESSION, settings=class_products_settings),
+    "fit_classes": Stage(code=REGRESSION, settings=classes_settings),
+    "decompose_lags": Stage(code=REGRESSION, settings=nested_models_settings),
+    "summarize_heads": Stage(code=REGRESSION, settings=heads_settings),
+    "summarize_sources": Stage(code=REGRESSION, settings=sources_settings),
+    "compare_models": Stage(code=REGRESSION),
+    "estimate_effects": Stage(code=(*PASSES, "interventions"), settings=effects_settings),
+    "fit_effects": Stage(code=(*REGRESSION, "interventions"), settings=elasticities_settings),
+    # The pages and the sentences of a run are made of the same claims.
+    "write_findings": Stage(code=(*WORDS, "report/*.py")),
+    "write_claims": Stage(code=(*CLAIMS, "report/claims_table.py", "report/regression_tables.py")),
+    "write_comparison": Stage(code=(*WORDS, "report/*.py")),
+    # The page draws the panels of figures.
+    "build_explorer": Stage(code=(*FIGURES, "report")),
+    "write_paper": Stage(code=(*WORDS, "report/*.py", "report/references.bib")),
+    "check_fits": Stage(code=(*WORDS, "report/*.py")),
+    # Of a figure's own module, see `digests.stage_files`.
+    "plot_adjustments": Stage(code=FIGURES, settings=adjustment_figure_settings),
+    "plot_classes": Stage(code=FIGURES),
+    "plot_comparison": Stage(code=FIGURES),
+    "plot_effects": Stage(code=FIGURES, settings=effect_figure_settings),
+    "plot_heads": Stage(code=FIGURES),
+    "plot_regression": Stage(code=FIGURES, settings=regression_figure_settings),
+    "plot_sites": Stage(code=FIGURES, settings=site_figure_settings),
+    "plot_sources": Stage(code=FIGURES),
+    "plot_training": Stage(code=FIGURES, settings=training_figure_settings),
 }
 
 
@@ -311,18 +402,17 @@ def _drawing(config: Config, stage: str) -> dict[str, Any]:
 
 def settings_of(stage: str, config: Config) -> Callable[[Any], str] | None:
     """Return the function that Snakemake calls for the settings of a job, None if it has none."""
-    if stage not in {*OF_SECTIONS, *globals()} and not config.figures_drawn(stage):
+    stated_by = STAGES[stage].settings if stage in STAGES else None
+    drawing = _drawing(config, stage)
+    if stated_by is None and not drawing:
         return None
 
     # Equal for all shards, of which a large study has thousands.
     @functools.cache
     def text(names: Names) -> str:
         stated: Section | dict[str, Any] = {}
-        if stage in OF_SECTIONS:
-            kind, sections = OF_SECTIONS[stage]
-            stated = from_sections(kind, *sections(config))
-        elif stage in globals():
-            stated = globals()[stage](config, names)
-        return canonical(stated, **_drawing(config, stage))
+        if stated_by is not None:
+            stated = stated_by(config, names)
+        return canonical(stated, **drawing)
 
     return lambda wildcards: text(Names(*(getattr(wildcards, key, "") for key in Names._fields)))

@@ -20,7 +20,7 @@ def problems(config: Config) -> list[str]:
         if sum(Path(file).stat().st_size for file in files) > MAX_READ:
             continue
         tally = Tally()
-        settings = stages.prepare_corpus(config, stages.Names(corpus=name))
+        settings = stages.corpus_settings(config, stages.Names(corpus=name))
         try:
             for _ in tally.counting(read_documents(files, settings)):
                 pass

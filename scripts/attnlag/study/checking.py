@@ -136,7 +136,7 @@ def source_of_words(tagger: Any, documents: Sequence[Document]) -> WordSource:
             f"tagger: found {shown(tagger)}, expected a spaCy pipeline, the tags of each text, as "
             "in ['The/DET cat/NOUN'], or the keys of a tagger in the configuration"
         )
-    settings = stages.describe_tokens(checked({}, tagger=tagger), IN_MEMORY)
+    settings = stages.tagger_settings(checked({}, tagger=tagger), IN_MEMORY)
     if settings.column:
         raise UserError(
             "tagger.column: found a column, expected package; or tagger=frame['tags'], the tags of "

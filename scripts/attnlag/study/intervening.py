@@ -146,7 +146,7 @@ def intervene(
     )
     assert config.causal is not None
     edits = _checked_changes({} if changes is None else changes)
-    settings = stages.estimate_effects(config, IN_MEMORY)
+    settings = stages.effects_settings(config, IN_MEMORY)
     if isinstance(sources, Iterable) and not isinstance(sources, str):
         sources = list(sources)
     try:

@@ -265,7 +265,7 @@ def _fitted(
     before: Mapping[int, Measurement],
 ) -> Fit:
     """Run the stages of a regression as a run does, with their files in a folder."""
-    regression, build = config.regressions["fit"], stages.build_design(config, IN_MEMORY)
+    regression, build = config.regressions["fit"], stages.build_design_settings(config, IN_MEMORY)
     outcome = OUTCOMES[regression.outcome]
     files = _write_inputs(measurement, config, folder)
     norms, stream = _write_outcome(measurement, site, outcome, folder)
@@ -276,7 +276,7 @@ def _fitted(
     orders: list[permutation.PermutedMoments] = []
     untrained: list[controls.Untrained] = []
     if config.controls.permutation:
-        exchange = stages.permute_documents(config, IN_MEMORY)
+        exchange = stages.permutations_settings(config, IN_MEMORY)
         tags = files.get("token_properties")
         orders = [permutation.of_norms(norms, relative, tags, exchange, formula)]
     if control := config.controls.random_weights:
@@ -291,14 +291,14 @@ def _fitted(
         ]
         paths, streams = map(list, zip(*drawn, strict=True))
         untrained = controls.untrained(build.design, files, paths, streams if relative else [])
-    inference = stages.fit_regression(config, IN_MEMORY)
+    inference = stages.regression_settings(config, IN_MEMORY)
     fitted = fitting.fit_regression(
         [made], [design], measurement.groups, inference, orders=orders, untrained=untrained
     )
     path_of_training: training.TrainingTables | None = None
     if before:
         whole = crossproducts.Stored([made])
-        settings = stages.fit_training(config, IN_MEMORY)
+        settings = stages.training_settings(config, IN_MEMORY)
         path_of_training = _trained(before, measurement, site, formula, whole, settings, folder)
     by_class: tuple[pd.DataFrame, ...] = ()
     if regression.by_file:
@@ -351,12 +351,12 @@ def _mean_surprisal(measurement: Measurement, texts: Collection[str]) -> float:
 
 def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[pd.DataFrame, ...]:
     """Return slopes by class, the tests that they are equal, and the steps."""
-    settings, cuts = stages.accumulate_classes(config, IN_MEMORY), None
+    settings, cuts = stages.class_products_settings(config, IN_MEMORY), None
     if config.regressions["fit"].by_number:
         cuts = properties.read_property(settings.property, [tokens]).cuts()
     products = design.with_name("class_crossproducts.parquet")
     classes.sum_design(design, tokens, cuts, products, settings)
-    fit = stages.fit_classes(config, IN_MEMORY)
+    fit = stages.classes_settings(config, IN_MEMORY)
     layers = crossproducts.Stored([products], keep=True)
     slopes, tests = classes.slopes_by_class(layers, fit)
     steps, _ = decomposition.decomposed([design], [tags], config.inference.alpha)

@@ -1,9 +1,9 @@
 """What makes a stage run again: its settings, as equal text, and a digest of its code."""
 
 import hashlib
-import inspect
 import json
 import shutil
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import get_type_hints
 
@@ -15,21 +15,16 @@ from warm_python import python
 from attnlag.figures import catalogue
 from attnlag.pipeline import digests, stages
 
-FUNCTIONS = [
-    name
-    for name, function in inspect.getmembers(stages, inspect.isfunction)
-    if not name.startswith("_")
-    and list(inspect.signature(function).parameters) == ["config", "names"]
-]
+WITH_SETTINGS = [name for name, stage in stages.STAGES.items() if stage.settings]
 
 
-@pytest.mark.parametrize("stage", FUNCTIONS)
+@pytest.mark.parametrize("stage", WITH_SETTINGS)
 def test_a_program_reads_the_settings_that_the_workflow_states(stage):
     stated = json.loads(settings_text(stage))
     # What is drawn, and how: draw_figures reads this itself.
     assert ("drawing" in stated) == stage.startswith("plot_")
     text = json.dumps({key: stated[key] for key in stated if key != "drawing"})
-    kind = get_type_hints(getattr(stages, stage))["return"]
+    kind = get_type_hints(stages.STAGES[stage].settings)["return"]
     assert stages.canonical(TypeAdapter(kind).validate_json(text)) == text
 
 
@@ -103,25 +98,107 @@ def imported(tmp_path_factory):
     return json.loads(ran([python(), listing, *PROGRAMS, SCRIPTS]).stdout)
 
 
-# Packages that compute numbers or words, and single modules of others.
-COMPUTING_PACKAGES = ("claims", "corpus", "figures", "interventions", "model", "quantities")
-COMPUTING_PACKAGES += ("regression", "report")
-COMPUTING_MODULES = ("storage.sequences", "storage.sums")
+# The oracle of what a change of the library runs again, by hand. Here are groups of stages …
+FETCHING = {"fetch_model", "fetch_revision"}
+TOKENS = {"tokenize_corpus", "summarize_tokens", "describe_tokens"}
+PASSES = {"extract_activations", "extract_random_weights", "extract_revision", "trace_sources"}
+PASSES |= {"estimate_effects"}
+MEANS = {"compute_norms", "merge_vector_sums", "compute_centred_cosines", "summarize_geometry"}
+FITS = {"build_design", "permute_documents", "fit_regression", "fit_training", "cut_into_thirds"}
+FITS |= {"accumulate_classes", "fit_classes", "decompose_lags", "compare_models", "fit_effects"}
+FITS |= {"summarize_heads", "summarize_sources"}
+WORDS = {"write_findings", "write_comparison", "write_paper", "check_fits", "build_explorer"}
+FIGURES = {"plot_adjustments", "plot_classes", "plot_comparison", "plot_effects", "plot_heads"}
+FIGURES |= {"plot_regression", "plot_sites", "plot_sources", "plot_training"}
+TOLD = {"write_claims"} | WORDS | FIGURES
+# … and what a change of the files of a pattern runs again; the first that a file matches counts.
+RUN_AGAIN = {
+    "*/settings.py": set(),
+    "claims/*": TOLD,
+    "corpus/documents.py": {"prepare_corpus"} | TOKENS | PASSES | FITS | TOLD,
+    "corpus/formats.py": {"prepare_corpus"} | TOKENS | PASSES | FITS | TOLD,
+    "corpus/*": TOKENS | PASSES | FITS | TOLD,
+    "figures/*": {"build_explorer"} | FIGURES,
+    "interventions/sampling.py": {"estimate_effects", "fit_effects", "trace_sources"} | TOLD,
+    "interventions/*": {"estimate_effects", "fit_effects"} | TOLD,
+    "model/folder.py": FETCHING | TOKENS | PASSES,
+    "model/tokenizer_file.py": FETCHING | TOKENS | PASSES,
+    "model/checks.py": FETCHING | PASSES,
+    "model/fetching.py": FETCHING | PASSES,
+    "model/gguf*.py": FETCHING | PASSES,
+    "model/hub.py": FETCHING | PASSES,
+    "model/language_models.py": FETCHING | PASSES,
+    "model/offline.py": FETCHING | PASSES,
+    "model/wheel.py": FETCHING | PASSES,
+    "model/*": PASSES,
+    "quantities/*": PASSES | MEANS | FITS | TOLD,
+    "regression/*": FITS | TOLD,
+    "report/explorer/*": {"build_explorer"},
+    "report/references.bib": {"build_explorer", "write_paper"},
+    "report/claims_table.py": {"write_claims"} | WORDS,
+    "report/regression_tables.py": {"write_claims"} | WORDS,
+    "report/*": WORDS,
+    "storage/sequences.py": TOKENS | PASSES | MEANS | FITS | TOLD,
+    "storage/sums.py": PASSES | MEANS | FITS | TOLD,
+    "wording.py": WORDS | FIGURES,
+    # What only reads, writes, checks or explains.
+    "config/*": set(),
+    "pipeline/*": set(),
+    "storage/*": set(),
+    "study/*": set(),
+    "__init__.py": set(),
+    "errors.py": set(),
+    "escaping.py": set(),
+    "section.py": set(),
+}
+LIBRARY = SCRIPTS / "attnlag"
+CODE_FILES = [
+    path
+    for path in sorted(LIBRARY.rglob("*"))
+    if path.suffix in (".py", ".bib", ".css", ".html", ".js", ".md")
+]
+
+
+# The figures that a stage draws are in the explorer, too.
+DRAWN_BY = {figure.module: figure.drawn_by for figure in catalogue.figures()}
+
+
+def expected_stages(path):
+    """Return the stages that a change of a file runs again, None if nobody has said which."""
+    if path in DRAWN_BY:
+        return {DRAWN_BY[path], "build_explorer"}
+    place = path.relative_to(LIBRARY).as_posix()
+    return next((found for form, found in RUN_AGAIN.items() if fnmatchcase(place, form)), None)
+
+
+def test_a_change_of_any_file_of_the_library_runs_these_stages_again():
+    listed = {stage: set(digests.stage_files(stage, SCRIPTS)) for stage in stages.STAGES}
+    assert len(CODE_FILES) > 150
+    for path in CODE_FILES:
+        found = {stage for stage, files in listed.items() if path in files}
+        assert found == expected_stages(path), path
+
+
+def test_the_table_of_reruns_has_no_pattern_that_no_file_has():
+    places = [path.relative_to(LIBRARY).as_posix() for path in CODE_FILES]
+    unused = [form for form in RUN_AGAIN if not any(fnmatchcase(place, form) for place in places)]
+    assert unused == []
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_the_code_of_a_stage_has_all_that_python_imports_for_it(program, imported):
     """The oracle is sys.modules after the program is imported."""
-    computing = set()
-    for name in imported[str(program)]:
-        module = name.removeprefix("attnlag.")
-        package = module.partition(".")[0]
-        path = SCRIPTS.joinpath(*name.split(".")).with_suffix(".py")
-        if path.exists() and (package in COMPUTING_PACKAGES or module in COMPUTING_MODULES):
-            computing.add(path)
     assert imported[str(program)]
-    for stage in DRAWN if program == DRAWING else [program]:
-        assert computing <= set(digests.stage_files(stage.stem, SCRIPTS))
+    for name in imported[str(program)]:
+        path = SCRIPTS.joinpath(*name.split(".")).with_suffix(".py")
+        if not path.exists() or not expected_stages(path):
+            continue
+        running = {program.stem}
+        if path in DRAWN_BY:
+            running = {DRAWN_BY[path]}
+        elif program == DRAWING:
+            running = FIGURES
+        assert running <= expected_stages(path), name
 
 
 def test_every_stage_that_draws_has_its_figures_and_none_of_another():
@@ -132,7 +209,7 @@ def test_every_stage_that_draws_has_its_figures_and_none_of_another():
 
 
 def test_the_table_of_code_has_every_stage():
-    assert set(digests.CODE) == {path.stem for path in STAGES}
+    assert set(stages.STAGES) == {path.stem for path in STAGES}
 
 
 @pytest.fixture
