@@ -100,8 +100,8 @@ def test_problems_name_the_file_of_the_other_workflow(elsewhere):
     assert f'{key}: found "clustr", expected cluster, ' in elsewhere.fails("-n")
 
 
-def test_the_module_can_be_loaded_from_a_repository(elsewhere, finished_once):
-    """The module is named by `github(...)`, and git maps that host to a folder."""
+def test_a_module_of_a_repository_is_refused_in_a_sentence(elsewhere):
+    """It is named by `github(...)`, and git maps that host to a folder."""
     clone = elsewhere.attnlag.parents[1]
     hosted = clone.parent / "owner/attnlag"
     hosted.parent.mkdir()
@@ -117,7 +117,11 @@ def test_the_module_can_be_loaded_from_a_repository(elsewhere, finished_once):
         "GIT_CONFIG_KEY_0": f"url.file://{clone.parent}/.insteadOf",
         "GIT_CONFIG_VALUE_0": "https://github.com/",
     }
-    assert_same_summary(elsewhere, finished_once, environment=environment)
+    printed = elsewhere.fails("-n", environment=environment)
+    assert printed.splitlines()[-1] == (
+        "error: module attnlag: found a repository, from which Snakemake takes the rules alone; "
+        "expected the path of a clone (docs/module.md)"
+    )
 
 
 def test_a_run_in_another_folder_gives_the_same_results(elsewhere, finished_once):

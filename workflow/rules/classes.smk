@@ -1,7 +1,7 @@
 # Slopes by class of tokens, for regressions with `slopes_by`.
 
 # The file of a shard that has the property: classes, or a number, whose thirds are classes.
-PROPERTY = lambda wildcards: OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]
+PROPERTY = lambda wildcards: TOKEN_FILES[CONFIG.regressions[wildcards.regression].by_file]
 
 
 use rule program as cut_into_thirds with:
@@ -49,7 +49,7 @@ use rule program as fit_classes with:
 use rule program as decompose_lags with:
     input:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
-        token_properties=OF_ALL_TOKENS["token_properties"],
+        token_properties=ALL_TOKEN_FILES["token_properties"],
     output:
         **in_both_formats(RESULTS, "nested_models"),
     log:

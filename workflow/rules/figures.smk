@@ -10,7 +10,7 @@ use rule draw as plot_adjustments with:
         properties=shards_of(f"{STUDY}/token_properties/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
         # Each for figures of its own.
-        surprisal=optional(CONFIG.measures("surprisal"), OF_ALL_TOKENS["surprisal"]),
+        surprisal=optional(CONFIG.measures("surprisal"), ALL_TOKEN_FILES["surprisal"]),
         means=optional(DIRECTED, f"{SITE}/geometry/means.parquet"),
         coefficients=optional(
             len(CONFIG.regressions) > 1,
@@ -44,7 +44,7 @@ use rule draw as plot_regression with:
 
 use rule draw as plot_sites with:
     input:
-        norms=shards_of(of_study(f"{SITE}/norms/{{shard}}.parquet")),
+        norms=shards_of(study_files(f"{SITE}/norms/{{shard}}.parquet")),
         coefficients=partly(f"{RESULTS}/coefficients.parquet", site=CONFIG.extraction.sites),
         fits=partly(f"{RESULTS}/fits.parquet", site=CONFIG.extraction.sites),
     output:

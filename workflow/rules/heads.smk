@@ -10,7 +10,7 @@ BEFORE_TRAINING = UNTRAINED and CONFIG.regression_of_heads()
 
 use rule program as summarize_heads with:
     input:
-        **{name: optional(name in FOR_HEADS, files) for name, files in OF_ALL_TOKENS.items()},
+        **{name: optional(name in FOR_HEADS, files) for name, files in ALL_TOKEN_FILES.items()},
         heads=shards_of(f"{HEADS}/{{shard}}.parquet"),
         norms=shards_of(f"{STUDY}/attention/norms/{{shard}}.parquet"),
         # The attention to first tokens, from the documents whose sources are traced.

@@ -6,15 +6,18 @@ from attnlag.quantities.catalogue import OUTCOMES, QUANTITIES
 partly = functools.partial(expand, allow_missing=True)
 
 
-def every(*patterns):
-    """Return the paths of patterns for all names in the configuration, each once."""
-    names = {"site": CONFIG.extraction.sites, "regression": CONFIG.regressions}
-    names["pair"] = CONFIG.pairs_changed()
-    paths = (
-        expand(pattern, model=model, corpus=corpus, shard=CONFIG.shards(corpus), **names)
-        for pattern, model, corpus in itertools.product(patterns, CONFIG.models, CONFIG.corpora)
-    )
-    return list(dict.fromkeys(itertools.chain(*paths)))
+def every(pattern):
+    """Return the files of a pattern in all studies, each once."""
+    paths = []
+    for path in study_files(pattern):
+        for model, corpus in targets.studies(CONFIG):
+            paths += expand(path, model=model, corpus=corpus, shard=CONFIG.shards(corpus))
+    return list(dict.fromkeys(paths))
+
+
+def resolved(files, wildcards):
+    """Return files, or what an input function gives for some wildcards."""
+    return files(wildcards) if callable(files) else files
 
 
 def optional(condition, files):
@@ -25,38 +28,33 @@ def optional(condition, files):
 def shards_of(files):
     """Return the input function of the files of all shards, in order."""
 
-    def of_all(wildcards):
+    def paths(wildcards):
         return partly(resolved(files, wildcards), shard=CONFIG.shards(wildcards.corpus))
 
-    return of_all
+    return paths
 
 
-def of_study(pattern, condition=True):
-    """Return the files of a study: of every site, and of every regression that meets a condition.
-
-    The condition, if it is a function, depends on the name of the regression.
-    """
-    meets = condition if callable(condition) else lambda regression: condition
-    names = [name for name in CONFIG.regressions if meets(name)]
-    paths = partly(pattern, site=CONFIG.extraction.sites, regression=names) if names else []
-    return list(dict.fromkeys(paths))
+def study_files(pattern):
+    """Return the files of a study: of every site and regression of the configuration, each once."""
+    sites = CONFIG.extraction.sites
+    return list(dict.fromkeys(partly(pattern, site=sites, regression=CONFIG.regressions)))
 
 
 def files_of_quantities(file, names=None, but=()):
     """Return the files of quantities, by name: of some, or of the optional ones that are measured."""
     names = CONFIG.quantities_measured() if names is None else names
-    return {name: of_study(QUANTITIES[name].pattern(file)) for name in names if name not in but}
+    return {name: study_files(QUANTITIES[name].pattern(file)) for name in names if name not in but}
 
 
 # What a run knows of every token beside its norms; covariates may need it.
-OF_TOKENS = {
+TOKEN_FILES = {
     "token_counts": f"{STUDY}/token_counts.parquet",
     "corpus": "results/corpora/{corpus}.parquet",
     "token_properties": f"{STUDY}/token_properties/{{shard}}.parquet",
     "surprisal": f"{STUDY}/surprisal/{{shard}}.parquet",
 }
-OF_ALL_TOKENS = {
-    name: shards_of(path) if "{shard}" in path else path for name, path in OF_TOKENS.items()
+ALL_TOKEN_FILES = {
+    name: shards_of(path) if "{shard}" in path else path for name, path in TOKEN_FILES.items()
 }
 
 
@@ -70,7 +68,7 @@ def inputs_of_design(wildcards, needed=CONFIG.files_of_tokens):
         "outcome": f"{SITE}/{folder}/{{shard}}.parquet",
         # Only for relative norms.
         "stream": optional(CONFIG.needs_stream(name), f"{STUDY}/stream/{{shard}}.parquet"),
-        **{key: optional(key in needed(name), path) for key, path in OF_TOKENS.items()},
+        **{key: optional(key in needed(name), path) for key, path in TOKEN_FILES.items()},
     }
 
 
@@ -92,7 +90,7 @@ def inputs_of_fit(wildcards):
         "random_weights_stream": optional(needs_stream, stream),
         **{
             key: optional(key in needed, resolved(files, wildcards))
-            for key, files in OF_ALL_TOKENS.items()
+            for key, files in ALL_TOKEN_FILES.items()
         },
     }
 

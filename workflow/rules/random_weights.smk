@@ -9,15 +9,15 @@ use rule program as extract_random_weights with:
     output:
         # Predictions before training say nothing.
         **files_of_quantities("random_weights.parquet", but=["surprisal"]),
-        norms=of_study(f"{SITE}/random_weights.parquet"),
+        norms=study_files(f"{SITE}/random_weights.parquet"),
         stream=f"{STUDY}/stream/random_weights.parquet",
         # Norms alone, at further scales of the weights.
-        scales=partly(of_study(f"{SITE}/random_weights{{scale}}.parquet"), scale=SCALES[1:]),
+        scales=partly(study_files(f"{SITE}/random_weights{{scale}}.parquet"), scale=SCALES[1:]),
         scales_stream=partly(f"{STUDY}/stream/random_weights{{scale}}.parquet", scale=SCALES[1:]),
         centred_cosines=optional(
-            CENTRED, of_study(f"{SITE}/centred_cosines/random_weights.parquet")
+            CENTRED, study_files(f"{SITE}/centred_cosines/random_weights.parquet")
         ),
-        distances=optional(CENTRED, of_study(f"{SITE}/distances/random_weights.parquet")),
+        distances=optional(CENTRED, study_files(f"{SITE}/distances/random_weights.parquet")),
     log:
         "logs/{model}/{corpus}/random_weights.log",
     threads: THREADS

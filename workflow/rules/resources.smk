@@ -6,6 +6,7 @@ import errno
 # cores, because each imports, reads and writes on a single thread.
 CORES = workflow.resource_settings.cores if workflow.is_main_process else None
 THREADS = max(1, min(8, CORES // 2)) if CORES else 8
+ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 
 
 def needs(mb, minutes, per_mb=0, per_gb=0, **others):

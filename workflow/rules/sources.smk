@@ -14,10 +14,10 @@ use rule program as trace_sources with:
         source_parts=optional(TRACED, f"{STUDY}/attention/source_parts/{{shard}}.parquet"),
         # The attention of heads to the first token of a sequence.
         sinks=optional(TRACED and WITH_HEADS, f"{STUDY}/attention/sinks/{{shard}}.parquet"),
-        readout=of_study(f"{SITE}/readout/{{shard}}.parquet"),
+        readout=study_files(f"{SITE}/readout/{{shard}}.parquet"),
         random_sources=optional(TRACED and UNTRAINED, f"{SOURCES}/random_weights/{{shard}}.parquet"),
         random_readout=optional(
-            UNTRAINED, of_study(f"{SITE}/readout/random_weights/{{shard}}.parquet")
+            UNTRAINED, study_files(f"{SITE}/readout/random_weights/{{shard}}.parquet")
         ),
     log:
         "logs/{model}/{corpus}/sources/{shard}.log",
@@ -34,9 +34,9 @@ use rule program as summarize_sources with:
         random_sources=optional(
             TRACED and UNTRAINED, shards_of(f"{SOURCES}/random_weights/{{shard}}.parquet")
         ),
-        readout=shards_of(of_study(f"{SITE}/readout/{{shard}}.parquet")),
+        readout=shards_of(study_files(f"{SITE}/readout/{{shard}}.parquet")),
         random_readout=optional(
-            UNTRAINED, shards_of(of_study(f"{SITE}/readout/random_weights/{{shard}}.parquet"))
+            UNTRAINED, shards_of(study_files(f"{SITE}/readout/random_weights/{{shard}}.parquet"))
         ),
     output:
         **in_both_formats(SOURCES, *optional(TRACED, ["shares", "lags"])),
@@ -44,8 +44,8 @@ use rule program as summarize_sources with:
             TRACED and UNTRAINED,
             f"{STUDY}/attention/source_parts/random_weights.parquet",
         ),
-        readout=of_study(f"{SITE}/readout/means.parquet"),
-        readout_csv=of_study(f"{SITE}/readout/means.csv"),
+        readout=study_files(f"{SITE}/readout/means.parquet"),
+        readout_csv=study_files(f"{SITE}/readout/means.csv"),
     log:
         "logs/{model}/{corpus}/sources/summarize_sources.log",
     resources:
@@ -58,7 +58,7 @@ use rule draw as plot_sources with:
     input:
         shares=optional(TRACED, f"{SOURCES}/shares.parquet"),
         lags=optional(TRACED, f"{SOURCES}/lags.parquet"),
-        readout=of_study(f"{SITE}/readout/means.parquet"),
+        readout=study_files(f"{SITE}/readout/means.parquet"),
     output:
         figures=figures_of("plot_sources", f"{STUDY}/attention/sources/figures", site="attention"),
     log:

@@ -29,7 +29,7 @@ def inputs_of_training(wildcards):
         "crossproducts": shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet")(wildcards),
         **{
             key: optional(key in needed, resolved(files, wildcards))
-            for key, files in OF_ALL_TOKENS.items()
+            for key, files in ALL_TOKEN_FILES.items()
         },
     }
 
@@ -63,7 +63,7 @@ use rule program as extract_revision with:
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        norms=of_study(f"{SITE}/revisions/{{step}}.parquet"),
+        norms=study_files(f"{SITE}/revisions/{{step}}.parquet"),
         stream=f"{STUDY}/stream/revisions/{{step}}.parquet",
         surprisal=optional(WITH_LOSS, f"{STUDY}/surprisal/revisions/{{step}}.parquet"),
     log:

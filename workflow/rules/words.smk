@@ -6,7 +6,7 @@ use rule program as write_findings with:
         unpack(lambda wildcards: targets.claim_tables(CONFIG, wildcards.model, wildcards.corpus)),
     output:
         **targets.findings_files(CONFIG, "{model}", "{corpus}"),
-        summaries=directory(of_study(f"{RESULTS}/summary")),
+        summaries=directory(study_files(f"{RESULTS}/summary")),
     log:
         "logs/{model}/{corpus}/findings.log",
     params:
@@ -65,7 +65,7 @@ use rule program as write_paper with:
         **job_params(
             "write_paper",
             # A part of attnlag, like its code.
-            given=lambda wildcards: [str(SCRIPTS.parent / "CITATION.cff")],
+            given=lambda wildcards: [str(FOLDER / "CITATION.cff")],
         ),
 
 
