@@ -269,7 +269,8 @@ def differs_from_ablation(decoder, sequence):
     found = tracer.tables()["sources", "attention"].to_pandas()
     ids = torch.tensor(sequence[None].astype(np.int64))
     worst = 0.0 if tracer.layers else float("inf")
-    for number, layer in tracer.layers.items():
+    for number in tracer.layers:
+        layer = tracer.sources.heads[number]
         rows = found[found["layer"] == number]
         plain = outputs_of_projection(decoder, ids, number, layer)
         for token in (0, len(sequence) // 2):

@@ -16,9 +16,11 @@ import smallest
 import torch
 
 from attnlag.interventions import sampling
-from attnlag.model import hooks, loading
+from attnlag.model import loading
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities import tracing
+from attnlag.quantities.layer_pass import Needs, run_pass
+from attnlag.quantities.passes import batch_of
 from attnlag.quantities.settings import Sources
 
 ROOT = Path(__file__).parents[1]
@@ -37,15 +39,15 @@ def main():
         2 if few else settings.documents,
         8 if few else settings.document_tokens,
     )
-    tracer = tracing.Tracer(decoder_of(model), ["attention"])
+    decoder = decoder_of(model)
+    tracer = tracing.Tracer(decoder, ["attention"])
+    needs = Needs({layer: ["attention"] for layer in range(len(decoder.blocks))})
 
     def norms():
         for ids in sequences.values():
-            every_token = torch.ones(1, len(ids), dtype=torch.bool)
-            with hooks.observed(tracer.blocks, every_token, ["attention"]) as layers:
-                hooks.forward(tracer.decoder.model, torch.from_numpy(ids)[None])
-            for seen in layers.values():
-                seen["attention"].norm(dim=-1)
+            run_pass(
+                decoder, batch_of(ids), needs, lambda layer: layer.added["attention"].norm(dim=-1)
+            )
 
     def seconds(run):
         start = time.process_time()

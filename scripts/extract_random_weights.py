@@ -96,7 +96,8 @@ def main(job, settings: RandomWeightsSettings):
                 progress=bar.update,
             )
             of_draw = partial(record_of, draw, decoder)
-            extraction.record(sequences, extractor, files, of_draw, run.storage_dtype)
+            quantity_files = extraction.QuantityFiles(files, of_draw, run.storage_dtype)
+            extraction.record(sequences, extractor, quantity_files)
             for number, site in enumerate(sites if ("vectors", sites[0]) in files else ()):
                 cosines, distances = centred.cosines_of(files["vectors", site])
                 of_site = of_draw("centred_cosines", site)

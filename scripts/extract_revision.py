@@ -4,57 +4,43 @@ Norms of adjustments and of the stream are stored, and predictions where they ar
 final weights.
 """
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from tqdm import tqdm
 
-from attnlag.corpus.documents import first_of_groups, group_by_document
+from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
 from attnlag.model import loading
-from attnlag.model.decoder import decoder_of
-from attnlag.model.folder import digest_of, verify_folder
+from attnlag.model.folder import verify_folder
 from attnlag.pipeline.program import log
 from attnlag.quantities import catalogue, extraction, passes
 from attnlag.quantities.settings import RevisionSettings
 from attnlag.storage import tables
-from attnlag.storage.sequences import stored_sequences
+from attnlag.storage.sequences import sequences_of_documents
 
 
 def main(job, settings: RevisionSettings):
+    torch.set_num_threads(job.threads)
     run = settings.extraction
     folder = Path(job.options.folder)
-    torch.set_num_threads(job.threads)
     source = verify_folder(folder, "step")
-    files = source["files"].items()
-    digests = {name: entry["sha256"] for name, entry in files if name.endswith(".safetensors")}
-    weights = digest_of(digests)
     record = tables.of_all_shards(job.input.tokens)
-    documents = set(group_by_document(job.input.corpus))
-    if settings.documents != "all":
-        documents = set(first_of_groups(job.input.corpus, settings.documents))
-    sequences = []
-    for path in job.input.tokens:
-        for sequence in stored_sequences(path):
-            if sequence.document in documents:
-                sequences.append(sequence)
+    documents = first_of_groups(job.input.corpus, settings.documents)
+    sequences = sequences_of_documents(job.input.tokens, documents)
     lengths = [len(sequence.ids) for sequence in sequences]
-    model: Any = loading.load_model(
+    quantities = run.all_quantities()
+    decoder = loading.load_decoder(
         folder,
-        loading.choose_device(job.options.device),
-        run.dtype,
-        attention=run.attention_implementation,
+        run,
+        device=job.options.device,
+        modules=run.modules,
         batch_tokens=job.options.batch_tokens,
         longest=max(lengths, default=0),
-        head="surprisal" in run.quantities,
-        fast=run.fast,
+        head=catalogue.need_head(quantities),
     )
-    quantities = ["norms", "stream", *run.quantities]
     name = f"{record.names}, step {source['step']}"
-    total = sum(lengths)
-    with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
-        decoder = decoder_of(model, run.modules, source["name"])
+    with extraction.progress_bar(name, sum(lengths)) as bar:
         extractor = extraction.Extractor(
             decoder,
             quantities=quantities,
@@ -64,18 +50,11 @@ def main(job, settings: RevisionSettings):
             fast=run.fast,
             progress=bar.update,
         )
-
-        def record_of(quantity, site):
-            """Return the record of a file."""
-            recorded = settings.model_dump() | {"site": site or quantity}
-            made = passes.provenance_of(record, "revision", recorded, decoder)
-            checkpoint = {"step": source["step"], "revision": source["checkpoint"]}
-            return made | {"checkpoint": checkpoint | {"weights": weights}}
-
-        paths = catalogue.paths_of(quantities, run.sites, job.output)
-        extraction.record(sequences, extractor, paths, record_of)
-    log.info(
-        f"{name}: {counted(total, 'token')} of {counted(len(documents), 'document')} x "
-        f"{counted(len(decoder.blocks), 'layer')}; block input + adjustments = block output within "
-        f"{extractor.identity_error:.1e}"
-    )
+        files = extraction.QuantityFiles(
+            paths=catalogue.paths_of(quantities, run.sites, job.output),
+            record_of=partial(
+                passes.record_of_revision, record, settings.model_dump(), decoder, source
+            ),
+        )
+        extraction.record(sequences, extractor, files)
+    log.info(f"{name}: {counted(len(documents), 'document')}, {extractor.summary()}")

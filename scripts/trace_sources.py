@@ -22,7 +22,7 @@ from attnlag.storage import tables
 
 def main(job, settings: TracingSettings):
     folder = Path(job.options.folder)
-    needed = ["initial_weights"] * bool(job.output.random_readout)
+    needed = ["initial_weights"] if job.output.random_readout else []
     source = verify_folder(folder, *needed)
     record = tables.read_provenance(job.input.tokens)
     sequences = sampling.beginnings(

@@ -7,7 +7,7 @@ use rule program as extract_activations with:
         model="data/models/{model}/source.json",
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
-        **files_of_quantities("{shard}.parquet"),
+        **files_of_quantities("{shard}.parquet", CONFIG.quantities_measured()),
         **files_of_quantities("{shard}.parquet", [CONFIG.extraction.keep, "stream"]),
     log:
         "logs/{model}/{corpus}/activations/{shard}.log",

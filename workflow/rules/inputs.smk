@@ -40,10 +40,9 @@ def study_files(pattern):
     return list(dict.fromkeys(partly(pattern, site=sites, regression=CONFIG.regressions)))
 
 
-def files_of_quantities(file, names=None, but=()):
-    """Return the files of quantities, by name: of some, or of the optional ones that are measured."""
-    names = CONFIG.quantities_measured() if names is None else names
-    return {name: study_files(QUANTITIES[name].pattern(file)) for name in names if name not in but}
+def files_of_quantities(file, names):
+    """Return the files of quantities that a pass measures, by name."""
+    return {name: study_files(QUANTITIES[name].pattern(file)) for name in names}
 
 
 # What a run knows of every token beside its norms; covariates may need it.

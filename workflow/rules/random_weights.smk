@@ -7,8 +7,7 @@ use rule program as extract_random_weights with:
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        # Predictions before training say nothing.
-        **files_of_quantities("random_weights.parquet", but=["surprisal"]),
+        **files_of_quantities("random_weights.parquet", CONFIG.quantities_untrained()),
         norms=study_files(f"{SITE}/random_weights.parquet"),
         stream=f"{STUDY}/stream/random_weights.parquet",
         # Norms alone, at further scales of the weights.

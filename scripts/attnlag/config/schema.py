@@ -107,13 +107,21 @@ class Config(Section):
         """Return the quantities that a pass measures: requested, or used by a regression."""
         asked = set(self.extraction.quantities)
         for name, regression in self.regressions.items():
-            if regression.by_file == "surprisal" or "surprisal" in self.files_of_tokens(name):
-                asked.add("surprisal")
+            asked |= {regression.by_file, *self.files_of_tokens(name)}
         return [
             name
             for name, quantity in catalogue.OPTIONAL.items()
             if name in asked and quantity.sites(self.extraction.sites)
         ]
+
+    def quantities_of_model(self) -> list[str]:
+        """Return the quantities of the model, not of a site, that a pass measures."""
+        names = ["stream", *self.quantities_measured()]
+        return [name for name in names if catalogue.QUANTITIES[name].of == "model"]
+
+    def quantities_untrained(self) -> list[str]:
+        """Return those of them that the control of random weights measures too."""
+        return [name for name in self.quantities_measured() if catalogue.QUANTITIES[name].untrained]
 
     def measures(self, quantity: str) -> bool:
         """Return whether a run measures a quantity, in its pass or from stored vectors."""

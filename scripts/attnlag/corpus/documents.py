@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -197,14 +197,21 @@ def largest_groups(group_of: Mapping[str, str]) -> list[str]:
     return [group for group in sizes if group in largest]
 
 
-def first_of_groups(path: str | Path, count: int) -> list[str]:
-    """Return the ids of at most ``count`` documents, taking one of each group in turn."""
-    groups: dict[str, list[str]] = {}
-    for document, group in group_by_document(path).items():
-        groups.setdefault(group, []).append(document)
-    rounds = itertools.zip_longest(*groups.values())
-    documents = (document for one_of_each in rounds for document in one_of_each if document)
-    return list(itertools.islice(documents, count))
+def first_of_groups(path: str | Path, count: int | Literal["all"]) -> list[str]:
+    """Return the ids of at most ``count`` documents, taking one of each group in turn; or of all.
+
+    All are in the order of the corpus.
+    """
+    documents_by_group: dict[str, list[str]] = {}
+    groups = group_by_document(path)
+    if count == "all":
+        return list(groups)
+    for document, group in groups.items():
+        documents_by_group.setdefault(group, []).append(document)
+    chosen: list[str] = []
+    for one_of_each in itertools.zip_longest(*documents_by_group.values()):
+        chosen += filter(None, one_of_each)
+    return chosen[:count]
 
 
 def stored_batches(

@@ -22,7 +22,6 @@ from attnlag.errors import amount, counted
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
-from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
 from attnlag.quantities import verification
 from attnlag.quantities.passes import Batch, Passes, batch_of
@@ -48,7 +47,7 @@ def log_norms(
     """
     logs: dict[tuple[str, int], torch.Tensor] = {}
 
-    def changed(layer: int, site: str, added: torch.Tensor) -> torch.Tensor:
+    def gated(layer: int, site: str, added: torch.Tensor) -> torch.Tensor:
         if site in opened:
             gate = opened[site][layer].to(device=added.device, dtype=added.dtype)
             added = added * gate.reshape(*added.shape[:-1], 1)
@@ -56,8 +55,7 @@ def log_norms(
         logs[site, layer] = edits.log_norm(added).reshape(ids.shape)
         return added
 
-    with edits.edited(decoder.blocks, sites, changed):
-        hooks.forward(decoder.model, ids)
+    edits.edited_pass(decoder, ids, sites, gated)
     return logs
 
 
@@ -219,7 +217,7 @@ def effects(
     The parameters of the base model lose their gradients. ``batch_tokens`` are those of
     simultaneous passes, including padding, and ``free`` the bytes of memory for the graph.
     ``receive`` is called in each pass with the keys of its sequences, whether each of its places
-    has a token, and as in `edits.edited`. Raise MemoryError if the graph of a single pass does not
+    has a token, and as in `edits.Edit`. Raise MemoryError if the graph of a single pass does not
     fit, and UserError if the model fails the check of its sites.
     """
     model = decoder.model
@@ -229,7 +227,7 @@ def effects(
     passes = Passes(model, batch_tokens, threads)
     first = batch_of(max(sequences.values(), key=len)[:PROBE_TOKENS])
     with passes.first():
-        shown = verification.short_pass(decoder, first, partial(hooks.forward, model), (), {})
+        shown = verification.short_pass(decoder, first)
     decoder.check_identity(shown.evidence)
     # The longest sequences come first.
     groups = passes.batches(list(sequences.values()))

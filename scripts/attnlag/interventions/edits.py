@@ -1,19 +1,23 @@
 """Changes of adjustments, on which the rest of a forward pass depends, and their effects."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from attnlag.model.hooks import OUTPUT, STREAM, BlockModules, tap
+from attnlag.errors import UserError
+from attnlag.model.decoder import Decoder
+from attnlag.model.hooks import OUTPUT, STREAM, forward, tap
 from attnlag.quantities.catalogue import SITES
 
 # A document and a window of it.
 SequenceKey = tuple[str, int]
 
-Change = Callable[[int, str, torch.Tensor], torch.Tensor]
+# Gets a layer, a site, and what the site adds, whose last dimension is the width; sequences and
+# tokens may share one dimension. Returns what replaces it. Later operations may overwrite either,
+# so it must copy what it keeps.
+Edit = Callable[[int, str, torch.Tensor], torch.Tensor]
 
 
 class Effect(NamedTuple):
@@ -33,38 +37,66 @@ class Effect(NamedTuple):
     positions: np.ndarray | None = None
 
 
-@contextmanager
-def edited(
-    blocks: Sequence[BlockModules], sites: Collection[str], change: Change
-) -> Iterator[None]:
-    """Change or observe the adjustments in forward passes of this thread.
+def edited_pass(
+    decoder: Decoder,
+    ids: torch.Tensor,
+    sites: Collection[str],
+    edit: Edit,
+    *,
+    whole: bool = False,
+    **options: Any,
+) -> Any:
+    """Run a model with other adjustments, and return its output.
 
-    ``change(layer, site, added)`` returns the replacement of ``added``, whose last dimension is the
-    width; sequences and tokens may share one dimension. Later operations may overwrite either, so
-    it must copy what it keeps.
+    Parameters
+    ----------
+    decoder : Decoder
+        The model.
+    ids : torch.Tensor
+        Token ids, (sequences, tokens).
+    sites : collection of str
+        The sites whose adjustments are edited.
+    edit : callable
+        Returns what replaces an adjustment, or the adjustment itself, see `Edit`.
+    whole : bool
+        Whether the model runs with its head.
+    **options
+        Further arguments of the model.
+
+    Raises
+    ------
+    UserError
+        If a block receives or gives something else than a vector a token.
     """
     # What a site of several sublayers adds is known once the block is done.
-    sites_at: dict[str, list[str]] = {}
+    sites_by_point: dict[str, list[str]] = {}
     for site in sites:
         sublayers = SITES[site].sublayers
-        sites_at.setdefault(sublayers[0] if len(sublayers) == 1 else OUTPUT, []).append(site)
+        point = sublayers[0] if len(sublayers) == 1 else OUTPUT
+        sites_by_point.setdefault(point, []).append(site)
+    points = {*sites_by_point}
+    if OUTPUT in points:
+        points.add(STREAM)
     streams: dict[int, torch.Tensor] = {}
 
-    def on(layer: int, point: str, value: torch.Tensor) -> torch.Tensor | None:
+    def receive(layer: int, point: str, value: torch.Tensor) -> torch.Tensor | None:
         if point == STREAM:
             # A copy, because the block may write into it.
             streams[layer] = value.clone()
             return None
-        for site in sites_at[point]:
-            added = value - streams[layer] if point == OUTPUT else value
-            changed = change(layer, site, added)
-            value = value + (changed - added) if point == OUTPUT else changed
+        for site in sites_by_point[point]:
+            if point == OUTPUT:
+                added = value - streams[layer]
+                value = value + (edit(layer, site, added) - added)
+            else:
+                value = edit(layer, site, value)
         if point == OUTPUT:
             del streams[layer]
         return value
 
-    with tap(blocks, {*sites_at, *([STREAM] if OUTPUT in sites_at else [])}, on):
-        yield
+    with tap(decoder.blocks, points, receive) as tapped:
+        return forward(decoder.whole if whole else decoder.model, ids, **options)
+    raise UserError(f"{decoder.called}: found {tapped.problem}, expected one vector a token")
 
 
 def log_norm(added: torch.Tensor) -> torch.Tensor:

@@ -153,8 +153,8 @@ def effects_at(
     options: dict[str, Any] = {}
     if "logits_to_keep" in inspect.signature(decoder.whole.forward).parameters:
         options["logits_to_keep"] = distances
-    with torch.inference_mode(), edits.edited(decoder.blocks, sites, change):
-        output = hooks.forward(decoder.whole, ids, **options)
+    with torch.inference_mode():
+        output = edits.edited_pass(decoder, ids, sites, change, whole=True, **options)
         if getattr(output, "logits", None) is not None:
             logits = output.logits[:, -distances:].double().log_softmax(-1)
             following = torch.from_numpy(sequence[token + 1 : token + 1 + distances])

@@ -47,14 +47,7 @@ def beginnings(
 
     They are in the order of the corpus, see `beginnings_of`.
     """
-    return beginnings_of(stored_sequences(tokens), most, chosen_documents(corpus, documents))
-
-
-def chosen_documents(corpus: Path, documents: int | Literal["all"]) -> set[str] | None:
-    """Return a number of documents of a corpus, from its groups in turn; None for all."""
-    if documents == "all":
-        return None
-    return set(first_of_groups(corpus, documents))
+    return beginnings_of(stored_sequences(tokens), most, set(first_of_groups(corpus, documents)))
 
 
 def beginnings_of(

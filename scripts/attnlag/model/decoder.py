@@ -275,21 +275,21 @@ def tried(model: Any, path: str, blocks: list[BlockModules], name: str) -> Trial
     # The second pass is with the factors that the first one finds.
     for _ in range(2):
         try:
-            with torch.no_grad(), identity.residual_identity(blocks, mask) as evidence:
+            with torch.no_grad(), identity.residual_identity(blocks, mask) as result:
                 run_short(model, name)
-        except hooks.NotGiven as reason:
-            return Trial(blocks, layout, [], f"found {reason}")
         # For example, an encoder beside the decoder needs tokens of its own.
         except hooks.FAILURES as error:
             message = str(error).strip().partition("\n")[0]
             failure = f"fails on a sequence of tokens with {type(error).__name__}: {message}"
             return Trial(blocks, layout, [], failure)
-        problems = identity.problems_of(evidence, blocks, name)
-        scales = [observation.scale for observation in evidence]
+        if result.problem:
+            return Trial(blocks, layout, [], f"found {result.problem}")
+        problems = identity.problems_of(result.evidence, blocks, name)
+        scales = [observation.scale for observation in result.evidence]
         if len(scales) != len(blocks) or not any(scales):
             break
         blocks = [replace(b, scale=s or b.scale) for b, s in zip(blocks, scales, strict=True)]
-    return Trial(blocks, layout, evidence, problems[0] if problems else None)
+    return Trial(blocks, layout, result.evidence, problems[0] if problems else None)
 
 
 def run_short(model: Any, name: str) -> None:

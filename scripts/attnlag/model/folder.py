@@ -66,6 +66,15 @@ def verify_folder(folder: str | Path, *needed: str) -> dict[str, Any]:
     return record
 
 
+def digest_of_weights(source: Mapping[str, Any]) -> str:
+    """Return one digest of the weights of a folder, given its record."""
+    digests: dict[str, str] = {}
+    for name, entry in source["files"].items():
+        if name.endswith(".safetensors"):
+            digests[name] = entry["sha256"]
+    return digest_of(digests)
+
+
 def choose_files(names: Iterable[str], where: str, tokenizer: bool = True) -> list[str]:
     """Return the files to take from a folder or repository, all at its top level.
 

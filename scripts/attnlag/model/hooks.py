@@ -2,12 +2,11 @@
 
 import operator
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial, reduce
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -15,11 +14,15 @@ REGISTERING = threading.Lock()
 
 # Points of a block that `tap` gives: what it receives and returns, and what its sublayers add to
 # the stream, in the order of most blocks.
-STREAM, OUTPUT = "stream", "output"
+STREAM = "stream"
+OUTPUT = "output"
 SUBLAYERS = ("attention", "mlp")
-# Points of other modules: what enters and leaves the output projection of an attention, and what
-# enters the head of the model, which is given as if of one more layer.
-HEADS, PROJECTED, HEAD = "heads", "projected", "head"
+# Points of other modules: what enters and leaves the output projection of an attention. What enters
+# the head of the model is given as the stream of one more layer.
+HEADS = "heads"
+PROJECTED = "projected"
+# Points whose value enters a module; the others leave one.
+ENTERING = (STREAM, HEADS)
 
 # Modules that give such points, by layer and point.
 Modules = Mapping[tuple[int, str], torch.nn.Module]
@@ -48,16 +51,25 @@ class BlockModules:
         return vectors * self.scale
 
 
-class NotGiven(Exception):
-    """A model does not give something that is measured; the message says why, or what it gives."""
+class PassEnd(BaseException):
+    """Ends a forward pass from within a hook, which torch allows only by an exception.
 
-
-class AllSeen(BaseException):
-    """Everything that is needed from a forward pass has been computed.
-
-    It is a BaseException because on an Exception torch iterates over the hooks of a module, which
-    parallel passes may be changing.
+    `end_pass` raises it and `tap` catches it. It is a BaseException because on an Exception torch
+    iterates over the hooks of a module, which parallel passes may be changing.
     """
+
+
+def end_pass(problem: str = "") -> NoReturn:
+    """End the forward pass that `tap` observes; ``problem`` is kept in its `TapResult`."""
+    raise PassEnd(problem)
+
+
+@dataclass
+class TapResult:
+    """What `tap` knows after the pass within it."""
+
+    # What a point gave in place of the vectors of all tokens; the pass ended there.
+    problem: str = ""
 
 
 def first_tensor(output: Any) -> Any:
@@ -71,10 +83,50 @@ def forward(model: Any, ids: torch.Tensor, **options: Any) -> Any:
     return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **options)
 
 
-def vectors_in(value: Any) -> torch.Tensor:
-    """Return a value of a point if it is a tensor, or raise NotGiven."""
+# Gets the value of a point; a tensor that it returns replaces the value.
+Receive = Callable[[torch.Tensor], torch.Tensor | None]
+
+
+@dataclass
+class PointHook:
+    """Gives the value of one point to a function, from hooks of the modules that have it."""
+
+    receive: Receive
+    modules: tuple[torch.nn.Module, ...]
+    # Outputs of the modules that have run; the value of the point is the sum of all.
+    outputs: list[torch.Tensor] = field(default_factory=list)
+
+    def entering(self, _: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Give what enters the module, as a hook before its forward pass."""
+        value = args[0] if args else kwargs.get("hidden_states")
+        replacement = self.receive(_checked_tensor(value))
+        if replacement is None:
+            return None
+        if args:
+            return (replacement, *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": replacement}
+
+    def leaving(self, _: object, __: object, output: Any) -> Any:
+        """Give the sum of what leaves the modules, as a hook after their forward passes."""
+        last = _checked_tensor(first_tensor(output))
+        if len(self.outputs) + 1 < len(self.modules):
+            self.outputs.append(last.clone())
+            return None
+        total = reduce(operator.add, [*self.outputs, last])
+        replacement = self.receive(total)
+        if replacement is not None and self.outputs:
+            # The last of several modules makes up for the change of their sum.
+            replacement = last + (replacement - total)
+        self.outputs.clear()
+        if replacement is None:
+            return None
+        return (replacement, *output[1:]) if isinstance(output, tuple) else replacement
+
+
+def _checked_tensor(value: Any) -> torch.Tensor:
+    """Return the value of a point if it is a tensor, or else end the pass."""
     if not isinstance(value, torch.Tensor):
-        raise NotGiven(f"a {type(value).__name__}")
+        end_pass(f"a {type(value).__name__}")
     return value
 
 
@@ -83,86 +135,67 @@ def attached(hooks: Iterable[Hook]) -> Iterator[None]:
     """Attach hooks that see only passes of the thread that enters this context."""
     thread = threading.get_ident()
 
-    def of_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+    def in_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args: hook(*args) if threading.get_ident() == thread else None
 
     with ExitStack() as stack:
         # Two hooks registered concurrently may get the same id, and one would be lost.
         with REGISTERING:
             for register, hook, options in hooks:
-                stack.callback(register(of_thread(hook), **options).remove)
+                stack.callback(register(in_thread(hook), **options).remove)
         yield
 
 
-# Gets the value of a point; a tensor that it returns replaces the value.
-Give = Callable[[torch.Tensor], torch.Tensor | None]
-
-
+@contextmanager
 def tap(
     blocks: Sequence[BlockModules],
     points: Collection[str],
-    on: Callable[[int, str, torch.Tensor], torch.Tensor | None],
+    receive: Callable[[int, str, torch.Tensor], torch.Tensor | None],
     modules: Modules | None = None,
-) -> AbstractContextManager[None]:
-    """Observe or edit what passes through blocks in forward passes of this thread.
+) -> Iterator[TapResult]:
+    """Observe or edit what passes through blocks in a forward pass of this thread.
 
-    The points are ``STREAM``, ``OUTPUT`` and sublayers, besides all of ``modules``. The value of a
-    sublayer is the sum of what its modules return, before the block scales it. A value has all
-    sequences and tokens, which may share one dimension, and padding. A tensor that ``on(layer,
-    point, value)`` returns replaces it. ``on`` must copy what it keeps: a value may be overwritten.
+    Parameters
+    ----------
+    blocks : sequence of BlockModules
+        The layers, first layer first.
+    points : collection of str
+        Among ``STREAM``, ``OUTPUT`` and sublayers. The value of a sublayer is the sum of what its
+        modules return, before the block scales it.
+    receive : callable
+        Gets a layer, a point and its value, whose last dimension is the width; sequences and
+        tokens, padding included, may share one dimension. A tensor that it returns replaces the
+        value. It must copy what it keeps, because a value may be overwritten later. It may call
+        `end_pass`.
+    modules : mapping, optional
+        Modules that give further points, by layer and point.
+
+    Yields
+    ------
+    TapResult
+        Its ``problem`` is known when the context is left.
     """
-    given_by: dict[tuple[int, str], tuple[torch.nn.Module, ...]] = {}
+    modules_by_point: dict[tuple[int, str], tuple[torch.nn.Module, ...]] = {}
     for layer, block in enumerate(blocks):
         whole = (block.block,)
-        of_block = {STREAM: whole, **block.sublayers, OUTPUT: whole}
-        given_by |= {(layer, point): of_block[point] for point in of_block if point in points}
-    given_by |= {key: (module,) for key, module in (modules or {}).items()}
+        for point, parts in {STREAM: whole, **block.sublayers, OUTPUT: whole}.items():
+            if point in points:
+                modules_by_point[layer, point] = parts
+    for key, module in (modules or {}).items():
+        modules_by_point[key] = (module,)
     hooks: list[Hook] = []
-    for (layer, point), parts in given_by.items():
-        give = partial(on, layer, point)
-        if point in (STREAM, HEADS, HEAD):
-            register = parts[0].register_forward_pre_hook
-            hooks.append((register, entering(give), {"with_kwargs": True}))
+    for (layer, point), parts in modules_by_point.items():
+        hook = PointHook(partial(receive, layer, point), parts)
+        if point in ENTERING:
+            hooks.append((parts[0].register_forward_pre_hook, hook.entering, {"with_kwargs": True}))
         else:
-            leaves = leaving(give, len(parts))
-            hooks += [(module.register_forward_hook, leaves, {}) for module in parts]
-    return attached(hooks)
-
-
-def entering(give: Give) -> Callable[..., Any]:
-    """Return a hook that gives what enters a module."""
-
-    def hook(_: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        replacement = give(vectors_in(args[0] if args else kwargs.get("hidden_states")))
-        if replacement is None:
-            return None
-        if args:
-            return (replacement, *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": replacement}
-
-    return hook
-
-
-def leaving(give: Give, parts: int) -> Callable[..., Any]:
-    """Return a hook of several modules that gives the sum of what leaves them."""
-    earlier: list[torch.Tensor] = []
-
-    def hook(_: object, __: object, output: Any) -> Any:
-        last = vectors_in(first_tensor(output))
-        if len(earlier) + 1 < parts:
-            earlier.append(last.clone())
-            return None
-        total = reduce(operator.add, [*earlier, last])
-        replacement = give(total)
-        if replacement is not None and earlier:
-            # The last of several modules makes up for the change of their sum.
-            replacement = last + (replacement - total)
-        earlier.clear()
-        if replacement is None:
-            return None
-        return (replacement, *output[1:]) if isinstance(output, tuple) else replacement
-
-    return hook
+            hooks += [(module.register_forward_hook, hook.leaving, {}) for module in parts]
+    result = TapResult()
+    with attached(hooks):
+        try:
+            yield result
+        except PassEnd as end:
+            result.problem = str(end)
 
 
 class RealTokens:
@@ -174,58 +207,25 @@ class RealTokens:
         indices = mask.flatten().nonzero().squeeze(1)
         self._indices = {indices.device: indices}
 
+    def problem(self, value: torch.Tensor) -> str:
+        """Return what a value is in place of a vector for each token, padding included, or ""."""
+        # Sequences and tokens may share one dimension, as in OPT.
+        if value.ndim in (2, 3) and value.shape[:-1].numel() == self.shape.numel():
+            return ""
+        shape = " × ".join(map(str, value.shape)) or "()"
+        return f"a tensor of {shape} for {' × '.join(map(str, self.shape))} tokens"
+
     def vectors(self, value: torch.Tensor) -> torch.Tensor:
         """Return copies of their vectors in a value of `tap`, (tokens, width), in the mask's order.
 
         They are copies because later operations may overwrite a value: Falcon adds the output of
-        one sublayer to that of the other in place. Raise NotGiven if the value has other tokens.
+        one sublayer to that of the other in place. If the value has other tokens, the pass ends.
         """
-        # Sequences and tokens may share one dimension, as in OPT.
-        if value.ndim not in (2, 3) or value.shape[:-1].numel() != self.shape.numel():
-            shape = " × ".join(map(str, value.shape)) or "()"
-            raise NotGiven(f"a tensor of {shape} for {' × '.join(map(str, self.shape))} tokens")
+        problem = self.problem(value)
+        if problem:
+            end_pass(problem)
         if value.device not in self._indices:
             indices = next(iter(self._indices.values()))
             self._indices[value.device] = indices.to(value.device)
         rows = value.reshape(self.shape.numel(), -1)
         return rows.index_select(0, self._indices[value.device])
-
-
-class Seen(dict[str, torch.Tensor]):
-    """What a pass has given of a layer, by point: the vectors of its real tokens."""
-
-    def __init__(self, layer: int):
-        super().__init__()
-        self.layer = layer
-        self.times: Counter[str] = Counter()  # how often each point was given
-
-
-@contextmanager
-def observed(
-    blocks: Sequence[BlockModules],
-    mask: torch.Tensor,
-    points: Collection[str],
-    modules: Modules | None = None,
-    then: Callable[[Seen, str], object] = lambda seen, point: None,
-) -> Iterator[dict[int, Seen]]:
-    """Yield what `tap` gives of the real tokens of each layer in the pass within the context.
-
-    The mask is (sequences, tokens), False for padding. What blocks receive and add is at least in
-    float32, and what sublayers add is scaled as the block does. ``then(seen, point)`` is called
-    after each point is stored, and may end the pass by `AllSeen`.
-    """
-    layers: dict[int, Seen] = {}
-    tokens = RealTokens(mask)
-
-    def keep(layer: int, point: str, value: torch.Tensor) -> None:
-        rows = tokens.vectors(value)
-        if (layer, point) not in (modules or {}):
-            rows = blocks[layer].as_added(point, rows)
-            rows = rows.float() if rows.dtype.itemsize < 4 else rows
-        seen = layers.setdefault(layer, Seen(layer))
-        seen[point] = rows
-        seen.times[point] += 1
-        then(seen, point)
-
-    with suppress(AllSeen), tap(blocks, points, keep, modules), torch.inference_mode():
-        yield layers

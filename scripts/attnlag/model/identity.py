@@ -5,7 +5,7 @@ import math
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.utils import _pytree
 
 from attnlag.errors import UserError
 from attnlag.model import hooks
-from attnlag.model.hooks import OUTPUT, STREAM, SUBLAYERS, BlockModules, NotGiven
+from attnlag.model.hooks import OUTPUT, STREAM, SUBLAYERS, BlockModules
 
 # Bound of the check on |input + attention + MLP - output| per token in float32, relative to the
 # larger of |input| and |output|. Rounding leaves a few units in the last place.
@@ -44,14 +44,25 @@ class Evidence:
     scale: float | None = None
 
 
+@dataclass
+class IdentityResult:
+    """What `residual_identity` knows after the pass within it."""
+
+    evidence: list[Evidence] = field(default_factory=list)  # an entry per layer
+    # What was found in place of vectors that add up; the pass ended there.
+    problem: str = ""
+
+
 @contextmanager
-def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterator[list[Evidence]]:
+def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterator[IdentityResult]:
     """Measure the error of the residual identity of each block in one forward pass.
 
-    The evidence, an entry per layer, is complete when the context is left.
+    ``mask`` is (sequences, tokens), False for padding. The result is complete when the context is
+    left.
     """
-    evidence: list[Evidence] = []
-    given: list[tuple[str, torch.Tensor]] = []  # by the block that runs, its input first
+    result = IdentityResult()
+    evidence = result.evidence
+    values: list[tuple[str, torch.Tensor]] = []  # of the block that runs, its input first
     arguments: list[Any] = []
     doubtful: dict[int, Any] = {}
     tokens = hooks.RealTokens(mask)
@@ -59,29 +70,33 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     def receive(layer: int, point: str, value: torch.Tensor) -> None:
         vectors = blocks[layer].as_added(point, tokens.vectors(value))
         if point == STREAM:
-            given.clear()
+            values.clear()
         if point != OUTPUT:
-            given.append((point, vectors))
+            values.append((point, vectors))
             return
-        for name, each in given[1:]:
+        for name, each in values[1:]:
             if each.shape != vectors.shape:
-                raise NotGiven(
+                hooks.end_pass(
                     f"vectors of {each.shape[1]} from {name} in a stream of {vectors.shape[1]}"
                 )
-        stream, *added = (each.to(vectors.device) for _, each in given)
-        seen = Evidence(tuple(name for name, _ in given[1:]), _error(stream, added, vectors))
-        if seen.error > BOUND:
-            seen.scale = _factor(blocks[layer].block, stream, added, vectors)
-            if seen.scale is None and vectors.dtype in HALF:
+        sublayers = tuple(name for name, _ in values[1:])
+        stream, *added = [each.to(vectors.device) for _, each in values]
+        error = _error(stream, added, vectors)
+        scale = None
+        if error > BOUND:
+            scale = _factor(blocks[layer].block, stream, added, vectors)
+            if scale is None and vectors.dtype in HALF:
                 doubtful[len(evidence)] = arguments[0]
-        evidence.append(seen)
+        evidence.append(Evidence(sublayers, error, scale))
 
     def keep(_: torch.nn.Module, *inputs: Any) -> None:
         arguments[:] = [_pytree.tree_map(_in_float32, inputs)]
 
     before = [(b.block.register_forward_pre_hook, keep, {"with_kwargs": True}) for b in blocks]
-    with hooks.attached(before), hooks.tap(blocks, (STREAM, *SUBLAYERS, OUTPUT), receive):
-        yield evidence
+    points = (STREAM, *SUBLAYERS, OUTPUT)
+    with hooks.attached(before), hooks.tap(blocks, points, receive) as tapped:
+        yield result
+    result.problem = tapped.problem
     for layer, (args, kwargs) in doubtful.items():
         twin = copy.deepcopy(blocks[layer])
         twin.block.float()
@@ -89,8 +104,8 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
             with residual_identity([twin], mask) as in_float32, torch.inference_mode():
                 twin.block(*args, **kwargs)
         except hooks.FAILURES:
-            in_float32 = []
-        evidence[layer : layer + 1] = in_float32 or [evidence[layer]]
+            in_float32 = IdentityResult()
+        evidence[layer : layer + 1] = in_float32.evidence or [evidence[layer]]
         if not evidence[layer].error <= BOUND and evidence[layer].scale is None:
             # The model is refused, whatever the other blocks would give.
             break
@@ -147,8 +162,9 @@ def problems_of(evidence: list[Evidence], blocks: list[BlockModules], name: str)
     """
     for layer, observation in enumerate(evidence):
         if math.isnan(observation.error):
-            half = next(blocks[0].block.parameters()).dtype == torch.float16
-            advice = "; float32 and bfloat16 have the range for more" * half
+            advice = ""
+            if next(blocks[0].block.parameters()).dtype == torch.float16:
+                advice = "; float32 and bfloat16 have the range for more"
             raise UserError(
                 f"model {name}: found numbers that are infinite or not a number, expected finite "
                 f"ones: first in layer {layer}{advice}"
@@ -159,8 +175,8 @@ def problems_of(evidence: list[Evidence], blocks: list[BlockModules], name: str)
     for layer, observation in enumerate(evidence):
         expected = blocks[layer].sublayers if layer < len(blocks) else SUBLAYERS
         if sorted(observation.sublayers) != sorted(expected):
-            seen = " and ".join(observation.sublayers) or "neither of them"
-            problems.append(f"layer {layer}: {seen} seen, not {' and '.join(expected)} once each")
+            found = " and ".join(observation.sublayers) or "neither of them"
+            problems.append(f"layer {layer}: {found} seen, not {' and '.join(expected)} once each")
         elif not observation.error <= BOUND:
             problems.append(f"layer {layer}: {observation.error:.1e}")
     return problems

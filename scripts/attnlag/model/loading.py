@@ -15,7 +15,8 @@ import torch
 from transformers import AutoModel
 
 from attnlag.errors import UserError, amount, as_user_error, counted
-from attnlag.model.folder import stored_tensors
+from attnlag.model.decoder import Decoder, decoder_of
+from attnlag.model.folder import stored_tensors, verify_folder
 from attnlag.model.language_models import (
     class_with_head,
     config_of,
@@ -24,6 +25,7 @@ from attnlag.model.language_models import (
     with_fused_gelu,
 )
 from attnlag.model.memory import free_memory
+from attnlag.model.settings import Running
 
 log = logging.getLogger("attnlag")
 
@@ -78,6 +80,53 @@ def load_model(
     # directly into each GPU, and accelerate moves the stream from one GPU to the next.
     device_map = None if device.type == "cpu" else places
     return load_base_model(folder, precision, device_map, attention, head, fast)
+
+
+def load_decoder(
+    folder: str | Path,
+    settings: Running,
+    *,
+    device: str,
+    modules: Mapping[str, Any] | None = None,
+    batch_tokens: int = 4096,
+    longest: int = 0,
+    head: bool = False,
+) -> Decoder:
+    """Load a model from a folder that ``fetch_model`` created, and find its blocks.
+
+    Parameters
+    ----------
+    folder : path
+        Its files are compared with their record first.
+    settings : Running
+        The precision, the implementation of attention, and whether activations are fused.
+    device : str
+        As of `choose_device`.
+    modules : mapping, optional
+        Declared module paths of the model.
+    batch_tokens, longest : int
+        As of `load_model`.
+    head : bool
+        Whether the head of the model is loaded too.
+
+    Raises
+    ------
+    UserError
+        If the folder is damaged, the model does not fit into memory, or no layout of its blocks
+        passes the check.
+    """
+    source = verify_folder(folder)
+    model = load_model(
+        folder,
+        choose_device(device),
+        settings.dtype,
+        attention=settings.attention_implementation,
+        batch_tokens=batch_tokens,
+        longest=longest,
+        head=head,
+        fast=settings.fast,
+    )
+    return decoder_of(model, modules, source["name"])
 
 
 def load_base_model(

@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from attnlag.errors import counted
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import SUBLAYERS, Hook, attached, forward, observed
+from attnlag.model.hooks import SUBLAYERS, Hook, attached, forward, tap
 
 # What torch calls a processor on which packed products gain.
 CAPABILITY = "AVX512"
@@ -83,13 +83,14 @@ def pack_weights(decoder: Decoder, ids: torch.Tensor) -> str:
 
 def adjustment_norms(decoder: Decoder, ids: torch.Tensor) -> torch.Tensor:
     """Return the norms of what all sublayers of all layers add, (layers x sublayers, tokens)."""
-    every_token = torch.ones(1, len(ids), dtype=torch.bool)
-    with observed(decoder.blocks, every_token, SUBLAYERS) as layers:
-        forward(decoder.model, ids[None])
     norms: list[torch.Tensor] = []
-    for seen in layers.values():
-        for added in seen.values():
-            norms.append(torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32))
+
+    def receive(layer: int, point: str, value: torch.Tensor) -> None:
+        added = decoder.blocks[layer].as_added(point, value.reshape(len(ids), -1))
+        norms.append(torch.linalg.vector_norm(added.float(), dim=-1))
+
+    with tap(decoder.blocks, SUBLAYERS, receive):
+        forward(decoder.model, ids[None])
     return torch.stack(norms)
 
 

@@ -1,6 +1,5 @@
 """The parts of a block that its sublayers, as they are observed, do not explain."""
 
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -55,8 +54,8 @@ def _unexplained_parts(model: Any, block: BlockModules, name: str) -> list[str]:
 
     def keep(value: Any) -> None:
         # Modules also get what is no vector of a token: masks, angles of positions, options.
-        with suppress(hooks.NotGiven):
-            vectors.append(tokens.vectors(hooks.vectors_in(value)))
+        if isinstance(value, torch.Tensor) and not tokens.problem(value):
+            vectors.append(tokens.vectors(value))
 
     def entering(_: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for value in (*args, *kwargs.values()):
@@ -66,10 +65,12 @@ def _unexplained_parts(model: Any, block: BlockModules, name: str) -> list[str]:
         keep(hooks.first_tensor(output))
 
     before: dict[str, int] = {}
+    added: dict[str, torch.Tensor] = {}
 
-    def then(_: hooks.Seen, sublayer: str) -> None:
+    def receive(_: int, sublayer: str, value: torch.Tensor) -> None:
         # The vector that leaves the sublayer may or may not be among the vectors by now.
         before[sublayer] = len(vectors)
+        added[sublayer] = block.as_added(sublayer, tokens.vectors(value))
 
     of_modules: list[hooks.Hook] = []
     for module in block.block.modules():
@@ -77,13 +78,14 @@ def _unexplained_parts(model: Any, block: BlockModules, name: str) -> list[str]:
         of_modules.append((module.register_forward_hook, leaving, {}))
     with (
         hooks.attached(of_modules),
-        hooks.observed([block], mask, block.sublayers, then=then) as seen,
+        hooks.tap([block], block.sublayers, receive),
+        torch.inference_mode(),
     ):
         decoder.run_short(model, name)
     explained = set()
     if vectors[0].dtype not in identity.HALF:
         for sublayer, count in before.items():
-            if _is_added(seen[0][sublayer], vectors[:count], vectors):
+            if _is_added(added[sublayer], vectors[:count], vectors):
                 explained.add(sublayer)
     unexplained = [sublayer for sublayer in block.sublayers if sublayer not in explained]
     return unexplained or [STREAM]

@@ -90,7 +90,7 @@ OUTPUTS += [
     )
     for name, quantity in quantities.OPTIONAL.items()
     for file in ("{shard}", "random_weights")
-    if file == "{shard}" or name != "surprisal"
+    if file == "{shard}" or quantity.untrained
 ]
 
 # Placeholders for several names, in paths and in names of columns.

@@ -103,9 +103,7 @@ def extraction_settings(config: Config, names: Names) -> ExtractionSettings:
 
 def random_weights_settings(config: Config, names: Names) -> RandomWeightsSettings:
     extraction = extraction_settings(config, names)
-    # Predictions before training say nothing.
-    measured = [name for name in extraction.quantities if name != "surprisal"]
-    extraction = extraction.changed(quantities=measured)
+    extraction = extraction.changed(quantities=config.quantities_untrained())
     return from_sections(
         RandomWeightsSettings, config.controls.random_weights, extraction=extraction
     )
@@ -113,8 +111,9 @@ def random_weights_settings(config: Config, names: Names) -> RandomWeightsSettin
 
 def revision_settings(config: Config, names: Names) -> RevisionSettings:
     extraction = extraction_settings(config, names)
-    # Their loss is known where surprisal is measured.
-    measured = [name for name in extraction.quantities if name == "surprisal"]
+    # Beside norms, what is measured of the model: the loss is known where surprisal is.
+    of_model = config.quantities_of_model()
+    measured = [name for name in extraction.quantities if name in of_model]
     extraction = extraction.default("storage_dtype").changed(keep="norms", quantities=measured)
     return from_sections(RevisionSettings, config.controls.revisions, extraction=extraction)
 

@@ -226,21 +226,18 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
         fitted = regressions_of_checkpoints(config, model)
         files["training_layers"] = _of_regressions(study, "training_layers.parquet", config, fitted)
 
-    names = ["tokens", "token_properties", "stream", "norms", "design"]
-    if config.measures("surprisal"):
-        names.append("surprisal")
+    of_study = ["tokens", "token_properties", *config.quantities_of_model()]
+    names = [*of_study, "norms", "design"]
     if config.with_sources():
         names.append("sources")
     for name in names:
         files[name] = []
     for shard in config.shards(corpus):
         file = f"{shard}.parquet"
-        for name in ("tokens", "token_properties", "stream"):
+        for name in of_study:
             files[name].append(f"{study}/{name}/{file}")
         files["norms"] += _of_sites(study, f"norms/{file}", config)
         files["design"] += _of_regressions(study, f"design/{file}", config, regressions)
-        if config.measures("surprisal"):
-            files["surprisal"].append(f"{study}/surprisal/{file}")
         if config.with_sources():
             files["sources"].append(f"{study}/attention/sources/{file}")
     return files

@@ -5,6 +5,7 @@ entry names. That is imported when it is measured: the workflow imports the cata
 """
 
 import functools
+import importlib
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,10 +43,11 @@ class Site:
     # Returns the vectors, given the outputs of the sublayers, each (tokens, width).
     value: Callable[..., Any] = total
 
-    def vectors(self, seen: Mapping[str, Any]) -> Any:
-        """Return the vectors, (tokens, width), given what a pass has shown of a layer."""
-        added = [seen[sublayer] for sublayer in self.sublayers]
-        return self.value(*(each.to(added[-1].device) for each in added))
+    def vectors(self, added: Mapping[str, Any]) -> Any:
+        """Return the vectors, (tokens, width), given what each sublayer of a block adds."""
+        outputs = [added[sublayer] for sublayer in self.sublayers]
+        device = outputs[-1].device
+        return self.value(*[output.to(device) for output in outputs])
 
 
 SITES = by_name(
@@ -101,16 +103,19 @@ class Quantity:
     of: str
     # The module of this package and its class that compute it; empty if it comes from other files.
     computed_by: str = ""
-    # Points of ``hooks.tap`` that a pass must give of each layer besides the sublayers of the site.
-    points: tuple[str, ...] = ()
-    # Meanings of the columns of its file: of ``layer_NN`` alone, of ``layer_NN.name``, or without
-    # layers.
+    # What a pass must give of each layer besides the sublayers of the site, see `Computation`.
+    needs: tuple[str, ...] = ()
+    # Meanings of the columns of its file: of ``layer_NN`` alone, or of ``layer_NN.name``.
     columns: Mapping[str, str] = field(default_factory=dict)
     outcomes: tuple[Outcome, ...] = ()
     # "forward": the pass over all tokens; "single": passes over single sequences of some documents;
     # or another quantity, from which it is computed. Norms are too where vectors are stored.
     measured_in: str = "forward"
     optional: bool = False  # whether `extraction.quantities` asks for it
+    # Whether its file has properties of tokens, not of layers; `corpus.catalogue` has its columns.
+    without_layers: bool = False
+    with_head: bool = False  # whether a pass must run the head of the model
+    untrained: bool = True  # whether the control of random weights measures it too
     folder: str = ""  # of its files; empty: its name
 
     @property
@@ -133,43 +138,66 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of a check that a quantity must pass in a layer."""
+    """The outcome of a check that a quantity must pass, in a layer or in all."""
 
     ok: bool
-    error: float = math.inf  # relative; NaN if numbers are not finite
-    reason: str = ""  # why there is nothing, if it is not passed
+    error: float = math.inf  # relative, the largest; NaN if numbers are not finite
+    reason: str = ""  # why there is nothing, or nothing in some layers
 
 
 class Computation:
-    """Computes a quantity of a site, given what the passes of an `Extractor` show."""
+    """Computes a quantity of a site, or of the model, from what passes give of a layer.
 
-    # Shape of the value of a token in a layer; by default, a number for each of ``values``.
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the value of a token in a layer; by default (), or (numbers,) if the columns of the
+        entry name several.
+    holds_vectors : bool
+        Whether the value is a vector of the stream, which may be stored in half precision.
+    fields : sequence of pyarrow.Field
+        The columns of its file besides the keys, if they are not those of layers.
+    needs : set of str
+        Points that a pass must give of each of its layers, see `layer_pass.Needs`.
+    modules : mapping
+        What gives points besides those of blocks, see ``hooks.tap``.
+    layers : sequence of int
+        The layers that have values; the number of blocks stands for the head of the model.
+    remark : str
+        The error of a check in words, or why there is nothing; empty if there is no check.
+    """
+
     shape: tuple[int, ...] = ()
-    # Whether the value is a vector of the stream, which may be stored in half precision.
-    of_width = False
-    # The columns of its file besides the keys, if they are not those of layers.
+    holds_vectors = False
     fields: Sequence[Any] = ()
-    # The error of a check in words, or why there is nothing.
     remark = ""
 
     def __init__(self, quantity: Quantity, site: str, decoder: Any):
-        self.quantity, self.site = quantity, site
-        self.called, self.width = decoder.called, int(decoder.config.hidden_size)
-        # What gives points besides those of blocks, see ``hooks.tap``.
+        self.quantity = quantity
+        self.site = site
+        self.called = decoder.called
+        self.width = int(decoder.config.hidden_size)
         self.modules: dict[tuple[int, str], Any] = {}
-        # The layers that have values.
         self.layers: Sequence[int] = range(len(decoder.blocks))
-        self.points = {*(SITES[site].sublayers if site else ()), *quantity.points}
+        self.needs = {*quantity.needs}
+        if site:
+            self.needs |= {*SITES[site].sublayers}
         if quantity.values:
             self.shape = (len(quantity.values),)
-        elif self.of_width:
+        elif self.holds_vectors:
             self.shape = (self.width,)
 
-    def verify(self, seen: Mapping[int, Any], output: Any) -> None:
-        """Prove the quantity by what a short pass has given of each layer and its output.
+    def check(self, shown: Any) -> Check:
+        """Check the quantity by what a short pass gave, a `layer_pass.BatchPass`.
 
-        What fails the check is taken from ``layers``, or raises UserError.
+        Layers that fail are taken from ``layers``. If ``ok`` is False, no layer has values.
+
+        Raises
+        ------
+        UserError
+            If it cannot be measured of this model, and was asked for by name.
         """
+        return Check(ok=True, error=0.0)
 
     def expect(self, sequences: int) -> None:
         """Prepare for a shard of so many sequences, as the control of random pairs does."""
@@ -177,14 +205,14 @@ class Computation:
     def begin(self, sequences: Sequence[Any]) -> None:
         """Prepare for the next run of sequences."""
 
-    def vectors(self, seen: Mapping[str, Any]) -> Any:
+    def vectors(self, layer: Any) -> Any:
         """Return the vectors of its site, (tokens, width), in float32 or better."""
-        return SITES[self.site].vectors(seen)
+        return SITES[self.site].vectors(layer.added)
 
-    def layer(self, seen: Any, batch: Any) -> Any:
-        """Compute the values of a layer, a tensor of (tokens, *shape) in float32.
+    def of(self, layer: Any) -> Any:
+        """Return the values of a layer, a tensor of (tokens, *shape) in float32.
 
-        ``seen`` is what a pass over a batch has given of it, see ``hooks.observed``.
+        ``layer`` is a `layer_pass.LayerPass` with all that the quantity needs.
         """
         # Each quantity has its own; unlike the methods above, there is nothing to do by default.
         raise NotImplementedError
@@ -219,7 +247,7 @@ QUANTITIES = by_name(
         "norms of what each block receives",
         "model",
         "norms.StreamNorms",
-        points=("stream",),
+        needs=("stream",),
         columns={"layer_NN": "L2 norm of the block's input"},
     ),
     Quantity(
@@ -228,7 +256,7 @@ QUANTITIES = by_name(
         "pairs",
         "site",
         "geometry.Geometry",
-        points=("stream",),
+        needs=("stream",),
         columns={
             "layer_NN.parallel": "part of the adjustment along the stream; signed",
             "layer_NN.orthogonal": "size of the part at right angles to it",
@@ -276,10 +304,20 @@ QUANTITIES = by_name(
         "surprisal of each token, and entropies of the model's predictions",
         "model",
         "surprisal.Surprisal",
+        needs=("stream",),
         optional=True,
+        with_head=True,
+        without_layers=True,
+        # Predictions before training say nothing.
+        untrained=False,
     ),
     Quantity(
-        "sources", "shares of each adjustment that tokens write", "attention", measured_in="single"
+        "sources",
+        "shares of each adjustment that tokens write",
+        "attention",
+        "sources.Sources",
+        needs=("heads", "weights"),
+        measured_in="single",
     ),
     Quantity(
         "source_parts",
@@ -317,6 +355,14 @@ QUANTITIES = by_name(
     ),
 )
 
+
+def computation_of(name: str, site: str, decoder: Any) -> Any:
+    """Return the `Computation` of a quantity of a site: for "norms", a ``norms.Norms``."""
+    module, _, kind = QUANTITIES[name].computed_by.partition(".")
+    computation = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
+    return computation(QUANTITIES[name], site, decoder)
+
+
 # The quantities that `extraction.quantities` may ask for.
 OPTIONAL = {name: quantity for name, quantity in QUANTITIES.items() if quantity.optional}
 
@@ -334,6 +380,11 @@ RELATIVE = ("parallel_relative", "orthogonal_relative")
 
 # Only means include the log ratio of the norms of the next block's input and this block's.
 STREAM_GROWTH = "stream_log_growth"
+
+
+def need_head(names: Iterable[str]) -> bool:
+    """Return whether some of the quantities need a pass that runs the head of the model."""
+    return any(QUANTITIES[name].with_head for name in names)
 
 
 def meanings(entries: Mapping[str, Site | Quantity]) -> str:

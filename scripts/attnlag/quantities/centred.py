@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.quantities import columns
-from attnlag.quantities.norms import vectors_of
+from attnlag.quantities.norms import stored_vectors
 from attnlag.storage.sums import Sums
 
 QUANTITY = "cosine_previous_centred"
@@ -91,7 +91,7 @@ class CentredCosines:
             rows = self.file.read_row_group(group, columns=columns.KEYS)
             cosines = []
             for layer, name in enumerate(self.layers):
-                vectors = units(vectors_of(self.file, group, name), self.means[layer])
+                vectors = units(stored_vectors(self.file, group, name), self.means[layer])
                 # The last tokens of the previous row group precede the first token of this one.
                 joined = np.concatenate([last[layer], vectors])
                 cosines.append(self._cosines(layer, joined, first, len(last[layer])))
@@ -164,7 +164,7 @@ def cosines_of(path: Path) -> tuple[pa.Table, pa.Table]:
     for group in range(file.num_row_groups):
         position = file.read_row_group(group, columns=["position"])["position"].to_numpy()
         for layer, name in enumerate(layers):
-            sums.add(layer, vectors_of(file, group, name), position)
+            sums.add(layer, stored_vectors(file, group, name), position)
     cosines = CentredCosines(file, sums.means(), 1)
     rows = pa.concat_tables([schema(len(layers)).empty_table(), *cosines.previous()])
     return rows.unify_dictionaries(), cosines.by_distance()

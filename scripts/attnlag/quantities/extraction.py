@@ -1,6 +1,5 @@
 """Forward passes over batches of sequences, and the quantities that are computed from them."""
 
-import importlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from tqdm import tqdm
 
-from attnlag.errors import UserError
-from attnlag.model import hooks, onednn
+from attnlag.errors import UserError, counted
+from attnlag.model import onednn
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import Seen
 from attnlag.quantities import formats, verification
-from attnlag.quantities.catalogue import QUANTITIES, SITES, Computation, Key, Values
+from attnlag.quantities.catalogue import QUANTITIES, SITES, Computation, Key, Values, computation_of
+from attnlag.quantities.layer_pass import LayerPass, Needs, run_pass
 from attnlag.quantities.passes import Batch, Passes, batch_of, runs
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence
@@ -75,10 +75,10 @@ class Extractor:
         self.compared = {
             key: each for key, each in self.computations.items() if key[0] in ("vectors", "norms")
         }
-        # The points that passes are to give, and the modules of those beside blocks.
-        every = list(self.computations.values())
-        self.points = {point for each in every for point in each.points}
-        self.modules = dict(item for each in every for item in each.modules.items())
+        # Whether passes run the head of the model, beyond its last block.
+        self.with_head = any(
+            len(self.decoder.blocks) in each.layers for each in self.computations.values()
+        )
         self.passes = Passes(self.decoder.model, self.batch_tokens, self.threads)
         # Error from the check of the sites, after the first pass.
         self.identity_error: float | None = None
@@ -87,6 +87,23 @@ class Extractor:
         # Number of tokens run through the model, without and with padding.
         self.tokens = 0
         self.padded_tokens = 0
+
+    def expect(self, sequences: int) -> None:
+        """Prepare for a shard of so many sequences."""
+        for computation in self.computations.values():
+            computation.expect(sequences)
+
+    def summary(self) -> str:
+        """Return what was run and what the checks found, in words for the log."""
+        layers = counted(len(self.decoder.blocks), "layer")
+        padding = 1 - self.tokens / max(self.padded_tokens, 1)
+        findings = [f"block input + adjustments = block output within {self.identity_error:.1e}"]
+        findings += [each.remark for each in self.computations.values() if each.remark]
+        return (
+            f"{counted(self.tokens, 'token')} x {layers} ({', '.join(self.sites)}) on "
+            f"{self.decoder.model.device} ({self.computed_by}), {padding:.1%} padding; "
+            f"{'; '.join(findings)}"
+        )
 
     @property
     def run_tokens(self) -> int:
@@ -97,11 +114,6 @@ class Extractor:
         decoder = self.decoder
         row_bytes = 4 * len(self.sites) * len(decoder.blocks) * int(decoder.config.hidden_size)
         return max(1, min(BUFFER_BYTES // row_bytes, BUFFER_BATCHES * self.batch_tokens) // 2)
-
-    def run(self, ids: torch.Tensor) -> Any:
-        """Run the model over a batch of ids, treating padding as tokens; return its output."""
-        with_head = hooks.HEAD in self.points
-        return hooks.forward(self.decoder.whole if with_head else self.decoder.model, ids)
 
     def measure(self, sequences: Sequence[np.ndarray]) -> Values:
         """Return the quantities of each token of some sequences, in their order.
@@ -130,30 +142,30 @@ class Extractor:
         """Run one batch and store the values of its tokens at their rows of ``values``.
 
         The quantities of a layer are computed once the pass has given what they need, and the pass
-        stops when all are. Padding is on the right, where no token can attend to it. The mask of
-        the model hides nothing, which permits faster implementations of attention.
+        stops when all are.
+
+        Raises
+        ------
+        UserError
+            If the model gives something else than vectors of the tokens.
         """
         copies = AsyncCopies(batch.rows)
-        waiting: dict[int, list[tuple[Computation, np.ndarray]]] = {}
+        targets_by_layer: dict[int, list[tuple[Computation, np.ndarray]]] = {}
         for key, targets in values.items():
             computation = self.computations[key]
             for layer, target in zip(computation.layers, targets, strict=True):
-                waiting.setdefault(layer, []).append((computation, target))
+                targets_by_layer.setdefault(layer, []).append((computation, target))
 
-        def then(seen: Seen, point: str) -> None:
-            of_layer = waiting.get(seen.layer, [])
-            if any(not computation.points <= seen.keys() for computation, _ in of_layer):
-                return
-            for computation, target in of_layer:
-                copies.add(target, computation.layer(seen, batch))
-            waiting.pop(seen.layer, None)
-            del layers[seen.layer]
-            if not waiting:
-                raise hooks.AllSeen
+        def store(layer: LayerPass) -> None:
+            for computation, target in targets_by_layer[layer.layer]:
+                copies.add(target, computation.of(layer))
 
-        blocks, points = self.decoder.blocks, self.points
-        with hooks.observed(blocks, batch.mask, points, self.modules, then) as layers:
-            self.run(batch.ids)
+        needs = needs_of([self.computations[key] for key in values])
+        passed = run_pass(self.decoder, batch, needs, store, whole=self.with_head)
+        if passed.problem:
+            raise UserError(
+                f"{self.decoder.called}: found {passed.problem}, expected one vector a token"
+            )
         copies.flush()
 
     def _room(self, rows: int, computations: Mapping[Key, Computation]) -> Values:
@@ -173,7 +185,7 @@ class Extractor:
             verification.no_token_sees_later_ones(decoder, shown, self._short_pass)
         self.identity_error = decoder.check_identity(shown.evidence)
         for each in self.computations.values():
-            each.verify(shown.seen, shown.output)
+            each.check(shown.passed)
         if self.fast:
             self.computed_by = onednn.pack_weights(decoder, batch.ids[0])
         return shown
@@ -203,7 +215,7 @@ class Extractor:
             if index == longest:
                 alone = self._values_of(shown)
                 if verification.differences(beside, alone).max() > bound:
-                    again = self._short_pass(shown.batch)
+                    again = self._short_pass(shown.passed.batch)
                     verification.no_token_sees_later_ones(self.decoder, again, self._short_pass)
             else:
                 alone = self._alone(sequences[index])
@@ -212,7 +224,8 @@ class Extractor:
 
     def _short_pass(self, batch: Batch) -> verification.ShortPass:
         self.passes.reset()
-        return verification.short_pass(self.decoder, batch, self.run, self.points, self.modules)
+        needs = needs_of(self.computations.values())
+        return verification.short_pass(self.decoder, batch, needs, whole=self.with_head)
 
     def _alone(self, sequence: np.ndarray) -> Values:
         """Return the values to compare for the first tokens of a sequence by itself."""
@@ -223,17 +236,22 @@ class Extractor:
 
     def _values_of(self, shown: verification.ShortPass) -> Values:
         """Return the values to compare of a short pass."""
-        return {
-            key: [each.layer(shown.seen[layer], shown.batch).cpu().numpy() for layer in each.layers]
-            for key, each in self.compared.items()
-        }
+        layers = {passed.layer: passed for passed in shown.passed.layers}
+        values: dict[Key, list[np.ndarray]] = {}
+        for key, each in self.compared.items():
+            values[key] = [each.of(layers[number]).cpu().numpy() for number in each.layers]
+        return values
 
 
-def computation_of(name: str, site: str, decoder: Decoder) -> Computation:
-    """Return what computes a quantity of a site: for "norms", a `norms.Norms`."""
-    module, _, kind = QUANTITIES[name].computed_by.partition(".")
-    computation = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
-    return computation(QUANTITIES[name], site, decoder)
+def needs_of(computations: Iterable[Computation]) -> Needs:
+    """Return what a pass is to give of each layer for some quantities."""
+    points: dict[int, set[str]] = {}
+    modules: dict[tuple[int, str], torch.nn.Module] = {}
+    for computation in computations:
+        modules |= computation.modules
+        for layer in computation.layers:
+            points.setdefault(layer, set()).update(computation.needs)
+    return Needs(points, modules)
 
 
 class AsyncCopies:
@@ -287,37 +305,63 @@ def measure_runs(
             writing.result()
 
 
-def record(
-    sequences: Iterable[TokenSequence],
-    extractor: Extractor,
-    outputs: Mapping[Key, Path],
-    record_of: Callable[[str, str], dict[str, Any]],
-    stored: str = "float32",
-) -> None:
+def progress_bar(names: str, tokens: int) -> tqdm:
+    """Return a progress bar over the tokens of a model and a corpus, as a context."""
+    return tqdm(total=tokens, unit="token", unit_scale=True, desc=f"{names}: tokens")
+
+
+@dataclass(frozen=True)
+class QuantityFiles:
+    """The files that a run over sequences writes."""
+
+    paths: Mapping[Key, Path]  # by quantity and site
+    # Returns the record of a file, given its quantity and site.
+    record_of: Callable[[str, str], dict[str, Any]]
+    vectors_as: str = "float32"  # precision of vectors: float32, bfloat16 or float16
+
+    def precision(self, computation: Computation) -> str:
+        """Return the precision of a quantity's numbers in its file."""
+        return self.vectors_as if computation.holds_vectors else "float32"
+
+    def bytes_at_most(self, extractor: Extractor, tokens: int) -> dict[Path, int]:
+        """Return the most bytes that each file takes on disk."""
+        sizes: dict[Path, int] = {}
+        for key, path in self.paths.items():
+            each = extractor.computations[key]
+            sizes[path] = tokens * formats.bytes_per_token(each, self.precision(each))
+        return sizes
+
+
+def record(sequences: Iterable[TokenSequence], extractor: Extractor, files: QuantityFiles) -> None:
     """Run a model over sequences and write each quantity to its file.
 
     Rows are in the order of the sequences and their tokens. Memory does not grow with their number.
-    ``record_of(quantity, site)`` is the record of a file, and ``stored`` the precision of vectors.
+
+    Raises
+    ------
+    UserError
+        If the model fails a check, or a vector is too large for float16.
     """
-    computations = {key: extractor.computations[key] for key in outputs}
-    precision = {key: stored if each.of_width else "float32" for key, each in computations.items()}
+    computations = {key: extractor.computations[key] for key in files.paths}
     writers: dict[Key, pq.ParquetWriter] = {}
     with ExitStack() as opened:
 
         def writer_of(key: Key) -> pq.ParquetWriter:
             if key not in writers:
-                # Layers have been verified by the time that the first rows are written.
-                schema = formats.schema_of(computations[key], precision[key])
-                options = formats.encoding(schema, precision[key])
-                writer = tables.parquet_writer(outputs[key], schema, record_of(*key), **options)
+                # Layers have been checked by the time that the first rows are written.
+                each = computations[key]
+                schema = formats.schema_of(each, files.precision(each))
+                options = formats.encoding(schema, files.precision(each))
+                record = files.record_of(*key)
+                writer = tables.parquet_writer(files.paths[key], schema, record, **options)
                 writers[key] = opened.enter_context(writer)
             return writers[key]
 
         def write(run: list[TokenSequence], values: Values) -> None:
             for key, each in computations.items():
                 if len(each.layers):
-                    rows = ROWS_OF_VECTORS if each.of_width else tables.ROWS_AT_ONCE
-                    table = formats.rows_of(each, run, values[key], precision[key])
+                    rows = ROWS_OF_VECTORS if each.holds_vectors else tables.ROWS_AT_ONCE
+                    table = formats.rows_of(each, run, values[key], files.precision(each))
                     writer_of(key).write_table(table, row_group_size=rows)
 
         measure_runs(sequences, extractor, write)

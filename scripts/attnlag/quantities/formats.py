@@ -17,8 +17,10 @@ from attnlag.storage.sequences import KEY_FIELDS, TokenSequence, keys_of
 def bytes_per_token(computation: Computation, stored: str) -> int:
     """Return the most bytes that a token takes on disk, given the precision of vectors."""
     # Random digits do not compress.
-    of_number = getattr(torch, stored).itemsize if computation.of_width else 4
-    return len(computation.layers) * math.prod(computation.shape) * of_number
+    bytes_per_number = 4
+    if computation.holds_vectors:
+        bytes_per_number = getattr(torch, stored).itemsize
+    return len(computation.layers) * math.prod(computation.shape) * bytes_per_number
 
 
 def schema_of(computation: Computation, stored: str = "float32") -> pa.Schema:

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from attnlag.model.hooks import STREAM, Seen
 from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE, Computation
 from attnlag.quantities.columns import PAIRS_KEY
-from attnlag.quantities.passes import Batch
+from attnlag.quantities.layer_pass import LayerPass
 from attnlag.storage.sequences import TokenSequence
 
 # Number of tokens of a shard, each from another sequence, that random pairs are made from.
@@ -61,7 +60,7 @@ def cosine(ab: torch.Tensor, aa: torch.Tensor, bb: torch.Tensor) -> torch.Tensor
     return ab / (aa * bb).sqrt()
 
 
-def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+def directions(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
     """Return the quantities of the tokens of a batch, (tokens, quantities) float32.
 
     The adjustments and the inputs of the block are (tokens, width) in float32 or better, sequence
@@ -158,11 +157,12 @@ class Geometry(Computation):
         if self.sample:
             self.sample.begin(sequences)
 
-    def layer(self, seen: Seen, batch: Batch) -> torch.Tensor:
-        added, stream = self.vectors(seen), seen[STREAM]
+    def of(self, layer: LayerPass) -> torch.Tensor:
+        added = self.vectors(layer)
+        assert layer.stream is not None  # it is needed
         if self.sample:
-            self.sample.keep(seen.layer, batch.rows, added, stream)
-        return of_batch(added, stream, batch.starts)
+            self.sample.keep(layer.layer, layer.batch.rows, added, layer.stream)
+        return directions(added, layer.stream, layer.batch.starts)
 
     def metadata(self) -> dict[bytes, bytes]:
         """Return the means over random pairs."""

@@ -8,7 +8,7 @@ of the block. The vector of a head is a_h = c z_h W_h g. With W_h g = R_h'Q_h, w
 are orthonormal, its norm is |c| |z_h R_h'|, because its square is c² z_h (W_h g)(W_h g)' z_h'.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,10 +20,10 @@ from transformers.pytorch_utils import Conv1D
 from attnlag.errors import UserError, counted
 from attnlag.model import identity
 from attnlag.model.decoder import WRAPPED, Decoder, mixer_of, submodule
-from attnlag.model.hooks import HEADS, PROJECTED, BlockModules, Seen
+from attnlag.model.hooks import HEADS, PROJECTED, BlockModules
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import Check, Computation, Quantity
-from attnlag.quantities.passes import Batch
+from attnlag.quantities.layer_pass import BatchPass, LayerPass
 
 # Known names of the token mixer of a block, and of its output projection.
 MIXER_NAMES = ("self_attn", "attn", "attention", "self_attention")
@@ -31,11 +31,6 @@ PROJECTIONS = ("o_proj", "c_proj", "out_proj", "dense", "attention.out_proj", "W
 
 # Types whose heads each consist of two attention heads of the configuration.
 DIFFERENTIAL = ("diffllama",)
-
-
-# What a pass gives of a layer, by point: "attention", the adjustment, ``HEADS`` and, if the output
-# is normalised, ``PROJECTED``, each (tokens, inputs or width).
-Given = Mapping[str, torch.Tensor]
 
 
 @dataclass
@@ -76,43 +71,47 @@ class LayerHeads:
         roots = torch.linalg.qr(by_head.transpose(1, 2), mode="r").R.transpose(1, 2)
         return roots.float().contiguous()
 
-    def factor(self, given: Given) -> torch.Tensor:
+    def factor(self, layer: LayerPass) -> torch.Tensor:
         """Return c of each token, (tokens, 1)."""
-        added, projected = given["attention"], given.get(PROJECTED)
+        added = layer.added["attention"]
+        projected = layer.projected
         if projected is None or self.gain is None:
             return added.new_full((len(added), 1), self.scale, dtype=torch.float64)
         before = projected.double() * self.gain.to(projected.device)
         squares = before.square().sum(dim=-1, keepdim=True)
         return (before * added.double()).sum(dim=-1, keepdim=True) / squares.clamp_min(1e-300)
 
-    def norms(self, given: Given) -> torch.Tensor:
+    def norms(self, layer: LayerPass) -> torch.Tensor:
         """Return the norm of each head's vector, (tokens, heads) float32."""
-        z = given[HEADS]
+        z = layer.heads
+        assert z is not None  # it is needed
         if self.roots.device != z.device:
             self.roots = self.roots.to(z.device)
         by_head = z.float().view(len(z), self.count, -1).transpose(0, 1)
         norms = torch.linalg.vector_norm(by_head @ self.roots, dim=-1).T
-        return norms * self.factor(given).abs().float()
+        return norms * self.factor(layer).abs().float()
 
-    def vectors(self, given: Given) -> torch.Tensor:
+    def vectors(self, layer: LayerPass) -> torch.Tensor:
         """Return the vectors of all heads and the bias, (tokens, heads + 1, width) float64."""
-        z = given[HEADS]
+        z = layer.heads
+        assert z is not None  # it is needed
         by_head = z.double().cpu().view(len(z), self.count, -1)
         weights = self.weights.view(self.count, by_head.shape[2], -1)
         vectors = torch.einsum("thi,hiw->thw", by_head, weights)
         vectors = torch.cat([vectors, self.bias.expand(len(z), 1, -1)], dim=1)
-        return vectors * self.factor(given).cpu()[:, :, None]
+        return vectors * self.factor(layer).cpu()[:, :, None]
 
 
 def located(blocks: Sequence[BlockModules], config: Any) -> tuple[dict[int, LayerHeads], list[str]]:
     """Return the heads of each layer that has any, and why the others have none."""
-    layers, without = {}, []
+    layers: dict[int, LayerHeads] = {}
+    without: list[str] = []
     for layer, block in enumerate(blocks):
-        found = heads_in(layer, block, config)
-        if isinstance(found, LayerHeads):
-            layers[layer] = found
+        heads = heads_in(layer, block, config)
+        if isinstance(heads, LayerHeads):
+            layers[layer] = heads
         else:
-            without.append(found)
+            without.append(heads)
     return layers, without
 
 
@@ -125,11 +124,14 @@ def heads_in(layer: int, block: BlockModules, config: Any) -> LayerHeads | str:
     if not isinstance(count, int):
         return "the configuration states no number of heads"
     # A differential head subtracts the attention of one of these from that of another.
-    count //= 2 if config.model_type in DIFFERENTIAL else 1
-    if (mixer := mixer_of(block)) != "attention":
+    if config.model_type in DIFFERENTIAL:
+        count //= 2
+    mixer = mixer_of(block)
+    if mixer != "attention":
         return f"layer {layer} has {mixer} in place of attention"
     attention, *summands = block.sublayers["attention"]
-    projection, gain = _projection(attention), None
+    projection = _projection(attention)
+    gain = None
     if projection is None:
         projection = _projection(*_submodules(block.block, MIXER_NAMES))
         if projection is None or summands or "norm" not in type(attention).__name__.lower():
@@ -167,24 +169,24 @@ def _sizes(projection: torch.nn.Module) -> tuple[int, int]:
     return (rows, columns) if isinstance(projection, Conv1D) else (columns, rows)
 
 
-def check_sum(number: int, layer: LayerHeads, given: Given, bound: float) -> Check:
+def check_sum(layer: LayerPass, heads: LayerHeads, bound: float) -> Check:
     """Check the sum of a layer's heads.
 
     The error is the largest of |Σ heads + bias - adjustment|, relative to the size of adjustment
     and heads, and of the differences between the norms of heads and those of their vectors.
     """
-    vectors = layer.vectors(given)
+    vectors = heads.vectors(layer)
     sizes = vectors.norm(dim=-1)
-    adjustment = given["attention"].double().cpu()
+    adjustment = layer.added["attention"].double().cpu()
     size = torch.maximum(adjustment.norm(dim=-1), sizes.square().sum(dim=-1).sqrt())
     size = size.clamp_min(torch.finfo(torch.float32).tiny)
     gaps = (vectors.sum(dim=1) - adjustment).norm(dim=-1) / size
-    norms = layer.norms(given).double().cpu()
+    norms = heads.norms(layer).double().cpu()
     errors = torch.stack([gaps, *((norms - sizes[:, :-1]).abs() / size[:, None]).T])
     # The largest of numbers and NaN is NaN.
     error = float(errors.max())
-    reason = f"in layer {number}, heads and bias make up the adjustment only within {error:.1e}"
-    return Check(ok=error <= bound, error=error, reason=reason)
+    words = f"heads and bias make up the adjustment only within {error:.1e}"
+    return Check(ok=error <= bound, error=error, reason=f"in layer {layer.layer}, {words}")
 
 
 class Heads(Computation):
@@ -197,15 +199,14 @@ class Heads(Computation):
         self.heads, self.without = located(decoder.blocks, decoder.config)
         self.error = 0.0  # the largest, of the sum of heads
         self.layers = list(self.heads)
-        normalised = any(layer.gain is not None for layer in self.heads.values())
-        at_projection = {HEADS, PROJECTED} if normalised else {HEADS}
-        self.points |= at_projection
-        self.modules = {
-            (number, point): layer.projection
-            for number, layer in self.heads.items()
-            for point in at_projection
-        }
-        self.shape = (next(iter(self.heads.values())).count,) if self.heads else ()
+        self.needs.add(HEADS)
+        if any(layer.gain is not None for layer in self.heads.values()):
+            self.needs.add(PROJECTED)
+        for number, layer in self.heads.items():
+            for point in self.needs & {HEADS, PROJECTED}:
+                self.modules[number, point] = layer.projection
+        if self.heads:
+            self.shape = (next(iter(self.heads.values())).count,)
 
     @property
     def remark(self) -> str:  # type: ignore[override]
@@ -217,27 +218,32 @@ class Heads(Computation):
             words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"
         return words
 
-    def verify(self, seen: Mapping[int, Seen], output: Any) -> None:
-        """Prove that heads and bias add up to the adjustment, or leave out the layer."""
-        for number in list(self.heads):
-            check = self._check(number, seen.get(number))
+    @torch.inference_mode()
+    def check(self, shown: BatchPass) -> Check:
+        """Check that heads and bias add up to the adjustment, and leave out the other layers."""
+        for passed in shown.layers:
+            if passed.layer not in self.heads:
+                continue
+            check = self._check_layer(passed)
             if check.ok:
                 self.error = max(self.error, check.error)
             else:
                 self.without.append(check.reason)
-                del self.heads[number]
+                del self.heads[passed.layer]
         self.layers = list(self.heads)
+        reason = self.without[0] if self.without else ""
+        return Check(ok=bool(self.heads), error=self.error, reason=reason)
 
-    @torch.inference_mode()
-    def _check(self, number: int, given: Given | None) -> Check:
-        """Check a layer, given what a pass has shown of it."""
-        if given is None or not given.keys() >= self.points:
-            reason = f"layer {number} adds what its output projection has not made"
+    def _check_layer(self, passed: LayerPass) -> Check:
+        """Check the sum of heads of a layer, if its output projection has made what it adds."""
+        lacks_output = PROJECTED in self.needs and passed.projected is None
+        if passed.heads is None or lacks_output or "attention" not in passed.added:
+            reason = f"layer {passed.layer} adds what its output projection has not made"
             return Check(ok=False, reason=reason)
-        return check_sum(number, self.heads[number], given, self.bound)
+        return check_sum(passed, self.heads[passed.layer], self.bound)
 
-    def layer(self, seen: Seen, batch: Batch) -> torch.Tensor:
-        return self.heads[seen.layer].norms(seen)
+    def of(self, layer: LayerPass) -> torch.Tensor:
+        return self.heads[layer.layer].norms(layer)
 
     def metadata(self) -> dict[bytes, bytes]:
         return {columns.HEADS_KEY: self.remark.encode()}

@@ -1,4 +1,8 @@
-"""Vectors of sites and their L2 norms: of a pass, or without torch of stored vectors."""
+"""Vectors of sites and their L2 norms: of a pass, or without torch of stored vectors.
+
+All norms come from `l2_norms`, whichever rule runs it, so norms of a pass and of its stored float32
+vectors have the same bits; on a GPU they come from the same sum in torch.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,20 +22,30 @@ CHUNK = 64
 
 
 def l2_norms(vectors: np.ndarray) -> np.ndarray:
-    """Return the L2 norm of each row of (tokens, width) floats, summed in float64, as float32."""
+    """Return the L2 norm of each row, summed in float64.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        (tokens, width), of any floating-point precision.
+
+    Returns
+    -------
+    numpy.ndarray
+        (tokens,) float32; NaN or infinity if a number of the vector is.
+    """
     squares = np.empty(len(vectors))
     for start in range(0, len(vectors), CHUNK):
-        piece = vectors[start : start + CHUNK].astype(np.float64)
-        squares[start : start + CHUNK] = np.einsum("ij,ij->i", piece, piece)
+        rows = vectors[start : start + CHUNK].astype(np.float64)
+        squares[start : start + CHUNK] = np.einsum("ij,ij->i", rows, rows)
     return np.sqrt(squares).astype(np.float32)
 
 
-def norms_of(vectors: Any) -> Any:
-    """Return the L2 norms of the rows of a tensor, summed in float64, as float32."""
+def tensor_norms(vectors: Any) -> Any:
+    """Return the L2 norm of each row of a tensor, (tokens,) float32 on its device."""
     import torch
 
     if vectors.device.type == "cpu":
-        # Norms of stored vectors have the same bits, if float32 is stored.
         return torch.from_numpy(l2_norms(vectors.float().numpy()))
     return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64).float()
 
@@ -39,27 +53,27 @@ def norms_of(vectors: Any) -> Any:
 class Vectors(Computation):
     """The vectors of a site, in float32."""
 
-    of_width = True
+    holds_vectors = True
 
-    def layer(self, seen: Any, batch: Any) -> Any:
-        return self.vectors(seen).float()
+    def of(self, layer: Any) -> Any:
+        return self.vectors(layer).float()
 
 
 class Norms(Computation):
     """The norms of a site."""
 
-    def layer(self, seen: Any, batch: Any) -> Any:
-        return norms_of(self.vectors(seen))
+    def of(self, layer: Any) -> Any:
+        return tensor_norms(self.vectors(layer))
 
 
 class StreamNorms(Computation):
     """The norms of what blocks receive."""
 
-    def layer(self, seen: Any, batch: Any) -> Any:
-        return norms_of(seen["stream"])
+    def of(self, layer: Any) -> Any:
+        return tensor_norms(layer.stream)
 
 
-def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
+def stored_vectors(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
     """Return the vectors of a layer in one row group of activations, (tokens, width) float32."""
     column = file.read_row_group(group, columns=[layer])[layer]
     return columns.array_of(column).astype(np.float32, copy=False)
@@ -80,7 +94,7 @@ def norms_in(
         rows = file.read_row_group(group, columns=columns.KEYS)
         position = rows["position"].to_numpy()
         for number, layer in enumerate(layers):
-            vectors = vectors_of(file, group, layer)
+            vectors = stored_vectors(file, group, layer)
             add(number, vectors, position)
             rows = rows.append_column(layer, pa.array(l2_norms(vectors)))
         held.append(rows.cast(columns.schema(len(layers))))

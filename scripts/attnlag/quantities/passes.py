@@ -11,6 +11,7 @@ from torch.utils import _pytree
 
 from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
+from attnlag.model.folder import digest_of_weights
 from attnlag.storage.sequences import TokenSequence
 from attnlag.storage.tables import Record, provenance
 
@@ -46,6 +47,41 @@ def provenance_of(
         model |= {"mixers": decoder.mixers} if decoder.mixers else {}
     recorded = {**settings, "used": used}
     return provenance(upstream, stage, recorded, "torch", "transformers", model=model)
+
+
+def record_of_shard(
+    upstream: Record, settings: dict[str, Any], decoder: Decoder, quantity: str, site: str
+) -> Record:
+    """Return the record of a quantity's file of a shard: of vectors, or as if made from theirs.
+
+    ``settings`` are those of the pass. A file's bytes do not depend on the quantities and sites
+    beside it.
+    """
+    recorded = {key: value for key, value in settings.items() if key not in ("sites", "quantities")}
+    recorded["site"] = site or quantity
+    made = provenance_of(upstream, "activations", recorded, decoder)
+    if quantity == "vectors":
+        return made
+    return provenance(made, quantity, {})
+
+
+def record_of_revision(
+    upstream: Record,
+    settings: dict[str, Any],
+    decoder: Decoder,
+    source: dict[str, Any],
+    quantity: str,
+    site: str,
+) -> Record:
+    """Return the record of a quantity's file of an earlier checkpoint.
+
+    ``settings`` are those of the pass, and ``source`` is the record of the model's folder.
+    """
+    recorded = settings | {"site": site or quantity}
+    made = provenance_of(upstream, "revision", recorded, decoder)
+    checkpoint = {"step": source["step"], "revision": source["checkpoint"]}
+    checkpoint["weights"] = digest_of_weights(source)
+    return Record(made, checkpoint=checkpoint)
 
 
 def runs(sequences: Iterable[TokenSequence], tokens: int) -> Iterator[list[TokenSequence]]:

@@ -11,127 +11,64 @@ vocabulary. A soft cap bends the sum of all effects, so effects are on logits be
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import HEAD, PROJECTED, SUBLAYERS, NotGiven
+from attnlag.model.hooks import PROJECTED, STREAM, SUBLAYERS
 from attnlag.quantities.surprisal import check_predicted, head_of, logits_by_rows
 from attnlag.quantities.traced_tables import TARGETS
 
 # Number of words of the vocabulary that are summed up at once.
-PART = 8192
+WORDS_AT_ONCE = 8192
 
 # Bound on the error of the sum of all effects, relative to the size of the centred logits.
 LOGITS_BOUND = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
-class Readout:
-    """The last norm and the head of a model, as a linear map of what sublayers add.
+@dataclass(frozen=True)
+class HeadPass:
+    """What a pass over one sequence gives around the head of the model."""
 
-    It is verified on the tokens of a sequence, (tokens,). Raise NotGiven if there is no head, or no
-    LayerNorm or RMSNorm between the last block and the head, or if the sum of all effects is not
-    the model's logits.
-    """
+    # The sum of the embedding and of all that sublayers add, (tokens, width) float64.
+    stream: torch.Tensor
+    hidden: torch.Tensor  # what enters the head, (tokens, width)
+    logits: torch.Tensor  # what leaves it, (tokens, vocabulary)
+    norm: torch.nn.Module  # the last norm, whose output enters the head
 
-    def __init__(self, decoder: Decoder, ids: torch.Tensor):
-        self.head: Any = head_of(decoder)
-        self.called = decoder.called
-        weight = self.head.weight
-        self.dtype = torch.promote_types(weight.dtype, torch.float32)
-        stream, hidden, logits, norm = self._observed(decoder, ids)
-        # A norm of ones is zero if the mean is removed, and one of zeros is its bias.
-        like = next(norm.parameters(), weight)
-        probes = like.new_tensor([[0.0], [1.0]]).expand(2, weight.shape[1]).clone()
-        signs = torch.ones_like(probes[:1])
-        signs[:, 1::2] = -1
-        with torch.inference_mode():
-            self.bias, from_ones, signed = (
-                norm(torch.cat([probes, signs])).double().to(weight.device)
-            )
-        self.centred = bool((from_ones - self.bias).norm() < 0.1 * (signed - self.bias).norm())
-        signs = signs[0].double().to(weight.device)
-        self.gain = (signed - self.bias) / (signs - signs.mean() if self.centred else signs)
-        count = len(weight)
-        self.mean: torch.Tensor = weight.new_zeros(weight.shape[1], dtype=torch.float64)
-        covariance = torch.zeros(2 * weight.shape[1:], dtype=torch.float64, device=weight.device)
-        for start in range(0, count, PART):
-            rows = weight[start : start + PART].detach().to(self.dtype)
-            self.mean += rows.sum(0, dtype=torch.float64)
-            covariance += rows.T @ rows
-        self.mean /= count
-        covariance = covariance / count - torch.outer(self.mean, self.mean)
-        self.covariance = covariance.to(self.dtype)
-        with torch.inference_mode():
-            # The effects and biases together give the model's centred logits up to this error.
-            self.error = self._error(stream, hidden, logits)
-        if not self.error <= LOGITS_BOUND[weight.dtype]:
-            raise NotGiven(
-                f"the effects of all sublayers add up to the logits only within {self.error:.1e}"
-            )
 
-    def _observed(
-        self, decoder: Decoder, ids: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.nn.Module]:
-        """Return the sum of embedding and sublayers, input and output of the head, and the norm."""
-        inside = {id(module) for block in decoder.blocks for module in block.block.modules()}
-        outer = [module for module in decoder.whole.modules() if id(module) not in inside]
-        norms = [module for module in outer if "norm" in type(module).__name__.lower()]
-        modules = {(place, PROJECTED): module for place, module in enumerate([self.head, *norms])}
-        given: defaultdict[tuple[int, str], list[torch.Tensor]] = defaultdict(list)
-        mask = torch.ones(1, len(ids), dtype=torch.bool)
-        with (
-            hooks.tap(
-                (),
-                (),
-                lambda place, point, value: given[place, point].append(value),
-                {**modules, (0, HEAD): self.head},
-            ),
-            hooks.observed(decoder.blocks, mask, (*SUBLAYERS, hooks.STREAM)) as layers,
-        ):
-            hooks.forward(decoder.whole, ids[None])
-        if (times := len(given[0, HEAD])) != 1:
-            raise NotGiven(f"the model runs its head {times} times, expected once")
-        hidden, logits = given[0, HEAD][0], given.pop((0, PROJECTED))[0]
-        total = [
-            rows.double().cpu()
-            for layer, seen in layers.items()
-            for point, rows in seen.items()
-            if point != hooks.STREAM or layer == 0
-        ]
-        for (place, point), outputs in given.items():
-            if point == PROJECTED and any(torch.equal(output, hidden) for output in outputs):
-                return sum(total[1:], total[0]), hidden[0], logits[0], norms[place - 1]
-        raise NotGiven("no norm between the last block and the head is found")
+@dataclass(frozen=True)
+class LinearNorm:
+    """The last norm as z / σ + β, with z = x ∘ γ, or (x less its mean) ∘ γ."""
 
-    def _error(self, stream: torch.Tensor, hidden: torch.Tensor, logits: torch.Tensor) -> float:
-        """Return the error of the sum of all effects and biases, for the check."""
-        device = self.head.weight.device
-        z, hidden = self.z_of(stream.to(device)), hidden.to(device).double()
-        beyond = hidden - self.bias
-        inverse = (z * beyond).sum(-1) / z.square().sum(-1)
-        offset = getattr(self.head, "bias", None)
-        gap = size = 0.0
-        centre = logits.double().mean(-1, keepdim=True)
-        middle = 0.0 if offset is None else offset.double().mean()
-        for start in range(0, len(self.head.weight), PART):
-            part = slice(start, start + PART)
-            rows = self.head.weight[part].double() - self.mean
-            total = (z * inverse[:, None] + self.bias) @ rows.T
-            if offset is not None:
-                total += offset[part].double() - middle
-            expected = logits[:, part].double() - centre
-            gap += float((total - expected).square().sum())
-            size += float(expected.square().sum())
-        return (gap / size) ** 0.5
+    bias: torch.Tensor  # β, (width,) float64
+    gain: torch.Tensor  # γ, (width,) float64
+    centred: bool  # whether the mean is removed, as in a LayerNorm
 
-    def z_of(self, vectors: torch.Tensor) -> torch.Tensor:
+    def z(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return z of vectors, (tokens, width): the input of the head that they give, up to σ."""
         if self.centred:
             vectors = vectors - vectors.mean(-1, keepdim=True)
         return vectors * self.gain.to(vectors)
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The last norm and the head of a model, as a linear map of what sublayers add.
+
+    It computes direct logit attribution.
+    """
+
+    head: Any  # with weights W, (vocabulary, width)
+    called: str  # the model, for messages
+    norm: LinearNorm
+    mean: torch.Tensor  # W̄, of the rows of W, (width,) float64
+    covariance: torch.Tensor  # C, of these rows, (width, width)
+    # The effects and biases together give the model's centred logits up to this error, relative.
+    error: float
 
     def top1(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the word with the largest logit for each input of the head, (tokens,)."""
@@ -144,9 +81,25 @@ class Readout:
     ) -> torch.Tensor:
         """Return the effects of vectors in one sequence, (layers, tokens, 2 targets).
 
-        They are on the `TARGETS` of each token, then on those of the token half a sequence away;
-        the last token has no next one: NaN. The vectors of each layer and the inputs of the head
-        are (tokens, width).
+        Parameters
+        ----------
+        layers : sequence of torch.Tensor
+            The vectors of each layer, (tokens, width).
+        ids : torch.Tensor
+            The tokens, (tokens,).
+        hidden : torch.Tensor
+            The inputs of the head, (tokens, width).
+
+        Returns
+        -------
+        torch.Tensor
+            Effects in standard deviations over the vocabulary: on the `TARGETS` of each token, then
+            on those of the token half a sequence away. The last token has no next one: NaN.
+
+        Raises
+        ------
+        UserError
+            If the head does not predict one of the tokens.
         """
         device = self.head.weight.device
         ids = ids.to(device)
@@ -154,10 +107,11 @@ class Readout:
         words = torch.stack([ids, ids.roll(-1), self.top1(hidden.to(device))])
         words = torch.cat([words, words.roll(len(ids) // 2, dims=1)])
         weight: torch.Tensor = self.head.weight
-        rows = [(weight[targets].double() - self.mean).to(self.dtype) for targets in words]
+        dtype = self.covariance.dtype
+        rows = [(weight[targets].double() - self.mean).to(dtype) for targets in words]
         by_layer = []
         for vectors in layers:
-            z = self.z_of(vectors.to(device, self.dtype))
+            z = self.norm.z(vectors.to(device, dtype))
             spread = ((z @ self.covariance) * z).sum(-1).sqrt()
             by_layer.append(torch.stack([(row * z).sum(-1) / spread for row in rows], dim=1))
         effects = torch.stack(by_layer)
@@ -165,3 +119,119 @@ class Readout:
         effects[:, -1, place] = torch.nan
         effects[:, (len(ids) // 2 - 1) % len(ids), place + len(TARGETS)] = torch.nan
         return effects
+
+
+def readout_of(decoder: Decoder, ids: torch.Tensor) -> Readout | str:
+    """Return the last norm and the head of a model, checked on the tokens of a sequence, (tokens,).
+
+    A reason is returned in its place if there is no head, or no LayerNorm or RMSNorm between the
+    last block and the head, or if the sum of all effects is not the model's logits.
+    """
+    head = head_of(decoder)
+    if isinstance(head, str):
+        return head
+    passed = _pass_with_head(decoder, head, ids)
+    if isinstance(passed, str):
+        return passed
+    weight = head.weight
+    norm = _linear_norm(passed.norm, weight)
+    mean, covariance = _moments(weight)
+    with torch.inference_mode():
+        error = _error(head, norm, mean, passed)
+    if not error <= LOGITS_BOUND[weight.dtype]:
+        return f"the effects of all sublayers add up to the logits only within {error:.1e}"
+    return Readout(head, decoder.called, norm, mean, covariance, error)
+
+
+def _linear_norm(norm: torch.nn.Module, weight: torch.Tensor) -> LinearNorm:
+    """Return a norm as a linear map, found by what it gives for three vectors."""
+    # A norm of ones is zero if the mean is removed, and one of zeros is its bias.
+    like = next(norm.parameters(), weight)
+    probes = like.new_tensor([[0.0], [1.0]]).expand(2, weight.shape[1]).clone()
+    signs = torch.ones_like(probes[:1])
+    signs[:, 1::2] = -1
+    with torch.inference_mode():
+        bias, from_ones, signed = norm(torch.cat([probes, signs])).double().to(weight.device)
+    centred = bool((from_ones - bias).norm() < 0.1 * (signed - bias).norm())
+    signs = signs[0].double().to(weight.device)
+    if centred:
+        signs = signs - signs.mean()
+    return LinearNorm(bias, (signed - bias) / signs, centred)
+
+
+def _moments(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean of the rows of weights in float64, and their covariance in float32."""
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    count, width = weight.shape
+    total = weight.new_zeros(width, dtype=torch.float64)
+    products = torch.zeros(width, width, dtype=torch.float64, device=weight.device)
+    for start in range(0, count, WORDS_AT_ONCE):
+        rows = weight[start : start + WORDS_AT_ONCE].detach().to(dtype)
+        total += rows.sum(0, dtype=torch.float64)
+        products += rows.T @ rows
+    mean = total / count
+    covariance = products / count - torch.outer(mean, mean)
+    return mean, covariance.to(dtype)
+
+
+def _pass_with_head(decoder: Decoder, head: torch.nn.Module, ids: torch.Tensor) -> HeadPass | str:
+    """Return what a pass gives around the head and which norm is the last, or a reason."""
+    inside = {id(module) for block in decoder.blocks for module in block.block.modules()}
+    outer = [module for module in decoder.whole.modules() if id(module) not in inside]
+    norms = [module for module in outer if "norm" in type(module).__name__.lower()]
+    modules: dict[tuple[int, str], torch.nn.Module] = {(0, STREAM): head}
+    for place, module in enumerate([head, *norms]):
+        modules[place, PROJECTED] = module
+    outputs: defaultdict[tuple[int, str], list[torch.Tensor]] = defaultdict(list)
+    added: list[torch.Tensor] = []
+
+    def keep_outer(place: int, point: str, value: torch.Tensor) -> None:
+        outputs[place, point].append(value)
+
+    def keep_added(layer: int, point: str, value: torch.Tensor) -> None:
+        if point != STREAM or layer == 0:
+            rows = decoder.blocks[layer].as_added(point, value.reshape(len(ids), -1))
+            added.append(rows.to(torch.float64, copy=True).cpu())
+
+    with (
+        hooks.tap((), (), keep_outer, modules),
+        hooks.tap(decoder.blocks, (*SUBLAYERS, STREAM), keep_added) as tapped,
+        torch.inference_mode(),
+    ):
+        hooks.forward(decoder.whole, ids[None])
+    if tapped.problem:
+        return tapped.problem
+    times = len(outputs[0, STREAM])
+    if times != 1:
+        return f"the model runs its head {times} times, expected once"
+    (hidden,) = outputs[0, STREAM]
+    logits = outputs[0, PROJECTED][0]
+    for place, norm in enumerate(norms, start=1):
+        for output in outputs[place, PROJECTED]:
+            if torch.equal(output, hidden):
+                stream = sum(added[1:], added[0])
+                return HeadPass(stream, hidden[0], logits[0], norm)
+    return "no norm between the last block and the head is found"
+
+
+def _error(head: Any, norm: LinearNorm, mean: torch.Tensor, passed: HeadPass) -> float:
+    """Return the error of the sum of all effects and biases, relative to the centred logits."""
+    device = head.weight.device
+    z = norm.z(passed.stream.to(device))
+    beyond = passed.hidden.to(device).double() - norm.bias
+    inverse = (z * beyond).sum(-1) / z.square().sum(-1)
+    offset = getattr(head, "bias", None)
+    middle: Any = 0.0 if offset is None else offset.double().mean()
+    centre = passed.logits.double().mean(-1, keepdim=True)
+    gap = 0.0
+    size = 0.0
+    for start in range(0, len(head.weight), WORDS_AT_ONCE):
+        part = slice(start, start + WORDS_AT_ONCE)
+        rows = head.weight[part].double() - mean
+        total = (z * inverse[:, None] + norm.bias) @ rows.T
+        if offset is not None:
+            total += offset[part].double() - middle
+        expected = passed.logits[:, part].double() - centre
+        gap += float((total - expected).square().sum())
+        size += float(expected.square().sum())
+    return (gap / size) ** 0.5

@@ -10,24 +10,20 @@ projection, v^h_j ∘ γ^h_t takes the place of v^h_j; like c, the gate is given
 on.
 """
 
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import eager_mask
 
-from attnlag.model import hooks, identity
+from attnlag.model import identity
+from attnlag.model.attention import AttentionPass
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import NotGiven
-from attnlag.model.language_models import quiet_transformers
+from attnlag.model.hooks import HEADS
+from attnlag.quantities import heads
+from attnlag.quantities.catalogue import Check, Computation, Quantity
 from attnlag.quantities.heads import LayerHeads
+from attnlag.quantities.layer_pass import LayerPass
 from attnlag.quantities.traced_tables import PREVIOUS, SOURCE_CLASSES, STRONGEST
-
-# Name under which the function below serves as an implementation of attention.
-IMPLEMENTATION = "attnlag_sources"
 
 # Types in which nothing but a gate that depends on no value lies between attention and its output
 # projection, as ablation shows, see benchmarks/architectures.py. In others, nothing may lie there.
@@ -43,101 +39,159 @@ GATED_TYPES = (
     "step3p5",
 )
 
-Numbers = dict[str, torch.Tensor]
+# Bound on the errors of shares.
+SHARES_BOUND = 1e-5
+
+# Number of tokens of the first sequence for which the vectors are built, as a check.
+CHECKED_TOKENS = 48
 
 
-@contextmanager
-def traced(
-    decoder: Decoder,
-    layers: Mapping[int, LayerHeads],
-    verified: int = 0,
-) -> Iterator[tuple[dict[int, Numbers], dict[int, str]]]:
-    """Yield what tokens write in a pass over one sequence, by layer, see `written_by_token`.
+@dataclass(frozen=True)
+class HeadValues:
+    """The values and weights of attention in one sequence, by head."""
 
-    The second dictionary says why other layers have none. One layer's weights of attention are in
-    memory at a time. ``verified`` is the number of tokens for which the vectors are built and
-    compared. Raise NotGiven in the pass if an attention has no implementation that gives weights.
-    """
-    model, blocks = decoder.model, decoder.blocks
-    gated = decoder.config.model_type in GATED_TYPES
-    numbers: dict[int, Numbers] = {}
-    reasons = {number: f"layer {number} computes attention by itself" for number in layers}
-    attended: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
-    owners = {id(module): number for number in layers for module in blocks[number].block.modules()}
-
-    def attend(
-        module: Any, query: Any, key: Any, value: Any, *args: Any, **options: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
-        if eager is None:
-            raise NotGiven(f"{type(module).__name__} has no attention that gives its weights")
-        out, weights = eager(module, query, key, value, *args, **options)
-        number = owners.get(id(module))
-        if number is not None:
-            reasons[number] = f"layer {number} adds what its output projection has not made"
-            try:
-                attended[number] = *_checked(layers[number], value, out, weights), out
-            except NotGiven as reason:
-                reasons[number] = f"in layer {number}, {reason}"
-        return out, weights
-
-    def project(number: int, _: str, entering: torch.Tensor) -> None:
-        if number not in attended:
-            return
-        layer, (values, weights, out) = layers[number], attended.pop(number)
-        gate = None
-        if gated:
-            own = out.reshape(values.shape[1], layer.count, -1)
-            # The quotient is as exact as numbers of this precision, however small they are.
-            gate = torch.where(own == 0, 0, entering.reshape(own.shape) / own)
-        numbers[number] = written_by_token(layer, values, weights, gate, verified)
-        del reasons[number]
-
-    AttentionInterface.register(IMPLEMENTATION, attend)
-    AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
-    before = model.config._attn_implementation
-    with quiet_transformers():
-        model.set_attn_implementation(IMPLEMENTATION)
-    try:
-        modules = {(number, hooks.HEADS): layer.projection for number, layer in layers.items()}
-        with hooks.tap(blocks, (), project, modules):
-            yield numbers, reasons
-    finally:
-        with quiet_transformers():
-            model.set_attn_implementation(before)
+    values: torch.Tensor  # (heads, tokens, inputs)
+    weights: torch.Tensor  # (heads, tokens, tokens)
+    # What multiplies the sum over values, (tokens, heads, inputs); None where nothing does.
+    gate: torch.Tensor | None = None
 
 
-def _checked(
-    layer: LayerHeads, value: Any, out: torch.Tensor, weights: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the values and the weights of one sequence, by head, of groups of queries too.
+@dataclass(frozen=True)
+class Written:
+    """What each token of a sequence writes to each later one, summed up by token."""
+
+    shares: torch.Tensor  # (tokens, classes): of the adjustment, by `SOURCE_CLASSES`
+    attention: torch.Tensor  # (tokens, classes): mean weight over heads
+    bias: torch.Tensor  # (tokens,): share of the bias
+    effective: torch.Tensor  # (tokens,): effective number of sources
+    strongest: torch.Tensor  # (tokens, up to `STRONGEST`): positions of the largest shares
+    strongest_shares: torch.Tensor  # (tokens, up to `STRONGEST`)
+    # Norms of what a token writes to itself and of what earlier ones write, over the adjustment's.
+    to_self: torch.Tensor  # (tokens,)
+    from_before: torch.Tensor  # (tokens,)
+    added: torch.Tensor  # (tokens, width): the adjustment up to c
+    to_first: torch.Tensor  # (tokens, heads): attention to the first token
+
+
+@dataclass(frozen=True)
+class LayerSources:
+    """The sources of a layer's adjustments in one sequence."""
+
+    check: Check
+    # By column of the table of sources, see `traced_tables`, tokens first; empty if the check
+    # fails.
+    columns: Mapping[str, torch.Tensor]
+    to_first: torch.Tensor | None = None  # (tokens, heads): attention to the first token
+
+
+ATTENTION_COLUMNS = [f"attention_{name}" for name in SOURCE_CLASSES]
+
+
+class Sources(Computation):
+    """The tokens that write the adjustments of attention, in the layers that have heads."""
+
+    def __init__(self, quantity: Quantity, site: str, decoder: Decoder):
+        super().__init__(quantity, site, decoder)
+        self.heads, self.without = heads.located(decoder.blocks, decoder.config)
+        self.layers = list(self.heads)
+        for number, layer in self.heads.items():
+            self.modules[number, HEADS] = layer.projection
+        self.gated = decoder.config.model_type in GATED_TYPES
+        self.bound = identity.TOLERANCE[decoder.dtype]
+        # The number of tokens for which vectors are built and compared with shares.
+        self.checked_tokens = CHECKED_TOKENS
+
+    def of(self, layer: LayerPass) -> LayerSources:
+        """Return the sources of a layer in one sequence, or why it has none.
+
+        What tokens write and the bias must make up the adjustment, and shares must be those of the
+        vectors.
+        """
+        number = layer.layer
+        layer_heads = self.heads[number]
+        attended = values_by_head(layer_heads, layer.attention)
+        if isinstance(attended, str):
+            return LayerSources(Check(ok=False, reason=f"in layer {number}, {attended}"), {})
+        if self.gated:
+            attended = with_gate(attended, layer)
+        projection = layer_heads.weights.to(attended.values.device)
+        written = written_by_token(attended, projection, layer_heads.bias)
+        added = layer.added["attention"].double()
+        size = added.norm(dim=-1)
+        gap = _gap(layer_heads, added, written.added.to(added.device), size)
+        error = _error(attended, projection, written, self.checked_tokens)
+        if not (gap <= self.bound and error <= SHARES_BOUND):
+            reason = (
+                f"in layer {number}, what tokens write adds up to the adjustment only within "
+                f"{gap:.1e}, and shares to 1 within {error:.1e}"
+            )
+            return LayerSources(Check(ok=False, error=error, reason=reason), {})
+        columns = {
+            **dict(zip(SOURCE_CLASSES, written.shares.T, strict=True)),
+            **dict(zip(ATTENTION_COLUMNS, written.attention.T, strict=True)),
+            "bias": written.bias,
+            "effective": written.effective,
+            "norm": size,
+            "self_norm": size * written.to_self.to(size.device),
+            "shared_norm": size * written.from_before.to(size.device),
+            "strongest": written.strongest,
+            "strongest_shares": written.strongest_shares,
+        }
+        return LayerSources(Check(ok=True, error=error), columns, written.to_first)
+
+    def missing(self, layer: LayerPass) -> str:
+        """Return why a layer lacks what sources need."""
+        if layer.attention is None:
+            return f"layer {layer.layer} computes attention by itself"
+        return f"layer {layer.layer} adds what its output projection has not made"
+
+
+def values_by_head(layer: LayerHeads, attention: AttentionPass | None) -> HeadValues | str:
+    """Return the values and weights of one sequence, by head, of groups of queries too.
 
     Some attention multiplies the weighted sum of a head by a number, such as what a learned sink
-    leaves; the weights then include it.
+    leaves; the weights then include it. If these are not the values and weights of the layer's
+    heads, a reason is returned.
     """
+    assert attention is not None  # it is needed
+    value = attention.values
+    weights = attention.weights
     shape = None if weights is None else tuple(weights.shape)
     tokens = value.shape[2]
     if shape != (1, layer.count, tokens, tokens) or layer.count % value.shape[1]:
-        raise NotGiven(
+        return (
             f"attention gives weights of shape {shape} and values of shape {tuple(value.shape)}, "
             f"expected weights for each pair of tokens and {layer.count} heads"
         )
     if weights.triu(1).any():
-        raise NotGiven("attention gives weights of tokens after a token's own")
+        return "attention gives weights of tokens after a token's own"
     values = value[0].repeat_interleave(layer.count // value.shape[1], dim=0)
     if values.shape[2] * layer.count != layer.inputs:
-        raise NotGiven(
+        return (
             f"heads have {values.shape[2]} values, and {layer.inputs} inputs of their "
             f"projection are not {layer.count} times as many"
         )
-    weights, out = weights[0], out.reshape(tokens, layer.count, -1).transpose(0, 1)
-    summed, bound = weights @ values, identity.TOLERANCE[out.dtype] * out.float().norm()
-    if not (summed - out).float().norm() <= bound:
-        factor = (summed * out).float().sum(-1) / summed.float().square().sum(-1)
+    weights = weights[0]
+    output = attention.output.reshape(tokens, layer.count, -1).transpose(0, 1)
+    summed = weights @ values
+    bound = identity.TOLERANCE[output.dtype] * output.float().norm()
+    if not (summed - output).float().norm() <= bound:
+        factor = (summed * output).float().sum(-1) / summed.float().square().sum(-1)
         weights = weights * factor[..., None].to(weights.dtype)
-        if not (weights @ values - out).float().norm() <= bound:
-            raise NotGiven("attention gives more than the sum of its values")
-    return values, weights
+        if not (weights @ values - output).float().norm() <= bound:
+            return "attention gives more than the sum of its values"
+    return HeadValues(values, weights)
+
+
+def with_gate(attended: HeadValues, layer: LayerPass) -> HeadValues:
+    """Return the same with the gate between attention and the output projection."""
+    assert layer.attention is not None  # both are needed
+    assert layer.heads is not None
+    count, tokens, _ = attended.values.shape
+    output = layer.attention.output.reshape(tokens, count, -1)
+    # The quotient is as exact as numbers of this precision, however small they are.
+    gate = torch.where(output == 0, 0, layer.heads.reshape(output.shape) / output)
+    return HeadValues(attended.values, attended.weights, gate)
 
 
 def classes_of(tokens: int) -> torch.Tensor:
@@ -149,29 +203,23 @@ def classes_of(tokens: int) -> torch.Tensor:
     return classes
 
 
-def written_by_token(
-    layer: LayerHeads,
-    values: torch.Tensor,
-    weights: torch.Tensor,
-    gate: torch.Tensor | None = None,
-    verified: int = 0,
-) -> Numbers:
+def written_by_token(attended: HeadValues, projection: torch.Tensor, bias: torch.Tensor) -> Written:
     """Return what each token of a sequence writes to each later one, summed up by token.
 
-    Values are (heads, tokens, inputs), weights (heads, tokens, tokens), and the gate, which
-    multiplies the sum over values, (tokens, heads, inputs). Beside the columns of the table of
-    sources there are ``to_self`` and ``from_before``, norms over the adjustment's; ``added``, the
-    adjustment up to c; ``to_first``, the attention of each head to the first token; and ``error``,
-    the difference between shares and those of the vectors, for the first ``verified`` tokens.
+    The output projection W g is (heads × inputs, width), its bias b g (width,), both float64, as
+    all numbers here are, because shares may be small differences.
     """
-    count, tokens, _ = values.shape
-    # In float64, because shares may be small differences.
-    values, device = values.double(), values.device
-    projection, bias = layer.weights.to(device), layer.bias.to(device)
+    count, tokens, _ = attended.values.shape
+    values = attended.values.double()
+    weights = attended.weights
+    gate = attended.gate
+    device = values.device
+    bias = bias.to(device)
     gathered = torch.stack([weights[h].double() @ values[h] for h in range(count)], dim=1)
     own = (weights.diagonal(dim1=1, dim2=2).double()[..., None] * values).transpose(0, 1)
     if gate is not None:
-        gathered, own = gathered * gate, own * gate
+        gathered = gathered * gate
+        own = own * gate
     written = gathered.reshape(tokens, -1) @ projection
     added = written + bias
     size = added.square().sum(-1)
@@ -188,41 +236,53 @@ def written_by_token(
     later = torch.ones_like(shares, dtype=torch.bool).triu(1)
     strongest = shares.abs().masked_fill(later, -1).topk(min(STRONGEST, tokens)).indices
     norm = size.sqrt()
-    numbers = {
-        "shares": by_class.scatter_add(1, places, shares),
-        "attention": by_class.scatter_add(1, places, weights.mean(0, dtype=torch.float64)),
-        "bias": added @ bias / size,
-        "effective": shares.abs().sum(1).square() / shares.square().sum(1),
-        "strongest": strongest,
-        "strongest_shares": shares.gather(1, strongest),
-        "to_self": to_self.norm(dim=-1) / norm,
-        "from_before": (written - to_self).norm(dim=-1) / norm,
-        "added": added,
-        "to_first": weights[:, :, 0].T,
-    }
-    check = values[:, :verified], weights[:, :verified, :verified]
-    return numbers | {"error": _error(*check, gate, projection, numbers)}
+    return Written(
+        shares=by_class.scatter_add(1, places, shares),
+        attention=by_class.scatter_add(1, places, weights.mean(0, dtype=torch.float64)),
+        bias=added @ bias / size,
+        effective=shares.abs().sum(1).square() / shares.square().sum(1),
+        strongest=strongest,
+        strongest_shares=shares.gather(1, strongest),
+        to_self=to_self.norm(dim=-1) / norm,
+        from_before=(written - to_self).norm(dim=-1) / norm,
+        added=added,
+        to_first=weights[:, :, 0].T,
+    )
 
 
-def _error(
-    values: torch.Tensor,
-    weights: torch.Tensor,
-    gate: torch.Tensor | None,
-    projection: torch.Tensor,
-    numbers: Numbers,
-) -> torch.Tensor:
-    """Return how far shares are from those of the vectors that tokens write, and sums from 1."""
+def _gap(
+    layer: LayerHeads, added: torch.Tensor, written: torch.Tensor, size: torch.Tensor
+) -> float:
+    """Return the largest relative difference of what tokens write from the adjustment.
+
+    Both are (tokens, width), the first up to c; ``size`` are the norms of the adjustment.
+    """
+    scale: float | torch.Tensor = layer.scale
+    if layer.gain is not None:
+        scale = (added * written).sum(-1, keepdim=True) / written.square().sum(-1, keepdim=True)
+    gaps = (scale * written - added).norm(dim=-1) / size.clamp_min(size.median())
+    return float(gaps.max())
+
+
+def _error(attended: HeadValues, projection: torch.Tensor, written: Written, tokens: int) -> float:
+    """Return how far shares are from those of the vectors that tokens write, and sums from 1.
+
+    The vectors are built for the first ``tokens``.
+    """
+    values = attended.values[:, :tokens].double()
+    weights = attended.weights[:, :tokens, :tokens].double()
     count, tokens, _ = values.shape
-    if gate is None:
+    if attended.gate is None:
         by_head = projection.view(count, -1, projection.shape[1])
-        vectors = torch.einsum("htj,hjw->tjw", weights.double(), values @ by_head)
+        vectors = torch.einsum("htj,hjw->tjw", weights, values @ by_head)
     else:
-        gate = gate[:tokens].double()
-        gated = torch.einsum("htj,hji,thi->tjhi", weights.double(), values, gate)
+        gate = attended.gate[:tokens].double()
+        gated = torch.einsum("htj,hji,thi->tjhi", weights, values, gate)
         vectors = gated.flatten(2) @ projection
-    added, shares = numbers["added"][:tokens], numbers["shares"]
+    added = written.added[:tokens]
     direct = (vectors @ added[:, :, None])[..., 0] / added.square().sum(-1, keepdim=True)
     places = classes_of(tokens).to(direct.device)
-    by_class = torch.zeros_like(shares[:tokens]).scatter_add(1, places, direct)
-    sums = shares.sum(1) + numbers["bias"] - 1
-    return torch.cat([(by_class - shares[:tokens]).flatten(), sums]).abs().max()
+    by_class = torch.zeros_like(written.shares[:tokens]).scatter_add(1, places, direct)
+    sums = written.shares.sum(1) + written.bias - 1
+    differences = (by_class - written.shares[:tokens]).flatten()
+    return float(torch.cat([differences, sums]).abs().max())

@@ -5,7 +5,7 @@ once. With m the largest, s = Σ exp(z - m) and u = Σ exp(z - m)(z - m), the su
 m + log s - z_t, and the entropy log s - u / s.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -15,8 +15,9 @@ from torch.nn import functional
 from attnlag.corpus.catalogue import of_file
 from attnlag.errors import UserError
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import HEAD, NotGiven, Seen
-from attnlag.quantities.catalogue import Computation, Quantity
+from attnlag.model.hooks import STREAM
+from attnlag.quantities.catalogue import Check, Computation, Quantity
+from attnlag.quantities.layer_pass import BatchPass, LayerPass
 from attnlag.quantities.passes import Batch
 
 PREDICTED = tuple(of_file("surprisal"))
@@ -34,19 +35,19 @@ CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 
 
 def head_of(decoder: Decoder) -> Any:
-    """Return the head of a model, a linear map from vectors of the stream to logits.
+    """Return the head of a model, a linear map from vectors of the stream to logits, or a reason.
 
-    Raise NotGiven if it has none, or one whose weights are not (vocabulary, width).
+    The reason is text: that it has none, or one whose weights are not (vocabulary, width).
     """
     head = decoder.whole.get_output_embeddings()
     weight = getattr(head, "weight", None)
     if weight is None:
-        raise NotGiven("no head that predicts tokens")
+        return "no head that predicts tokens"
     widths = {int(decoder.config.hidden_size), decoder.model.get_input_embeddings().weight.shape[1]}
     if weight.ndim != 2 or weight.shape[1] not in widths:
         shape = " × ".join(map(str, weight.shape))
         width = " or ".join(map(str, sorted(widths)))
-        raise NotGiven(f"a head of {shape}, which takes no vectors of width {width}")
+        return f"a head of {shape}, which takes no vectors of width {width}"
     return head
 
 
@@ -69,6 +70,15 @@ def logits_by_rows(head: Any, hidden: torch.Tensor) -> Iterator[tuple[slice, tor
         yield rows, functional.linear(hidden[rows], weight, bias)
 
 
+def _stated(config: Any, names: Sequence[str]) -> float | None:
+    """Return the first value under some names in a config that is neither missing nor zero."""
+    for name in names:
+        value = getattr(config, name, None)
+        if value:
+            return float(value)
+    return None
+
+
 class Surprisal(Computation):
     """The predictions of a model at each token, from the inputs of its head."""
 
@@ -77,45 +87,44 @@ class Surprisal(Computation):
 
     def __init__(self, quantity: Quantity, site: str, decoder: Decoder):
         super().__init__(quantity, site, decoder)
-        try:
-            self.head: Any = head_of(decoder)
-        except NotGiven as reason:
+        self.head: Any = head_of(decoder)
+        if isinstance(self.head, str):
             raise UserError(
-                f"{self.called}: found {reason}, expected a model with one that predicts tokens, "
-                "or no surprisal among the quantities"
-            ) from None
+                f"{self.called}: found {self.head}, expected a model with one that predicts "
+                "tokens, or no surprisal among the quantities"
+            )
         self.layers = [len(decoder.blocks)]
-        self.points, self.modules = {HEAD}, {(self.layers[0], HEAD): self.head}
+        self.modules = {(self.layers[0], STREAM): self.head}
         config = decoder.whole.config.get_text_config()
 
-        def value_of(names: Sequence[str], default: Any) -> Any:
-            values = (getattr(config, name, None) for name in names)
-            return next((float(value) for value in values if value), default)
-
-        self.scale = value_of(FACTORS, 1.0) / value_of(DIVISORS, 1.0)
-        self.cap: float | None = value_of(CAPS, None)
+        self.scale = (_stated(config, FACTORS) or 1.0) / (_stated(config, DIVISORS) or 1.0)
+        self.cap = _stated(config, CAPS)
 
     def _as_stated(self, logits: torch.Tensor) -> torch.Tensor:
         """Scale and cap logits as stated in the model's config."""
         logits = logits if self.scale == 1 else logits * self.scale
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
-    def verify(self, seen: Mapping[int, Seen], output: Any) -> None:
+    def check(self, shown: BatchPass) -> Check:
         """Compare logits with those that the model gives; it must run its head once."""
-        of_head = seen.get(self.layers[0])
-        if (times := of_head.times[HEAD] if of_head else 0) != 1:
+        number = self.layers[0]
+        times = shown.counts[number, STREAM]
+        if times != 1:
             self._refuse(f"{times} passes of its head", "one")
-        assert of_head
-        gap = size = 0.0
-        hidden = of_head[HEAD].to(self.head.weight.device)
+        (stream,) = [layer.stream for layer in shown.layers if layer.layer == number]
+        assert stream is not None  # it was given once
+        gap = 0.0
+        size = 0.0
+        hidden = stream.to(self.head.weight.device)
         with torch.inference_mode():
             for rows, outputs in logits_by_rows(self.head, hidden):
-                of_model = output.logits[0, rows].float().to(outputs.device)
+                of_model = shown.output.logits[0, rows].float().to(outputs.device)
                 gap += float((self._as_stated(outputs.float()) - of_model).double().square().sum())
                 size += float(of_model.double().square().sum())
         if not gap**0.5 <= TOLERANCE[self.head.weight.dtype] * size**0.5:
             difference = f"logits that differ by {gap**0.5 / size**0.5:.1e} of their size"
             self._refuse(difference, "those of its head applied to its input")
+        return Check(ok=True, error=gap**0.5 / size**0.5 if size else 0.0)
 
     def _refuse(self, found: str, expected: str) -> NoReturn:
         raise UserError(
@@ -123,8 +132,9 @@ class Surprisal(Computation):
             f"{expected}; the quantities may leave surprisal out"
         )
 
-    def layer(self, seen: Seen, batch: Batch) -> torch.Tensor:
-        return self.predict(seen[HEAD], batch)
+    def of(self, layer: LayerPass) -> torch.Tensor:
+        assert layer.stream is not None  # it is needed
+        return self.predict(layer.stream, layer.batch)
 
     @torch.inference_mode()
     def predict(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -6,29 +6,27 @@ sequence at a time.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from attnlag.errors import counted
-from attnlag.model import hooks, identity
+from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import HEAD, SUBLAYERS, NotGiven, Seen
-from attnlag.quantities import columns, formats, heads, sources, traced_tables
-from attnlag.quantities.catalogue import SITES, Key
-from attnlag.quantities.heads import LayerHeads
+from attnlag.model.hooks import HEADS, STREAM
+from attnlag.quantities import columns, formats, traced_tables
+from attnlag.quantities.catalogue import SITES, Check, Key, computation_of
+from attnlag.quantities.layer_pass import LayerPass, Needs, run_pass
 from attnlag.quantities.passes import Batch, Passes, batch_of
-from attnlag.quantities.readout import Readout
-from attnlag.quantities.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES
+from attnlag.quantities.readout import Readout, readout_of
+from attnlag.quantities.sources import CHECKED_TOKENS, LayerSources, Sources
+from attnlag.quantities.traced_tables import READOUT_EFFECTS
 from attnlag.storage.sequences import TokenSequence, keys_of
 
-# Bound on the errors of shares.
-SHARES_BOUND = 1e-5
-
-# Number of tokens of the first sequence for which the vectors are built, as a check.
-PROVED = 48
+# Number of tokens of the first sequence on which the readout is checked.
+READOUT_TOKENS = 64
 
 
 class Tracer:
@@ -38,15 +36,20 @@ class Tracer:
     """
 
     def __init__(self, decoder: Decoder, sites: Sequence[str]):
-        self.decoder, self.blocks, self.sites = decoder, decoder.blocks, sites
+        self.decoder = decoder
+        self.sites = sites
         self.passes = Passes(decoder.model, 1, torch.get_num_threads())
-        self.layers: dict[int, LayerHeads] = {}
+        # What computes sources, if any layer can have them.
+        self.sources: Sources | None = None
+        # Why layers have no sources.
         self.without = ["attention is not among the sites"]
         if "attention" in sites:
-            self.layers, self.without = heads.located(self.blocks, decoder.config)
-        self.head: Readout | None = None
-        # The error of the check in words, or why there is no readout.
-        self.readout_remark = ""
+            self.sources = computation_of("sources", "attention", decoder)
+            self.without = self.sources.without
+        # The layers that have sources.
+        self.layers: list[int] = list(self.sources.layers) if self.sources else []
+        # What computes direct logit attribution, or why nothing does, after the first sequence.
+        self.readout: Readout | str | None = None
         self.error = 0.0
         # A table for each sequence, as in ``traced_tables``, by quantity and site; sinks are the
         # attention of heads to the first token, in layers that have heads.
@@ -61,8 +64,14 @@ class Tracer:
             words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"
         if self.failures:
             words += f"; {counted(len(self.failures), 'sequence')} without, as {self.failures[0]}"
-        words = words if self.layers else f"no sources: {self.without[0]}"
-        return {"sources": words, "sinks": words, "readout": self.readout_remark}
+        if not self.layers:
+            words = f"no sources: {self.without[0]}"
+        readout = ""
+        if isinstance(self.readout, Readout):
+            readout = f"effects add up to the logits within {self.readout.error:.1e}"
+        elif self.readout is not None:
+            readout = f"no readout: {self.readout}"
+        return {"sources": words, "sinks": words, "readout": readout}
 
     def tables(self) -> dict[Key, pa.Table]:
         """Return what was traced by quantity and site, without rows if nothing is known."""
@@ -74,118 +83,138 @@ class Tracer:
         self.passes.run(list(sequences.items()), self._trace, most=1)
 
     def _trace(self, item: tuple[tuple[str, int], np.ndarray]) -> None:
-        (document, window), sequence = item
-        batch = batch_of(sequence)
-        if not self.readout_remark:
-            try:
-                self.head = Readout(self.decoder, batch.ids[0, :64])
-                error = f"{self.head.error:.1e}"
-                self.readout_remark = f"effects add up to the logits within {error}"
-            except NotGiven as reason:
-                self.readout_remark = f"no readout: {reason}"
-        numbers, seen = self._numbers(batch)
-        read = TokenSequence(document, window, sequence)
-        keys = keys_of([read])
-        if numbers:
-            to_first = [numbers[n].pop("to_first").float().cpu().numpy() for n in sorted(numbers)]
-            schema = columns.schema(sorted(numbers), to_first[0].shape[1])
-            sinks = formats.table([read], to_first, schema, "float32")
-            self.rows["sinks", "attention"].append(sinks)
-            rows = traced_tables.table(
-                keys, sorted(numbers), _columns(numbers), traced_tables.SOURCES
-            )
-            self.rows["sources", "attention"].append(rows)
-        if self.head:
-            hidden = seen.pop(len(self.blocks))[HEAD]
-            for site in self.sites:
-                layers = [n for n in sorted(seen) if seen[n].keys() >= {*SITES[site].sublayers}]
-                vectors = [SITES[site].vectors(seen[n]) for n in layers]
-                effects = self.head.effects(vectors, batch.ids[0], hidden)
-                by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
-                on_words = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
-                rows = traced_tables.table(keys, layers, on_words, traced_tables.READOUT)
-                self.rows["readout", site].append(rows)
+        (document, window), ids = item
+        batch = batch_of(ids)
+        if self.readout is None:
+            self.readout = readout_of(self.decoder, batch.ids[0, :READOUT_TOKENS])
+        traced = self._traced(batch)
+        sequence = TokenSequence(document, window, ids)
+        if traced.sources:
+            self._add_sources(sequence, traced.sources)
+        if isinstance(self.readout, Readout):
+            self._add_readout(self.readout, sequence, batch, traced.layers)
 
-    def _numbers(self, batch: Batch) -> tuple[dict[int, sources.Numbers], dict[int, Seen]]:
-        """Return sources by layer, and what the pass has given of each layer and of the head.
+    def _add_sources(self, sequence: TokenSequence, sources: Mapping[int, LayerSources]) -> None:
+        """Add the tables of sources and sinks of one sequence."""
+        numbers = sorted(sources)
+        to_first = []
+        for number in numbers:
+            weights = sources[number].to_first
+            assert weights is not None  # the layer has passed its check
+            to_first.append(weights.float().cpu().numpy())
+        schema = columns.schema(numbers, to_first[0].shape[1])
+        sinks = formats.table([sequence], to_first, schema, "float32")
+        self.rows["sinks", "attention"].append(sinks)
+        by_column: dict[str, np.ndarray] = {}
+        for name in sources[numbers[0]].columns:
+            by_layer = [sources[number].columns[name].cpu() for number in numbers]
+            by_column[name] = torch.stack(by_layer, dim=1).flatten(0, 1).numpy()
+        keys = keys_of([sequence])
+        rows = traced_tables.table(keys, numbers, by_column, traced_tables.SOURCES)
+        self.rows["sources", "attention"].append(rows)
+
+    def _add_readout(
+        self,
+        readout: Readout,
+        sequence: TokenSequence,
+        batch: Batch,
+        layers: Mapping[int, LayerPass],
+    ) -> None:
+        """Add the tables of direct logit attribution of one sequence, by site."""
+        hidden = layers[len(self.decoder.blocks)].stream
+        assert hidden is not None  # the model has run its head
+        for site in self.sites:
+            sublayers = {*SITES[site].sublayers}
+            numbers = [n for n in sorted(layers) if layers[n].added.keys() >= sublayers]
+            vectors = [SITES[site].vectors(layers[n].added) for n in numbers]
+            effects = readout.effects(vectors, batch.ids[0], hidden)
+            by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
+            by_word = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
+            rows = traced_tables.table(keys_of([sequence]), numbers, by_word, traced_tables.READOUT)
+            self.rows["readout", site].append(rows)
+
+    def _traced(self, batch: Batch) -> "TracedPass":
+        """Return what a pass over one sequence gave, with the sources of layers that have any.
 
         The first sequence decides which layers have sources; one that lacks some later has none.
         """
+        if not self.layers:
+            return self._run(batch, [])
+        assert self.sources is not None  # it has layers
         first = not self.rows["sources", "attention"]
-        numbers: dict[int, sources.Numbers] = {}
-        reasons: dict[int, str] = {}
-        failed: list[str] = []
-        if self.layers:
-            try:
-                traced = sources.traced(self.decoder, self.layers, PROVED if first else 0)
-                with traced as (numbers, reasons):
-                    seen = self._run(batch, numbers, reasons)
-            except NotGiven as reason:
-                failed = [str(reason)]
-            except hooks.FAILURES as error:
-                # If the model itself fails, so does the pass without weights, which says why.
-                why = (str(error).splitlines() or [type(error).__name__])[0]
-                failed = [f"a pass that is to give weights of attention fails: {why}"]
-        if failed or not self.layers:
-            numbers, seen = {}, self._run(batch, {}, {})
-        if first and self.layers:
-            self.layers = {n: self.layers[n] for n in sorted(numbers)}
-            self.without = [*failed, *self.without, *reasons.values()]
-        elif lacking := [*failed, *reasons.values()]:
-            self.failures.append(lacking[0])
-            numbers = {}
-        return numbers, seen
+        self.sources.checked_tokens = CHECKED_TOKENS if first else 0
+        problem = ""
+        try:
+            traced = self._run(batch, self.layers)
+            problem = traced.problem
+        except hooks.FAILURES as error:
+            # If the model itself fails, so does the pass without weights, which says why.
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            problem = f"a pass that is to give weights of attention fails: {why}"
+        reasons: list[str] = []
+        if problem:
+            traced = self._run(batch, [])
+            reasons = [problem]
+        sources: dict[int, LayerSources] = {}
+        for number, of_layer in sorted(traced.sources.items()):
+            if of_layer.check.ok:
+                sources[number] = of_layer
+                self.error = max(self.error, of_layer.check.error)
+            else:
+                reasons.append(of_layer.check.reason)
+        if first:
+            self.layers = list(sources)
+            if problem:
+                self.without = [problem, *self.without]
+            else:
+                self.without = [*self.without, *reasons]
+        elif reasons:
+            self.failures.append(reasons[0])
+            sources = {}
+        return replace(traced, sources=sources)
 
-    def _run(
-        self, batch: Batch, numbers: dict[int, sources.Numbers], reasons: dict[int, str]
-    ) -> dict[int, Seen]:
-        def then(seen: Seen, point: str) -> None:
-            if point == "attention" and seen.layer in numbers:
-                try:
-                    self._compare(seen.layer, seen[point], numbers[seen.layer])
-                except NotGiven as reason:
-                    del numbers[seen.layer]
-                    reasons[seen.layer] = str(reason)
-            if point == HEAD:
-                raise hooks.AllSeen
+    def _run(self, batch: Batch, with_sources: Sequence[int]) -> "TracedPass":
+        """Run one sequence, and compute the sources of some layers during the pass."""
+        needs = self._needs(with_sources)
+        sources: dict[int, LayerSources] = {}
+        layers: dict[int, LayerPass] = {}
 
-        head = {(len(self.blocks), HEAD): self.head.head} if self.head else {}
-        with hooks.observed(self.blocks, batch.mask, SUBLAYERS, head, then) as layers:
-            hooks.forward(self.decoder.whole if head else self.decoder.model, batch.ids)
-        return layers
+        def receive(layer: LayerPass) -> None:
+            if self.sources and layer.layer in with_sources:
+                sources[layer.layer] = self.sources.of(layer)
+            # The weights of one layer are in memory at a time.
+            layers[layer.layer] = replace(layer, heads=None, attention=None)
 
-    def _compare(self, layer: int, added: torch.Tensor, numbers: sources.Numbers) -> None:
-        """Prove that what tokens write and the bias are the adjustment, and keep its norm."""
-        added, sums = added.double(), numbers.pop("added").to(added.device)
-        scale: Any = self.layers[layer].scale
-        if self.layers[layer].gain is not None:
-            scale = (added * sums).sum(-1, keepdim=True) / sums.square().sum(-1, keepdim=True)
-        size = added.norm(dim=-1)
-        gap = float(((scale * sums - added).norm(dim=-1) / size.clamp_min(size.median())).max())
-        bound = identity.TOLERANCE[self.decoder.dtype]
-        error = float(numbers.pop("error"))
-        if not (gap <= bound and error <= SHARES_BOUND):
-            raise NotGiven(
-                f"in layer {layer}, what tokens write adds up to the adjustment only within "
-                f"{gap:.1e}, and shares to 1 within {error:.1e}"
-            )
-        self.error = max(self.error, error)
-        numbers["norm"] = size
-        for name, part in (("self_norm", "to_self"), ("shared_norm", "from_before")):
-            numbers[name] = size * numbers.pop(part).to(size.device)
+        whole = isinstance(self.readout, Readout)
+        passed = run_pass(self.decoder, batch, needs, receive, whole=whole)
+        for layer in passed.layers:
+            layers[layer.layer] = layer
+            if self.sources and layer.layer in with_sources:
+                reason = self.sources.missing(layer)
+                sources[layer.layer] = LayerSources(Check(ok=False, reason=reason), {})
+        return TracedPass(sources, layers, passed.problem)
+
+    def _needs(self, with_sources: Sequence[int]) -> Needs:
+        """Return what a pass is to give: for the readout of all layers, and for sources of some."""
+        points: dict[int, set[str]] = {}
+        modules: dict[tuple[int, str], torch.nn.Module] = {}
+        if isinstance(self.readout, Readout):
+            for number, block in enumerate(self.decoder.blocks):
+                points[number] = {*block.sublayers}
+            head = len(self.decoder.blocks)
+            points[head] = {STREAM}
+            modules[head, STREAM] = self.readout.head
+        if self.sources:
+            for number in with_sources:
+                points.setdefault(number, set()).update(self.sources.needs)
+                modules[number, HEADS] = self.sources.modules[number, HEADS]
+        return Needs(points, modules)
 
 
-def _columns(numbers: Mapping[int, sources.Numbers]) -> dict[str, np.ndarray]:
-    """Return the columns of a sequence's sources, (tokens × layers, ...), tokens first."""
+@dataclass(frozen=True)
+class TracedPass:
+    """What a pass over one sequence gave."""
 
-    def stacked(name: str) -> np.ndarray:
-        values = torch.stack([numbers[layer][name].cpu() for layer in sorted(numbers)], dim=1)
-        return values.flatten(0, 1).numpy()
-
-    attended = [f"attention_{name}" for name in SOURCE_CLASSES]
-    others = ("bias", "effective", "norm", "self_norm", "shared_norm", *traced_tables.LISTS)
-    return {
-        **dict(zip(SOURCE_CLASSES, stacked("shares").T, strict=True)),
-        **dict(zip(attended, stacked("attention").T, strict=True)),
-        **{name: stacked(name) for name in others},
-    }
+    sources: Mapping[int, LayerSources]  # by layer
+    layers: Mapping[int, LayerPass]  # by layer; the number of blocks stands for the head
+    problem: str  # why the pass ended early

@@ -10,8 +10,8 @@ A run begins with these checks, in this order:
 3. Those of another sequence, run alone, show that other sequences in a batch have no influence.
 """
 
-from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ import torch
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, identity
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import SUBLAYERS, Seen
+from attnlag.model.hooks import SUBLAYERS
 from attnlag.quantities.catalogue import Values
+from attnlag.quantities.layer_pass import BatchPass, Needs, run_pass
 from attnlag.quantities.passes import Batch, batch_of
 
 # Number of tokens of a short pass.
@@ -47,42 +48,58 @@ BATCH_TOLERANCE = {
 }
 
 
-class ShortPass(NamedTuple):
-    """What one pass over the beginning of a sequence has shown."""
+@dataclass(frozen=True)
+class ShortPass:
+    """What one pass over the beginning of a sequence has given."""
 
-    batch: Batch
+    passed: BatchPass  # all layers, and the output of the model
     evidence: list[identity.Evidence]  # of the sums of all blocks
-    seen: dict[int, Seen]  # what it has given, by layer
-    output: Any  # of the model
 
     @property
     def vectors(self) -> list[torch.Tensor]:
         """What each sublayer of each layer adds, (tokens, width)."""
-        given = (point for _, seen in sorted(self.seen.items()) for point in seen.items())
-        return [rows.float().cpu() for point, rows in given if point in SUBLAYERS]
+        vectors: list[torch.Tensor] = []
+        for layer in self.passed.layers:
+            vectors += [added.float().cpu() for added in layer.added.values()]
+        return vectors
 
 
 def short_pass(
-    decoder: Decoder,
-    batch: Batch,
-    run: Callable[[torch.Tensor], Any],
-    points: Collection[str],
-    modules: hooks.Modules,
+    decoder: Decoder, batch: Batch, needs: Needs | None = None, *, whole: bool = False
 ) -> ShortPass:
-    """Run a model over the tokens of one sequence, and give the points that quantities need."""
-    try:
-        with (
-            identity.residual_identity(decoder.blocks, batch.mask) as evidence,
-            hooks.observed(decoder.blocks, batch.mask, {*SUBLAYERS, *points}, modules) as seen,
-        ):
-            output = run(batch.ids)
-    except hooks.NotGiven as reason:
+    """Run a model over the tokens of one sequence, and check what its blocks add.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        The model.
+    batch : Batch
+        One sequence.
+    needs : Needs, optional
+        What quantities need beside what sublayers add.
+    whole : bool
+        Whether the model runs with its head.
+
+    Raises
+    ------
+    UserError
+        If a block receives or gives something else than a vector a token.
+    """
+    points = {layer: {*SUBLAYERS} for layer in range(len(decoder.blocks))}
+    modules: hooks.Modules = {}
+    if needs:
+        modules = needs.modules
+        for layer, needed in needs.points.items():
+            points[layer] = points.get(layer, set()).union(needed)
+    with identity.residual_identity(decoder.blocks, batch.mask) as checked:
+        passed = run_pass(decoder, batch, Needs(points, modules), whole=whole)
+    if problem := passed.problem or checked.problem:
         raise UserError(
-            f"{decoder.called}, fails the check of its sites: found {reason}; expected one vector "
+            f"{decoder.called}, fails the check of its sites: found {problem}; expected one vector "
             "a token, of the width of the stream, into each block, out of it, and from its "
             f"sublayers; tried {decoder.paths}; nothing was stored"
-        ) from None
-    return ShortPass(batch, evidence, seen, output)
+        )
+    return ShortPass(passed, checked.evidence)
 
 
 def no_token_sees_later_ones(
@@ -93,7 +110,7 @@ def no_token_sees_later_ones(
     All tokens in the second half of a sequence are replaced. A decoder gives the first half the
     same vectors, usually with equal bits, because the two passes have the same shape.
     """
-    (ids,) = shown.batch.ids
+    (ids,) = shown.passed.batch.ids
     half = len(ids) // 2
     if not half:
         return
@@ -103,12 +120,14 @@ def no_token_sees_later_ones(
     exchanged = torch.where(ids == ids[0], other, ids[0])
     exchanged[:half] = ids[:half]
     changed = again(batch_of(exchanged.numpy()))
-    pairs = zip(changed.vectors, shown.vectors, strict=True)
-    gaps = (relative_differences(*(rows[:half].numpy() for rows in pair)).max() for pair in pairs)
-    if (worst := max(gaps, default=0.0)) > CAUSALITY_TOLERANCE[decoder.dtype]:
+    largest = 0.0
+    for measured, expected in zip(changed.vectors, shown.vectors, strict=True):
+        gaps = relative_differences(measured[:half].numpy(), expected[:half].numpy())
+        largest = max(largest, gaps.max())
+    if largest > CAUSALITY_TOLERANCE[decoder.dtype]:
         raise UserError(
             f"{decoder.called}, lets a token see the tokens after it: other ones there "
-            f"change its adjustments by up to {worst:.0%}; expected a decoder"
+            f"change its adjustments by up to {largest:.0%}; expected a decoder"
         )
 
 
@@ -128,13 +147,11 @@ def batch_invariance(decoder: Decoder, beside: Values, alone: Values) -> None:
 
 def differences(beside: Values, alone: Values) -> np.ndarray:
     """Return the relative differences between a sequence's first tokens alone and in its batch."""
-    return np.concatenate(
-        [
-            relative_differences(measured[: len(expected)], expected)
-            for key in alone
-            for measured, expected in zip(beside[key], alone[key], strict=True)
-        ]
-    )
+    gaps: list[np.ndarray] = []
+    for key in alone:
+        for measured, expected in zip(beside[key], alone[key], strict=True):
+            gaps.append(relative_differences(measured[: len(expected)], expected))
+    return np.concatenate(gaps)
 
 
 def relative_differences(measured: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -142,7 +159,8 @@ def relative_differences(measured: np.ndarray, expected: np.ndarray) -> np.ndarr
 
     Values that are not finite in both do not differ; in one only, they differ infinitely.
     """
-    a, b = (np.float64(values).reshape(len(values), -1) for values in (measured, expected))
+    a = np.float64(measured).reshape(len(measured), -1)
+    b = np.float64(expected).reshape(len(expected), -1)
     with np.errstate(invalid="ignore", over="ignore"):
         size = np.maximum(np.linalg.norm(b, axis=1), np.finfo(np.float32).tiny)
         gaps = np.linalg.norm(a - b, axis=1) / size

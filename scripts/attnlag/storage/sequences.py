@@ -1,6 +1,7 @@
 """The sequences of tokens files, and the keys of their tokens, one row each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,41 @@ def stored_sequences(tokens: Path) -> Iterator[TokenSequence]:
         ids = [row.values.to_numpy() for row in batch["input_ids"]]
         keys = batch["document"].to_pylist(), batch["window"].to_pylist()
         yield from map(TokenSequence, *keys, ids)
+
+
+def sequences_of_documents(
+    shards: Iterable[Path], documents: Collection[str]
+) -> list[TokenSequence]:
+    """Return the sequences of some documents in the tokens files of all shards, in order."""
+    wanted = set(documents)
+    sequences: list[TokenSequence] = []
+    for path in shards:
+        for sequence in stored_sequences(path):
+            if sequence.document in wanted:
+                sequences.append(sequence)
+    return sequences
+
+
+@dataclass(frozen=True)
+class TokensFile:
+    """The tokens of a shard in a file."""
+
+    path: Path
+
+    def sequences(self) -> Iterator[TokenSequence]:
+        """Yield the sequences, in order."""
+        return stored_sequences(self.path)
+
+    def count(self) -> int:
+        """Return the number of sequences."""
+        return pq.read_metadata(self.path).num_rows
+
+    def longest(self) -> int:
+        """Return the number of tokens of the longest sequence, 0 if there is none."""
+        longest = 0
+        for sequence in self.sequences():
+            longest = max(longest, len(sequence.ids))
+        return longest
 
 
 def keys_of(sequences: Sequence[TokenSequence]) -> list[pa.Array]:

@@ -81,7 +81,7 @@ def room_for(target: Path) -> int:
 
 
 def room_for_shards(sizes: Mapping[Path, float], shards: int) -> str:
-    """Return in words what a shard and the remaining ones write, and the room for it.
+    """Return in words what a shard and the remaining ones write, where, and the room for it.
 
     ``sizes`` has the bytes of each output of this shard; shards have similar sizes. An existing
     file is kept until its new version replaces it. Too little room on the disk is a UserError.
@@ -98,7 +98,7 @@ def room_for_shards(sizes: Mapping[Path, float], shards: int) -> str:
             f"{first.parent}: found {room}; expected more room or less to write "
             "(norms in place of vectors, or vectors in bfloat16)"
         )
-    return room
+    return f"{first.parent}: {room}"
 
 
 def leftovers(folder: str | Path) -> Iterator[Path]:

@@ -25,11 +25,10 @@ from attnlag.escaping import text_for
 from attnlag.model import language_models, random_weights
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities.catalogue import QUANTITIES, Key, Values
-from attnlag.quantities.columns import array_of, layer_number, layers_in
+from attnlag.quantities.columns import KEYS, array_of, layer_number, layers_in
 from attnlag.quantities.extraction import Extractor, measure_runs
 from attnlag.quantities.formats import rows_of
 from attnlag.quantities.outcomes import relative_norms
-from attnlag.quantities.surprisal import PREDICTED
 from attnlag.quantities.tracing import Tracer
 from attnlag.storage.sequences import TokenSequence
 from attnlag.study.checking import (
@@ -45,6 +44,11 @@ from attnlag.study.inputs import evaluated, occurrences, prepared, sequences_of
 MEASURED_AT_ONCE = [
     name for name, each in QUANTITIES.items() if each.measured_in in ("forward", "single")
 ]
+
+
+def _is_table(quantity: str) -> bool:
+    """Return whether a measurement gives a quantity as a table of layers and tokens."""
+    return quantity != "vectors" and not QUANTITIES[quantity].without_layers
 
 
 @dataclass
@@ -130,8 +134,8 @@ class Measurement:
         UserError
             If it was not measured, or is not a table.
         """
-        if quantity not in self.quantities or quantity in ("vectors", "surprisal"):
-            names = [name for name in self.quantities if name not in ("vectors", "surprisal")]
+        names = [name for name in self.quantities if _is_table(name)]
+        if quantity not in names:
             raise UserError(
                 f"quantity: found '{quantity}', expected {' or '.join(names)}, which are tables "
                 f"that were measured{nearest(quantity, names)}"
@@ -211,8 +215,10 @@ class Measurement:
         if documents is None:
             documents = list(self.texts)
         if quantities is None:
-            left_out = "vectors", "surprisal", "readout"
-            quantities = [name for name in self.quantities if name not in left_out]
+            quantities = []
+            for name in self.quantities:
+                if QUANTITIES[name].untrained and name not in ("vectors", "readout"):
+                    quantities.append(name)
         problems = [
             *unknown_names(
                 "documents", documents, list(self.texts), "documents that were measured"
@@ -354,9 +360,10 @@ def measure(
     of_model = copy.deepcopy(model.config), weight.device, weight.dtype
     run = Run(name, sites, *of_model, modules, config.extraction.batch_tokens, prepend_bos)
     measured = run.over(model, tokens, asked, progress)
-    if "surprisal" in asked:
-        predicted = measured["tables"]["surprisal", ""].select(PREDICTED).to_pandas()
-        tokens[list(PREDICTED)] = predicted.astype(np.float32)
+    for quantity in asked:
+        if QUANTITIES[quantity].without_layers:
+            numbers = measured["tables"][quantity, ""].drop_columns(KEYS).to_pandas()
+            tokens[list(numbers)] = numbers.astype(np.float32)
     return Measurement(
         model=name,
         texts={document.id: document.text for document in documents},

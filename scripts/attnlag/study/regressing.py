@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -372,19 +373,22 @@ def _write_inputs(measurement: Measurement, config: Config, folder: Path) -> dic
         needed |= {regression.by_file, "token_properties"}
     if exchange and exchange.within != "document":
         needed.add("token_properties")
-    if "surprisal" in needed and "surprisal" not in measurement.quantities:
-        raise UserError(
-            "surprisal: found a measurement without it, expected "
-            "measure(…, quantities=['surprisal'])"
-        )
+    quantities = [name for name in QUANTITIES if name in needed]
+    for name in quantities:
+        if name not in measurement.quantities:
+            raise UserError(
+                f"{name}: found a measurement without it, expected "
+                f"measure(…, quantities=['{name}'])"
+            )
     groups = measurement.groups
     documents = [Document(name, groups[name], text) for name, text in measurement.texts.items()]
     made: dict[str, Callable[[], Any]] = {
         "corpus": lambda: corpus_table(documents),
         "token_counts": lambda: occurrences(measurement.tokens),
         "token_properties": lambda: measurement.properties,
-        "surprisal": lambda: measurement.tables["surprisal", ""],
     }
+    for name in quantities:
+        made[name] = partial(measurement.tables.get, (name, ""))
     files = {name: folder / f"{name}.parquet" for name in ("corpus", *needed)}
     for name, path in files.items():
         tables.write_table(made[name](), path, _record(measurement))

@@ -301,8 +301,10 @@ def test_a_part_of_two_modules_is_changed_as_one():
         received.append(added)
         return torch.zeros_like(added) if layer == 0 else added
 
-    with torch.no_grad(), edits.edited(decoder_of(model).blocks, ["mlp"], change):
-        states = model(input_ids=ids, output_hidden_states=True).hidden_states
+    with torch.no_grad():
+        decoder = decoder_of(model)
+        output = edits.edited_pass(decoder, ids, ["mlp"], change, output_hidden_states=True)
+    states = output.hidden_states
     assert len(received) == 3
     torch.testing.assert_close(received[0][0], experts + shared)
     torch.testing.assert_close(states[1][0], states[0][0] + 0.22 * attention)

@@ -93,11 +93,12 @@ def test_a_site_perturbed_at_one_token_fails_the_check(model, sublayer):
 
     # What the check sees is changed before it reaches the block.
     with (
-        identity.residual_identity(blocks, mask) as evidence,
+        identity.residual_identity(blocks, mask) as checked,
         hooks.tap(blocks, {sublayer}, doubled_at_the_end),
         torch.inference_mode(),
     ):
         model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
+    evidence = checked.evidence
     assert [found.error < 1e-5 for found in evidence] == [n != 1 for n in range(len(blocks))]
     with pytest.raises(UserError, match=r"fails the check of its sites.*\(layer 1: "):
         decoder.check_identity(evidence)

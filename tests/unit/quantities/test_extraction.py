@@ -50,7 +50,8 @@ def test_norms_of_stored_vectors_are_those_of_the_pass(models, name, tmp_path, m
     paths = {(path.name, "attention"): path for path in files}
     for stored, bound in (("float32", 1e-6), ("bfloat16", 2e-3), ("float16", 3e-4)):
         directions.expect(len(sequences))
-        extraction.record(stored_sequences(tokens), adjustments, paths, lambda *key: {}, stored)
+        written = extraction.QuantityFiles(paths, lambda *key: {}, stored)
+        extraction.record(stored_sequences(tokens), adjustments, written)
         (pairs,) = directions.metadata().items()
         assert pairs in pq.read_metadata(files[2]).metadata.items()
         # Only vectors are rounded.

@@ -68,7 +68,7 @@ def test_the_parts_add_up_and_what_is_zero_has_no_direction():
     # One along the stream, one that takes it away, one of zero.
     added[1], added[2], added[3] = 0.3 * stream[1], -stream[2], 0
     starts = torch.tensor([0, 17])
-    found = geometry.of_batch(added, stream, starts).numpy()
+    found = geometry.directions(added, stream, starts).numpy()
     parallel, orthogonal, growth, angle, before = found.T
     np.testing.assert_allclose(parallel**2 + orthogonal**2, (added**2).sum(1), rtol=1e-5, atol=1e-9)
     np.testing.assert_allclose(growth[1], np.log(1.3), rtol=1e-6)

@@ -1,6 +1,7 @@
 """Norms of attention heads in many families, against each head's vector computed directly."""
 
 import re
+from dataclasses import replace
 
 import models
 import numpy as np
@@ -11,6 +12,8 @@ from models import ragged as sequences
 
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities import heads
+from attnlag.quantities.layer_pass import LayerPass
+from attnlag.quantities.passes import batch_of
 
 
 def small_model(name):
@@ -81,13 +84,14 @@ def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     model = small_model("llama")
     layer = heads.located(decoder_of(model).blocks, model.config)[0][2]
     z = torch.randn(5, 48)
-    given = {"heads": z, "attention": z.double() @ layer.weights}
-    check = heads.check_sum(2, layer, given, 1e-5)
+    added = z.double() @ layer.weights
+    batch = batch_of(np.zeros(5, np.int32))
+    passed = LayerPass(layer=2, batch=batch, added={"attention": added}, heads=z)
+    check = heads.check_sum(passed, layer, 1e-5)
     assert check.ok
     assert check.error < 1e-6
-    added = given["attention"]
     for wrong in (added * 1.001, added + 0.01, added * torch.nan):
-        check = heads.check_sum(2, layer, given | {"attention": wrong}, 1e-5)
+        check = heads.check_sum(replace(passed, added={"attention": wrong}), layer, 1e-5)
         assert not check.ok
         assert check.reason.startswith("in layer 2, heads and bias make up the adjustment only")
     # A number of heads that does not divide.

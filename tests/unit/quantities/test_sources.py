@@ -109,7 +109,7 @@ def tracer(run, ids):
     tracer = tracing.Tracer(decoder_of(run.model), ["attention", "mlp"])
     with pytest.MonkeyPatch.context() as patch:
         # The vocabulary is computed in several parts.
-        patch.setattr(readout, "PART", 70)
+        patch.setattr(readout, "WORDS_AT_ONCE", 70)
         tracer.trace({("a", 0): ids, ("a", 1): ids[::-1][:5].copy()})
     return tracer
 
@@ -200,7 +200,7 @@ def test_effects_are_those_on_the_logits(run, tracer, ids):
             expected = effects[places, of_words[there]]
             np.testing.assert_allclose(found[f"{name}_control"][kept], expected[kept], atol=1e-6)
             assert found[f"{name}_control"][~kept].isna().all()
-    assert "within" in tracer.readout_remark
+    assert "within" in tracer.remarks()["readout"]
     assert len(tracer.rows["readout", "mlp"]) == 2
     assert model.config._attn_implementation != "attnlag_sources"
 
@@ -243,7 +243,7 @@ def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
     tables = found.tables()
     assert tables["sources", "attention"].num_rows == 0
     assert reason in found.remarks()["sources"]
-    assert "within" in found.readout_remark
+    assert "within" in found.remarks()["readout"]
     assert tables["readout", "attention"].num_rows == model.config.num_hidden_layers * TOKENS
 
 

@@ -563,7 +563,8 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(
     directions = [programs.computations["geometry", site] for site in SITES]
     for of_site in directions:
         of_site.expect(len(TEXTS))
-    extraction.record(sequences, programs, files, lambda *key: {}, "float16")
+    written = extraction.QuantityFiles(files, lambda *key: {}, "float16")
+    extraction.record(sequences, programs, written)
     assert {name for name, _ in files} == {*FORWARD, "stream"}
     for (name, site), path in files.items():
         stored = pq.read_table(path)

@@ -1,0 +1,149 @@
+"""What a forward pass over a batch gives of each layer, which is all that a quantity sees."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from attnlag.model import attention, hooks
+from attnlag.model.attention import WEIGHTS, AttentionPass
+from attnlag.model.decoder import Decoder
+from attnlag.model.hooks import HEADS, PROJECTED, STREAM, SUBLAYERS
+from attnlag.quantities.passes import Batch
+
+
+@dataclass(frozen=True)
+class LayerPass:
+    """What a pass over a batch gives of a layer.
+
+    Rows are the tokens of the batch that are no padding, sequence after sequence. What a pass was
+    not asked for is None. What blocks receive and add is at least in float32.
+    """
+
+    layer: int  # number of the block; the number of blocks stands for the head of the model
+    batch: Batch
+    # What the block receives, (tokens, width); for the head, in its own precision.
+    stream: torch.Tensor | None = None
+    # What each sublayer adds to the stream, (tokens, width), scaled as the block scales it.
+    added: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    # Outputs of all heads before the output projection of attention, (tokens, inputs).
+    heads: torch.Tensor | None = None
+    # Output of this projection, (tokens, width).
+    projected: torch.Tensor | None = None
+    # Values and weights of attention, in a pass over one sequence.
+    attention: AttentionPass | None = None
+
+
+@dataclass(frozen=True)
+class BatchPass:
+    """What one pass over a batch has given."""
+
+    batch: Batch
+    output: Any  # of the model; None if the pass ended before
+    # Layers that no function received: all, in their order, or those that lacked a point.
+    layers: list[LayerPass]
+    # How often each point was given, by layer and point.
+    counts: Counter[tuple[int, str]]
+    # What a point gave in place of the vectors of all tokens; the pass ended there.
+    problem: str
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a pass is to give."""
+
+    # Points by layer: ``STREAM``, sublayers, ``HEADS``, ``PROJECTED``, ``WEIGHTS``.
+    points: Mapping[int, Collection[str]]
+    # Modules that give some of them, by layer and point, see `hooks.tap`.
+    modules: hooks.Modules = field(default_factory=dict)
+
+
+def run_pass(
+    decoder: Decoder,
+    batch: Batch,
+    needs: Needs,
+    receive: Callable[[LayerPass], object] | None = None,
+    *,
+    whole: bool = False,
+) -> BatchPass:
+    """Run a model over a batch, and give what its layers receive and add.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        The model. Padding is on the right, where no token can attend to it, and the mask of the
+        model hides nothing, which permits faster implementations of attention.
+    batch : Batch
+        The sequences; a single one if attention weights are needed.
+    needs : Needs
+        What the pass is to give of which layers.
+    receive : callable, optional
+        Gets each layer once all its points are known; the pass ends after the last layer. Without
+        it, the model runs to its end and the result has all layers.
+    whole : bool
+        Whether the model runs with its head.
+
+    Returns
+    -------
+    BatchPass
+        Its ``problem`` is not empty if a point gave something else than vectors.
+    """
+    tokens = hooks.RealTokens(batch.mask)
+    waiting = {layer: set(points) for layer, points in needs.points.items()}
+    values: dict[int, dict[str, Any]] = {layer: {} for layer in waiting}
+    counts: Counter[tuple[int, str]] = Counter()
+
+    def keep(layer: int, point: str, value: Any) -> None:
+        if layer not in waiting:
+            return
+        values[layer][point] = value
+        if receive is None or not waiting[layer] <= values[layer].keys():
+            return
+        del waiting[layer]
+        receive(_layer_pass(layer, batch, values.pop(layer)))
+        if not waiting:
+            hooks.end_pass()
+
+    def keep_vectors(layer: int, point: str, value: torch.Tensor) -> None:
+        if point not in needs.points.get(layer, ()):
+            return
+        counts[layer, point] += 1
+        rows = tokens.vectors(value)
+        if (layer, point) not in needs.modules:
+            rows = decoder.blocks[layer].as_added(point, rows)
+            rows = rows.float() if rows.dtype.itemsize < 4 else rows
+        keep(layer, point, rows)
+
+    def keep_attention(layer: int, value: AttentionPass) -> None:
+        keep(layer, WEIGHTS, value)
+
+    points = set().union(*needs.points.values())
+    with_weights = [layer for layer, of_layer in needs.points.items() if WEIGHTS in of_layer]
+    giving_weights: Any = nullcontext()
+    if with_weights:
+        giving_weights = attention.giving_weights(decoder, with_weights, keep_attention)
+    output = None
+    with (
+        giving_weights,
+        hooks.tap(decoder.blocks, points, keep_vectors, needs.modules) as tapped,
+        torch.inference_mode(),
+    ):
+        output = hooks.forward(decoder.whole if whole else decoder.model, batch.ids)
+    layers = [_layer_pass(layer, batch, values[layer]) for layer in sorted(values)]
+    return BatchPass(batch, output, layers, counts, tapped.problem)
+
+
+def _layer_pass(layer: int, batch: Batch, values: Mapping[str, Any]) -> LayerPass:
+    """Return what a pass gave of a layer, by point, as a record."""
+    return LayerPass(
+        layer=layer,
+        batch=batch,
+        stream=values.get(STREAM),
+        added={point: values[point] for point in SUBLAYERS if point in values},
+        heads=values.get(HEADS),
+        projected=values.get(PROJECTED),
+        attention=values.get(WEIGHTS),
+    )
