@@ -51,10 +51,11 @@ from attnlag.quantities.means import RatioSums
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
 from attnlag.regression.design.design import Counts, Formula, designs
-from attnlag.regression.estimation import clustered, crossproducts, omitted_lags, residuals
+from attnlag.regression.estimation import crossproducts, omitted_lags, residuals
+from attnlag.regression.estimation import equal_halves as halves_test
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, unpacked, with_clusters
-from attnlag.regression.estimation.regress import LayerFit
+from attnlag.regression.estimation.regress import LayerFit, fit_layer
 from attnlag.regression.inference import bootstrap, controls, diagnostics, permutation, response
 from attnlag.regression.inference import training as path_of_training
 from attnlag.regression.settings import (
@@ -185,7 +186,7 @@ def fitted(layers: Sequence[Moments], kinds: Iterable[str]) -> dict[str, np.ndar
     place = layers[0].names.index("lag_1")
     found = {}
     for name in kinds:
-        fits = [LayerFit(layer, COVARIANCES[name]) for layer in layers]
+        fits = [fit_layer(solve(layer), COVARIANCES[name]) for layer in layers]
         numbers = [
             (f.estimate[place], f.covariance[place, place] ** 0.5, f.df[place]) for f in fits
         ]
@@ -256,7 +257,7 @@ def equal_halves(replications: int, draws: int, random: np.random.Generator) -> 
                 y, lag = simulated(rows, n, random, slope, skewed=skewed)
                 products = products_of(rows - 1, y[later], lag[later], lag[later - 1])
                 layers = layers_of(products, "half-panel", lags=2)
-                p_values += [clustered.equal_halves(solve(layer)).p_value for layer in layers]
+                p_values += [halves_test.equal_halves(solve(layer)).p_value for layer in layers]
             rejected.append(float(np.mean(np.array(p_values) < ALPHA)))
         show(documents, tokens, lengths, *rejected)
 
@@ -385,7 +386,7 @@ def responses(replications: int, draws: int, random: np.random.Generator) -> Non
             products = products_of(rows, *simulated_with_two_lags(rows, dynamics, random))
             weights = list(bootstrap.weights_of_draws(documents, draws, seed))
             fits = [
-                LayerFit(layer, "cluster", draws=weights)
+                fit_layer(solve(layer), "cluster", draws=weights)
                 for layer in layers_of(products, "half-panel", lags=2)
             ]
             drawn = np.stack([fit.drawn for fit in fits], axis=1)
@@ -427,7 +428,7 @@ def redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
         path = RESULTS / "attention" / regression / "crossproducts/0000.parquet"
         stored = list(crossproducts.Stored([path], keep=True))
         options = {"effects": regression == "within"}
-        whole = [LayerFit(layer.prepared(**options), "cluster") for layer in stored]
+        whole = [fit_layer(solve(layer.prepared(**options)), "cluster") for layer in stored]
         lags = [whole[0].names.index(name) for name in ("lag_1", "lag_2")]
         truth = np.stack([fit.estimate[lags] for fit in whole])
         covered = []
@@ -436,8 +437,8 @@ def redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
             names = [f"{place}" for place in range(documents)]
             shared = bootstrap.Draws(documents, draws, seed)
             fits = [
-                LayerFit(
-                    with_clusters(layer, names, layer.s[:, taken]).prepared(**options),
+                fit_layer(
+                    solve(with_clusters(layer, names, layer.s[:, taken]).prepared(**options)),
                     "cluster",
                     draws=shared,
                 )

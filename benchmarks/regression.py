@@ -62,7 +62,8 @@ def write_design(documents: int, path: Path) -> Path:
 def attnlag_fit(design: Path, output: Path) -> None:
     """Write the coefficients that cross-products give."""
     from attnlag.regression.estimation import crossproducts
-    from attnlag.regression.estimation.regress import LayerFit
+    from attnlag.regression.estimation.least_squares import solve
+    from attnlag.regression.estimation.regress import fit_layer
     from attnlag.regression.inference import results
     from attnlag.regression.settings import Errors
     from attnlag.storage import tables
@@ -73,7 +74,7 @@ def attnlag_fit(design: Path, output: Path) -> None:
     crossproducts.write(rows, pq.read_schema(design), products, record, crossproducts.Cells())
     stored = crossproducts.Stored([products])
     layers = (layer.prepared(effects=False) for layer in stored)
-    fits = [LayerFit(layer, "cluster-crv1", 10) for layer in layers]
+    fits = [fit_layer(solve(layer), "cluster-crv1", 10) for layer in layers]
     results.influence_table(fits)
     table = pa.Table.from_pandas(results.coefficients_table(fits, Errors()))
     pq.write_table(table.select(["layer", "term", "estimate", "std_error"]), output)

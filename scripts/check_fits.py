@@ -7,7 +7,7 @@ import pandas as pd
 
 from attnlag.errors import UserError, counted
 from attnlag.pipeline.program import log
-from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
+from attnlag.regression.labels import NO_LAYER_BEFORE
 from attnlag.report.findings import fitted_layers, unfitted_layers
 from attnlag.storage import writing
 

@@ -1,8 +1,9 @@
 """Fit one regression in every layer, to all documents and to each group of them.
 
 The estimates come from the cross-products of all shards, layer by layer; a pass over the designs
-gives what needs residuals. A clustered error is computed in
-`attnlag.regression.estimation.clustered`, from the formula of its entry in `covariances`.
+gives what needs residuals. From here, `inference.fitting` calls `estimation.least_squares.solve` in
+each layer, and `estimation.regress.fit_layer` for its errors; `estimation.cr2` has the formula of
+clustered ones.
 """
 
 from attnlag.corpus.documents import group_by_document

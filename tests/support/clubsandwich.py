@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 import attnlag
 from attnlag.corpus.tokens import load_tokenizer
-from attnlag.regression.estimation.clustered import Wald, with_bounded_df
+from attnlag.regression.estimation.wald import Wald, with_bounded_eta
 from attnlag.study.measuring import Measurement
 
 CLASSES = ("NOUN", "VERB", "DET")
@@ -94,7 +94,7 @@ def assert_equal(found: pd.DataFrame, printed: pd.DataFrame, rtol: float) -> Non
     expected = printed.set_index(COLUMNS[:3]).sort_index()
     for key in expected.index[expected.index.get_level_values("fit") == "equal slopes"]:
         own = found.loc[key]
-        test = with_bounded_df(Wald(*expected.loc[key, TEST]), own["df_residual"] + own["df"] - 1)
+        test = with_bounded_eta(Wald(*expected.loc[key, TEST]), own["df_residual"] + own["df"] - 1)
         expected.loc[key, TEST] = np.array(test)
     close = {"rtol": rtol, "atol": 1e-14, "check_dtype": False}
     pd.testing.assert_frame_equal(found[expected.columns], expected, **close)

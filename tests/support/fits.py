@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts, moments
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.regress import LayerFit
+from attnlag.regression.estimation.regress import fit_layer
 from attnlag.regression.inference import bootstrap, permutation, results
 from attnlag.regression.settings import PermutationsSettings, RegressionSettings
 
@@ -38,7 +38,7 @@ def layers_of(table, rows=10**6, halves=False, **options):
 
 def fits_of(layers, covariance="cluster", folds=5, **options):
     """Return the fit of each layer."""
-    return [LayerFit(layer, covariance, folds, **options) for layer in layers]
+    return [fit_layer(solve(layer), covariance, folds, **options) for layer in layers]
 
 
 def fitted(table, covariance="cluster", folds=5, **options):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from attnlag.claims.numbers import with_minus_signs
 from attnlag.errors import counted
@@ -12,7 +11,7 @@ from attnlag.figures.legends import PALETTE, layer_colours
 from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet, permuted
 from attnlag.figures.wording import tokens_shown
 from attnlag.quantities.means import RatioSums
-from attnlag.regression.estimation import clustered
+from attnlag.regression.estimation.row_regression import regress_rows
 from attnlag.storage import tables
 
 DRAWN_BY = "plot_adjustments"
@@ -103,6 +102,6 @@ def figure(inputs: Inputs) -> Sheet:
 
 def slope_of(y: np.ndarray, x: np.ndarray, cluster: np.ndarray) -> np.ndarray:
     """Return the first slope of a fit with an intercept, and its interval, clustered."""
-    fit = clustered.regression(np.concatenate([x, np.ones((1, len(y)))]), y, cluster)
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, fit.df[0]) * np.sqrt(fit.covariance[0, 0])
-    return fit.estimate[0] + np.array([0.0, -reach, reach])
+    slopes = regress_rows(np.concatenate([x, np.ones((1, len(y)))]), y, cluster).coefficients
+    low, high = slopes.interval(1 - CONFIDENCE)
+    return np.array([slopes.value[0], low[0], high[0]])

@@ -23,11 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.quantities.columns import layer_name
-from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.design import design
-from attnlag.regression.estimation.clustered import ClusterSums, obstacle_of
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.regress import fit_layer
 from attnlag.storage import tables
 
 # The columns of a table of `joint_predictions`.
@@ -145,18 +144,18 @@ def fitted(moments: Moments, fixed_effects: str, names: Sequence[str]) -> dict[s
 
     They are NaN if documents are too few, or regressors constant or collinear.
     """
-    covariance = COVARIANCES["cluster"]
     solution = solve(moments.prepared(effects=fixed_effects == "document"))
-    documents = moments.count
-    if obstacle_of(solution, covariance, None) != "ok":
-        return dict.fromkeys(names, Coefficient(np.nan, np.nan, np.nan, documents))
-    variances, df, _ = ClusterSums(solution).errors(covariance)
+    fit = fit_layer(solution, "cluster")
+    coefficients = fit.coefficients
     found = {}
     for name in names:
-        place = solution.moments.names.index(name)
-        estimate = float(solution.estimate[place])
-        error = float(np.sqrt(variances[place, place]))
-        found[name] = Coefficient(estimate, error, float(df[place]), documents)
+        place = fit.names.index(name)
+        found[name] = Coefficient(
+            estimate=float(coefficients.value[place]),
+            std_error=float(coefficients.std_error[place]),
+            df=float(coefficients.df[place]),
+            documents=moments.count,
+        )
     return found
 
 

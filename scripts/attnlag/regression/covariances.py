@@ -3,17 +3,20 @@
 A covariance is one entry of `CATALOGUE`. The allowed values of ``inference.covariance``, the errors
 of a fit, its degrees of freedom, and the words for them in figures and summaries derive from it.
 
-`attnlag.regression.estimation.clustered` has the sums over clusters that they are made of (scores,
-their adjustment, degrees of freedom), and the way from a solved layer to a clustered error. The
+An estimator sees a `regress.Evidence`, a record of what a solved layer gives, of which an entry
+names what it ``needs``. Clustered errors are CR2 by default: `estimation.cr2` has the formula. The
 workflow imports this module whenever it starts, so it imports no numpy.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-# A `clustered.ClusterSums` of a layer, whose module imports numpy.
-Clusters = Any
+# A `regress.Evidence`, whose module imports numpy.
+Evidence = Any
+
+# What an estimator may need beside the solution: the field of the evidence.
+Need = Literal["cr2", "scores", "left_out", "meat"]
 
 
 @dataclass(frozen=True)
@@ -22,85 +25,79 @@ class Covariance:
 
     # In figures and summaries; ``{}`` stands for the unit of clustering.
     label: str
-    # Returns the covariance, (K, K), in coordinates in which X'X is I. There Σ ψ_g ψ_g' of the
-    # scores of clusters is a whole sandwich.
-    of: Callable[[Clusters], Any]
-    # Returns the degrees of freedom of t: those of each coefficient, or one number for all.
-    df: Callable[[Clusters], Any]
-    # Whether errors may depend on each other within clusters.
-    clustered: bool = False
-    # Whether its degrees of freedom are Satterthwaite's, which joint tests have of their own (AHT).
-    satterthwaite: bool = False
-    # Whether it needs the estimates without each cluster.
-    jackknife: bool = False
-    # Whether it needs the pass over the residuals.
-    residuals: bool = False
+    # Returns the covariance of the K coefficients, (K, K).
+    covariance: Callable[[Evidence], Any]
+    # Returns the degrees of freedom of t: those of each coefficient, (K,), or one number for all.
+    df: Callable[[Evidence], Any]
+    # The clusters' CR2 or scores, the estimates without each cluster, or the middle of a sandwich
+    # from the pass over the residuals.
+    needs: Need | None = None
+
+    @property
+    def clustered(self) -> bool:
+        """Whether errors may depend on each other within clusters."""
+        return self.needs in ("cr2", "scores", "left_out")
 
 
-def _cr2(clusters: Clusters) -> Any:
-    return clusters.adjusted.T @ clusters.adjusted
+def _cr2(evidence: Evidence) -> Any:
+    return evidence.cr2.covariance
 
 
-def _crv1(clusters: Clusters) -> Any:
+def _df_of_cr2(evidence: Evidence) -> Any:
+    return evidence.cr2.df
+
+
+def _crv1(evidence: Evidence) -> Any:
     """Return G/(G-1) (N-1)/(N-K) Σ ψ_g ψ_g'.
 
     Effects of documents are nested in the clusters: they cost one degree of freedom, for their
     level.
     """
-    solution, g = clusters.solution, clusters.solution.moments.count
-    columns = solution.k + bool(solution.absorbed)
-    factor = g / (g - 1) * (solution.n_obs - 1) / (solution.n_obs - columns)
-    return factor * clusters.plain.T @ clusters.plain
+    g = evidence.clusters
+    n = evidence.n_obs
+    columns = len(evidence.estimate) + bool(evidence.absorbed)
+    factor = g / (g - 1) * (n - 1) / (n - columns)
+    return factor * evidence.scores.T @ evidence.scores
 
 
-def _crv3(clusters: Clusters) -> Any:
+def _crv3(evidence: Evidence) -> Any:
     """Return (G-1)/G times the squared changes of the estimates without each cluster."""
-    change = clusters.left_out.thetas - clusters.solution.theta
+    change = evidence.left_out.coefficients - evidence.estimate
     return (len(change) - 1) / len(change) * change.T @ change
 
 
-def _hac(clusters: Clusters) -> Any:
-    return clusters.solution.back.T @ clusters.robust_meat @ clusters.solution.back
+def _clusters_less_one(evidence: Evidence) -> int:
+    return evidence.clusters - 1
 
 
-def _independent(clusters: Clusters) -> Any:
-    import numpy as np
+def _hac(evidence: Evidence) -> Any:
+    return evidence.bread @ evidence.meat @ evidence.bread.T
 
-    return clusters.solution.ssr / clusters.solution.df_resid * np.eye(clusters.solution.k)
+
+def _nonrobust(evidence: Evidence) -> Any:
+    """Return s² (X'X)⁻¹."""
+    return evidence.variance * evidence.inverse
+
+
+def _residual_df(evidence: Evidence) -> int:
+    return evidence.n_obs - len(evidence.estimate) - evidence.absorbed
 
 
 CATALOGUE = {
-    "cluster": Covariance(
-        "clustered by {} (CR2)",
-        of=_cr2,
-        df=lambda clusters: clusters.df,
-        clustered=True,
-        satterthwaite=True,
-    ),
+    "cluster": Covariance("clustered by {} (CR2)", covariance=_cr2, df=_df_of_cr2, needs="cr2"),
     "cluster-crv1": Covariance(
-        "clustered by {} (CRV1)",
-        of=_crv1,
-        df=lambda clusters: clusters.solution.moments.count - 1,
-        clustered=True,
+        "clustered by {} (CRV1)", covariance=_crv1, df=_clusters_less_one, needs="scores"
     ),
     "cluster-jackknife": Covariance(
         "clustered by {}, jackknife (CRV3)",
-        of=_crv3,
-        df=lambda clusters: len(clusters.left_out.places) - 1,
-        clustered=True,
-        jackknife=True,
+        covariance=_crv3,
+        df=_clusters_less_one,
+        needs="left_out",
     ),
     "hac": Covariance(
-        "HAC within sequences (Newey-West)",
-        of=_hac,
-        df=lambda clusters: clusters.solution.df_resid,
-        residuals=True,
+        "HAC within sequences (Newey-West)", covariance=_hac, df=_residual_df, needs="meat"
     ),
-    "nonrobust": Covariance(
-        "nonrobust",
-        of=_independent,
-        df=lambda clusters: clusters.solution.df_resid,
-    ),
+    "nonrobust": Covariance("nonrobust", covariance=_nonrobust, df=_residual_df),
 }
 
 _NAMES = [name for name, kind in CATALOGUE.items() if kind.clustered]

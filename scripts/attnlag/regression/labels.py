@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from attnlag.errors import listed
+from attnlag.errors import counted, listed
 from attnlag.quantities import catalogue
+from attnlag.regression.estimation import reasons
+from attnlag.regression.estimation.reasons import Reason
 
 ADJUSTMENTS = {
     "holm": "Holm",
@@ -112,3 +114,57 @@ def spans(numbers: Sequence[int], noun: str = "lag") -> str:
         run = [str(number) for _, number in group]
         parts += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else run
     return f"{noun}{'s' * (len(numbers) > 1)} {listed(parts)}"
+
+
+# What numbers that are equal but for rounding are rounded by.
+ORIGIN_OF_SPREAD = {
+    "bfloat16": "the precision of bfloat16",
+    "float16": "what the epsilon of a normalisation leaves",
+    "float32": "what the epsilon of a normalisation leaves",
+}
+
+# The status of a layer that is fitted, and of one that lacks the layer before it.
+OK = "ok"
+NO_LAYER_BEFORE = "there is no layer before it"
+
+
+def status(reason: Reason | None) -> str:
+    """Return the status of a layer in the table of fits: ``ok``, or why it has no estimates."""
+    if reason is None:
+        return OK
+    facts = reason.facts
+    within = " within documents" if facts.get("within") else ""
+    match reason.code:
+        case reasons.NO_LAYER_BEFORE:
+            return NO_LAYER_BEFORE
+        case reasons.TOO_FEW_ROWS:
+            effects = ""
+            if facts["effects"]:
+                effects = f" and {counted(facts['effects'], 'effect')}"
+            return f"{counted(facts['rows'], 'row')} for {counted(facts['terms'], 'term')}{effects}"
+        case reasons.CONSTANT_OUTCOME:
+            return f"the outcome is constant{within}"
+        case reasons.CONSTANT_TERMS:
+            terms = facts["terms"]
+            verb = "is" if len(terms) == 1 else "are"
+            return f"{listed(terms)} {verb} constant{within}"
+        case reasons.EQUAL_BUT_FOR_ROUNDING:
+            term = "the outcome" if facts["term"] == "y" else facts["term"]
+            numbers = "norms"
+            relative = ""
+            if not facts["of_logs"]:
+                numbers = "numbers"
+                relative = " of their size"
+            return (
+                f"{numbers} are equal but for rounding: the standard deviation of {term}{within} "
+                f"is below {facts['bound']:.4f}{relative}, {ORIGIN_OF_SPREAD[facts['precision']]}"
+            )
+        case reasons.COLLINEAR:
+            return f"{listed(facts['terms'])} are collinear{within}"
+        case reasons.UNIDENTIFIED_HALF:
+            return f"a half of the documents alone does not tell {listed(facts['terms'])}"
+        case reasons.TOO_FEW_CLUSTERS:
+            return f"{counted(facts['clusters'], facts['unit'])}: too few to cluster by"
+        case reasons.COLLINEAR_WITHOUT_CLUSTER:
+            return f"without {facts['cluster']} the regressors are collinear: no jackknife"
+    raise ValueError(reason.code)

@@ -250,8 +250,9 @@ class Errors(Level, Negligible):
 
     def from_sums(self) -> Self:
         """Return the settings with clustered errors in place of those that need residuals."""
-        needs_residuals = covariances.CATALOGUE[self.covariance].residuals
-        return self.changed(covariance="cluster") if needs_residuals else self
+        if covariances.CATALOGUE[self.covariance].needs == "meat":
+            return self.changed(covariance="cluster")
+        return self
 
     def by_document(self) -> Self:
         """Return the settings with errors from sums, by document if they are clustered."""

@@ -17,8 +17,10 @@ from scipy import stats
 from statsmodels.tsa.arima_process import arma_impulse_response
 
 from attnlag.regression.covariances import CATALOGUE, label_of
-from attnlag.regression.estimation import clustered
+from attnlag.regression.estimation import cr2 as cr2_module
+from attnlag.regression.estimation.equal_halves import equal_halves
 from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.wald import NO_TEST
 from attnlag.regression.inference import bootstrap, response, results
 from attnlag.regression.settings import BootstrapSettings
 
@@ -49,7 +51,7 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, lengt
     k = len(layers[0].names)
     both = np.eye(k)[-2:]
     joint = [both[:1] - both[1:], both]
-    for layer, fit in enumerate(fits_of(layers, joint=joint)):
+    for layer, fit in enumerate(fits_of(layers, hypotheses=joint)):
         y, x, codes = columns_of(table, layer)
         x = with_effects(x, codes) if effects else x
         wide = np.eye(k, x.shape[1])
@@ -83,8 +85,8 @@ def test_an_estimate_that_one_document_determines_alone_has_no_error():
 
 
 def test_the_root_for_small_leverages_is_precise_to_rounding():
-    leverages = np.full((1, 2, 2), 0.49 * clustered.SMALL)
-    (root,) = clustered.cr2_adjustment(leverages)
+    leverages = np.full((1, 2, 2), 0.49 * cr2_module.SMALL)
+    (root,) = cr2_module.inverse_root(leverages)
     assert_allclose(root @ root @ (np.eye(2) - leverages[0]), np.eye(2), atol=1e-15)
 
 
@@ -93,8 +95,8 @@ def test_repeated_documents_have_no_joint_test_of_more_than_they_tell():
     table = design_table([20, 20] * 4, 1)
     columns = {name: np.tile(table[name].to_numpy()[:40], 4) for name in table.column_names[1:]}
     layers = layers_of(changed(table, columns))
-    (fit,) = fits_of(layers, "cluster-crv1", joint=[np.eye(3)[1:], np.eye(3)[1:2]])
-    assert fit.status == "ok"
+    (fit,) = fits_of(layers, "cluster-crv1", hypotheses=[np.eye(3)[1:], np.eye(3)[1:2]])
+    assert fit.reason is None
     both, one = fit.joint
     assert np.isnan([both.statistic, both.p_value, fit.wald.statistic]).all()
     assert np.isfinite([one.statistic, one.p_value]).all()
@@ -117,7 +119,7 @@ def test_the_test_of_equal_halves_equals_that_of_matrices_written_out():
     table = changed(table, {"position_1": early})
     layers = layers_of(table, halves=True, effects=True)
     for layer, moments in enumerate(layers):
-        test, (y, x, codes) = clustered.equal_halves(solve(moments)), regressors(table, layer)
+        test, (y, x, codes) = equal_halves(solve(moments)), regressors(table, layer)
         k = x.shape[1]
         contrast = np.zeros((2, k))
         contrast[:, :2], contrast[:, k - 2 :] = np.eye(2), -np.eye(2)
@@ -133,8 +135,8 @@ def test_the_test_of_equal_halves_equals_that_of_matrices_written_out():
 def test_without_halves_or_with_few_documents_no_halves_are_tested():
     for lengths, apart in ((LENGTHS, False), (LENGTHS[:5], True)):
         layers = layers_of(design_table(lengths), halves=apart, effects=True)
-        tests = [clustered.equal_halves(solve(layer)) for layer in layers]
-        assert tests == [clustered.NO_TEST] * 2
+        tests = [equal_halves(solve(layer)) for layer in layers]
+        assert tests == [NO_TEST] * 2
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

@@ -29,7 +29,7 @@ from statsmodels.tsa.stattools import acf
 
 from attnlag.regression.estimation import residuals
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.regress import LayerFit
+from attnlag.regression.estimation.regress import fit_layer
 from attnlag.regression.inference import diagnostics
 from attnlag.storage import tables
 
@@ -88,7 +88,7 @@ def fitted(table, effects=False, **options):
 def robust_covariance(table, sums, effects):
     """Return the HAC covariances of the coefficients of each layer."""
     pairs = zip(regressed(moments_of(table), effects), residuals.robust_meat(sums), strict=True)
-    return np.array([LayerFit(layer, "hac", robust_meat=meat).covariance for layer, meat in pairs])
+    return np.array([fit_layer(solve(layer), "hac", meat=meat).covariance for layer, meat in pairs])
 
 
 @pytest.mark.parametrize("effects", [False, True])

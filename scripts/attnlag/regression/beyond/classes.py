@@ -28,10 +28,12 @@ from attnlag.regression.design.properties import (
     read_property,
 )
 from attnlag.regression.estimation import crossproducts, merging
-from attnlag.regression.estimation.clustered import with_bounded_df
+from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import KeptTerms, Moments, map_of, product
-from attnlag.regression.estimation.regress import LayerFit
+from attnlag.regression.estimation.regress import LayerFit, fit_layer
+from attnlag.regression.estimation.wald import with_bounded_eta
 from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.labels import status
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
 from attnlag.regression.terms import LEVEL, OF, class_of, is_lag_or_lead, of_class
@@ -177,8 +179,8 @@ def slopes_by_class(
         own, common = (each.prepared(terms, effects=effects) for terms in (None, shared))
         equal = [_contrasts(own.names, lag) for lag in lags]
         kind = regression.covariance
-        apart.append(LayerFit(own, kind, joint=equal, jackknifed=True))
-        together.append(LayerFit(common, kind, jackknifed=True))
+        apart.append(fit_layer(solve(own), kind, hypotheses=equal, jackknifed=True))
+        together.append(fit_layer(solve(common), kind, jackknifed=True))
 
     table, of_all = _tidy(apart, regression), _tidy(together, regression)
     pooled = of_all.set_index(["layer", "term"])["estimate"]
@@ -212,7 +214,7 @@ def slopes_by_class(
 def _tidy(fits: Sequence[LayerFit], settings: RegressionSettings) -> pd.DataFrame:
     """Return the tidy table of lags and leads, whose class is the subset."""
     table = results.coefficients_table(fits, settings)
-    table["status"] = np.repeat([fit.status for fit in fits], len(fits[0].names))
+    table["status"] = np.repeat([status(fit.reason) for fit in fits], len(fits[0].names))
     table = table[table["term"].map(is_lag_or_lead)].reset_index(drop=True)
     table["subset"] = table["term"].map(class_of).replace("", ALL)
     table["term"] = table["term"].str.partition(OF)[0]
@@ -241,9 +243,9 @@ def equal_slopes(
     rows = []
     for fit in fits:
         for lag, test in zip(lags, fit.joint, strict=True):
-            if CATALOGUE[settings.covariance].satterthwaite:
+            if CATALOGUE[settings.covariance].needs == "cr2":
                 of_slopes = fit.df[_tested_slopes(fit.names, lag)]
-                test = with_bounded_df(test, len(of_slopes) / (1 / of_slopes).sum())
+                test = with_bounded_eta(test, len(of_slopes) / (1 / of_slopes).sum())
             rows.append((fit.layer, lag, *test))
     columns = ["layer", "term", "f_statistic", "df", "df_residual", "p_value"]
     return pd.DataFrame(rows, columns=columns)

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
 from attnlag.regression.estimation import merging
-from attnlag.regression.estimation.clustered import ClusterSums
+from attnlag.regression.estimation.cr2 import cr2
 from attnlag.regression.estimation.crossproducts import Stored
-from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.least_squares import Solution, score_blocks, solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import results
 from attnlag.regression.limits import MIN_DOCUMENTS
@@ -145,11 +145,18 @@ def profile(layers: Iterable[Moments]) -> Profile:
     """Return the slopes of a regression in all layers, with their errors by document."""
     estimates, scores, dfs = [], [], []
     for moments in layers:
-        solution, k = solve(moments), len(moments.names)
-        df, by_document = np.full(k, np.nan), np.full((len(moments.clusters), k), np.nan)
-        if solution.status == "ok":
-            clusters = ClusterSums(solution)
-            df, by_document = clusters.df, clusters.adjusted @ solution.back.T
+        solution = solve(moments)
+        df = np.full(moments.k, np.nan)
+        by_document = np.full((len(moments.clusters), moments.k), np.nan)
+        if isinstance(solution, Solution):
+            clustered = cr2(
+                score_blocks(solution),
+                moments.count,
+                contrasts=solution.to_coefficients,
+                estimate=solution.estimate,
+            )
+            df = clustered.df
+            by_document = clustered.scores
         slopes = slice(0 if moments.within else 1, None)
         estimates.append(solution.estimate[slopes])
         scores.append(by_document[:, slopes])

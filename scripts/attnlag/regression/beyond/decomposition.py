@@ -21,7 +21,7 @@ from attnlag.quantities.columns import layer_name
 from attnlag.regression.design import properties
 from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.design.design import layers_and_terms
-from attnlag.regression.estimation import clustered
+from attnlag.regression.estimation.row_regression import regress_rows
 from attnlag.regression.estimation.samples import Sample
 from attnlag.regression.terms import is_lag_or_lead
 
@@ -132,12 +132,13 @@ def coefficients_by_step(
             varying = np.linalg.matrix_rank(x @ x.T, hermitian=True) == size - 1
             if n > size - 1 + rank and varying:
                 with_constant = x if names else np.vstack([x, np.ones(n)])
-                fit = clustered.regression(with_constant, y, document)
+                fit = regress_rows(with_constant, y, document)
                 # Leverages do not show effects across documents: their share of the rows stands
                 # for it.
                 left_over = (n - nested) / (n - rank + 1)
-                estimate, df = fit.estimate[: size - 1], fit.df[: size - 1]
-                error = np.sqrt(left_over * np.diag(fit.covariance))[: size - 1]
+                estimate = fit.coefficients.value[: size - 1]
+                df = fit.coefficients.df[: size - 1]
+                error = np.sqrt(left_over) * fit.coefficients.std_error[: size - 1]
                 r_squared = 1 - fit.residuals @ fit.residuals / about_mean
             for values_of_lag in zip(lags, estimate, error, df, strict=True):
                 rows.append((layer, step, *values_of_lag, r_squared, rank))

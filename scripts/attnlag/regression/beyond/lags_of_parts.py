@@ -22,8 +22,9 @@ from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_head
 from attnlag.quantities.traced_tables import WRITTEN
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts, merging, moments, samples
+from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import KeptTerms, Moments
-from attnlag.regression.estimation.regress import LayerFit
+from attnlag.regression.estimation.regress import LayerFit, fit_layer
 from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
@@ -127,8 +128,11 @@ def _fitted(
     group_of: Mapping[str, str] | None = None,
 ) -> list[LayerFit]:
     effects = settings.fixed_effects == "document"
-    prepared = (part.prepared(kept, effects=effects, group_of=group_of) for part in parts)
-    return [LayerFit(each, settings.covariance) for each in prepared]
+    fits = []
+    for part in parts:
+        prepared = part.prepared(kept, effects=effects, group_of=group_of)
+        fits.append(fit_layer(solve(prepared), settings.covariance))
+    return fits
 
 
 def _table_of(

@@ -60,6 +60,26 @@ class Moments:
         return self.terms[1:] if self.within else ["intercept", *self.terms[1:]]
 
     @property
+    def k(self) -> int:
+        """Number of these terms."""
+        return len(self.names)
+
+    @property
+    def n_obs(self) -> int:
+        """Number of rows."""
+        return int(np.rint(self.total[0, 0, 0]))
+
+    @property
+    def absorbed(self) -> int:
+        """Number of removed means of documents."""
+        return self.documents if self.within else 0
+
+    @property
+    def df_resid(self) -> int:
+        """Number of rows less that of terms and of removed means."""
+        return self.n_obs - self.k - self.absorbed
+
+    @property
     def columns(self) -> list[int]:
         """Places in w of these terms."""
         return [*range(2, self.p)] if self.within else [0, *range(2, self.p)]

@@ -1,123 +1,287 @@
 """The regression of one layer: its estimates, their errors, and how well they fit."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from attnlag.regression.covariances import CATALOGUE
-from attnlag.regression.estimation.clustered import NO_TEST, ClusterSums, equal_halves, obstacle_of
-from attnlag.regression.estimation.least_squares import Jackknife, Solution, by_folds, solve
+from attnlag.quantities.estimates import Estimates
+from attnlag.regression.covariances import CATALOGUE, Covariance
+from attnlag.regression.estimation import reasons
+from attnlag.regression.estimation.cr2 import Cr2, cr2
+from attnlag.regression.estimation.equal_halves import equal_halves
+from attnlag.regression.estimation.goodness import effective_clusters, goodness
+from attnlag.regression.estimation.jackknife import LeftOut, leave_out_each, leave_out_folds
+from attnlag.regression.estimation.least_squares import (
+    Solution,
+    Unfitted,
+    cluster_scores,
+    score_blocks,
+)
 from attnlag.regression.estimation.moments import Moments
-from attnlag.regression.terms import is_lag_or_lead
+from attnlag.regression.estimation.reasons import Reason
+from attnlag.regression.estimation.wald import NO_TEST, Wald, f_test
+from attnlag.regression.limits import MIN_DOCUMENTS
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What estimators of a covariance see of a solved layer (`covariances.CATALOGUE`)."""
+
+    n_obs: int
+    # absorbed, clusters: numbers of removed means of documents, and of clusters with rows.
+    absorbed: int
+    clusters: int
+    # (K,) array.
+    estimate: np.ndarray
+    # inverse, bread, (K, K) arrays: (X'X)⁻¹, and the map from scores of centred regressors to
+    # coefficients, which differs from it in the intercept.
+    inverse: np.ndarray
+    bread: np.ndarray
+    # s², that of the residuals.
+    variance: float
+    # The other fields are None unless an estimator needs them.
+    cr2: Cr2 | None = None
+    # (clusters, K) array: ψ_g, the change of the estimate per unit of the weight of each cluster.
+    scores: np.ndarray | None = None
+    left_out: LeftOut | None = None
+    # (K, K) array: `residuals.robust_meat` of the layer.
+    meat: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The errors of K coefficients."""
+
+    # (K, K) array: the covariance of the estimates; NaN where degrees of freedom are.
+    covariance: np.ndarray
+    # (K,) array: degrees of freedom of the t statistics.
+    df: np.ndarray
+    # The joint tests that were asked for.
+    tests: list[Wald]
+
+
+@dataclass(frozen=True)
 class LayerFit:
-    """One layer's regression, with one of `covariances.CATALOGUE`.
+    """One layer's regression. Numbers are NaN if there is a reason against the fit."""
 
-    ``folds``, for the cross-validated R², are a number of folds of clusters, or moments by fold.
-    Without them there is no such R² and no joint test of all slopes, and the estimates without each
-    cluster are given only if ``jackknifed`` or the covariance asks for them.
+    layer: int
+    names: list[str]  # of the K terms
+    # Why the layer has no estimates or no errors; None if it is fitted.
+    reason: Reason | None
+    # n_obs, n_documents, clusters: numbers of rows, and of documents and clusters with rows.
+    n_obs: int
+    n_documents: int
+    clusters: int
+    # Number of terms and of removed means of documents.
+    parameters: int
+    # estimate, uncorrected, (K,) arrays: on the scale of the data, corrected for bias or not.
+    estimate: np.ndarray
+    uncorrected: np.ndarray
+    errors: Errors
+    # Test that all slopes are zero, which comes with folds.
+    wald: Wald
+    # Test that the halves of documents have equal lags and leads, which comes with draws.
+    halves: Wald
+    # (draws, K) array: the estimates in each draw; NaN where there is none.
+    drawn: np.ndarray
+    # The estimates without each cluster, if asked for.
+    left_out: LeftOut | None = None
+    # Columns of the table of fits: R² and the like; empty without a fit.
+    goodness: dict[str, float] = field(default_factory=dict)
 
-    ``robust_meat`` is a layer's `residuals.robust_meat`, for a covariance that needs residuals, and
-    ``joint`` has combinations of coefficients, (q, K), that are tested to be zero together. With
-    ``draws``, blocks of weights of the clusters, perhaps none, the regression is solved again in
-    each draw, and it is tested whether the halves of documents are alike.
+    @property
+    def covariance(self) -> np.ndarray:
+        """The covariance of the estimates, (K, K)."""
+        return self.errors.covariance
+
+    @property
+    def df(self) -> np.ndarray:
+        """Degrees of freedom of the t statistics, (K,)."""
+        return self.errors.df
+
+    @property
+    def joint(self) -> list[Wald]:
+        """The tests of the hypotheses."""
+        return self.errors.tests
+
+    @property
+    def coefficients(self) -> Estimates:
+        """The estimates with their errors, (K,)."""
+        return Estimates(self.estimate, np.sqrt(np.diag(self.covariance)), self.df)
+
+
+def fit_layer(
+    solution: Solution | Unfitted,
+    covariance: str,
+    folds: int | Moments | None = None,
+    *,
+    hypotheses: Sequence[np.ndarray] = (),
+    jackknifed: bool = False,
+    draws: Iterable[np.ndarray] | None = None,
+    meat: np.ndarray | None = None,
+) -> LayerFit:
+    """Return the estimates of a solved layer with their errors and tests.
+
+    Parameters
+    ----------
+    solution : Solution or Unfitted
+        What `least_squares.solve` returns.
+    covariance : str
+        A key of `covariances.CATALOGUE`.
+    folds : int or Moments, optional
+        For the cross-validated R²: a number of folds of clusters, or moments by fold. Without them
+        there is no such R² and no joint test of all slopes.
+    hypotheses : sequence of (q, K) arrays
+        Combinations of coefficients that are tested to be zero together.
+    jackknifed : bool
+        Whether to give the estimates without each cluster, as folds and CRV3 do.
+    draws : iterable of (block, clusters) arrays, optional
+        Weights of the clusters, perhaps none. The regression is solved again in each draw, and it
+        is tested whether the halves of documents are alike.
+    meat : (K, K) array, optional
+        The layer's `residuals.robust_meat`, which a covariance from residuals needs.
     """
+    moments = solution.moments
+    kind = CATALOGUE[covariance]
+    tested = list(hypotheses)
+    if folds is not None:
+        slopes = np.eye(moments.k)[0 if moments.within else 1 :]
+        tested.append(slopes)
+    halves = NO_TEST
+    left_out = None
+    out_of_fold = None
+    reason = None
+    if isinstance(solution, Unfitted):
+        reason = solution.reason
+    else:
+        if draws is not None:
+            halves = equal_halves(solution)
+        if folds is not None or kind.needs == "left_out" or jackknifed:
+            left_out = leave_out_each(solution)
+        if folds is not None:
+            out_of_fold = leave_out_folds(solution, folds)
+        reason = _no_errors(moments, kind, left_out)
 
-    def __init__(
-        self,
-        moments: Moments,
-        covariance: str,
-        folds: int | Moments | None = None,
-        *,
-        robust_meat: np.ndarray | None = None,
-        joint: Sequence[np.ndarray] = (),
-        jackknifed: bool = False,
-        draws: Iterable[np.ndarray] | None = None,
-    ) -> None:
-        solution, kind = solve(moments), CATALOGUE[covariance]
-        k, left_out, out_of_fold = solution.k, None, None
-        slopes = np.eye(k)[0 if moments.within else 1 :]
-        tested = [*joint, slopes] if folds is not None else joint
-        if solution.status == "ok" and (folds is not None or kind.jackknife or jackknifed):
-            left_out = Jackknife(solution)
-            out_of_fold = None if folds is None else by_folds(solution, folds)
-        # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
-        self.status = obstacle_of(solution, kind, left_out)
-        self.layer, self.names, self.n_obs = moments.layer, moments.names, solution.n_obs
-        # Numbers of those with rows.
-        self.n_documents, self.clusters = moments.documents, moments.count
-        self.parameters = k + solution.absorbed
-        self.left_out = left_out if self.status == "ok" else None
-        # estimate, uncorrected, (K,) arrays: on the scale of the data, corrected for bias or not.
-        self.estimate, self.uncorrected = np.full((2, k), np.nan)
-        # (K, K) covariance of the estimates, (K,) degrees of freedom of the t statistics, and the
-        # joint tests that were asked for, then that all slopes are zero.
-        self.covariance, self.df = np.full((k, k), np.nan), np.full(k, np.nan)
-        self.joint = [NO_TEST._replace(df=len(contrasts)) for contrasts in tested]
-        # (draws, K) array: the estimates in each draw; NaN where there is none.
-        self.drawn = solution.weighted(draws or ())
-        # Test that the halves of documents have equal lags and leads.
-        self.halves = NO_TEST if draws is None else equal_halves(solution)
-        # Columns of the table of fits: R² and the like.
-        self.goodness: dict[str, float] = {}
-        if self.status == "ok":
-            self.estimate = solution.estimate
-            # The first piece is the regression of all rows.
-            self.uncorrected = solution.coefficients(solution.pieces[0].theta)
-            clusters = ClusterSums(solution, tested, left_out, robust_meat)
-            self.covariance, self.df, self.joint = clusters.errors(kind)
-            self.goodness = goodness(solution, left_out, out_of_fold)
-            self.goodness["effective_documents"] = clusters.effective
-        self.wald = self.joint.pop() if folds is not None else NO_TEST
+    estimate = np.full(moments.k, np.nan)
+    uncorrected = estimate
+    layer_errors = _unknown_errors(moments.k, tested)
+    measures: dict[str, float] = {}
+    if isinstance(solution, Solution) and reason is None:
+        estimate = solution.estimate
+        uncorrected = solution.coefficients(solution.whole.theta)
+        evidence = _evidence(solution, kind, tested, left_out, meat)
+        layer_errors = _errors(evidence, kind, tested)
+        measures = goodness(solution, left_out, out_of_fold)
+        measures["effective_documents"] = effective_clusters(solution)
+    wald = NO_TEST
+    if folds is not None:
+        *tests, wald = layer_errors.tests
+        layer_errors = replace(layer_errors, tests=tests)
+    return LayerFit(
+        layer=moments.layer,
+        names=moments.names,
+        reason=reason,
+        n_obs=moments.n_obs,
+        n_documents=moments.documents,
+        clusters=moments.count,
+        parameters=moments.k + moments.absorbed,
+        estimate=estimate,
+        uncorrected=uncorrected,
+        errors=layer_errors,
+        wald=wald,
+        halves=halves,
+        drawn=solution.weighted(draws or ()),
+        left_out=left_out if reason is None else None,
+        goodness=measures,
+    )
 
 
-def goodness(
-    solution: Solution, left_out: Jackknife | None = None, folds: Jackknife | None = None
-) -> dict[str, float]:
-    """Return how well the estimates of one layer fit, by the column of the table of fits.
+def contrast(solution: Solution, c: np.ndarray) -> Estimates:
+    """Return combinations of coefficients with their clustered errors (CR2).
 
-    With document effects, all R² refer to the variance within documents. Those out of sample come
-    from the estimates without each cluster, and without each fold of them.
+    ``c`` is (L, K), or (K,) for a single one; the estimates are (L,).
     """
-    ssr, n_obs = solution.ssr, solution.n_obs
-    r_squared = 1 - ssr / solution.tss
-    of_lags, of_others = (residual_squares(solution.moments, lags=lags) for lags in (True, False))
-    total_df = n_obs - (solution.absorbed or 1)
-    # Corrected estimates do not maximise the likelihood.
-    likelihood = -n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)
-    return {
-        "r_squared": r_squared,
-        "adj_r_squared": 1 - (1 - r_squared) * total_df / solution.df_resid,
-        "partial_r_squared": 1 - ssr / of_others,
-        "r_squared_lags": 1 - of_lags / solution.tss,
-        "r_squared_others": 1 - of_others / solution.tss,
-        "sigma": float(np.sqrt(ssr / solution.df_resid)),
-        "log_likelihood": np.nan if len(solution.moments.s) > 1 else float(likelihood),
-        "condition_number": condition_number(solution.moments),
-        "loo_r_squared": np.nan if left_out is None else 1 - left_out.sse / solution.tss,
-        "cv_r_squared": np.nan if folds is None else 1 - folds.sse / solution.tss,
-    }
+    rows = np.atleast_2d(c)
+    estimate = rows @ solution.estimate
+    clustered = cr2(
+        score_blocks(solution),
+        solution.moments.count,
+        contrasts=rows @ solution.to_coefficients,
+        estimate=estimate,
+    )
+    return Estimates(estimate, np.sqrt(np.diag(clustered.covariance)), clustered.df)
 
 
-def residual_squares(moments: Moments, *, lags: bool) -> float:
-    """Return the residual sum of squares of the regression on lags and leads alone, or without."""
-    matrix = moments.total[0]
-    # The terms have no means, which the intercept would remove.
-    pairs = zip(moments.columns, moments.names, strict=True)
-    columns = [place for place, name in pairs if is_lag_or_lead(name) == lags]
-    # They differ in size, and the regression has found them not to be collinear.
-    size = np.sqrt(np.diag(matrix)[columns])
-    a, b = matrix[np.ix_(columns, columns)] / np.outer(size, size), matrix[columns, 1] / size
-    return float(matrix[1, 1] - b @ np.linalg.solve(a, b))
+def _no_errors(moments: Moments, kind: Covariance, left_out: LeftOut | None) -> Reason | None:
+    """Return why a solved layer has no errors, if it has none."""
+    if kind.clustered and moments.count < MIN_DOCUMENTS:
+        unit = "group" if moments.grouped else "document"
+        return Reason(reasons.TOO_FEW_CLUSTERS, {"clusters": moments.count, "unit": unit})
+    if kind.needs == "left_out" and left_out is not None:
+        undefined = np.isnan(left_out.coefficients).any(axis=1)
+        if undefined.any():
+            cluster = left_out.names[undefined.argmax()]
+            return Reason(reasons.COLLINEAR_WITHOUT_CLUSTER, {"cluster": cluster})
+    return None
 
 
-def condition_number(moments: Moments) -> float:
-    """Return that of the uncentred X or, with document effects, of X without their means."""
-    x = moments.total[0]
-    if not moments.within:
-        shift = np.eye(moments.p)
-        shift[0, 2:] = moments.centre[2:]
-        x = (x @ shift).T @ shift
-    eigenvalues = np.linalg.eigvalsh(x[np.ix_(moments.columns, moments.columns)])
-    return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))
+def _evidence(
+    solution: Solution,
+    kind: Covariance,
+    hypotheses: Sequence[np.ndarray],
+    left_out: LeftOut | None,
+    meat: np.ndarray | None,
+) -> Evidence:
+    """Return what the estimator of a covariance sees."""
+    moments = solution.moments
+    to_coefficients = solution.to_coefficients
+    clustered = None
+    if kind.needs == "cr2":
+        clustered = cr2(
+            score_blocks(solution),
+            moments.count,
+            contrasts=to_coefficients,
+            estimate=solution.estimate,
+            hypotheses=hypotheses,
+        )
+    scores = None
+    if kind.needs == "scores":
+        scores = cluster_scores(solution) @ to_coefficients.T
+    return Evidence(
+        n_obs=moments.n_obs,
+        absorbed=moments.absorbed,
+        clusters=moments.count,
+        estimate=solution.estimate,
+        inverse=to_coefficients @ to_coefficients.T,
+        bread=to_coefficients @ solution.unwhiten.T,
+        variance=solution.ssr / moments.df_resid,
+        cr2=clustered,
+        scores=scores,
+        left_out=left_out,
+        meat=meat,
+    )
+
+
+def _errors(evidence: Evidence, kind: Covariance, hypotheses: Sequence[np.ndarray]) -> Errors:
+    """Return the errors of coefficients, by the function of ``kind``."""
+    covariance = kind.covariance(evidence)
+    df = np.broadcast_to(np.asarray(kind.df(evidence), dtype=float), evidence.estimate.shape)
+    if evidence.cr2 is not None:
+        tests = evidence.cr2.tests
+    else:
+        tests = []
+        for rows in hypotheses:
+            variance = rows @ covariance @ rows.T
+            tests.append(f_test(rows @ evidence.estimate, variance, kind.df(evidence)))
+    covariance = covariance.copy()
+    unknown = np.isnan(df)
+    covariance[unknown] = np.nan
+    covariance[:, unknown] = np.nan
+    return Errors(covariance, df, tests)
+
+
+def _unknown_errors(k: int, hypotheses: Sequence[np.ndarray]) -> Errors:
+    """Return NaN for K coefficients and for the tests of hypotheses."""
+    tests = [NO_TEST._replace(df=len(rows)) for rows in hypotheses]
+    return Errors(np.full((k, k), np.nan), np.full(k, np.nan), tests)

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from attnlag.regression.design.design import values_of
-from attnlag.regression.estimation.least_squares import Solution
+from attnlag.regression.estimation.least_squares import Solution, Unfitted
 from attnlag.regression.estimation.moments import KeptTerms
 from attnlag.regression.estimation.omitted_lags import ScoreSums, sum_scores
 from attnlag.regression.terms import distance, is_lag_or_lead, nearest_lag
@@ -57,17 +57,17 @@ class Line(NamedTuple):
     spread: float
 
 
-def line_of(solution: Solution) -> Line:
+def line_of(solution: Solution | Unfitted) -> Line:
     """Return what the pass needs of the solution of a layer."""
     moments, slopes = solution.moments, np.full(len(solution.moments.terms) - 1, np.nan)
     level, sigma, spread = 0.0, np.nan, np.nan
-    if solution.status == "ok":
-        beta = solution.back @ solution.theta
+    if isinstance(solution, Solution):
+        beta = solution.unwhiten @ solution.theta
         slopes = beta[-len(slopes) :]
         level = 0.0 if moments.within else beta[0] + moments.centre[1]
-        sigma = np.sqrt(solution.ssr / solution.df_resid)
-        spread = np.sqrt(slopes @ moments.total[0, 2:, 2:] @ slopes / solution.n_obs)
-    of_layer = moments.layer, moments.terms[1:], moments.within, solution.n_obs
+        sigma = np.sqrt(solution.ssr / moments.df_resid)
+        spread = np.sqrt(slopes @ moments.total[0, 2:, 2:] @ slopes / moments.n_obs)
+    of_layer = moments.layer, moments.terms[1:], moments.within, moments.n_obs
     return Line(*of_layer, slopes, level, moments.centre[1:], sigma, spread)
 
 

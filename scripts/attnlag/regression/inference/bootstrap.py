@@ -81,7 +81,7 @@ def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: floa
     fitted layer could be estimated, which intervals and standard errors come from, and ``clusters``
     the documents or groups with rows.
     """
-    fitted = [index for index, fit in enumerate(fits) if fit.status == "ok"]
+    fitted = [index for index, fit in enumerate(fits) if fit.reason is None]
     terms = fits[0].names
     names = [*terms, *response.response_terms(terms)]
     columns = ["median", "std_error", "conf_low", "conf_high", "lowest", "highest"]
@@ -125,7 +125,7 @@ def medians_of_jackknife(
     """
     names = fits[0].names
     lags = [place for place, name in enumerate(names) if is_lag_or_lead(name)]
-    fits = [fit for fit in fits if fit.status == "ok"]
+    fits = [fit for fit in fits if fit.reason is None]
     index = pd.Index([names[place] for place in lags], name="term")
     if not fits:
         columns = ["median", "median_low", "median_high"]

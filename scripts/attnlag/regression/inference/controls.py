@@ -25,7 +25,7 @@ from attnlag.quantities.outcomes import in_batches
 from attnlag.quantities.settings import multiple_of_own
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts, merging
-from attnlag.regression.estimation.least_squares import Solution, solve
+from attnlag.regression.estimation.least_squares import Solution, Unfitted, solve
 from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.inference import permutation
 from attnlag.regression.inference.bootstrap import effective_number
@@ -57,7 +57,7 @@ def fitted_alone(
     layers: Sequence[Moments],
     documents: Sequence[str],
     settings: RegressionSettings | HeadsSettings | TrainingSettings,
-) -> tuple[pd.Series, list[Solution]]:
+) -> tuple[pd.Series, list[Solution | Unfitted]]:
     """Fit some documents without any correction and without errors; return the coefficients first.
 
     They are by ``layer`` and ``term``, NaN in layers that cannot be fitted.
@@ -93,7 +93,11 @@ def uncorrected_fits(
     """Fit some documents without any correction, and again without each cluster of them."""
     coefficients, solutions = fitted_alone(layers, documents, settings)
     summed = coefficients[_summed(coefficients)].groupby("layer")
-    r_squared = {each.moments.layer: 1 - each.ssr / each.tss for each in solutions}
+    r_squared = {}
+    for each in solutions:
+        r_squared[each.moments.layer] = np.nan
+        if isinstance(each, Solution):
+            r_squared[each.moments.layer] = 1 - each.ssr / each.tss
     clusters = solutions[0].moments.clusters
     without = [each.weighted([1 - np.eye(len(clusters))]) for each in solutions]
     return UncorrectedFits(

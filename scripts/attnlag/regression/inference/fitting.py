@@ -14,13 +14,14 @@ import pandas as pd
 
 from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
+from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.design.design import read_counts, usable_sequences
 from attnlag.regression.estimation import merging, residuals
 from attnlag.regression.estimation.crossproducts import Stored
-from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.least_squares import Solution, Unfitted, solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.estimation.omitted_lags import omitted_lags
-from attnlag.regression.estimation.regress import LayerFit
+from attnlag.regression.estimation.regress import LayerFit, fit_layer
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.inference import bootstrap, controls, diagnostics, groups, results
 from attnlag.regression.inference.controls import Untrained
@@ -84,22 +85,35 @@ def fit_regression(
         corrected=settings.bias_correction == "half-panel",
     )
 
-    # The estimates alone give the residuals, which some errors need. `LayerFit` solves each layer
-    # again, because the moments of all layers may not fit in memory.
-    solutions = (solve(prepared(moments, group_of=clustered_by)) for moments in stored)
-    lines = [residuals.line_of(solution) for solution in solutions]
+    repetitions = settings.bootstrap if documents >= MIN_DOCUMENTS else 0
+    draws = bootstrap.Draws(clusters, repetitions, settings.seed)
+
+    def fit(solution: Solution | Unfitted, moments: Moments, meat: np.ndarray | None) -> LayerFit:
+        folds: int | Moments
+        if settings.folds == "groups":
+            folds = prepared(moments, group_of=group_of)
+        else:
+            folds = settings.folds
+        return fit_layer(solution, settings.covariance, folds, draws=draws, meat=meat)
+
+    # The moments of one layer are in memory at a time. Errors from residuals, which the lines of
+    # all layers give in one pass, have to wait: then a layer is read and solved again.
+    from_residuals = CATALOGUE[settings.covariance].needs == "meat"
+    lines = []
+    fits = []
+    for moments in stored:
+        solution = solve(prepared(moments, group_of=clustered_by))
+        lines.append(residuals.line_of(solution))
+        if not from_residuals:
+            fits.append(fit(solution, moments, meat=None))
     hac_lags = settings.hac_lags
     if hac_lags is None:
         hac_lags = residuals.default_hac_lags(max(line.rows for line in lines) / sequences)
     omitted = omitted_lags(lines[0].terms, documents)
     sums = residuals.sums_of_shards(designs, lines, hac_lags, threads, kept, omitted)
-    repetitions = settings.bootstrap if documents >= MIN_DOCUMENTS else 0
-    draws = bootstrap.Draws(clusters, repetitions, settings.seed)
-    fits, folds = [], settings.folds
-    for moments, meat in zip(stored, residuals.robust_meat(sums), strict=True):
-        own = prepared(moments, group_of=clustered_by)
-        of_folds = prepared(moments, group_of=group_of) if folds == "groups" else folds
-        fits.append(LayerFit(own, settings.covariance, of_folds, robust_meat=meat, draws=draws))
+    if from_residuals:
+        for moments, meat in zip(stored, residuals.robust_meat(sums), strict=True):
+            fits.append(fit(solve(prepared(moments)), moments, meat))
 
     drawn = np.stack([fit.drawn for fit in fits], axis=1)
     of_shards = [count["dropped_rows"] for count in counts]

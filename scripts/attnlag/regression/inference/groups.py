@@ -7,9 +7,11 @@ import pandas as pd
 
 from attnlag.corpus.documents import largest_groups
 from attnlag.regression.estimation import merging
+from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
-from attnlag.regression.estimation.regress import LayerFit
+from attnlag.regression.estimation.regress import fit_layer
 from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.labels import status
 from attnlag.regression.settings import RegressionSettings
 
 
@@ -27,10 +29,14 @@ def coefficients_by_group(
     for group in largest:
         documents = [document for document, other in group_of.items() if other == group]
         own = merging.of_documents(layers, documents, effects=effects, without=("group_",))
-        fits = [LayerFit(moments, settings.covariance, jackknifed=True) for moments in own]
+        fits = []
+        for moments in own:
+            fits.append(fit_layer(solve(moments), settings.covariance, jackknifed=True))
         table = results.coefficients_table(fits, settings)
-        for name in ("n_obs", "n_documents", "status"):
-            table[name] = np.repeat([getattr(fit, name) for fit in fits], len(fits[0].names))
+        terms = len(fits[0].names)
+        table["n_obs"] = np.repeat([fit.n_obs for fit in fits], terms)
+        table["n_documents"] = np.repeat([fit.n_documents for fit in fits], terms)
+        table["status"] = np.repeat([status(fit.reason) for fit in fits], terms)
         medians = bootstrap.medians_of_jackknife(fits, settings, len(largest))
         table = table.merge(medians, on="term", how="left")
         tables.append(table.assign(subset=group))

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.regression.estimation.clustered import Wald
 from attnlag.regression.estimation.regress import LayerFit
+from attnlag.regression.estimation.wald import Wald
+from attnlag.regression.labels import status
 from attnlag.regression.settings import Errors
 from attnlag.regression.terms import is_lag_or_lead
 
@@ -151,14 +152,14 @@ def fits_table(
     columns = ["layer", "n_obs", "n_dropped", "n_documents", *GOODNESS, "parameters"]
     table = pd.DataFrame(rows).assign(n_dropped=dropped).reindex(columns=columns)
     diagnostics = diagnostics.reset_index(drop=True).astype(float)
-    diagnostics.loc[[fit.status != "ok" for fit in fits]] = np.nan
+    diagnostics.loc[[fit.reason is not None for fit in fits]] = np.nan
     table = pd.concat([table, diagnostics], axis=1)
     for name in Wald._fields:
         column = "halves_f" if name == "statistic" else f"halves_{name}"
         table[column] = [getattr(fit.halves, name) for fit in fits]
     table["halves_p_adjusted"] = adjusted_p_values(table["halves_p_value"], adjust)
     table["mixer"] = [mixers.get(str(fit.layer), "attention") for fit in fits]
-    table["status"] = [fit.status for fit in fits]
+    table["status"] = [status(fit.reason) for fit in fits]
     return table
 
 

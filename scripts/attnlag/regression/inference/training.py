@@ -22,7 +22,7 @@ from attnlag.errors import UserError
 from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
-from attnlag.regression.estimation.least_squares import Solution
+from attnlag.regression.estimation.least_squares import Solution, Unfitted
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference.controls import fitted_alone, jackknife
 from attnlag.regression.settings import DesignSettings, TrainingSettings
@@ -203,7 +203,7 @@ def _values(
     )
 
 
-def _without_each(solution: Solution) -> tuple[np.ndarray, np.ndarray]:
+def _without_each(solution: Solution | Unfitted) -> tuple[np.ndarray, np.ndarray]:
     """Return coefficients, (1 + documents, K), and R², (1 + documents,), of all and without each.
 
     They come from the sums of all documents and from those less the ones of a document.
@@ -211,11 +211,11 @@ def _without_each(solution: Solution) -> tuple[np.ndarray, np.ndarray]:
     moments = solution.moments
     total = moments.total[:, None]
     sums = np.concatenate([total, total - moments.s], axis=1)
-    if solution.status != "ok":
+    if isinstance(solution, Unfitted):
         unknown = np.full(sums.shape[1], np.nan)
-        return np.repeat(unknown[:, None], solution.k, axis=1), unknown
+        return np.repeat(unknown[:, None], moments.k, axis=1), unknown
     a, b, c = solution.equations(sums)
-    theta, _ = solution.solved(a, b)
+    theta = solution.thetas(a, b)
     fitted = (a[0] @ theta[..., None])[..., 0]
     residual = c[0] + (theta * (fitted - 2 * b[0])).sum(axis=1)
     rows = sums[0, :, 0, 0]

@@ -1,0 +1,85 @@
+"""How well the estimates of one layer fit."""
+
+import numpy as np
+
+from attnlag.regression.estimation.jackknife import LeftOut
+from attnlag.regression.estimation.least_squares import Solution
+from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.terms import is_lag_or_lead
+
+
+def goodness(
+    solution: Solution, left_out: LeftOut | None = None, folds: LeftOut | None = None
+) -> dict[str, float]:
+    """Return how well the estimates of one layer fit, by the column of the table of fits.
+
+    With document effects, all R² refer to the variance within documents. Those out of sample come
+    from the estimates without each cluster, and without each fold of them; they are NaN without
+    these. The log likelihood is NaN for estimates corrected by halves, which do not maximise it.
+    """
+    moments = solution.moments
+    n_obs = moments.n_obs
+    ssr = solution.ssr
+    tss = solution.tss
+    r_squared = 1 - ssr / tss
+    ssr_of_lags = residual_squares(moments, lags=True)
+    ssr_of_others = residual_squares(moments, lags=False)
+    total_df = n_obs - (moments.absorbed or 1)
+    log_likelihood = np.nan
+    if solution.corrected is None:
+        log_likelihood = float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1))
+    return {
+        "r_squared": r_squared,
+        "adj_r_squared": 1 - (1 - r_squared) * total_df / moments.df_resid,
+        "partial_r_squared": 1 - ssr / ssr_of_others,
+        "r_squared_lags": 1 - ssr_of_lags / tss,
+        "r_squared_others": 1 - ssr_of_others / tss,
+        "sigma": float(np.sqrt(ssr / moments.df_resid)),
+        "log_likelihood": log_likelihood,
+        "condition_number": condition_number(moments),
+        "loo_r_squared": np.nan if left_out is None else 1 - left_out.sse / tss,
+        "cv_r_squared": np.nan if folds is None else 1 - folds.sse / tss,
+    }
+
+
+def residual_squares(moments: Moments, *, lags: bool) -> float:
+    """Return the residual sum of squares of the regression on lags and leads alone, or without."""
+    matrix = moments.total[0]
+    # The terms have no means, which the intercept would remove.
+    columns = []
+    for place, name in zip(moments.columns, moments.names, strict=True):
+        if is_lag_or_lead(name) == lags:
+            columns.append(place)
+    # They differ in size, and the regression has found them not to be collinear.
+    size = np.sqrt(np.diag(matrix)[columns])
+    a = matrix[np.ix_(columns, columns)] / np.outer(size, size)
+    b = matrix[columns, 1] / size
+    return float(matrix[1, 1] - b @ np.linalg.solve(a, b))
+
+
+def condition_number(moments: Moments) -> float:
+    """Return that of the uncentred X or, with document effects, of X without their means."""
+    x = moments.total[0]
+    if not moments.within:
+        shift = np.eye(moments.p)
+        shift[0, 2:] = moments.centre[2:]
+        x = (x @ shift).T @ shift
+    eigenvalues = np.linalg.eigvalsh(x[np.ix_(moments.columns, moments.columns)])
+    return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))
+
+
+def effective_clusters(solution: Solution) -> float:
+    """Return the effective number of clusters for the first slope; NaN if it does not vary.
+
+    It is G* = G / (1 + CV²(γ)) of γ_g = e'A⁻¹ A_g A⁻¹ e: G*(0) of Carter, Schnepel and Steigerwald
+    (Review of Economics and Statistics 99, 2017) as given by MacKinnon, Nielsen and Webb (Journal
+    of Econometrics 232, 2023).
+    """
+    moments = solution.moments
+    first_slope = solution.unwhiten[0 if moments.within else 1]
+    direction = solution.whiten[:, :-1] @ first_slope
+    gamma = (moments.s[0] @ direction) @ direction
+    squares = gamma @ gamma
+    if not squares > 0:
+        return np.nan
+    return float(gamma.sum() ** 2 / squares)

@@ -1,0 +1,69 @@
+"""Estimates of a layer without each cluster, or without each fold of clusters."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from attnlag.regression.estimation.least_squares import Solution
+from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.normal_equations import times
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Estimates of a layer without each cluster that has rows."""
+
+    # Number of clusters, with rows or not.
+    count: int
+    # Names of those with rows.
+    names: list[str]
+    # places, rows, (left out,) int arrays: indices of those with rows, and their rows.
+    places: np.ndarray
+    rows: np.ndarray
+    # (left out, K) array: NaN where the rest is collinear.
+    coefficients: np.ndarray
+    # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
+    sse: float
+
+
+def leave_out_each(solution: Solution, clusters: Moments | None = None) -> LeftOut:
+    """Return the estimates without each cluster, by default of the solution's own moments."""
+    if clusters is None:
+        clusters = solution.moments
+    rows = np.rint(clusters.s[0, :, 0, 0]).astype(np.int64)
+    places = np.flatnonzero(rows)
+    a, b, _ = solution.equations(solution.moments.total)
+    thetas = [np.empty((0, solution.moments.k))]
+    sse = 0.0
+    with_rows = replace(clusters, s=clusters.s[:, places])
+    for a_g, b_g, c_g in solution.by_cluster(with_rows):
+        theta = solution.thetas(a[:, None] - a_g, b[:, None] - b_g)
+        thetas.append(theta)
+        fitted = times(a_g[0], theta)
+        sse += float((c_g[0] + (theta * (fitted - 2 * b_g[0])).sum(axis=1)).sum())
+    return LeftOut(
+        count=len(clusters.clusters),
+        names=[clusters.clusters[place] for place in places],
+        places=places,
+        rows=rows[places],
+        coefficients=solution.coefficients(np.concatenate(thetas)),
+        sse=sse,
+    )
+
+
+def leave_out_folds(solution: Solution, folds: int | Moments) -> LeftOut:
+    """Return the estimates without each fold of clusters, NaN without the only one.
+
+    Cluster g, counted among those with rows, is in fold g mod ``folds``, unless moments of folds
+    are given.
+    """
+    if isinstance(folds, Moments):
+        clusters = folds
+        s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
+        count = s.shape[1]
+    else:
+        clusters = solution.moments
+        s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
+        count = min(folds, s.shape[1])
+    sums = np.stack([s[:, fold::count].sum(axis=1) for fold in range(count)], axis=1)
+    return leave_out_each(solution, replace(clusters, s=sums))

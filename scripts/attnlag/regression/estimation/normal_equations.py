@@ -1,0 +1,85 @@
+"""The normal equations A θ = b of some rows, solved where the rows identify all terms.
+
+Coordinates are those in which A of all rows is I, so that eigenvalues of the A of other rows say
+which share of the information these rows hold.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Least ratio of the smallest to the largest eigenvalue of A, without a document or in a half of the
+# documents. Below it, these rows do not identify all terms, although all documents do.
+MIN_RECIPROCAL_CONDITION = 1e-10
+
+# An eigenvalue below this is rounding, if A over all rows is the identity.
+ROUNDING = 1e-13
+
+
+@dataclass(frozen=True)
+class Regression:
+    """The solution of one or more systems of normal equations."""
+
+    # (…, K, K) array: A⁻¹, a generalised inverse in a half that does not identify all terms.
+    inverse: np.ndarray
+    # (…, K) array: A⁻¹ b. NaN, as the inverse, where A is singular.
+    theta: np.ndarray
+
+
+def regress(a: np.ndarray, b: np.ndarray) -> Regression:
+    """Solve A θ = b for summands A of I, (…, K, K), and b, (…, K); NaN where A is singular."""
+    singular = is_singular(a)
+    inverse = np.linalg.inv(identity_where(singular, a))
+    inverse[singular] = np.nan
+    return Regression(inverse, times(inverse, b))
+
+
+def identity_where(singular: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """Return (…, K, K) matrices with the identity in place of singular ones, (…) bool."""
+    return np.where(singular[..., None, None], np.eye(a.shape[-1]), a)
+
+
+def times(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Return the products of (…, L, K) matrices and (…, K) vectors, (…, L)."""
+    return (matrix @ vector[..., None])[..., 0]
+
+
+def is_singular(a: np.ndarray) -> np.ndarray:
+    """Return which of (…, K, K) summands of I do not identify all terms, (…) bool.
+
+    These are the summands whose smallest eigenvalue is negligible relative to the largest. Their
+    size does not matter until precision is lost: documents with a tenth of the rows have an A near
+    I / 10.
+    """
+    k = a.shape[-1]
+    scale = np.trace(a, axis1=-2, axis2=-1) / k
+    scaled = a / np.where(scale > ROUNDING, scale, 1)[..., None, None]
+    # The ratio of eigenvalues with a mean of 1 is at least a quarter of their product, which is
+    # cheap to compute.
+    precise = np.linalg.det(scaled) > 4 * MIN_RECIPROCAL_CONDITION
+    doubtful = ~precise | (scale < ROUNDING / MIN_RECIPROCAL_CONDITION)
+    singular = np.zeros(doubtful.shape, dtype=bool)
+    if doubtful.any():
+        values = np.linalg.eigvalsh(a[doubtful])
+        smallest = np.maximum(MIN_RECIPROCAL_CONDITION * values[:, -1], ROUNDING)
+        singular[doubtful] = ~(values[:, 0] > smallest)
+    return singular
+
+
+def generalised_inverse(a: np.ndarray) -> np.ndarray:
+    """Return generalised inverses of (…, K, K) summands of I."""
+    values, vectors = np.linalg.eigh(a)
+    identified = values > MIN_RECIPROCAL_CONDITION
+    scaled = vectors / np.where(identified, values, np.inf)[..., None, :]
+    return scaled @ np.swapaxes(vectors, -1, -2)
+
+
+def whiten_half(inverse: np.ndarray) -> np.ndarray:
+    """Return the map to coordinates in which A of a half is I, (K, identified), given its inverse.
+
+    It leaves out what the half does not identify. Scores s become s @ map, and an estimate φ in the
+    new coordinates is map @ φ in the old ones.
+    """
+    values, vectors = np.linalg.eigh(inverse)
+    identified = values > 0.5  # A half is a summand of I.
+    return vectors[:, identified] * np.sqrt(values[identified])
