@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
 .PHONY: run paper models training validate test test-python test-r test-wheel test-slurm test-storage test-bridge test-report \
-	crashes mutants lint audit bench bench-smoke report verify check-repro docs site gallery lock clean help help-developers
+	test-lesson crashes mutants lint audit bench bench-smoke report verify check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -72,6 +72,9 @@ test-wheel: run ### use the built package away from this checkout
 
 test-bridge: .venv-bridge/.installed ### test the library on a TransformerBridge of TransformerLens
 	.venv-bridge/bin/python -m pytest tests/bridge
+
+test-lesson: .venv-docs/.installed ### run the lesson away from this checkout, with the real model
+	.venv-docs/bin/python -m pytest tests/lesson
 
 test-report: .venv-report/.installed ### test the report in a browser, installing it if needed (Debian, as root)
 	command -v chromium || { $(APT) update; $(APT) install chromium; }
