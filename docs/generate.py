@@ -11,6 +11,7 @@ meaning of their columns.
 import argparse
 import inspect
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -39,10 +40,14 @@ is also stored as Parquet, whose metadata record
 [what made it](reruns.md#what-made-a-file). *Before training* means with random weights.
 [Read the results](reading.md) has examples.
 """
+# Files that hold the same as others of other weights, or in words.
+TWINS = re.compile(r"random_weights(_\{scale\})?\.parquet|random_weights/|revisions/|findings\.txt")
 # Last paragraphs of the page without columns, and of the one with them.
 WITHOUT = """
-`python docs/generate.py columns` prints what each column means, and the figures of each folder; the
-site has both on this page. [The gallery](gallery.md) shows the figures.
+Beside these, `random_weights` in a name means before training (`_{scale}` at a further scale of the
+initial weights), `revisions/{step}` an earlier checkpoint, and `findings.txt` the folder's tables
+in words. `python docs/generate.py columns` prints what each column means, and the figures of each
+folder; the site has both on this page. [The gallery](gallery.md) shows the figures.
 """
 WITH = """
 In columns, NN is a layer, counted from 0, and TERM a regressor: `lag_1`, `lead_1` or a covariate.
@@ -223,7 +228,7 @@ def page_of_outputs(columns: bool) -> str:
     for output in OUTPUTS:
         if output.figure:
             figures[output.folder][f"`{output.figure}`"] = None
-        else:
+        elif columns or not TWINS.search(output.name):
             files[output.folder].append(output)
     lines = [HEADER + (WITH if columns else WITHOUT)]
     for folder, outputs in files.items():
