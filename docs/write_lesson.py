@@ -17,7 +17,7 @@ GAP = "▢"
 CELL = re.compile(r"^# %% ?(.*)\n", re.M)
 # Keeps every character.
 WRAPPER = textwrap.TextWrapper(
-    width=80, expand_tabs=False, replace_whitespace=False, drop_whitespace=False
+    width=64, expand_tabs=False, replace_whitespace=False, drop_whitespace=False
 )
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
