@@ -172,7 +172,7 @@ site: .venv-docs/.installed run ### build the documentation in site/, with the l
 # along is for torch to choose.
 lock: ### write requirements.txt from the version ranges in pyproject.toml
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet '.[tagger,dev,docs,training,report,slurm,storage,audit]'
+	.venv-lock/bin/python -m pip install --quiet '.[tagger,dev,docs,training,bridge,report,slurm,storage,audit]'
 	.venv-lock/bin/python -m pip freeze --exclude attnlag --exclude torch \
 		| grep -vE '^(triton|nvidia-|cuda-)' > .venv-lock/requirements.txt
 	{ grep '^#' requirements.txt; cat .venv-lock/requirements.txt; } > .venv-lock/new.txt

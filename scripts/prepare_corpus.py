@@ -3,6 +3,8 @@
 This stage reports mistakes in the data, all at once, before any model is loaded.
 """
 
+import json
+
 from attnlag.corpus import documents
 from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import counted
@@ -12,7 +14,10 @@ from attnlag.pipeline.program import log
 def main(job, settings: CorpusSettings):
     name = job.names.corpus
     read = documents.read_documents(job.input.files, settings)
-    tally = documents.write_corpus(read, settings, name, job.output.corpus)
+    dataset = None
+    for source in job.input.source:  # of a data set of the hub
+        dataset = json.loads(source.read_text(encoding="utf-8"))
+    tally = documents.write_corpus(read, settings, name, job.output.corpus, dataset)
     log.info(f"{name}: {tally.summary}")
     if tally.notice:
         log.warning(f"{name}: {tally.notice}")

@@ -94,7 +94,14 @@ def inputs_of_fit(wildcards):
     }
 
 
+def of_dataset(wildcards, ending):
+    """Return the file of a data set of the hub with this ending, none for another corpus."""
+    has_one = CONFIG.corpora[wildcards.corpus].dataset is not None
+    return optional(has_one, f"data/datasets/{wildcards.corpus}.{ending}")
+
+
 # The user's files from which corpora and models are made. They are on the user's disk even if
 # a storage provider has the results.
 FILES_OF_CORPUS = lambda wildcards: list(map(local, CONFIG.files_of(wildcards.corpus)))
+
 FILES_OF_MODEL = lambda wildcards: list(map(local, CONFIG.model_files(wildcards.model)))

@@ -1,5 +1,6 @@
-# A model from any source, as a Hugging Face folder with safetensors. `fetch_model` alone uses
-# the network; it runs on the machine that runs Snakemake, so cluster nodes need no network.
+# A model from any source, as a Hugging Face folder with safetensors. `fetch_model`, `fetch_revision`
+# and `fetch_dataset` alone use the network; they run on the machine that runs Snakemake, so cluster
+# nodes need no network.
 
 
 use rule program as fetch_model with:
@@ -24,10 +25,25 @@ use rule program as fetch_model with:
         ),
 
 
-# One table with the documents from the user's files.
+# The rows of a data set of the hub.
+use rule program as fetch_dataset with:
+    output:
+        rows="data/datasets/{corpus}.parquet",
+        source="data/datasets/{corpus}.json",
+    log:
+        "logs/datasets/{corpus}.log",
+    localrule: True
+    resources:
+        **needs(4000, 120),
+    params:
+        **job_params("fetch_dataset"),
+
+
+# One table with the documents from the user's files, or from a data set.
 use rule program as prepare_corpus with:
     input:
-        files=FILES_OF_CORPUS,
+        files=lambda wildcards: of_dataset(wildcards, "parquet") or FILES_OF_CORPUS(wildcards),
+        source=lambda wildcards: of_dataset(wildcards, "json"),
     output:
         corpus="results/corpora/{corpus}.parquet",
     log:

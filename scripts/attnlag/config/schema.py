@@ -228,8 +228,9 @@ class Config(Section):
         return [site for site in catalogue.changeable(self.extraction.sites) if site in asked]
 
     def files_of(self, corpus: str) -> list[str]:
-        """Return the files of a corpus in the stated order, with globs expanded, each file once."""
-        files = [file for pattern in self.corpora[corpus].files for file in files_matching(pattern)]
+        """Return a corpus's files on this machine in order, each once, with globs expanded."""
+        patterns = self.corpora[corpus].files or []
+        files = [file for pattern in patterns for file in files_matching(pattern)]
         return list(dict.fromkeys(files))
 
     def model_files(self, model: str) -> list[str]:
@@ -259,13 +260,15 @@ def may_have_groups(corpus: Corpus) -> bool:
     A job elsewhere may not have the files, so the patterns alone count.
     """
     by_folder = corpus.split == "none" and is_plain_text(corpus)
-    names = {str(Path(file).parent) if by_folder else file for file in corpus.files}
+    files = corpus.files or []
+    names = {str(Path(file).parent) if by_folder else file for file in files}
     return bool(corpus.group) or len(names) > 1 or any(map(glob.has_magic, names))
 
 
 def is_plain_text(corpus: Corpus) -> bool:
     """Return whether all files of a corpus, or their patterns, are of plain text."""
-    return all(name_parts(Path(file))[1] in PLAIN_TEXT for file in corpus.files)
+    files = corpus.files or []
+    return bool(files) and all(name_parts(Path(file))[1] in PLAIN_TEXT for file in files)
 
 
 def files_matching(pattern: str) -> list[str]:

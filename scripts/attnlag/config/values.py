@@ -73,7 +73,7 @@ def value_problems(
 def _corpus_problems(config: Config) -> Iterator[Problem]:
     """Yield the files of corpora that are missing or unsuitable."""
     for name, corpus in config.corpora.items():
-        for index, pattern in enumerate(corpus.files):
+        for index, pattern in enumerate(corpus.files or ()):
             problem = _file_problem(pattern)
             if problem:
                 yield ("corpora", name, "files", index), problem

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,6 +40,8 @@ MAX_DOCUMENTS, MAX_CHARACTERS = 250, 500_000
 MAX_GROUPS = 24
 
 NO_WORDS, OR_SKIP = "the text is empty; expected words", ", or empty: skip"
+
+Id = TypeVar("Id", str, int)
 
 SCHEMA = pa.schema(
     [
@@ -145,11 +147,16 @@ def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 def write_corpus(
-    documents: Iterable[Document], settings: CorpusSettings, name: str, path: str | Path
+    documents: Iterable[Document],
+    settings: CorpusSettings,
+    name: str,
+    path: str | Path,
+    dataset: Mapping[str, Any] | None = None,
 ) -> "Tally":
     """Store the documents that have words, and return what was counted of all.
 
-    ``tags`` is among the columns only if it is read. The provenance says nothing of the place.
+    ``tags`` is among the columns only if it is read. The provenance says nothing of the place, but
+    has the record of a ``dataset`` of the hub.
     """
     tags = [] if settings.tags is None else [pa.field("tags", pa.large_string())]
     schema, tally = pa.schema([*SCHEMA, *tags]), Tally()
@@ -157,6 +164,8 @@ def write_corpus(
     def record() -> dict[str, Any]:
         facts = {"digest": tally.digest, "documents": tally.documents, "texts": tally.texts}
         corpus = {"name": name, **facts, "characters": tally.characters}
+        if dataset is not None:
+            corpus["dataset"] = dict(dataset)
         return tables.provenance({}, "corpus", settings, "pyarrow", corpus=corpus)
 
     batches = in_batches(tally.counting(documents))
@@ -202,15 +211,21 @@ def first_of_groups(path: str | Path, count: int | Literal["all"]) -> list[str]:
 
     All are in the order of the corpus.
     """
-    documents_by_group: dict[str, list[str]] = {}
     groups = group_by_document(path)
     if count == "all":
         return list(groups)
-    for document, group in groups.items():
-        documents_by_group.setdefault(group, []).append(document)
-    chosen: list[str] = []
-    for one_of_each in itertools.zip_longest(*documents_by_group.values()):
-        chosen += filter(None, one_of_each)
+    return first_in_turn(groups, count)
+
+
+def first_in_turn(group_of: Mapping[Id, Any], count: int) -> list[Id]:
+    """Return at most ``count`` ids, taking one of each group in turn, given the group of each."""
+    ids_by_group: dict[Any, list[Id]] = {}
+    for document, group in group_of.items():
+        ids_by_group.setdefault(group, []).append(document)
+    chosen: list[Id] = []
+    for one_of_each in itertools.zip_longest(*ids_by_group.values()):
+        # An id may be the number 0.
+        chosen += [document for document in one_of_each if document is not None]
     return chosen[:count]
 
 

@@ -229,12 +229,7 @@ def parquet_rows(source: Any, file: Path, fields: Mapping[str, str]) -> Iterator
     """Yield the rows of a Parquet file, numbered from 1, reading only the columns needed."""
     parquet = pq.ParquetFile(source)
     schema = parquet.schema_arrow
-    if wrong := column_problems(schema.names, fields) or [
-        f"the column '{name}' is {schema.field(name).type}; expected strings (or, for ids and "
-        "groups, whole numbers)"
-        for key, name in fields.items()
-        if not serves_as(key, schema.field(name).type)
-    ]:
+    if wrong := column_problems(schema.names, fields) or column_kind_problems(schema, fields):
         yield from ((None, problem) for problem in wrong)
         return
     names = sorted(set(fields.values()))
@@ -245,6 +240,16 @@ def parquet_rows(source: Any, file: Path, fields: Mapping[str, str]) -> Iterator
             yield number, {n: s.as_py() for n, s in zip(names, scalars, strict=True)}
         except UnicodeDecodeError as error:
             yield number, f"a value is not UTF-8 ({error}); expected UTF-8"
+
+
+def column_kind_problems(schema: pa.Schema, fields: Mapping[str, str]) -> list[str]:
+    """Return a problem for each column that cannot hold what it is read as."""
+    return [
+        f"the column '{name}' is {schema.field(name).type}; expected strings (or, for ids and "
+        "groups, whole numbers)"
+        for key, name in fields.items()
+        if not serves_as(key, schema.field(name).type)
+    ]
 
 
 def serves_as(key: str, kind: pa.DataType) -> bool:

@@ -4,19 +4,29 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from attnlag.errors import nearest, shown
 from attnlag.section import (
     PACKAGE,
+    REPOSITORY,
+    REVISION,
     SHA256,
     VERSION,
     AtLeastTwo,
     Distinct,
     Parts,
+    Positive,
     Section,
     Text,
     impossible,
     one_or_more,
     truth,
 )
+
+# The branch of a data set in which the hub keeps it as Parquet files.
+PARQUET_BRANCH = "refs/convert/parquet"
+
+# How plain text is divided into documents.
+SPLITS = ("none", "blank-lines")
 
 Groups = Annotated[list[Text], Field(min_length=1), Distinct, AfterValidator(sorted)]
 
@@ -79,13 +89,34 @@ class Fields(Section):
         description="Field with the genre or source; null: the file's name, or its folder's if "
         "each file is a document",
     )
-    split: Literal["none", "blank-lines"] = Field(
+    split: Text = Field(
         default="none",
-        description="For plain text: one document per file, or one per block between blank lines",
+        description="For plain text: one document per file (`none`), or one per block between "
+        "blank lines (`blank-lines`). Of a data set: the name of its split, as in `train`",
     )
     empty: Literal["refuse", "skip"] = Field(
         default="refuse", description="Documents without words: refused, or left out"
     )
+
+
+class DatasetSettings(Section):
+    """The documents of a data set of the hub that become a corpus."""
+
+    dataset: str
+    revision: str
+    config: str | None = None
+    split: str
+    documents: int | None = None
+    # Columns.
+    id: str | None = None
+    text: str = "text"
+    group: str | None = None
+    tags: str | None = None
+
+    def columns(self) -> dict[str, str]:
+        """Return the columns with a document's id, group, text and tags, those that are read."""
+        names = {key: getattr(self, key) for key in ("id", "group", "text", "tags")}
+        return {key: name for key, name in names.items() if name}
 
 
 class CorpusSettings(Fields):
@@ -100,8 +131,31 @@ class Corpus(Fields):
     A document may have up to 64 MB with all else in its row, its id and its group 1,000 characters.
     """
 
-    files: Annotated[list[Text], Field(min_length=1), BeforeValidator(one_or_more)] = Field(
-        description="Files or globs: JSON lines, plain text, CSV, TSV or Parquet, also .gz and .zst"
+    files: Annotated[list[Text], Field(min_length=1), BeforeValidator(one_or_more)] | None = Field(
+        default=None,
+        description="Files or globs: JSON lines, plain text, CSV, TSV or Parquet, also .gz and "
+        ".zst. Either these or `dataset`",
+    )
+    dataset: str | None = Field(
+        default=None,
+        pattern=REPOSITORY,
+        description="A data set of the Hugging Face hub, as in "
+        "`cornell-movie-review-data/rotten_tomatoes`, with its `split`; `text`, `id` and `group` "
+        "name its columns",
+    )
+    config: Text | None = Field(
+        default=None, description="Its configuration (the hub's subset); null: the only one"
+    )
+    revision: str = Field(
+        default=PARQUET_BRANCH,
+        pattern=REVISION,
+        description="A commit of the branch in which the hub keeps the data set as Parquet files; "
+        "the run records the commit that it found",
+    )
+    documents: Positive | None = Field(
+        default=None,
+        description="Number of its rows: the first of each group in turn, or without `group` the "
+        "first of all; null: all",
     )
     shards: Parts = Field(default=1, description="Number of parts of whole documents, a job each")
     tagger: Annotated[
@@ -110,6 +164,27 @@ class Corpus(Fields):
         default=None,
         description="Words and their parts of speech, described below; `none`: none",
     )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Corpus":
+        if self.dataset is None:
+            if self.files is None:
+                raise impossible(
+                    "files",
+                    "is missing, expected files or globs, as in files: texts/*.txt, or dataset: "
+                    "REPOSITORY of the hub",
+                )
+            for key in ("config", "revision", "documents"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise impossible(key, f"found {key} without dataset, expected both")
+            if self.split not in SPLITS:
+                found = f"found {shown(self.split)}, expected {' or '.join(SPLITS)}"
+                raise impossible("split", found + nearest(self.split, SPLITS))
+        elif self.files is not None:
+            raise impossible("dataset", "found dataset beside files, expected one of them")
+        elif self.split in SPLITS:
+            raise impossible("split", "is missing, expected the split of dataset, as in train")
+        return self
 
 
 class Tokens(Section):

@@ -8,8 +8,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from attnlag.errors import UserError
 from attnlag.model import offline
@@ -24,50 +25,71 @@ COMMIT_PATTERN = r"[0-9a-f]{40}"
 HUB_TIMEOUT_SECONDS = 30
 
 
+Kind = Literal["model", "dataset"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a revision of a repository."""
+
+    repository: str
+    kind: Kind
+    commit: str
+    licence: str | None = None
+    # Names of the repository's files; none if the hub was not reached.
+    names: frozenset[str] = frozenset()
+
+
 def from_hub(settings: Mapping[str, Any], folder: Path, tokenizer: bool = True) -> dict[str, Any]:
     """Fill ``folder`` from a repository of the hub, and return the commit and the licence.
 
     Without ``tokenizer``, the repository need not have its files.
     """
     repository = settings["repository"]
-    with offline.lifted(), _problems_in_words(repository, settings["revision"]):
-        commit, licence, names = _commit_facts(repository, settings["revision"])
-        where = f"{repository} at {commit}"
-        if problems := weights_problems(names, where):
+    with offline.lifted(), problems_in_words(repository, settings["revision"]):
+        facts = commit_facts(repository, settings["revision"])
+        where = f"{repository} at {facts.commit}"
+        if problems := weights_problems(set(facts.names), where):
             raise UserError(problems)
         log.info("fetching %s", where)
         small = [*SMALL_FILES, WEIGHTS_INDEX]
-        index = _downloaded(repository, commit, small) / WEIGHTS_INDEX
+        index = downloaded(facts, small) / WEIGHTS_INDEX
         weights = shard_names(index, where) if index.exists() else [WEIGHTS]
-        snapshot = _downloaded(repository, commit, [glob.escape(file) for file in weights])
+        snapshot = downloaded(facts, [glob.escape(file) for file in weights])
     take_files(snapshot, folder, where, _place, tokenizer)
-    return {"revision": commit, "license": licence}
+    return {"revision": facts.commit, "license": facts.licence}
 
 
-def _commit_facts(repository: str, revision: str) -> tuple[str, str | None, set[str]]:
-    """Return the commit of a revision, the licence, and the names of the repository's files.
+def commit_facts(repository: str, revision: str) -> Facts:
+    """Return the facts of a revision of a model.
 
     If the hub cannot be reached, a commit may still be in the client's cache.
     """
-    from huggingface_hub import HfApi
-
     try:
-        info = HfApi(library_name="attnlag").model_info(
-            repository, revision=revision, timeout=HUB_TIMEOUT_SECONDS
-        )
+        return listed_facts(repository, revision, "model")
     except Exception as error:
         if not re.fullmatch(COMMIT_PATTERN, revision):
             raise
         log.info("%s; looking for this commit in the local cache", _first_line(error))
-        return revision, None, set()
+        return Facts(repository, "model", revision)
+
+
+def listed_facts(repository: str, revision: str, kind: Kind) -> Facts:
+    """Return the commit of a revision, the licence, and the names of the repository's files."""
+    from huggingface_hub import HfApi
+
+    info: Any = HfApi(library_name="attnlag").repo_info(
+        repository, revision=revision, repo_type=kind, timeout=HUB_TIMEOUT_SECONDS
+    )
     # The commit becomes part of a path in the cache.
     if not re.fullmatch(COMMIT_PATTERN, info.sha or ""):
         raise ValueError("no commit in the facts of the repository")
-    names = {file.rfilename for file in info.siblings or ()}
-    return str(info.sha), getattr(info.card_data, "license", None), names
+    names = frozenset(file.rfilename for file in info.siblings or ())
+    licence = getattr(info.card_data, "license", None)
+    return Facts(repository, kind, str(info.sha), licence, names)
 
 
-def _downloaded(repository: str, commit: str, patterns: Sequence[str]) -> Path:
+def downloaded(facts: Facts, patterns: Sequence[str]) -> Path:
     """Return the folder of a commit in the client's cache, with these files downloaded."""
     from huggingface_hub import snapshot_download
 
@@ -75,8 +97,9 @@ def _downloaded(repository: str, commit: str, patterns: Sequence[str]) -> Path:
     for force_download in (False, True):
         snapshot = Path(
             snapshot_download(
-                repository,
-                revision=commit,
+                facts.repository,
+                revision=facts.commit,
+                repo_type=facts.kind,
                 allow_patterns=list(patterns),
                 force_download=force_download,
                 library_name="attnlag",
@@ -87,8 +110,8 @@ def _downloaded(repository: str, commit: str, patterns: Sequence[str]) -> Path:
         if not damaged:
             return snapshot
     raise UserError(
-        f"{damaged[0]} of {repository} at {commit} arrived damaged: found another digest than the "
-        "one that the hub states; run it again"
+        f"{damaged[0]} of {facts.repository} at {facts.commit} arrived damaged: found another "
+        "digest than the one that the hub states; run it again"
     )
 
 
@@ -122,18 +145,27 @@ def _place(cached: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _problems_in_words(repository: str, revision: str) -> Iterator[None]:
+def problems_in_words(repository: str, revision: str, kind: Kind = "model") -> Iterator[None]:
     """Turn errors of the hub's client into one sentence for the user."""
     from huggingface_hub import constants, errors
 
     endpoint = constants.ENDPOINT
+    page = f"{endpoint}/{repository}"
+    noun = "repository"
+    advice = OFFLINE_ADVICE
+    if kind == "dataset":
+        page = f"{endpoint}/datasets/{repository}"
+        noun = "data set"
+        advice = (
+            "only fetch_dataset needs the network: run it where there is one and copy "
+            "data/datasets here, or give files of your own"
+        )
     log_in = "log in with 'hf auth login' or set HF_TOKEN"
     sentences = {
-        errors.GatedRepoError: f"{repository} is gated: accept its terms at "
-        f"{endpoint}/{repository}, then {log_in}",
+        errors.GatedRepoError: f"{repository} is gated: accept its terms at {page}, then {log_in}",
         errors.RevisionNotFoundError: f"{repository} has no revision '{revision}' at {endpoint}; "
         "expected a commit, tag or branch",
-        errors.RepositoryNotFoundError: f"there is no repository '{repository}' at {endpoint}, or "
+        errors.RepositoryNotFoundError: f"there is no {noun} '{repository}' at {endpoint}, or "
         f"it is private: check the name, or {log_in}",
     }
     try:
@@ -147,7 +179,7 @@ def _problems_in_words(repository: str, revision: str) -> Iterator[None]:
                 raise UserError(sentence) from error
         raise UserError(
             f"{endpoint} does not give {repository} at '{revision}' "
-            f"({_first_line(error.__cause__ or error)}); {OFFLINE_ADVICE}"
+            f"({_first_line(error.__cause__ or error)}); {advice}"
         ) from error
 
 

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from attnlag.config.schema import Config
-from attnlag.corpus.settings import CorpusSettings, Tagger, TokensSettings
+from attnlag.corpus.settings import (
+    Corpus,
+    CorpusSettings,
+    DatasetSettings,
+    Tagger,
+    TokensSettings,
+)
 from attnlag.escaping import text_for
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.quantities.catalogue import OUTCOMES, changeable
@@ -74,11 +80,21 @@ def fetched_revision_settings(config: Config, names: Names) -> dict[str, Any]:
     return config.models[names.model].checkpoints()[int(names.step)]
 
 
+def dataset_settings(config: Config, names: Names) -> DatasetSettings:
+    corpus = config.corpora[names.corpus]
+    return from_sections(DatasetSettings, corpus, tags=_column_of_tags(corpus))
+
+
 def corpus_settings(config: Config, names: Names) -> CorpusSettings:
     corpus = config.corpora[names.corpus]
-    return from_sections(
-        CorpusSettings, corpus, tags=corpus.tagger.column if corpus.tagger else None
-    )
+    settings = from_sections(CorpusSettings, corpus, tags=_column_of_tags(corpus))
+    # The split of a data set is that of its rows.
+    return settings.default("split") if corpus.dataset else settings
+
+
+def _column_of_tags(corpus: Corpus) -> str | None:
+    """Return the field of documents with their words and tags, None if they have none."""
+    return corpus.tagger.column if corpus.tagger else None
 
 
 def tokens_settings(config: Config, names: Names) -> TokensSettings:
@@ -329,6 +345,10 @@ FIGURES = (*WORDS, "figures")
 STAGES = {
     "fetch_model": Stage(code=FETCHING, settings=model_settings),
     "fetch_revision": Stage(code=FETCHING, settings=fetched_revision_settings),
+    "fetch_dataset": Stage(
+        code=(*DOCUMENTS, "corpus/hub.py", "model/hub.py", "model/offline.py"),
+        settings=dataset_settings,
+    ),
     "prepare_corpus": Stage(code=DOCUMENTS, settings=corpus_settings),
     "tokenize_corpus": Stage(code=TOKENS, settings=tokens_settings),
     "summarize_tokens": Stage(code=TOKENS),

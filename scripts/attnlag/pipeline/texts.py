@@ -17,6 +17,9 @@ def problems(config: Config) -> list[str]:
     lines = []
     for name, corpus in config.corpora.items():
         files = config.files_of(name)
+        if corpus.dataset:
+            # It may not have been fetched yet.
+            continue
         if sum(Path(file).stat().st_size for file in files) > MAX_READ:
             continue
         tally = Tally()

@@ -1,14 +1,10 @@
 """Models from the hub, this machine and packages, through the real clients; no other network."""
 
-import hashlib
 import json
 import os
 import re
 import shutil
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -16,6 +12,7 @@ import torch
 import transformers
 from gguf import GGMLQuantizationType
 from gguf_files import as_gguf
+from hub_server import EARLIER, LATEST, environment_for, serving, sha256
 from local_models import from_package, from_path, make_wheel, problem_of
 from models import extractor
 from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran, refused
@@ -24,108 +21,6 @@ from warm_python import python
 
 from attnlag.model import loading
 from attnlag.model.folder import verify_folder
-
-LATEST, EARLIER = "b" * 40, "a" * 40
-# The branch and the tag of all repositories.
-REFERENCES = {"main": LATEST, "v1": EARLIER}
-
-
-def sha256(content):
-    return hashlib.sha256(content).hexdigest()
-
-
-class Hub(ThreadingHTTPServer):
-    """A small hub on a loopback port, with the endpoints that the hub's client uses.
-
-    It serves a repository's facts and the tree of a commit (``/api/models/…``) and its files
-    (``/…/resolve/…``). Large files answer with a redirect to their content, as the real hub does.
-    """
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.endpoint = f"http://127.0.0.1:{self.server_port}"
-        # Files by repository and commit, the repository whose terms must be accepted, and the
-        # files of which content was asked.
-        self.repositories, self.gated, self.fetched = {}, "small/gated", set()
-        # What is sent in place of the content of a file; nothing: it is listed, but absent.
-        self.faults = {}
-        # Status of every answer.
-        self.status = None
-
-
-def entry(file, body):
-    """Return how a file is listed, in the facts of a repository and in the tree of a commit."""
-    # The hash by which git, and so the hub, identifies a file.
-    oid = hashlib.sha1(f"blob {len(body)}\0".encode() + body).hexdigest()
-    listed = {"type": "file", "path": file, "rfilename": file, "size": len(body), "oid": oid}
-    if not file.endswith((".safetensors", ".bin")):
-        return listed
-    digest = sha256(body)
-    lfs = {"oid": digest, "sha256": digest, "size": len(body), "pointerSize": 130}
-    return {**listed, "lfs": lfs}
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        """Keep the test's output clean."""
-
-    def send(self, status, body=b"", **headers):
-        self.send_response(status)
-        for name, value in {"Content_Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def do_GET(self):
-        path = unquote(urlsplit(self.path).path)
-        if self.server.status:
-            self.send(self.server.status)
-        elif asked := re.fullmatch(r"/api/models/(.+?)(?:/(tree|revision)/(.+))?", path):
-            self.describe(*asked.groups())
-        elif asked := re.fullmatch(r"/(content/)?(.+)/resolve/([^/]+)/(.+)", path):
-            self.file(*asked.groups())
-        else:
-            self.send(404)
-
-    do_HEAD = do_GET
-
-    def describe(self, name, kind, revision):
-        commits = self.server.repositories.get(name)
-        commit = REFERENCES.get(revision or "main", revision)
-        if commits is None:
-            self.send(404, X_Error_Code="RepoNotFound")
-        elif commit not in commits:
-            self.send(404, X_Error_Code="RevisionNotFound")
-        else:
-            listed = [entry(*file) for file in sorted(commits[commit].items())]
-            facts = {"id": name, "sha": commit, "siblings": listed, "cardData": {"license": "mit"}}
-            body = json.dumps(listed if kind == "tree" else facts).encode()
-            self.send(200, body, Content_Type="application/json")
-
-    def file(self, content, name, revision, file):
-        if self.command == "GET":
-            self.server.fetched.add(file)
-        commit = REFERENCES.get(revision, revision)
-        files = self.server.repositories[name].get(commit, {})
-        body = files.get(file, b"")
-        sent = self.server.faults.get(file, bytes)(body)
-        if name == self.server.gated:
-            self.send(403, X_Error_Code="GatedRepo")
-        elif not files:
-            self.send(404, X_Error_Code="RevisionNotFound")
-        elif not sent:
-            self.send(404, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
-        elif content:
-            self.send(200, sent)
-        elif "lfs" not in (listed := entry(file, body)):
-            self.send(200, sent, X_Repo_Commit=commit, ETag=f'"{listed["oid"]}"')
-        else:
-            # The real hub keeps large files on another host.
-            elsewhere = self.server.endpoint.replace("127.0.0.1", "localhost")
-            location = f"{elsewhere}/content/{name}/resolve/{commit}/{file}"
-            told = {"X_Linked_Etag": f'"{sha256(body)}"', "X_Linked_Size": str(len(body))}
-            self.send(302, Location=location, X_Repo_Commit=commit, **told)
 
 
 @pytest.fixture(scope="module")
@@ -152,22 +47,15 @@ def hub(gpt2):
         "README.md": b"# a model",
         "onnx/config.json": b"{}",
     }
-    with Hub() as hub:
-        threading.Thread(target=hub.serve_forever, daemon=True).start()
+    with serving() as hub:
         earlier = {**files, "README.md": b"# earlier"}
         hub.repositories["small/gpt2"] = {LATEST: files, EARLIER: earlier}
         yield hub
-        hub.shutdown()
 
 
 def fetch(hub, folder, revision="main", repository="small/gpt2", status=0, **facts):
     """Run the program with the real client of the hub, its cache in ``folder``."""
-    environment = environment_of_a_user() | {
-        "HF_ENDPOINT": hub.endpoint,
-        "HF_HOME": str(folder / "cache"),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
+    environment = environment_for(hub, folder)
     stated = {"source": "hub", "repository": repository, "revision": revision}
     options = {"folder": folder / "models/small", "layers": None, "width": None, **facts}
     command = command_of("fetch_model", {}, {}, json.dumps(stated), {"model": "small"}, **options)
@@ -552,11 +440,7 @@ def test_the_network_is_allowed_only_during_a_download(code, environment, said):
 
 def fetch_step(hub, folder, revision, status=0):
     """Fetch a revision of the hub's model as that of step 64, beside the model."""
-    environment = environment_of_a_user() | {
-        "HF_ENDPOINT": hub.endpoint,
-        "HF_HOME": str(folder / "cache"),
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
+    environment = environment_for(hub, folder)
     stated = json.dumps({"source": "hub", "repository": "small/gpt2", "revision": revision})
     command = command_of(
         "fetch_revision",
