@@ -1,10 +1,18 @@
 """What is the user's own: one text, names that end as those of files do, a file for make."""
 
+import io
+import json
 import os
 import re
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import yaml
+from hub_server import LATEST, environment_for, serving
 from projects import ROOT, TOGETHER, WORDS, ran, without_figures
+
+from attnlag.storage import tables
 
 # Two windows of the small model, which has a context of 64 tokens.
 TEXT = " ".join(WORDS * 3)
@@ -53,3 +61,33 @@ def test_make_takes_the_configuration_that_is_asked_for_or_says_why_not(
     *_, last = lines = ran(command, status, cwd=ROOT, env=outside, **TOGETHER).stdout.splitlines()
     assert last.endswith(words)
     assert not status or len(lines) == 1
+
+
+def test_texts_of_the_hub_are_a_corpus_of_one_line(fresh, tmp_path):
+    rows = [{"text": f"{' '.join(WORDS)} {n}", "label": n % 2} for n in range(9)]
+    stored = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), stored)
+    line = "{dataset: small/reviews, split: train, text: text, group: label, documents: 4}"
+    del fresh.config["corpora"]["small"]
+    fresh.write_config(corpora={"reviews": yaml.safe_load(line)})
+    corpus, tokens = "results/corpora/reviews.parquet", "results/tiny/reviews/tokens/0000.parquet"
+    with serving() as hub:
+        files = {"default/train/0000.parquet": stored.getvalue()}
+        hub.repositories["datasets/small/reviews"] = {LATEST: files}
+        online = environment_for(hub, tmp_path)
+        fresh.run(tokens, environment=online)
+    table = pq.read_table(fresh.folder / corpus)
+    assert table["document"].to_pylist() == [f"reviews-{n:06d}" for n in range(1, 5)]
+    assert table["text"].to_pylist() == [row["text"] for row in rows[:4]]
+    assert table["group"].to_pylist() == ["0", "1", "0", "1"]
+    made = tables.read_provenance(fresh.folder / corpus)["corpus"]["dataset"]
+    assert (made["dataset"], made["revision"]) == ("small/reviews", LATEST)
+    assert made == json.loads((fresh.folder / "data/datasets/reviews.json").read_text())
+    # What is fetched needs no hub any more; another number of documents does.
+    assert fresh.would_run(tokens) == {}
+    fresh.config["corpora"]["reviews"]["documents"] = 5
+    fresh.write_config()
+    planned = {"fetch_dataset": 1, "prepare_corpus": 1, "tokenize_corpus": 1}
+    assert fresh.would_run(tokens) == planned
+    printed = fresh.fails(tokens, environment=online)
+    assert "only fetch_dataset needs the network" in printed

@@ -95,9 +95,9 @@ def inputs_of_fit(wildcards):
 
 
 def of_dataset(wildcards, ending):
-    """Return the file of a data set of the hub with this ending, none for another corpus."""
+    """Return a list with the file of a data set of the hub with this ending, [] without one."""
     has_one = CONFIG.corpora[wildcards.corpus].dataset is not None
-    return optional(has_one, f"data/datasets/{wildcards.corpus}.{ending}")
+    return optional(has_one, [f"data/datasets/{wildcards.corpus}.{ending}"])
 
 
 # The user's files from which corpora and models are made. They are on the user's disk even if

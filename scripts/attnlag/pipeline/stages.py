@@ -346,8 +346,7 @@ STAGES = {
     "fetch_model": Stage(code=FETCHING, settings=model_settings),
     "fetch_revision": Stage(code=FETCHING, settings=fetched_revision_settings),
     "fetch_dataset": Stage(
-        code=(*DOCUMENTS, "corpus/hub.py", "model/hub.py", "model/offline.py"),
-        settings=dataset_settings,
+        code=(*FETCHING, *DOCUMENTS, "corpus/hub.py"), settings=dataset_settings
     ),
     "prepare_corpus": Stage(code=DOCUMENTS, settings=corpus_settings),
     "tokenize_corpus": Stage(code=TOKENS, settings=tokens_settings),

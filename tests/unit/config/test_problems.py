@@ -299,8 +299,8 @@ models:
 corpora:
   a: words.txt  #> corpora.a: found "words.txt", expected a mapping, as in {key: value}
   b: {}
-#> corpora.b.files: is missing, expected files or globs: JSON lines, plain text, CSV, TSV or
-#  Parquet, also .gz and .zst
+#> corpora.b.files: is missing, expected files or globs, as in files: texts/*.txt, or dataset:
+#  REPOSITORY of the hub
   c: {files: [5, '']}
 #> corpora.c.files[0]: found 5, expected text (quotes make a number text)
 #> corpora.c.files[1]: found "", expected text that is not empty
@@ -327,6 +327,19 @@ corpora:
   k: {files: [words.txt], text: body}
 #> corpora.k.text: found text for plain text, which has no fields
   l: {files: 5}  #> corpora.l.files: found 5, expected a list, as in [a, b]
+  m: {files: [words.txt], split: blank-line}
+#> corpora.m.split: found "blank-line", expected none or blank-lines; did you mean 'blank-lines'?
+  n: {files: [words.txt], documents: 64}
+#> corpora.n.documents: found documents without dataset, expected both
+  o: {files: [words.txt], dataset: small/reviews, split: train}
+#> corpora.o.dataset: found dataset beside files, expected one of them
+  p: {dataset: small/reviews}
+#> corpora.p.split: is missing, expected the split of dataset, as in train
+  q: {dataset: small reviews, split: train}
+#> corpora.q.dataset: found "small reviews", expected a repository, as in openai-community/gpt2
+  r: {dataset: small/reviews, split: train, documents: 0}
+#> corpora.r.documents: found 0, expected at least 1
+  s: {dataset: small/reviews, split: train, text: review, group: label, documents: 64}
 tokens:
 
 # Layers are checked in the models that are sound and known.

@@ -20,7 +20,9 @@ WITH_SETTINGS = [name for name, stage in stages.STAGES.items() if stage.settings
 
 @pytest.mark.parametrize("stage", WITH_SETTINGS)
 def test_a_program_reads_the_settings_that_the_workflow_states(stage):
-    stated = json.loads(settings_text(stage))
+    of_hub = {"files": None, "dataset": "small/reviews", "split": "train"}
+    corpus = of_hub if stage == "fetch_dataset" else {}
+    stated = json.loads(settings_text(stage, corpus=corpus))
     # What is drawn, and how: draw_figures reads this itself.
     assert ("drawing" in stated) == stage.startswith("plot_")
     text = json.dumps({key: stated[key] for key in stated if key != "drawing"})
@@ -99,7 +101,8 @@ def imported(tmp_path_factory):
 
 
 # The oracle of what a change of the library runs again, by hand. Here are groups of stages …
-FETCHING = {"fetch_model", "fetch_revision"}
+FETCHING = {"fetch_model", "fetch_revision", "fetch_dataset"}
+DOCUMENTS = {"fetch_dataset", "prepare_corpus"}
 TOKENS = {"tokenize_corpus", "summarize_tokens", "describe_tokens"}
 PASSES = {"extract_activations", "extract_random_weights", "extract_revision", "trace_sources"}
 PASSES |= {"estimate_effects"}
@@ -115,8 +118,9 @@ TOLD = {"write_claims"} | WORDS | FIGURES
 RUN_AGAIN = {
     "*/settings.py": set(),
     "claims/*": TOLD,
-    "corpus/documents.py": {"prepare_corpus"} | TOKENS | PASSES | FITS | TOLD,
-    "corpus/formats.py": {"prepare_corpus"} | TOKENS | PASSES | FITS | TOLD,
+    "corpus/documents.py": DOCUMENTS | TOKENS | PASSES | FITS | TOLD,
+    "corpus/hub.py": {"fetch_dataset"} | TOKENS | PASSES | FITS | TOLD,
+    "corpus/formats.py": DOCUMENTS | TOKENS | PASSES | FITS | TOLD,
     "corpus/*": TOKENS | PASSES | FITS | TOLD,
     "figures/*": {"build_explorer"} | FIGURES,
     "interventions/sampling.py": {"estimate_effects", "fit_effects", "trace_sources"} | TOLD,
