@@ -28,8 +28,8 @@ the permutation test rejects, by what the order of tokens means, from a fifth of
 ``omitted``: how often the test of omitted lags rejects if two lags are enough and if a third is
 lacking, and the coverage of the sum of the omitted coefficients. ``training``: the coverage of the
 difference before minus after training, from a fifth of the replications.
-``checkpoints``: the coverage of a checkpoint's lag in the median layer, and of its difference from
-the final weights, from a fifth of the replications.
+``checkpoints``: the coverage of a checkpoint's lag in the median layer, and of the mean difference
+from the final weights, from a fifth of the replications.
 ``shares``: the coverage of an effect's share of its prediction, and how often one is decided.
 ``proportions``: that of the slope of finite effects on small ones.
 """
@@ -714,7 +714,8 @@ def training(replications: int, draws: int, random: np.random.Generator) -> None
 def checkpoints(replications: int, draws: int, random: np.random.Generator) -> None:
     """Documents have slopes of their own, which both weights share in part; layers differ.
 
-    The truth is the median over layers of the mean estimates of each layer.
+    The true value is the median over layers of the mean estimates of each layer, and the true
+    difference the mean over layers of their differences.
     """
     header("documents", "layers", "SD of layers", "value", "difference", "wrongly above", "below")
     design = DesignSettings(lags=[1])
@@ -738,10 +739,12 @@ def checkpoints(replications: int, draws: int, random: np.random.Generator) -> N
             lags = tables.layers[tables.layers["quantity"] == "lag_1"]
             by_layer.append(lags["estimate"].to_numpy().reshape(2, layers))
         table = pd.DataFrame(medians)
-        early, late = np.median(np.mean(by_layer, axis=0), axis=1)
-        value = table["conf_low"].le(early) & table["conf_high"].ge(early)
-        above = (table["difference_low"] > early - late).mean()
-        below = (table["difference_high"] < early - late).mean()
+        early, late = np.mean(by_layer, axis=0)
+        median = np.median(early)
+        difference = np.mean(early - late)
+        value = table["conf_low"].le(median) & table["conf_high"].ge(median)
+        above = (table["difference_low"] > difference).mean()
+        below = (table["difference_high"] < difference).mean()
         show(documents, layers, spread, value.mean(), 1 - above - below, above, below)
 
 

@@ -1,7 +1,7 @@
 """Copy figures to docs/gallery/, small enough to be kept with the code.
 
-They are those that docs/gallery.md shows: of the default run, and the comparison of ``make
-models``, if that was run. Each PNG is at most as wide in pixels as a page and has 256 colours;
+They are those that pages of the docs show: of the default run, and of ``make models`` and ``make
+training``, if these were run. Each PNG is at most as wide in pixels as a page and has 256 colours;
 large files get fewer of both.
 """
 
@@ -23,16 +23,21 @@ GALLERY = ROOT / "docs/gallery"
 # Widths in pixels and numbers of colours; the first that gives a file below the limit is used.
 STEPS = [(1400, 256), (1400, 64), (1100, 64), (900, 32)]
 LIMIT = 200_000
-# The figure of ``make models``, by its name in the gallery.
-OF_MODELS = {
-    "models_coefficients": "results/comparison/figures/attention/within/coefficients_by_depth.png"
+# The figures of ``make models`` and ``make training``, by their names in the gallery.
+OF_OTHER_RUNS = {
+    "models_coefficients": "results/comparison/figures/attention/within/coefficients_by_depth.png",
+    "training_coefficients": "results/default-0/addresses/attention/lags/training/figures/"
+    "coefficients_by_step.png",
 }
 
 
 def shown() -> list[str]:
-    """Return the names of the figures in the page."""
-    page = (ROOT / "docs/gallery.md").read_text(encoding="utf-8")
-    return re.findall(r"\]\(gallery/(\w+)\.png\)", page)
+    """Return the names of the figures in the pages."""
+    names = set()
+    for path in (ROOT / "docs").glob("*.md"):
+        page = path.read_text(encoding="utf-8")
+        names.update(re.findall(r"\]\(gallery/(\w+)\.png\)", page))
+    return sorted(names)
 
 
 def figures_of_default_run() -> dict[str, str]:
@@ -81,11 +86,11 @@ def shrunk(figure: Path) -> bytes:
 
 
 def main() -> None:
-    figures = figures_of_default_run() | OF_MODELS
+    figures = figures_of_default_run() | OF_OTHER_RUNS
     for name in shown():
         figure = figures[name]
-        if name in OF_MODELS and not (ROOT / figure).exists():
-            print(f"{name}.png: as it was, because `make models` was not run")
+        if name in OF_OTHER_RUNS and not (ROOT / figure).exists():
+            print(f"{name}.png: as it was, because {figure} was not made")
         else:
             (GALLERY / f"{name}.png").write_bytes(shrunk(ROOT / figure))
 

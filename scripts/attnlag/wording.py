@@ -56,7 +56,8 @@ LABELS = {
     "change_by_training": "the same less that after training (mean over the layers)",
     "training_first": "nearest lag at the first step of training",
     "training_highest": "nearest lag at the step where it is highest",
-    "training_settled": "difference from the final weights where the lag settles",
+    "training_settled": "difference from the final weights where the lag settles (mean over the "
+    "layers)",
     "training_final": "nearest lag of the final weights",
     "class_slopes": "layers in which slopes differ by class of tokens",
     "next_token": "effect on the next token less that on the token itself (median layer)",
@@ -756,15 +757,16 @@ HIGHEST_FINDING = (
 )
 SETTLED_FINDING = {
     Verdict.WITHIN: "{term} comes within {bound} of its final value from step {settled_step} on "
-    "(difference there: {difference}, {difference_interval}; steps measured: {steps})",
+    "(mean difference over the layers there: {difference}, {difference_interval}; steps measured: "
+    "{steps})",
     Verdict.TOO_FEW_TEXTS: "from which step on {term} is near its final value is not tested: "
     "{texts} texts, at least "
     f"{MIN_DOCUMENTS}",
 }
 NOT_SETTLED_FINDING = (
     "{term} is not shown to come within {bound} of its final value: at the last step measured, "
-    "{settled_step}, the difference is {difference} ({difference_interval}; steps measured: "
-    "{steps})"
+    "{settled_step}, the mean difference over the layers is {difference} ({difference_interval}; "
+    "steps measured: {steps})"
 )
 LOSS_FINDING = "loss in nats a token: {losses}"
 

@@ -142,16 +142,16 @@ FREQUENCY = np.log([0.1, 0.4, 0.2, 0.3])
 FACTS = {"log_frequency": FREQUENCY}
 
 
-def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1):
+def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1, layers=2):
     """Return norms that follow an autoregression around the means of their documents."""
     random = np.random.default_rng(seed)
-    logs = random.normal(size=(2, documents, tokens))
+    logs = random.normal(size=(layers, documents, tokens))
     for t in range(2, tokens):
         logs[..., t] += dynamics[0] * logs[..., t - 1] + dynamics[1] * logs[..., t - 2]
     logs += level * random.normal(size=(documents, 1))
     lengths = {(f"d{i}", 0): tokens for i in range(documents)}
     token_ids = random.integers(0, 4, documents * tokens)
-    return norms_table(lengths, np.exp(logs).reshape(2, -1), token_ids)
+    return norms_table(lengths, np.exp(logs).reshape(layers, -1), token_ids)
 
 
 HEADS = HeadsSettings(

@@ -17,7 +17,8 @@ class AtStep:
     step : int or None
         None for the final weights.
     row : Row
-        The value and its interval; of `Course.settled`, the difference from the final weights.
+        The value and its interval; of `Course.settled`, the mean difference from the final
+        weights over the layers.
     """
 
     step: int | None

@@ -54,8 +54,8 @@ def test_a_lag_is_highest_and_settles_at_steps_that_intervals_show():
     assert wording.course_findings(found) == [
         "lag 1 is highest at step 24 of training: 1.42 (95% interval 1.40 to 1.44); steps not "
         "shown to be lower: 16; of the final weights: 0.11 (95% interval 0.09 to 0.13)",
-        "lag 1 comes within 0.05 of its final value from step 1,024 on (difference there: 0.01, "
-        "95% interval −0.01 to 0.03; steps measured: 7)",
+        "lag 1 comes within 0.05 of its final value from step 1,024 on (mean difference over the "
+        "layers there: 0.01, 95% interval −0.01 to 0.03; steps measured: 7)",
     ]
 
 
@@ -77,7 +77,7 @@ def test_two_revisions_are_named_as_two():
     assert title == "Lag 1 is highest at step 0 (1.10); its final value is 0.11"
     assert wording.course_findings(found)[1] == (
         "lag 1 is not shown to come within 0.05 of its final value: at the last step measured, 64, "
-        "the difference is 0.58 (95% interval 0.56 to 0.60; steps measured: 2)"
+        "the mean difference over the layers is 0.58 (95% interval 0.56 to 0.60; steps measured: 2)"
     )
     found, _ = told(medians({0: 1.1, 64: 0.12}))
     assert "from step 64 on" in wording.course_findings(found)[1]

@@ -11,7 +11,7 @@ import generate
 import pandas as pd
 import pytest
 import yaml
-from copy_gallery import LIMIT, OF_MODELS, figures_of_default_run, shown, shrunk
+from copy_gallery import LIMIT, OF_OTHER_RUNS, figures_of_default_run, shown, shrunk
 from described import undescribed
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -114,7 +114,7 @@ def test_the_schema_lists_every_key_without_references():
 
 def test_the_gallery_shows_every_figure_and_none_is_large():
     assert sorted(shown()) == sorted(path.stem for path in GALLERY.iterdir())
-    known = figures_of_default_run() | OF_MODELS
+    known = figures_of_default_run() | OF_OTHER_RUNS
     assert {*shown()} <= {*known}
     # By the stages of the stored list of jobs, and more.
     graph = (ROOT / "tests/workflow/graph.txt").read_text()

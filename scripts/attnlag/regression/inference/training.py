@@ -6,7 +6,9 @@ that can be fitted with both. No checkpoint is corrected for bias: at an early o
 document differ, and a half-panel jackknife would extrapolate the difference.
 
 Intervals come from the jackknife over documents (`controls.jackknife`). Each is left out in turn,
-of the checkpoint and of the final weights at once, and the median layer is found anew.
+of the checkpoint and of the final weights at once. The difference of both is a mean over the
+layers, as that from random weights is: without a document another layer may be the median one, and
+intervals of the difference of medians covered the true one in up to 100%.
 """
 
 from collections.abc import Mapping, Sequence
@@ -75,8 +77,9 @@ class TrainingTables:
         last. A quantity is a lag or lead, the sum of the lags (``lags_summed``) or ``r_squared``.
         ``estimate`` is its value in the median layer with its interval (``conf_low``,
         ``conf_high``), ``final`` that of the final weights in the same layers, ``difference`` the
-        first minus the second. ``layers`` counts the layers that are fitted with both weights, and
-        ``loss`` is in nats a token. What is unknown is NaN.
+        mean over these layers of the checkpoint's values minus the final ones. ``layers`` counts
+        the layers that are fitted with both weights, and ``loss`` is in nats a token. What is
+        unknown is NaN.
     layers : pandas.DataFrame
         A row for each checkpoint, layer and quantity. ``estimate`` is NaN in a layer that cannot be
         fitted.
@@ -241,16 +244,17 @@ def _medians(checkpoint: Checkpoint, values: _Values, final: _Values, alpha: flo
             "loss": checkpoint.loss,
         }
         if shared.any():
-            own = np.median(values.numbers[:, shared, place], axis=1)
-            others = np.median(final.numbers[:, shared, place], axis=1)
-            difference = own - others
-            ends = jackknife(own[0], own[1:], values.rows, alpha)
+            own = values.numbers[:, shared, place]
+            others = final.numbers[:, shared, place]
+            median = np.median(own, axis=1)
+            ends = jackknife(median[0], median[1:], values.rows, alpha)
             row |= {
-                "estimate": own[0],
+                "estimate": median[0],
                 "conf_low": ends.get("conf_low"),
                 "conf_high": ends.get("conf_high"),
-                "final": others[0],
+                "final": np.median(others[0]),
             }
+            difference = (own - others).mean(axis=1)
             ends = jackknife(difference[0], difference[1:], values.rows, alpha)
             row |= {
                 "difference": difference[0],
