@@ -42,11 +42,18 @@ for package, arguments in packages.items():
         subprocess.run([*pip, *arguments], check=True)
 
 # %%
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+
+warnings.filterwarnings("ignore", message="IProgress not found")
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+logging.disable_progress_bar()
 
 # %% model
 # SmolLM2-135M-Instruct in 4 bits: 30 layers, 576 numbers in each adjustment.
@@ -274,7 +281,7 @@ for lag in (0, 1):
     axes[lag].plot(pooled[:, lag], "o-", label="pooled")
     axes[lag].plot(within[:, lag], "s--", label="within texts")
     axes[lag].axhline(0, color="0.7")
-    axes[lag].set(xlabel="layer", title=f"{lag + 1} before")
+    axes[lag].set(xlabel="layer", title=("one token before", "two tokens before")[lag])
 axes[0].set_ylabel("coefficient, 13 texts")
 axes[0].legend(frameon=False)
 plt.show()
