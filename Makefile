@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
 .PHONY: run paper models training validate test test-python test-r test-wheel test-slurm test-storage test-bridge test-report \
-	test-lesson crashes mutants lint audit bench bench-smoke report verify check-repro docs site gallery lock clean help help-developers
+	test-lesson crashes mutants lint audit bench bench-smoke explorer verify check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -148,7 +148,7 @@ architectures: $(TESTED) ### write benchmarks/architectures.md from tiny models 
 paper: run ## write results/paper: coefficients and numbers in LaTeX, references
 	$(BIN)/snakemake --cores all paper $(CONFIGURED)
 
-report: $(READY) ## make the page that shows the study, in one file that opens without a network
+explorer: $(READY) ## make results/explorer.html, which shows the study and needs no network
 	$(BIN)/snakemake --cores all results/explorer.html $(CONFIGURED)
 
 verify: $(READY) ## check every file against the record of what made it

@@ -36,7 +36,7 @@ def project(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -
         causal={"documents": 6},
     )
     project.run()
-    project.snakemake("--report", "results/report.zip")
+    assert "RuntimeWarning" not in project.snakemake("--report", "results/report.zip")
     return project
 
 

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import suppress
 
 import numpy as np
@@ -311,3 +312,15 @@ def test_what_another_configuration_has_left_is_named_and_removed_by_name(finish
     assert "results/tiny/small/causal: removed" in printed
     assert not any((finished.folder / place).exists() for place in left)
     assert (finished.folder / "results/tiny/small/attention/norms/0000.parquet").exists()
+
+
+def test_the_report_numbers_its_chapters_without_gaps_and_warns_of_nothing(whole_once, tmp_path):
+    project, _ = whole_once
+    printed = project.snakemake("--report", str(tmp_path / "report.zip"))
+    assert "arning" not in printed
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("report.html")]
+        page = archive.read(name).decode()
+    chapters = sorted(set(re.findall(r'"([0-9] [A-Z][a-z]+)"', page)))
+    names = ["Explorer", "Norms", "Coefficients", "Interventions", "Directions"]
+    assert chapters == [f"{number} {name}" for number, name in enumerate(names)]

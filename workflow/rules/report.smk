@@ -2,9 +2,20 @@
 
 from attnlag.figures.sizes import best_of, suffix_of
 
-# Categories of the report in the order of the flow; the report sorts them by name.
-CATEGORIES = "explorer norms coefficients diagnostics interventions comparison directions".split()
-IN_ORDER = {name: f"{number} {name.capitalize()}" for number, name in enumerate(CATEGORIES)}
+# Chapters of the report in the order of the flow; the report sorts them by name, so each begins with
+# its number among those that this run has.
+DIRECTIONS = ("geometry", "heads", "sources")
+CHAPTERS = {
+    "explorer": True,
+    "norms": True,
+    "coefficients": True,
+    "diagnostics": "diagnostics" in CONFIG.figures.also,
+    "interventions": is_asked("interventions", CONFIG),
+    "comparison": is_asked("comparison", CONFIG),
+    "directions": any(is_asked(name, CONFIG) for name in DIRECTIONS),
+}
+PRESENT = [name for name, present in CHAPTERS.items() if present]
+IN_ORDER = {name: f"{number} {name.capitalize()}" for number, name in enumerate(PRESENT)}
 LABELS = dict.fromkeys(("model", "corpus", "site", "regression", "layer"), "all")
 
 

@@ -1,6 +1,10 @@
 # Resources of jobs. A job that is retried, perhaps after running out of memory or time, gets more.
 
 import errno
+import warnings
+
+# `snakemake --report` asks for resources where sizes of inputs cannot be had; it leaves them open.
+warnings.filterwarnings("ignore", message="coroutine '.*sizes' was never awaited")
 
 # Threads of a job that runs a model or multiplies its vectors. On one machine, two of these share the
 # cores, because each imports, reads and writes on a single thread.
