@@ -251,12 +251,6 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
         f"lag 1 within documents is {medians.min():.2f} ({medians.idxmin()}) to "
         f"{medians.max():.2f} ({medians.idxmax()})",
     )
-    shown = results.lag("within").loc[12]
-    yield (
-        "docs/notebooks.md",
-        f"This gives {shown['uncorrected']:.3f}, the column `uncorrected` of `coefficients.csv`; "
-        f"the half-panel jackknife makes it {shown['estimate']:.3f}.",
-    )
 
 
 def of_tokens(results: Results) -> Iterator[tuple[str, str]]:
