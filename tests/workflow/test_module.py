@@ -61,7 +61,7 @@ def test_another_workflow_uses_the_rules(elsewhere, finished_once):
     elsewhere.write_snakefile(
         "use rule * from attnlag as attnlag_*",
         before=OWN_RULE,
-        after="onsuccess:\n    attnlag.write_record()\n    print(attnlag.closing_words())",
+        after="onsuccess:\n    attnlag.onsuccess()",
     )
     script = elsewhere.folder / "scripts/check_fits.py"
     script.parent.mkdir()
