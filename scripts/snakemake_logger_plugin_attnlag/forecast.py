@@ -9,12 +9,16 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from statistics import geometric_mean
 
 # Mean seconds of a job by rule, in the folder of a run.
 MEMORY = Path(".snakemake/attnlag.seconds.json")
 
 # A forecast needs this number of jobs that have ended, or an earlier run.
 MIN_JOBS = 3
+
+# Seconds of a job that does nothing.
+MIN_SECONDS = 1e-3
 
 
 class Forecast:
@@ -55,20 +59,23 @@ class Forecast:
         """Return the seconds until the last job ends, None if too little is known.
 
         As many jobs run at a time as did on average until now. A rule of which nothing is known
-        takes the mean of the jobs that have ended.
+        takes the geometric mean of the jobs that have ended: the few that run a model come first
+        and take ten times as long as others.
         """
         now = time.monotonic()
         ended = [seconds for each in self.seconds.values() for seconds in each]
         if not ended or (len(ended) < MIN_JOBS and not self.earlier):
             return None
-        means, mean = self.means(), sum(ended) / len(ended)
-        spent = [now - begin for _, begin in self.running.values()]
+        means = self.means()
+        first_guess = geometric_mean(max(seconds, MIN_SECONDS) for seconds in ended)
         left = 0.0
+        spent = sum(ended)
         for rule, count in self.waiting.items():
-            left += max(count, 0) * means.get(rule, mean)
+            left += max(count, 0) * means.get(rule, first_guess)
         for rule, begin in self.running.values():
-            left += max(means.get(rule, mean) - (now - begin), 0)
-        at_a_time = (sum(ended) + sum(spent)) / max(now - self.begin, 1e-3)
+            left += max(means.get(rule, first_guess) - (now - begin), 0)
+            spent += now - begin
+        at_a_time = spent / max(now - self.begin, MIN_SECONDS)
         return left / max(at_a_time, 1)
 
     def remember(self) -> None:

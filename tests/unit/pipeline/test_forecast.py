@@ -40,6 +40,16 @@ def test_the_rest_takes_as_long_as_jobs_of_the_same_rules_did(clock):
     assert run.seconds_left() == pytest.approx(16)
 
 
+def test_a_rule_of_which_nothing_is_known_takes_the_geometric_mean_of_the_others(clock):
+    """One long job in the beginning does not make all others long."""
+    run = Forecast()
+    run.plan({"fetch": 1, "tokens": 1, "pass": 1, "draw": 5})
+    ran(run, clock, "fetch", 1)
+    ran(run, clock, "tokens", 1)
+    ran(run, clock, "pass", 125)
+    assert run.seconds_left() == pytest.approx(5 * 125 ** (1 / 3))
+
+
 def test_jobs_that_run_at_a_time_share_the_rest(clock):
     run = Forecast()
     run.plan({"fit": 8})
