@@ -343,7 +343,7 @@ def few_clusters(fitted: FittedRegression) -> Iterator[str]:
     """
     settings, usable = fitted.settings, _usable(fitted.goodness)
     covariance = CATALOGUE[settings.covariance]
-    holds = covariance.satterthwaite and settings.fixed_effects == "document"
+    holds = covariance.needs == "cr2" and settings.fixed_effects == "document"
     effective = float(usable["effective_documents"].min())
     if not covariance.clustered or holds or not effective < ENOUGH_DOCUMENTS:
         return
