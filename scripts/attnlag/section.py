@@ -185,7 +185,8 @@ class Section(BaseModel):
         """
         if not isinstance(values, Mapping):
             return values
-        stated, off = dict(values), cls.null_switches_off()
+        stated = dict(values)
+        off = cls.null_switches_off()
         for key, field in cls.model_fields.items():
             if field.is_required() or stated.get(key, "") not in (None, "null"):
                 continue

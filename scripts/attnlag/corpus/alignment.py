@@ -17,7 +17,8 @@ from attnlag.errors import UserError, shown
 SPACE_MARK = "▁"
 
 # Shown for a begin-of-sequence token, which has no characters, and for a part of a character.
-EMPTY, WITHIN = "⊢", "·"
+EMPTY = "⊢"
+WITHIN = "·"
 
 
 def _byte_alphabet() -> dict[str, int]:

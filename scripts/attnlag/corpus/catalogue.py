@@ -18,7 +18,8 @@ UPOS = (
     *("PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
 )
 # Tags of tokens that are not words: white space, and text without tags.
-SPACE, NONE = "SPACE", "none"
+SPACE = "SPACE"
+NONE = "none"
 TAGS = (*UPOS, SPACE, NONE)
 
 # The files of properties: what the corpus gives, and what the model predicts.
@@ -145,7 +146,7 @@ CATALOGUE = {
 }
 
 
-def of_file(file: str) -> dict[str, TokenProperty]:
+def properties_in(file: str) -> dict[str, TokenProperty]:
     """Return the properties in a file, by column."""
     return {name: entry for name, entry in CATALOGUE.items() if entry.file == file}
 
@@ -159,7 +160,8 @@ def log_frequencies(token_counts: Any) -> Any:
     import pyarrow.parquet as pq
 
     table = pq.read_table(token_counts) if isinstance(token_counts, Path) else token_counts
-    ids, counts = table["token_id"].to_numpy(), table["count"].to_numpy()
+    ids = table["token_id"].to_numpy()
+    counts = table["count"].to_numpy()
     logs = np.full(ids.max(initial=-1) + 1, np.nan)
     logs[ids] = np.log(counts / counts.sum())
     return logs

@@ -34,12 +34,14 @@ from attnlag.storage import tables
 
 # Largest number of documents, and of their characters, in memory and in a row group. A longer
 # document makes up a batch by itself.
-MAX_DOCUMENTS, MAX_CHARACTERS = 250, 500_000
+MAX_DOCUMENTS = 250
+MAX_CHARACTERS = 500_000
 
 # Largest number of groups that are shown and fitted separately: those with the most documents.
 MAX_GROUPS = 24
 
-NO_WORDS, OR_SKIP = "the text is empty; expected words", ", or empty: skip"
+NO_WORDS = "the text is empty; expected words"
+OR_SKIP = ", or empty: skip"
 
 Id = TypeVar("Id", str, int)
 
@@ -91,7 +93,8 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
             "file of their own, or documents in a format with fields"
         )
     for file in paths:
-        problems_before, rows = problems.count, 0
+        problems_before = problems.count
+        rows = 0
         stem, suffix, _ = name_parts(file)
         is_plain = suffix in PLAIN_TEXT
         is_document = is_plain and settings.split == "none"
@@ -140,7 +143,8 @@ def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
         characters += len(document.text)
         if batch and (len(batch) == MAX_DOCUMENTS or characters > MAX_CHARACTERS):
             yield batch
-            batch, characters = [], len(document.text)
+            batch = []
+            characters = len(document.text)
         batch.append(document)
     if batch:
         yield batch
@@ -159,7 +163,8 @@ def write_corpus(
     has the record of a ``dataset`` of the hub.
     """
     tags = [] if settings.tags is None else [pa.field("tags", pa.large_string())]
-    schema, tally = pa.schema([*SCHEMA, *tags]), Tally()
+    schema = pa.schema([*SCHEMA, *tags])
+    tally = Tally()
 
     def record() -> dict[str, Any]:
         facts = {"digest": tally.digest, "documents": tally.documents, "texts": tally.texts}
@@ -233,7 +238,8 @@ def stored_batches(
     path: str | Path, start: int = 0, stop: int = sys.maxsize
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows ``start`` to ``stop`` of a stored corpus, one row group at a time."""
-    file, first = pq.ParquetFile(path, pre_buffer=False), 0
+    file = pq.ParquetFile(path, pre_buffer=False)
+    first = 0
     for group in range(file.num_row_groups):
         end = first + file.metadata.row_group(group).num_rows
         if start < end and first < stop:

@@ -89,7 +89,8 @@ def file_rows(
         )
         return
     # Reading a pipe or a device might never end.
-    if problem := unreadable(file):
+    problem = unreadable(file)
+    if problem:
         problems.add(f"{file}: {problem}")
         return
     try:
@@ -146,7 +147,8 @@ class TextLines:
     """
 
     def __init__(self, stream: BinaryIO, file: Path):
-        self._stream, self._file = stream, file
+        self._stream = stream
+        self._file = file
         self.number = 0
         self.begin_document()
 
@@ -166,11 +168,13 @@ class TextLines:
                     "document, which starts here; expected at most that, or several documents"
                 )
             # Zeros are valid UTF-8, but they do not occur in text; UTF-16 is full of them.
-            bad, reason = line.find(0), "occurs in no text except UTF-16"
+            bad = line.find(0)
+            reason = "occurs in no text except UTF-16"
             try:
                 text = line.decode("utf-8-sig" if self.number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                bad, reason = error.start, "is not text in UTF-8"
+                bad = error.start
+                reason = "is not text in UTF-8"
             if bad >= 0:
                 raise UserError(
                     f"{self._file}:{self.number}: byte 0x{line[bad]:02x} at offset {offset + bad} "
@@ -215,7 +219,8 @@ def csv_rows(lines: TextLines, delimiter: str, fields: Mapping[str, str]) -> Ite
             continue
         if not header:
             header = cells
-            if wrong := column_problems(header, fields):
+            wrong = column_problems(header, fields)
+            if wrong:
                 yield from ((start, problem) for problem in wrong)
                 return
         elif len(cells) != len(header):
@@ -229,7 +234,8 @@ def parquet_rows(source: Any, file: Path, fields: Mapping[str, str]) -> Iterator
     """Yield the rows of a Parquet file, numbered from 1, reading only the columns needed."""
     parquet = pq.ParquetFile(source)
     schema = parquet.schema_arrow
-    if wrong := column_problems(schema.names, fields) or column_kind_problems(schema, fields):
+    wrong = column_problems(schema.names, fields) or column_kind_problems(schema, fields)
+    if wrong:
         yield from ((None, problem) for problem in wrong)
         return
     names = sorted(set(fields.values()))

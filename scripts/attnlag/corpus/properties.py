@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from attnlag.corpus import tagging
 from attnlag.corpus.alignment import Spans, Speller
-from attnlag.corpus.catalogue import NONE, SPACE, TAGS, of_file
+from attnlag.corpus.catalogue import NONE, SPACE, TAGS, properties_in
 from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import Tagger
@@ -18,7 +18,7 @@ from attnlag.corpus.tagging import TaggedWords, untagged_words
 from attnlag.errors import UserError, nearest
 from attnlag.storage.sequences import KEY_FIELDS, KEYS, keys_of
 
-PROPERTIES = of_file("token_properties")
+PROPERTIES = properties_in("token_properties")
 
 SCHEMA = pa.schema(
     [
@@ -58,14 +58,15 @@ def source_of(settings: Tagger) -> WordSource:
 
 def check_groups(tagged: Iterable[str] | None, groups: Collection[str], key: str) -> None:
     """Raise UserError for groups to tag that the corpus lacks."""
-    if missing := sorted(set(tagged or ()) - set(groups)):
+    missing = sorted(set(tagged or ()) - set(groups))
+    if missing:
         raise UserError(
             f"{key}: found '{missing[0]}', expected groups of the corpus: "
             f"{', '.join(sorted(groups))}{nearest(missing[0], groups)}"
         )
 
 
-def of_words(
+def word_columns(
     text: str, spans: Spans, words: TaggedWords, control: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return the word that each token of a text belongs to, and what derives from it.
@@ -84,7 +85,8 @@ def of_words(
     first = np.append(solid, len(data))[np.searchsorted(solid, spans.starts)]
     inside = (first < spans.ends) & ~control
 
-    starts, ends = offsets[words.starts], offsets[words.ends]
+    starts = offsets[words.starts]
+    ends = offsets[words.ends]
     word = np.searchsorted(starts, first, side="right") - 1
     inside &= (word >= 0) & (first < np.append(ends, 0)[word])
     word[~inside] = -1
@@ -116,11 +118,11 @@ def describe(
     for documents in batches:
         texts = [document for document, _ in documents]
         groups = {text.group for text in texts} if source.groups is None else source.groups
-        of_language = source.words_of([text for text in texts if text.group in groups])
+        tagged_texts = source.words_of([text for text in texts if text.group in groups])
         rows = []
         for document in documents:
             text, _ = document
-            words = next(of_language) if text.group in groups else untagged_words(text.text)
+            words = next(tagged_texts) if text.group in groups else untagged_words(text.text)
             rows.append(table(document, words, **common))
             counts.update(documents=1, tagged=words.tags is not None, tokens=rows[-1].num_rows)
         yield pa.concat_tables(rows).unify_dictionaries().combine_chunks()
@@ -141,20 +143,21 @@ def table(
     they cover only the beginning of the text. ``log_frequencies``, (vocabulary,), are those of
     tokens in the corpus. Raise UserError if the tokens do not spell the text.
     """
-    document, keys = tokenized.document, keys_of(tokenized.sequences)
+    document = tokenized.document
+    keys = keys_of(tokenized.sequences)
     position, ids = (key.to_numpy() for key in keys[2:])
-    of_text = position >= bos
+    is_text = position >= bos
     data = document.text.encode()
-    own_ids = np.where(of_text, ids, -1).tolist()
+    own_ids = np.where(is_text, ids, -1).tolist()
     spans = speller.spans(document.id, own_ids, data, truncated=truncated)
     # A control token belongs to no word, whether or not it stands for text.
-    control = ~of_text | np.isin(ids, list(speller.special))
-    columns = of_words(document.text, spans, words, control)
+    control = ~is_text | np.isin(ids, list(speller.special))
+    columns = word_columns(document.text, spans, words, control)
     upos = np.full(len(ids), TAGS.index(NONE))
     if words.tags is not None:
         codes = np.array([*map(TAGS.index, words.tags), TAGS.index(SPACE)])
         upos = np.where(control, upos, codes[columns["word"]])
-    by_token = (values.tolist() for values in (ids, of_text, *spans))
+    by_token = (values.tolist() for values in (ids, is_text, *spans))
     rows = {
         **dict(zip(KEYS, keys, strict=True)),
         "text": [

@@ -37,7 +37,9 @@ class TaggedWords(NamedTuple):
 
 def _words(words: Iterable[tuple[int, str, str]]) -> TaggedWords:
     """Return words, given the start and the tag of each, without white space around them."""
-    starts, ends, tags = [], [], []
+    starts = []
+    ends = []
+    tags = []
     for start, word, tag in words:
         starts.append(start + len(word) - len(word.lstrip()))
         ends.append(starts[-1] + len(word.strip()))
@@ -66,7 +68,8 @@ def given_words(text: str, pairs: Sequence[tuple[str, str]], place: str) -> Tagg
     """
     if not pairs:
         return untagged_words(text)
-    placed, end = [], 0
+    placed = []
+    end = 0
     for number, (word, tag) in enumerate(pairs, 1):
         start = next((i for i in range(end, len(text)) if not text[i].isspace()), len(text))
         if tag not in UPOS:
@@ -81,7 +84,8 @@ def given_words(text: str, pairs: Sequence[tuple[str, str]], place: str) -> Tagg
             )
         placed.append((start, word, tag))
         end = start + len(word)
-    if rest := text[end:].lstrip():
+    rest = text[end:].lstrip()
+    if rest:
         raise UserError(
             f"{place}: found no more words; expected the rest of the text: {shown(rest[:20])}"
         )
@@ -118,7 +122,8 @@ def pipeline_of(package: str, version: str | None, sha256: str | None) -> Any:
     digest of its files, see `pipeline_digest`.
     """
     try:
-        installed, _ = metadata.version(package), metadata.version("spacy")
+        installed = metadata.version(package)
+        metadata.version("spacy")  # which must be installed too
     except metadata.PackageNotFoundError as missing:
         raise UserError(
             f"the tagger {package} {version}: found no package '{missing.name}'; expected it "
@@ -130,7 +135,8 @@ def pipeline_of(package: str, version: str | None, sha256: str | None) -> Any:
             "configured; install that version, or state the installed one with its sha256"
         )
     folder = pipeline_folder(package)
-    if (digest := pipeline_digest(folder)) != sha256:
+    digest = pipeline_digest(folder)
+    if digest != sha256:
         raise UserError(
             f"the tagger {package} {version}: found files with the SHA-256 {digest}, expected "
             f"{sha256}, as configured"
@@ -150,10 +156,10 @@ def tagged_by(nlp: Any, documents: Sequence[Document]) -> Iterator[TaggedWords]:
         for start, part in parts_of(document.text)
     )
     tagged = nlp.pipe(parts, as_tuples=True, batch_size=BATCH)
-    for _, of_text in itertools.groupby(tagged, key=lambda pair: pair[1][0]):
+    for _, parts_of_text in itertools.groupby(tagged, key=lambda pair: pair[1][0]):
         yield _words(
             (start + token.idx, token.text, token.pos_ or "X")
-            for part, (_, start) in of_text
+            for part, (_, start) in parts_of_text
             for token in part
             if not token.is_space
         )

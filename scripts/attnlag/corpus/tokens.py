@@ -242,7 +242,8 @@ def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> 
     """
     frames = []
     for batch in batches:
-        starts, ends = batch.column("char_start"), batch.column("char_end")
+        starts = batch.column("char_start")
+        ends = batch.column("char_end")
         first = starts.values.to_numpy()[starts.offsets.to_numpy()[:-1]]
         last = ends.values.to_numpy()[ends.offsets.to_numpy()[1:] - 1]
         columns = {

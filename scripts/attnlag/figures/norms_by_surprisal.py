@@ -63,7 +63,9 @@ def figure(inputs: Inputs) -> Sheet:
         y = logs[finite] - logs[finite].mean()
         x, frequencies, documents, bin_of = (tokens.loc[finite, name].to_numpy() for name in tokens)
         if layer in layers_with_bins:
-            sums = (RatioSums.of_rows(y[bin_of == n], documents[bin_of == n]) for n in range(BINS))
+            sums = (
+                RatioSums.from_rows(y[bin_of == n], documents[bin_of == n]) for n in range(BINS)
+            )
             means = pd.DataFrame([sums_of_bin.columns(1 - CONFIDENCE) for sums_of_bin in sums])
             low, high = (means[end] for end in BOUNDS)
             bins.append(Line(means["mean"], f"layer {layer}", colour, low, high))

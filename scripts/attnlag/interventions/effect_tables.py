@@ -30,7 +30,8 @@ def tables_of(
     pairs = []
     totals = []
     for (source, target), rows in derivative.groupby(["source_site", "target_site"], observed=True):
-        source, target = str(source), str(target)
+        source = str(source)
+        target = str(target)
         if source not in designs or target not in designs:
             continue
         layers = sorted(map(int, rows["target_layer"].unique()))

@@ -17,7 +17,8 @@ Stored = tuple[str, str, list[int]]
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
 
 # Kinds of numbers that a model runs in, and of masks in old checkpoints, which no model loads.
-FLOATS, MASKS = ("F64", "F32", "F16", "BF16"), ("BOOL", "U8", "I32", "I64")
+FLOATS = ("F64", "F32", "F16", "BF16")
+MASKS = ("BOOL", "U8", "I32", "I64")
 
 # Tensors of old checkpoints that models compute by themselves: masks, positions and angles. The
 # mask of attention is named like a bias; it has four dimensions.
@@ -41,7 +42,8 @@ def checked_config(
         raise UserError("config.json is not a JSON object") from None
     if not isinstance(model_type, str):
         raise UserError("config.json has no model_type, expected one that transformers knows")
-    if problems := list(_settings_refused(raw, tensors)):
+    problems = list(_settings_refused(raw, tensors))
+    if problems:
         raise UserError(f"config.json {problem}" for problem in problems)
     types = transformers.CONFIG_MAPPING
     if model_type not in types:
@@ -52,7 +54,8 @@ def checked_config(
         )
     with as_user_error("transformers cannot read config.json"):
         config = config_of(folder)
-    text, problems = config.get_text_config(), []
+    text = config.get_text_config()
+    problems = []
     stated = ("layers", "num_hidden_layers", layers), ("width", "hidden_size", width)
     for key, attribute, expected in stated:
         size = getattr(text, attribute, None)
@@ -111,7 +114,8 @@ def check_weights(folder: Path, tensors: Sequence[Stored]) -> None:
             AutoModel, folder, device_map={"": "meta"}, ignore_mismatched_sizes=True
         )
     problems = []
-    if missing := sorted(loading["missing_keys"]):
+    missing = sorted(loading["missing_keys"])
+    if missing:
         names = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
         problems.append(
             f"the weights lack {counted(len(missing), 'tensor')} of {type(model).__name__} "
@@ -155,9 +159,9 @@ def _of_other_kinds(tensors: Iterable[Stored], parameters: Container[str]) -> It
         loaded = any(".".join(steps[start:]) in parameters for start in range(len(steps)))
         if kind not in FLOATS and (loaded or kind not in MASKS):
             names.setdefault(kind, []).append(name)
-    for kind, of_kind in sorted(names.items()):
+    for kind, refused in sorted(names.items()):
         yield (
-            f"the weights hold {counted(len(of_kind), 'tensor')} as {kind}, {of_kind[0]} the "
+            f"the weights hold {counted(len(refused), 'tensor')} as {kind}, {refused[0]} the "
             "first; expected F32, BF16, F16 or F64"
         )
 

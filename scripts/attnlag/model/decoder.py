@@ -117,7 +117,8 @@ class Decoder:
 
     def check_identity(self, evidence: list[identity.Evidence]) -> float:
         """Return the largest error of `residual_identity`; raise UserError if the check fails."""
-        if problems := identity.problems_of(evidence, self.blocks, self.name):
+        problems = identity.problems_of(evidence, self.blocks, self.name)
+        if problems:
             more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise UserError(
                 f"{self.called}, fails the check of its sites: block input + attention adjustment "
@@ -148,7 +149,8 @@ def decoder_of(
     Each layout whose modules exist is tried until one passes the check in a short pass. The run
     verifies it again. A factor that is not ``declared`` is found by the check.
     """
-    whole, model = model, getattr(model, "base_model", model)
+    whole = model
+    model = getattr(model, "base_model", model)
     vocabulary_of(model, name)
     if declared and declared.get("scale") is not None:
         return Decoder(whole, name, _declared_blocks(model, declared, name), layout="")
@@ -261,7 +263,8 @@ def submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.M
                 f"{', '.join(children) or 'none'} of {type(module).__name__}"
                 f"{nearest(name, children)}"
             )
-        module, above = children[name], f"{above}{name}."
+        module = children[name]
+        above = f"{above}{name}."
     return module
 
 

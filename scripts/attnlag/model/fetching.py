@@ -98,7 +98,8 @@ def fetch_revision(
             facts = FETCHERS[settings["source"]](settings, folder, tokenizer=False)
             facts |= {"step": step, "checkpoint": checkpoint}
             record = _describe(name, settings, facts, folder)
-            if problems := list(_differences(record, final)):
+            problems = list(_differences(record, final))
+            if problems:
                 raise UserError(problems)
             return record
     except UserError as error:
@@ -116,7 +117,8 @@ def _differences(record: Mapping[str, Any], final: Mapping[str, Any]) -> Iterato
     }
     for key, text in words.items():
         if record[key] != final[key]:
-            found, expected = text.format(record[key]), text.format(final[key])
+            found = text.format(record[key])
+            expected = text.format(final[key])
             yield f"found {found}, but the model has {expected}"
 
 
@@ -206,8 +208,8 @@ def state_initializer_range(folder: Path, config: Any, stated: float | None) -> 
     values = json.loads(path.read_text(encoding="utf-8"))
     # A multimodal model has a config of its text model inside its own.
     inside = (values[key] for key, value in vars(config).items() if value is text and key in values)
-    of_text = next(inside, values)
-    own = next((of_text[key] for key in RANGES if key in of_text), None)
+    text_values = next(inside, values)
+    own = next((text_values[key] for key in RANGES if key in text_values), None)
     if stated is None:
         return {"initializer_range": assumed, "from": "assumed" if own is None else "config"}
     if own is not None and own != stated:
@@ -221,6 +223,6 @@ def state_initializer_range(folder: Path, config: Any, stated: float | None) -> 
         )
     if own is not None:
         return {"initializer_range": stated, "from": "config"}
-    of_text[next(key for key in RANGES if hasattr(text, key))] = stated
+    text_values[next(key for key in RANGES if hasattr(text, key))] = stated
     path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return {"initializer_range": stated, "from": "stated"}

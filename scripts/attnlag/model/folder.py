@@ -152,7 +152,8 @@ def take_files(
     files = choose_files(names, where, tokenizer)
     if WEIGHTS_INDEX in files:
         files += shard_names(source / WEIGHTS_INDEX, where)
-    if missing := [file for file in files if file not in names]:
+    missing = [file for file in files if file not in names]
+    if missing:
         raise UserError(f"{where} has no {missing[0]}, which {WEIGHTS_INDEX} names")
     problems = []
     for file in files:

@@ -79,7 +79,8 @@ def convert_gguf(path: Path, folder: Path) -> dict[str, Any]:
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
 
     def values_of(name: str) -> np.ndarray:
-        if (tensor := tensors[name]) is None:
+        tensor = tensors[name]
+        if tensor is None:
             return np.zeros(shapes[name])
         values = gguf.dequantize(tensor.data, tensor.tensor_type)
         return processor.process(values, tensor.name).weights
@@ -179,7 +180,8 @@ def _places(model: Any, header: Any, architecture: str, file: str) -> dict[str, 
             f"{file} lacks {counted(len(missing), 'tensor')} of the model: {', '.join(missing[:3])}"
         )
     factors = {*FACTORS.get(architecture, ())}
-    if unused := sorted(stored.keys() - (factors if factors <= stored.keys() else ())):
+    unused = sorted(stored.keys() - (factors if factors <= stored.keys() else ()))
+    if unused:
         others = f" and {counted(len(unused) - 1, 'other tensor')}" if unused[1:] else ""
         raise UserError(
             f"{file} has the tensor {unused[0]}{others}, for which transformers' "
@@ -200,7 +202,8 @@ def _write_safetensors(
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in sorted(shapes):
-        start, end = end, end + 4 * math.prod(shapes[name])
+        start = end
+        end = end + 4 * math.prod(shapes[name])
         header[name] = {"dtype": "F32", "shape": list(shapes[name]), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)

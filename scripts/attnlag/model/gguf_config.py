@@ -96,9 +96,11 @@ def config_of(header: Any, architecture: str, file: str) -> Any:
     # Only the text model of Gemma 3 is in GGUF.
     values["model_type"] = {"gemma3": "gemma3_text"}.get(architecture, architecture)
     kind = CONFIG_MAPPING[values["model_type"]]
-    if missing := [key for key in REQUIRED if key in named and named[key] not in values]:
+    missing = [key for key in REQUIRED if key in named and named[key] not in values]
+    if missing:
         raise UserError(f"{file} lacks {architecture}.{key}" for key in missing)
-    heads, width = values["num_attention_heads"], values["hidden_size"]
+    heads = values["num_attention_heads"]
+    width = values["hidden_size"]
     values.setdefault("num_key_value_heads", heads)
     values.setdefault("rope_theta", 10_000.0)
     values |= _heads(left, architecture, heads, width)
@@ -185,7 +187,8 @@ def _rotation(
     if architecture == "phi3" and {*FACTORS["phi3"]} <= {*factors}:
         long, short = (factors[name].tolist() for name in FACTORS["phi3"])
         scaling = {"rope_type": "longrope", "long_factor": long, "short_factor": short}
-        if attention := left.pop("rope.scaling.attn_factor", None):
+        attention = left.pop("rope.scaling.attn_factor", None)
+        if attention:
             scaling["attention_factor"] = attention
         if left.get("rope.scaling.type") == "longrope":
             del left["rope.scaling.type"]
@@ -208,7 +211,8 @@ def _rotation(
             "original_max_position_embeddings": original,
         }
         for key in ("beta_fast", "beta_slow"):
-            if beta := left.pop(f"rope.scaling.yarn_{key}", None):
+            beta = left.pop(f"rope.scaling.yarn_{key}", None)
+            if beta:
                 scaling[key] = beta
         return {"rope_scaling": scaling}
     if factor != 1.0:
@@ -220,7 +224,8 @@ def _as_in_llama3(divisors: np.ndarray, values: Mapping[str, Any]) -> dict[str, 
     """Return the scaling that divides the frequencies of the rotation by these numbers."""
     if (divisors == 1).all():
         return {}
-    size, factor = values["head_dim"], round(float(divisors.max()), 4)
+    size = values["head_dim"]
+    factor = round(float(divisors.max()), 4)
     wavelengths = 2 * np.pi * values["rope_theta"] ** (np.arange(0, size, 2) / size)
     low, high, length = LLAMA3.values()
     share = np.clip((length / wavelengths - low) / (high - low), 0, 1)

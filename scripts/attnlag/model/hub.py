@@ -49,7 +49,8 @@ def from_hub(settings: Mapping[str, Any], folder: Path, tokenizer: bool = True) 
     with offline.lifted(), problems_in_words(repository, settings["revision"]):
         facts = commit_facts(repository, settings["revision"])
         where = f"{repository} at {facts.commit}"
-        if problems := weights_problems(set(facts.names), where):
+        problems = weights_problems(set(facts.names), where)
+        if problems:
             raise UserError(problems)
         log.info("fetching %s", where)
         small = [*SMALL_FILES, WEIGHTS_INDEX]

@@ -152,7 +152,8 @@ def load_base_model(
             attn_implementation=None if attention == "auto" else attention,
         )
     # Weights of the head may be left over.
-    if missing := sorted(loading["missing_keys"]):
+    missing = sorted(loading["missing_keys"])
+    if missing:
         raise UserError(
             f"{folder}: the checkpoint lacks {counted(len(missing), 'weight')} of "
             f"{type(model).__name__}, {missing[0]} the first; expected a complete model"
@@ -233,9 +234,11 @@ def place(
             return {part: list(room)[index] for part, index in places.items()}
     on_devices = ", ".join(f"{amount(size)} on {device}" for device, size in free.items())
     precision = str(base_model.dtype).removeprefix("torch.")
-    alone, fewer = "", "fewer tokens at a time"
+    alone = ""
+    fewer = "fewer tokens at a time"
     if longest > batch_tokens:
-        alone, fewer = " (the longest sequence)", "shorter sequences (tokens.max_length)"
+        alone = " (the longest sequence)"
+        fewer = "shorter sequences (tokens.max_length)"
     raise UserError(
         f"the weights of {name} need {amount(weights)} in {precision} and a forward pass over "
         f"{counted(tokens, 'token')}{alone} about {amount(working)}, but the free memory is "

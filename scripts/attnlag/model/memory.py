@@ -29,10 +29,13 @@ def _left_in_groups(root: Path) -> Iterator[int]:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             top = root / "sys/fs/cgroup"
-            limit, usage, cached = "memory.max", "memory.current", "inactive_file"
+            limit = "memory.max"
+            usage = "memory.current"
+            cached = "inactive_file"
         elif "memory" in controllers.split(","):
             top = root / "sys/fs/cgroup/memory"
-            limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            limit = "memory.limit_in_bytes"
+            usage = "memory.usage_in_bytes"
             cached = "total_inactive_file"
         else:
             continue

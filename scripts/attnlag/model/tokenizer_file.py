@@ -83,7 +83,8 @@ def _problems_of_pipeline(where: str, pipeline: Any) -> Iterator[str]:
         yield f"{where} has {len(steps):,} steps, expected at most {MAX_STEPS}"
     growth = 1.0
     for step in steps:
-        pattern, content = step.get("pattern"), step.get("content")
+        pattern = step.get("pattern")
+        content = step.get("content")
         if isinstance(pattern, dict) and isinstance(content, str):
             # A regular expression may match a single character, or none.
             matched = pattern.get("String")

@@ -9,7 +9,8 @@ from attnlag.model.hooks import BlockModules
 
 # Parts of a block besides its sublayers: all of one that has not run, and the stream, where the
 # sublayers are added to something else than the block's input, as where the sum is normalised.
-WHOLE, STREAM = "block", "stream"
+WHOLE = "block"
+STREAM = "stream"
 
 
 def unexplained_parts(model: Any, trial: decoder.Trial, name: str) -> list[list[str]]:
@@ -72,12 +73,12 @@ def _unexplained_parts(model: Any, block: BlockModules, name: str) -> list[str]:
         before[sublayer] = len(vectors)
         added[sublayer] = block.as_added(sublayer, tokens.vectors(value))
 
-    of_modules: list[hooks.Hook] = []
+    module_hooks: list[hooks.Hook] = []
     for module in block.block.modules():
-        of_modules.append((module.register_forward_pre_hook, entering, {"with_kwargs": True}))
-        of_modules.append((module.register_forward_hook, leaving, {}))
+        module_hooks.append((module.register_forward_pre_hook, entering, {"with_kwargs": True}))
+        module_hooks.append((module.register_forward_hook, leaving, {}))
     with (
-        hooks.attached(of_modules),
+        hooks.attached(module_hooks),
         hooks.tap([block], block.sublayers, receive),
         torch.inference_mode(),
     ):

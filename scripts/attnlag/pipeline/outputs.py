@@ -64,7 +64,7 @@ SHARED: dict[str, dict[str, str]] = {
     **{
         file: {
             name: entry.meaning + f" [{entry.unit}]" * bool(entry.unit)
-            for name, entry in properties.of_file(file).items()
+            for name, entry in properties.properties_in(file).items()
         }
         for file in properties.FILES
     },

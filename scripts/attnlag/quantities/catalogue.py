@@ -86,11 +86,11 @@ class Outcome:
     def columns(self, names: Iterable[str]) -> dict[str, str]:
         """Return the column of each layer in a file of this outcome."""
         suffix = "" if self.quantity == "norms" else f".{self.name}"
-        return {
-            name.removesuffix(suffix): name
-            for name in names
-            if name.startswith("layer_") and name.endswith(suffix)
-        }
+        columns: dict[str, str] = {}
+        for name in names:
+            if name.startswith("layer_") and name.endswith(suffix):
+                columns[name.removesuffix(suffix)] = name
+        return columns
 
 
 @dataclass(frozen=True)
@@ -366,11 +366,18 @@ def computation_of(name: str, site: str, decoder: Any) -> Any:
 # The quantities that `extraction.quantities` may ask for.
 OPTIONAL = {name: quantity for name, quantity in QUANTITIES.items() if quantity.optional}
 
-OUTCOMES = {
-    outcome.name: replace(outcome, quantity=name, folder=quantity.folder or name)
-    for name, quantity in QUANTITIES.items()
-    for outcome in quantity.outcomes
-}
+
+def _outcomes() -> dict[str, Outcome]:
+    """Return all outcomes by name, with their quantity and the folder of its files."""
+    outcomes: dict[str, Outcome] = {}
+    for quantity in QUANTITIES.values():
+        for outcome in quantity.outcomes:
+            folder = quantity.folder or quantity.name
+            outcomes[outcome.name] = replace(outcome, quantity=quantity.name, folder=folder)
+    return outcomes
+
+
+OUTCOMES = _outcomes()
 
 # The numbers of the directions that a pass measures, in the order of the columns.
 OF_A_PASS = QUANTITIES["geometry"].values
@@ -389,11 +396,14 @@ def need_head(names: Iterable[str]) -> bool:
 
 def meanings(entries: Mapping[str, Site | Quantity]) -> str:
     """Return the names of entries with their meanings, as one line of Markdown."""
-    meaning_of = {name: each.meaning.partition(";")[0] for name, each in entries.items()}
-    return ", ".join(f"`{name}` ({meaning})" for name, meaning in meaning_of.items())
+    words: list[str] = []
+    for name, entry in entries.items():
+        meaning = entry.meaning.partition(";")[0]
+        words.append(f"`{name}` ({meaning})")
+    return ", ".join(words)
 
 
-def of_logs() -> str:
+def logarithmic_outcomes() -> str:
     """Return the outcomes whose logarithm is regressed, in one line of Markdown."""
     return ", ".join(f"`{outcome.name}`" for outcome in OUTCOMES.values() if outcome.logarithm)
 
@@ -408,5 +418,6 @@ def paths_of(quantities: Iterable[str], sites: Sequence[str], output: Any) -> di
         stated = getattr(output, name)
         paths = [stated] if isinstance(stated, Path) else stated
         measured = QUANTITIES[name].sites(sites) if paths else []
-        files |= {(name, site): path for site, path in zip(measured, paths, strict=True)}
+        for site, path in zip(measured, paths, strict=True):
+            files[name, site] = path
     return files

@@ -69,7 +69,9 @@ class CentredCosines:
     """
 
     def __init__(self, file: pq.ParquetFile, means: np.ndarray, drop_first: int):
-        self.file, self.means, self.drop_first = file, means, drop_first
+        self.file = file
+        self.means = means
+        self.drop_first = drop_first
         self.layers = columns.layers_in(file.schema_arrow)
         keys = file.read(columns=["document", "position"]).unify_dictionaries().combine_chunks()
         self._document = keys["document"].combine_chunks().indices.to_numpy()
@@ -110,14 +112,16 @@ class CentredCosines:
         for distance in range(1, min(DISTANCES, len(joined) - 1) + 1):
             skipped = max(0, distance - earlier)
             place = earlier + skipped
-            near, far = joined[place:], joined[place - distance : -distance]
+            near = joined[place:]
+            far = joined[place - distance : -distance]
             cosines = np.einsum("ij,ij->i", near, far)
             rows = slice(first + skipped, stop)
             inside = self._position[rows] >= distance
             if distance == 1:
                 previous[skipped:][inside] = cosines[inside]
             used = (self._position[rows] >= distance + self.drop_first) & np.isfinite(cosines)
-            document, documents = self._document[rows][used], self.counts.shape[2]
+            document = self._document[rows][used]
+            documents = self.counts.shape[2]
             self.counts[layer, distance - 1] += np.bincount(document, minlength=documents)
             self.totals[layer, distance - 1] += np.bincount(document, cosines[used], documents)
         return previous
@@ -129,11 +133,17 @@ class CentredCosines:
         """
         layers, distances, documents = self.counts.shape
         layer, distance = np.indices((layers, distances)).reshape(2, -1)
-        n, total = (sums.reshape(-1, documents) for sums in (self.counts, self.totals))
+        n = self.counts.reshape(-1, documents)
+        total = self.totals.reshape(-1, documents)
         document = self._document[self._paired]
         apart = document[:, None] != document[None, :]
-        cosines = [(sample @ sample.T)[apart] for sample in self._sample]
-        finite = [values[np.isfinite(values)] for values in cosines]
+        random_pairs: list[int] = []
+        random_total: list[float] = []
+        for sample in self._sample:
+            cosines = (sample @ sample.T)[apart]
+            finite = cosines[np.isfinite(cosines)]
+            random_pairs.append(len(finite))
+            random_total.append(finite.sum(dtype=float))
         return pa.table(
             {
                 "layer": layer,
@@ -144,10 +154,8 @@ class CentredCosines:
                 "total": total.sum(axis=1),
                 "total_squared": np.vecdot(total, total),
                 "total_pairs": np.vecdot(total, n),
-                "random_pairs": np.repeat([len(values) for values in finite], distances),
-                "random_total": np.repeat(
-                    [values.sum(dtype=float) for values in finite], distances
-                ),
+                "random_pairs": np.repeat(random_pairs, distances),
+                "random_total": np.repeat(random_total, distances),
             }
         )
 

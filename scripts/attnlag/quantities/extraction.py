@@ -66,11 +66,10 @@ class Extractor:
                     f"model {self.decoder.name} has one mixer in a block, and nothing beside it: "
                     f"found the site '{site}', expected attention, which is all that a block adds"
                 )
-        self.computations: dict[Key, Computation] = {
-            (name, site): computation_of(name, site, self.decoder)
-            for name in dict.fromkeys([*self.quantities, "stream"])
-            for site in QUANTITIES[name].sites(self.sites)
-        }
+        self.computations: dict[Key, Computation] = {}
+        for name in dict.fromkeys([*self.quantities, "stream"]):
+            for site in QUANTITIES[name].sites(self.sites):
+                self.computations[name, site] = computation_of(name, site, self.decoder)
         # Those whose values of a sequence alone are compared with those in a batch.
         self.compared = {
             key: each for key, each in self.computations.items() if key[0] in ("vectors", "norms")
@@ -170,14 +169,15 @@ class Extractor:
 
     def _room(self, rows: int, computations: Mapping[Key, Computation]) -> Values:
         """Return empty arrays with the given number of rows, as `measure` fills them."""
-        return {
-            key: [np.empty((rows, *each.shape), np.float32) for _ in each.layers]
-            for key, each in computations.items()
-        }
+        values: dict[Key, list[np.ndarray]] = {}
+        for key, each in computations.items():
+            values[key] = [np.empty((rows, *each.shape), np.float32) for _ in each.layers]
+        return values
 
     def _begin(self, sequence: np.ndarray) -> verification.ShortPass:
         """Run the checks on the first tokens of a sequence, and pack weights if that is wanted."""
-        decoder, batch = self.decoder, batch_of(sequence[: verification.TOKENS])
+        decoder = self.decoder
+        batch = batch_of(sequence[: verification.TOKENS])
         with self.passes.first():
             shown = self._short_pass(batch)
         if len(sequence) == len(batch.rows) or self.passes.length_matters:
@@ -204,14 +204,19 @@ class Extractor:
         if self.passes.length_matters:
             # The first tokens have other numbers alone, and no sequence shares a pass.
             return
-        shared = [i for batch in batches if len(batch.indices) > 1 for i in batch.indices]
+        shared: list[int] = []
+        for batch in batches:
+            if len(batch.indices) > 1:
+                shared += list(batch.indices)
         ends = np.cumsum([len(sequence) for sequence in sequences])
         # The batches are in the order of length.
         longest = batches[0].indices[0]
         bound = verification.CAUSALITY_TOLERANCE[self.decoder.dtype]
         for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]):
             rows = slice(ends[index] - len(sequences[index]), ends[index])
-            beside = {key: [array[rows] for array in values[key]] for key in self.compared}
+            beside: dict[Key, list[np.ndarray]] = {}
+            for key in self.compared:
+                beside[key] = [array[rows] for array in values[key]]
             if index == longest:
                 alone = self._values_of(shown)
                 if verification.differences(beside, alone).max() > bound:

@@ -27,7 +27,8 @@ def schema_of(computation: Computation, stored: str = "float32") -> pa.Schema:
     """Return the columns of a quantity's file: the keys, then those of each layer."""
     if computation.fields:
         return pa.schema([*KEY_FIELDS, *computation.fields])
-    shape, values = computation.shape, computation.quantity.values
+    shape = computation.shape
+    values = computation.quantity.values
     width = shape[0] if shape and not values else None
     return columns.schema(computation.layers, width, stored, values)
 
@@ -42,10 +43,15 @@ def rows_of(
     schema = schema_of(computation, stored)
     if computation.fields:
         # Null where nothing is known.
-        numbers = (pa.array(column, from_pandas=True) for column in values[0].T)
-        return pa.table([*keys_of(run), *numbers], schema.names).cast(schema)
+        columns_of_tokens = keys_of(run)
+        for column in values[0].T:
+            columns_of_tokens.append(pa.array(column, from_pandas=True))
+        return pa.table(columns_of_tokens, schema.names).cast(schema)
     if computation.quantity.values:
-        values = [column for of_layer in values for column in of_layer.T]
+        numbers: list[np.ndarray] = []
+        for layer_values in values:
+            numbers += list(layer_values.T)
+        values = numbers
     return table(run, values, schema, stored)
 
 

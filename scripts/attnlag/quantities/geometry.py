@@ -67,7 +67,8 @@ def directions(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) 
     after sequence. ``starts`` are the rows of first tokens, whose cosine with the previous token is
     NaN.
     """
-    a, x = added, stream.to(added.device)
+    a = added
+    x = stream.to(added.device)
     aa = dots(a, a)
     before = torch.full_like(aa, torch.nan)
     before[1:] = cosine(dots(a[1:], a[:-1]), aa[1:], aa[:-1])
@@ -95,7 +96,9 @@ class PairSample:
 
     def begin(self, sequences: Sequence[TokenSequence]) -> None:
         """Choose tokens from the next sequences of the shard."""
-        rows, start, taken = [], 0, len(self.documents)
+        rows = []
+        start = 0
+        taken = len(self.documents)
         for document, window, ids in sequences:
             if self._passed in self._sampled and len(ids) > 1:
                 digest = hashlib.sha256(f"{document} {window}".encode(errors="surrogatepass"))
@@ -126,16 +129,14 @@ class PairSample:
         apart = torch.from_numpy(codes[:, None] != codes[None, :])
         means: dict[str, Any] = {name: [] for name in (*OF_A_PASS, *RELATIVE)}
         for layer in range(self.added.shape[1]):
-            a, x = (
-                torch.from_numpy(vectors[: len(codes), layer]).double()
-                for vectors in (self.added, self.stream)
-            )
-            aa, xx = dots(a, a)[:, None], dots(x, x)[None, :]
+            a = torch.from_numpy(self.added[: len(codes), layer]).double()
+            x = torch.from_numpy(self.stream[: len(codes), layer]).double()
+            aa = dots(a, a)[:, None]
+            xx = dots(x, x)[None, :]
             relative = relative_to_stream(aa, a @ x.T, xx)
             values = dict(zip(OF_A_PASS, [*relative, cosine(a @ a.T, aa, aa.T)], strict=True))
-            values |= {
-                name: values[name.removesuffix("_relative")] / xx.sqrt() for name in RELATIVE
-            }
+            for name in RELATIVE:
+                values[name] = values[name.removesuffix("_relative")] / xx.sqrt()
             for name, value in values.items():
                 finite = value[apart & value.isfinite()]
                 means[name].append(float(finite.mean()) if len(finite) else None)

@@ -62,7 +62,7 @@ def _row(
 ) -> dict[str, Any]:
     """Return the sums of a `CELL`."""
     cell = dict(zip(CELL, (layer, quantity, distance), strict=True))
-    return cell | vars(RatioSums.of_rows(values, document))
+    return cell | vars(RatioSums.from_rows(values, document))
 
 
 def _used(
@@ -114,9 +114,9 @@ def sums_of_shards(
 
     Centred cosines are by distance, of all documents, or of neighbours in the given ``documents``.
     """
-    sums = [
-        sums_of_shard(*paths, drop_first, documents) for paths in zip(geometry, stream, strict=True)
-    ]
+    sums: list[pd.DataFrame] = []
+    for geometry_path, stream_path in zip(geometry, stream, strict=True):
+        sums.append(sums_of_shard(geometry_path, stream_path, drop_first, documents))
     sums += map(sums_by_distance, distances)
     sums += [sums_of_neighbours(path, drop_first, documents or ()) for path in neighbours]
     return over_shards(sums)
@@ -125,13 +125,12 @@ def sums_of_shards(
 def random_pairs(paths: Sequence[Path], quantities: Sequence[str]) -> dict[Hashable, float]:
     """Return the mean over random pairs by layer and quantity, over all shards."""
     shards = [json.loads(pq.read_metadata(path).metadata[PAIRS_KEY]) for path in paths]
-    values = [
-        ((layer, quantity), value, shard["pairs"])
-        for shard in shards
-        for quantity in quantities
-        for layer, value in enumerate(shard[quantity])
-        if value is not None
-    ]
+    values: list[tuple[Hashable, float, int]] = []
+    for shard in shards:
+        for quantity in quantities:
+            for layer, value in enumerate(shard[quantity]):
+                if value is not None:
+                    values.append(((layer, quantity), value, shard["pairs"]))
     frame = pd.DataFrame(values, columns=["key", "value", "pairs"])
     frame["value"] *= frame["pairs"]
     sums = frame.groupby("key")[["value", "pairs"]].sum()
@@ -151,15 +150,15 @@ def table(
     same documents, and ``pairs`` is from `random_pairs`.
     """
     means = pd.DataFrame(_ratios(sums).columns(alpha), index=sums.index)
-    of_pairs = pd.Series([pairs.get(key[:2], np.nan) for key in sums.index], sums.index)
+    pair_means = pd.Series([pairs.get(key[:2], np.nan) for key in sums.index], sums.index)
     if "random_pairs" in sums:
-        of_pairs = (sums["random_total"] / sums["random_pairs"]).fillna(of_pairs)
-    means.insert(4, "random_pairs", of_pairs)
+        pair_means = (sums["random_total"] / sums["random_pairs"]).fillna(pair_means)
+    means.insert(4, "random_pairs", pair_means)
     controls = {"random_weights": untrained, "trained": trained}
-    for place, (name, of_control) in enumerate(controls.items(), 5):
+    for place, (name, control_sums) in enumerate(controls.items(), 5):
         means.insert(place, name, np.nan)
-        if of_control is not None:
-            means[name] = pd.Series(_ratios(of_control).mean, of_control.index)
+        if control_sums is not None:
+            means[name] = pd.Series(_ratios(control_sums).mean, control_sums.index)
     means = means.reset_index().astype({"distance": "Int64"})
     means["distance"] = means["distance"].replace(0, pd.NA)
     return means.sort_values(["quantity", "layer", "distance"], ignore_index=True)

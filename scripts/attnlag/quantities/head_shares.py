@@ -17,20 +17,21 @@ from attnlag.quantities.columns import KEYS, array_of, layer_number, layers_in
 FLOOR = 0.1
 
 # Parts of a layer besides its heads: the adjustment, for all tokens and for those above the floor.
-WHOLE, ABOVE = "all", "above floor"
+WHOLE = "all"
+ABOVE = "above floor"
 
 SHARE_COLUMNS = ["layer", "part", "share", "coherence", "at_floor"]
 SHARE_COLUMNS += ["sink", "sink_at_floor", "sink_above", "sink_uniform", "sink_tokens"]
 
 
-def at_floor(of_heads: np.ndarray, position: np.ndarray) -> np.ndarray:
+def at_floor(head_norms: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Return whether tokens have the norms of the first token of their sequence, (tokens,) bool.
 
     The norms of heads are (tokens, heads), of consecutive whole sequences.
     """
     first = np.maximum.accumulate(np.where(position == 0, np.arange(len(position)), 0))
-    apart = np.linalg.norm(of_heads - of_heads[first], axis=1)
-    return (position > 0) & (apart <= FLOOR * np.linalg.norm(of_heads[first], axis=1))
+    apart = np.linalg.norm(head_norms - head_norms[first], axis=1)
+    return (position > 0) & (apart <= FLOOR * np.linalg.norm(head_norms[first], axis=1))
 
 
 def table(
@@ -59,36 +60,39 @@ def table(
         tokens = 0
         on_floor = 0
         for path, norms_path in zip(heads, norms, strict=True):
-            keys, of_heads = norms_of_heads(path, name, ["position"])
+            keys, head_norms = norms_of_heads(path, name, ["position"])
             position = keys["position"].to_numpy()
             used = position >= drop_first
-            squares = of_heads[used].astype(np.float64) ** 2
+            squares = head_norms[used].astype(np.float64) ** 2
             layer_norms = pq.read_table(norms_path, columns=[name])[name].to_numpy()[used]
             energy = energy + squares.sum(axis=0)
             energy_of_sum += float((layer_norms.astype(np.float64) ** 2).sum())
             tokens += int(np.count_nonzero(used))
-            on_floor += int(np.count_nonzero(at_floor(of_heads, position)[used]))
+            on_floor += int(np.count_nonzero(at_floor(head_norms, position)[used]))
         attention = [np.zeros((0, len(energy)), np.float32)]
-        floors, positions = [np.zeros(0, bool)], [np.zeros(0)]
+        floors = [np.zeros(0, bool)]
+        positions = [np.zeros(0)]
         for path, scores, places in zip(sequences, sinks, sampled, strict=False):
             if name in pq.read_schema(scores).names:
-                keys, of_heads = norms_of_heads(path, name, ["position"])
+                keys, head_norms = norms_of_heads(path, name, ["position"])
                 position = keys["position"].to_numpy()
-                floor, position = at_floor(of_heads, position)[places], position[places]
+                floor = at_floor(head_norms, position)[places]
+                position = position[places]
                 used = position >= drop_first
                 attention.append(array_of(pq.read_table(scores, columns=[name])[name])[used])
                 floors.append(floor[used])
                 positions.append(position[used])
-        to_first, floor = np.concatenate(attention), np.concatenate(floors)
+        to_first = np.concatenate(attention)
+        floor = np.concatenate(floors)
         shared: dict[str, object] = {
             "layer": layer_number(name),
             "sink_uniform": _mean(1 / (np.concatenate(positions) + 1.0)),
             "sink_tokens": len(to_first),
         }
         for head, share in enumerate(energy / (energy.sum() or np.nan)):
-            of_head = {"part": str(head), "share": share, "sink": _mean(to_first[:, head])}
-            rows.append(shared | of_head)
-        of_layer = {
+            head_row = {"part": str(head), "share": share, "sink": _mean(to_first[:, head])}
+            rows.append(shared | head_row)
+        layer_row = {
             "part": WHOLE,
             "share": 1.0,
             "coherence": energy_of_sum / (energy.sum() or np.nan),
@@ -97,7 +101,7 @@ def table(
             "sink_at_floor": _mean(to_first[floor]),
             "sink_above": _mean(to_first[~floor]),
         }
-        rows.append(shared | of_layer)
+        rows.append(shared | layer_row)
     return pd.DataFrame(rows, columns=SHARE_COLUMNS)
 
 
@@ -109,11 +113,9 @@ def _mean(values: np.ndarray) -> float:
 def _sampled(sinks: Path, heads: Path) -> np.ndarray:
     """Return the rows of a shard with known attention to the first token."""
     keys = KEYS[:3]
-    of_heads, of_sinks = (
-        pd.MultiIndex.from_frame(pq.read_table(path, columns=keys).to_pandas())
-        for path in (heads, sinks)
-    )
-    return of_heads.get_indexer(of_sinks)
+    head_keys = pd.MultiIndex.from_frame(pq.read_table(heads, columns=keys).to_pandas())
+    sink_keys = pd.MultiIndex.from_frame(pq.read_table(sinks, columns=keys).to_pandas())
+    return head_keys.get_indexer(sink_keys)
 
 
 def norms_of_heads(path: Path, name: str, keys: Sequence[str]) -> tuple[pa.Table, np.ndarray]:

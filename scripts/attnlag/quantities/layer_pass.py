@@ -121,7 +121,7 @@ def run_pass(
         keep(layer, WEIGHTS, value)
 
     points = set().union(*needs.points.values())
-    with_weights = [layer for layer, of_layer in needs.points.items() if WEIGHTS in of_layer]
+    with_weights = [layer for layer, needed in needs.points.items() if WEIGHTS in needed]
     giving_weights: Any = nullcontext()
     if with_weights:
         giving_weights = attention.giving_weights(decoder, with_weights, keep_attention)

@@ -32,13 +32,21 @@ class RatioSums:
 
         If the cell of each is given, numbered from 0, they are the sums of each cell.
         """
-        values = rows > 0, rows, rows**2, total, total**2, total * rows
-        if cell is None:
-            return cls(*(value.sum(axis=0) for value in values))
-        return cls(*(np.bincount(cell, value) for value in values))
+
+        def summed(value: np.ndarray) -> np.ndarray:
+            return value.sum(axis=0) if cell is None else np.bincount(cell, value)
+
+        return cls(
+            clusters=summed(rows > 0),
+            rows=summed(rows),
+            rows_squared=summed(rows**2),
+            total=summed(total),
+            total_squared=summed(total**2),
+            crossed=summed(total * rows),
+        )
 
     @classmethod
-    def of_rows(cls, values: np.ndarray, cluster: np.ndarray) -> Self:
+    def from_rows(cls, values: np.ndarray, cluster: np.ndarray) -> Self:
         """Return the sums of the finite values, given the cluster of each, numbered from 0."""
         finite = np.isfinite(values)
         rows = np.bincount(cluster[finite]).astype(float)
@@ -60,7 +68,8 @@ class RatioSums:
     @property
     def std_error(self) -> Any:
         """Standard error of the mean."""
-        mean, df = self.mean, self.df
+        mean = self.mean
+        df = self.df
         squares = self.total_squared - 2 * mean * self.crossed + mean**2 * self.rows_squared
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sqrt((df + 1) / df * np.maximum(squares, 0)) / self.rows

@@ -52,12 +52,12 @@ def in_batches(
     if stream is None:
         yield from batches
         return
-    of_stream = tables.batches(stream, rows, f"{progress}: stream", list(names))
+    stream_batches = tables.batches(stream, rows, f"{progress}: stream", list(names))
     waiting = pa.table({name: pa.array([], pa.float32()) for name in names})
     for batch in batches:
         # The batches of the two files may have different bounds.
         while len(waiting) < len(batch):
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([next(of_stream)])])
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([next(stream_batches)])])
         for name in names:
             numbers = batch[name].to_numpy()
             values = relative_norms(numbers, waiting[name][: len(batch)].to_numpy())

@@ -91,7 +91,8 @@ def runs(sequences: Iterable[TokenSequence], tokens: int) -> Iterator[list[Token
     for sequence in sequences:
         if waiting and count + len(sequence.ids) > tokens:
             yield waiting
-            waiting, count = [], 0
+            waiting = []
+            count = 0
         waiting.append(sequence)
         count += len(sequence.ids)
     if waiting:
@@ -162,9 +163,10 @@ def rope_depends_on_length(model: torch.nn.Module) -> bool:
     for module in model.modules():
         rope_types = getattr(module, "rope_type", None)
         # If layers differ, there is an entry for each type of layer.
-        of_layers = rope_types.values() if isinstance(rope_types, dict) else [rope_types]
-        if any("dynamic" in str(each) or each == "longrope" for each in of_layers):
-            return True
+        types = rope_types.values() if isinstance(rope_types, dict) else [rope_types]
+        for rope_type in types:
+            if "dynamic" in str(rope_type) or rope_type == "longrope":
+                return True
     return False
 
 
@@ -175,12 +177,15 @@ class Passes:
     """
 
     def __init__(self, model: Any, batch_tokens: int, threads: int = 1):
-        self.model, self.batch_tokens, self.threads = model, batch_tokens, threads
+        self.model = model
+        self.batch_tokens = batch_tokens
+        self.threads = threads
         self.length_matters = rope_depends_on_length(model)
         # Whether each sequence has a pass to itself, after the one before it.
         self.one_by_one = self.length_matters
         # Passes in parallel at most, and the tokens of each.
-        self.parallel, self.pass_tokens = 1, batch_tokens
+        self.parallel = 1
+        self.pass_tokens = batch_tokens
         if next(model.parameters()).device.type == "cpu" and not self.one_by_one:
             self.parallel = min(threads, PASSES)
             self.pass_tokens = max(1, batch_tokens // PASSES)
@@ -198,7 +203,8 @@ class Passes:
         before = _state(self.model)
         yield
         if not _is_same(before, _state(self.model)):
-            self.one_by_one, self.parallel = True, 1
+            self.one_by_one = True
+            self.parallel = 1
 
     def reset(self) -> None:
         """Undo the stretching of rotary embeddings by earlier passes.

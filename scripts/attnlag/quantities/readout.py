@@ -176,9 +176,13 @@ def _moments(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _pass_with_head(decoder: Decoder, head: torch.nn.Module, ids: torch.Tensor) -> HeadPass | str:
     """Return what a pass gives around the head and which norm is the last, or a reason."""
-    inside = {id(module) for block in decoder.blocks for module in block.block.modules()}
-    outer = [module for module in decoder.whole.modules() if id(module) not in inside]
-    norms = [module for module in outer if "norm" in type(module).__name__.lower()]
+    inside: set[int] = set()
+    for block in decoder.blocks:
+        inside.update(map(id, block.block.modules()))
+    norms: list[torch.nn.Module] = []
+    for module in decoder.whole.modules():
+        if id(module) not in inside and "norm" in type(module).__name__.lower():
+            norms.append(module)
     modules: dict[tuple[int, str], torch.nn.Module] = {(0, STREAM): head}
     for place, module in enumerate([head, *norms]):
         modules[place, PROJECTED] = module

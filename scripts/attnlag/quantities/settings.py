@@ -36,7 +36,8 @@ def _checked_scale(value: Any) -> str:
     """Return a scale of initial weights as it is spelled in the names of files."""
     if isinstance(value, str) and value in SCALES:
         return value
-    if multiple := MULTIPLE.fullmatch(str(value)):
+    multiple = MULTIPLE.fullmatch(str(value))
+    if multiple:
         factor = float(multiple[1])
         if MIN_FACTOR <= factor <= LARGEST_FACTOR:
             return f"own-x{factor:g}"

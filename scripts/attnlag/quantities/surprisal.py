@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
-from attnlag.corpus.catalogue import of_file
+from attnlag.corpus.catalogue import properties_in
 from attnlag.errors import UserError
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import STREAM
@@ -20,7 +20,7 @@ from attnlag.quantities.catalogue import Check, Computation, Quantity
 from attnlag.quantities.layer_pass import BatchPass, LayerPass
 from attnlag.quantities.passes import Batch
 
-PREDICTED = tuple(of_file("surprisal"))
+PREDICTED = tuple(properties_in("surprisal"))
 
 # Number of logits in memory at once: 32 MB in float32.
 LOGITS_AT_ONCE = 2**23
@@ -30,7 +30,8 @@ TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 2e-2, tor
 
 # Names in transformers' configurations of transformations of logits: a factor, a divisor, and the
 # bound c of soft capping, c tanh(z / c).
-FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling",)
+FACTORS = ("logit_scale", "lm_head_multiplier")
+DIVISORS = ("logits_scaling",)
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 
 
@@ -63,7 +64,8 @@ def check_predicted(head: Any, ids: torch.Tensor, called: str) -> None:
 
 def logits_by_rows(head: Any, hidden: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yield the outputs of a head, (rows, vocabulary), for some rows of its inputs at a time."""
-    weight, bias = head.weight, getattr(head, "bias", None)
+    weight = head.weight
+    bias = getattr(head, "bias", None)
     count = max(1, LOGITS_AT_ONCE // len(weight))
     for start in range(0, len(hidden), count):
         rows = slice(start, start + count)
@@ -83,7 +85,7 @@ class Surprisal(Computation):
     """The predictions of a model at each token, from the inputs of its head."""
 
     shape = (len(PREDICTED),)
-    fields = tuple(pa.field(name, entry.kind) for name, entry in of_file("surprisal").items())
+    fields = tuple(pa.field(name, entry.kind) for name, entry in properties_in("surprisal").items())
 
     def __init__(self, quantity: Quantity, site: str, decoder: Decoder):
         super().__init__(quantity, site, decoder)
@@ -118,9 +120,9 @@ class Surprisal(Computation):
         hidden = stream.to(self.head.weight.device)
         with torch.inference_mode():
             for rows, outputs in logits_by_rows(self.head, hidden):
-                of_model = shown.output.logits[0, rows].float().to(outputs.device)
-                gap += float((self._as_stated(outputs.float()) - of_model).double().square().sum())
-                size += float(of_model.double().square().sum())
+                expected = shown.output.logits[0, rows].float().to(outputs.device)
+                gap += float((self._as_stated(outputs.float()) - expected).double().square().sum())
+                size += float(expected.double().square().sum())
         if not gap**0.5 <= TOLERANCE[self.head.weight.dtype] * size**0.5:
             difference = f"logits that differ by {gap**0.5 / size**0.5:.1e} of their size"
             self._refuse(difference, "those of its head applied to its input")
@@ -149,16 +151,22 @@ class Surprisal(Computation):
         check_predicted(self.head, ids, self.called)
         # The last token of a sequence does not predict the next sequence.
         targets = ids.roll(-1)
-        pieces = [
-            self._of_rows(self._as_stated(outputs.float()), targets[rows])
-            for rows, outputs in logits_by_rows(self.head, hidden)
-        ]
-        surprisal, entropy, rank = map(torch.cat, zip(*pieces, strict=True))
-        before = torch.stack([surprisal, entropy, rank], dim=1).roll(1, dims=0)
+        surprisals: list[torch.Tensor] = []
+        entropies: list[torch.Tensor] = []
+        ranks: list[torch.Tensor] = []
+        for rows, outputs in logits_by_rows(self.head, hidden):
+            logits = self._as_stated(outputs.float())
+            surprisal, entropy, rank = self._numbers(logits, targets[rows])
+            surprisals.append(surprisal)
+            entropies.append(entropy)
+            ranks.append(rank)
+        entropy = torch.cat(entropies)
+        before = torch.stack([torch.cat(surprisals), entropy, torch.cat(ranks)], dim=1)
+        before = before.roll(1, dims=0)
         before[batch.starts.to(hidden.device)] = torch.nan
         return torch.cat([before[:, :2], entropy[:, None], before[:, 2:]], dim=1)
 
-    def _of_rows(
+    def _numbers(
         self, logits: torch.Tensor, targets: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return surprisal and rank of a token for each row, and the entropy of the prediction."""

@@ -38,10 +38,8 @@ def means_by_layer(
     values = values[rows["position"] >= first].astype(float)
     values = values.where(np.isfinite(values))
     by_document = values.groupby([rows["document"], rows["layer"]], observed=True)
-    sums, counts = (
-        sums_of.unstack("layer", fill_value=0)
-        for sums_of in (by_document.sum(), by_document.count())
-    )
+    sums = by_document.sum().unstack("layer", fill_value=0)
+    counts = by_document.count().unstack("layer", fill_value=0)
     ratios = RatioSums.of(sums.to_numpy(), counts.to_numpy())
     table = pd.DataFrame(ratios.columns(alpha), index=sums.columns)
     medians = pd.Series(values.groupby(rows["layer"]).median().unstack())

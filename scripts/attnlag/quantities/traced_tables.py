@@ -65,12 +65,14 @@ def tables(
 
     ``sites`` are those with a readout.
     """
-    kinds = {("sources", "attention"): SOURCES, ("sinks", "attention"): schema(0)}
-    kinds |= {("readout", site): READOUT for site in sites}
-    return {
-        key: pa.concat_tables((rows or {}).get(key) or [kind.empty_table()]).unify_dictionaries()
-        for key, kind in kinds.items()
-    }
+    schemas = {("sources", "attention"): SOURCES, ("sinks", "attention"): schema(0)}
+    for site in sites:
+        schemas["readout", site] = READOUT
+    found: dict[Key, pa.Table] = {}
+    for key, stated in schemas.items():
+        sequences = (rows or {}).get(key) or [stated.empty_table()]
+        found[key] = pa.concat_tables(sequences).unify_dictionaries()
+    return found
 
 
 def written(sources: pa.Table) -> pa.Table:

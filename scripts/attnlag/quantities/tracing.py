@@ -156,12 +156,12 @@ class Tracer:
             traced = self._run(batch, [])
             reasons = [problem]
         sources: dict[int, LayerSources] = {}
-        for number, of_layer in sorted(traced.sources.items()):
-            if of_layer.check.ok:
-                sources[number] = of_layer
-                self.error = max(self.error, of_layer.check.error)
+        for number, layer_sources in sorted(traced.sources.items()):
+            if layer_sources.check.ok:
+                sources[number] = layer_sources
+                self.error = max(self.error, layer_sources.check.error)
             else:
-                reasons.append(of_layer.check.reason)
+                reasons.append(layer_sources.check.reason)
         if first:
             self.layers = list(sources)
             if problem:

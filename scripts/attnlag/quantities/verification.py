@@ -93,7 +93,8 @@ def short_pass(
             points[layer] = points.get(layer, set()).union(needed)
     with identity.residual_identity(decoder.blocks, batch.mask) as checked:
         passed = run_pass(decoder, batch, Needs(points, modules), whole=whole)
-    if problem := passed.problem or checked.problem:
+    problem = passed.problem or checked.problem
+    if problem:
         raise UserError(
             f"{decoder.called}, fails the check of its sites: found {problem}; expected one vector "
             "a token, of the width of the stream, into each block, out of it, and from its "

@@ -63,7 +63,8 @@ class RegressionTerms(Section):
         description="Outcome, whose lags are regressors: the norm of the adjustment, absolute or "
         "relative to the stream; of what the token itself or earlier ones write (`from_itself`, "
         "`from_earlier`: need `sources`); or a direction (needs the quantity `geometry`; "
-        f"`cosine_previous_centred` also `keep: vectors`). In logs: {catalogue.of_logs()}",
+        "`cosine_previous_centred` also `keep: vectors`). In logs: "
+        f"{catalogue.logarithmic_outcomes()}",
     )
     # [2, 1] is the same regression as [1, 2].
     lags: Annotated[list[Lag], Distinct, AfterValidator(sorted)] = Field(

@@ -50,8 +50,8 @@ def checked(
     in_memory = ("configuration: models.", "configuration: corpora.texts.files")
     lines = []
     for problem in problems:
-        of_modules = problem.startswith("configuration: models.model.modules")
-        if of_modules or not problem.startswith(in_memory):
+        about_modules = problem.startswith("configuration: models.model.modules")
+        if about_modules or not problem.startswith(in_memory):
             for prefix in PREFIXES:
                 problem = problem.removeprefix(prefix)
             lines.append(problem.replace("corpora.texts has", "the measurement has"))

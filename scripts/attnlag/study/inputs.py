@@ -79,7 +79,8 @@ def _documents(
         if document in text_of:
             raise UserError(f"texts: found the id '{document}' twice, expected an id for each text")
         text_of[document] = text
-        if problem := value_problem("text", document, text_of):
+        problem = value_problem("text", document, text_of)
+        if problem:
             raise UserError(f"texts, '{document}': {problem}")
     if not text_of:
         raise UserError("texts: found none, expected at least one")

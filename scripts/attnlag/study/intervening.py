@@ -181,5 +181,5 @@ def intervene(
             threads=torch.get_num_threads(),
             progress=progress,
         )
-    of_elasticities = stages.from_sections(ElasticitiesSettings, config.inference)
-    return Interventions(name, table.to_pandas(), of_elasticities)
+    elasticities_settings = stages.from_sections(ElasticitiesSettings, config.inference)
+    return Interventions(name, table.to_pandas(), elasticities_settings)

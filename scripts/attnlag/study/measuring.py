@@ -140,7 +140,8 @@ class Measurement:
                 f"quantity: found '{quantity}', expected {' or '.join(names)}, which are tables "
                 f"that were measured{nearest(quantity, names)}"
             )
-        keys, frames = ["document", "window", "position"], []
+        keys = ["document", "window", "position"]
+        frames = []
         for (name, site), rows in self.tables.items():
             if name != quantity:
                 continue
@@ -150,17 +151,17 @@ class Measurement:
                 frames.append(frame.merge(tokens, on=keys, how="left").assign(site=site))
                 continue
             for number, columns in groupby(layers_in(rows.schema), layer_number):
-                of_layer: dict[str, np.ndarray] = {}
+                numbers: dict[str, np.ndarray] = {}
                 for column in columns:
                     values = array_of(rows[column])
                     if values.ndim > 1:
-                        of_layer |= {f"head_{head}": norms for head, norms in enumerate(values.T)}
+                        numbers |= {f"head_{head}": norms for head, norms in enumerate(values.T)}
                     else:
-                        of_layer[column.partition(".")[2] or quantity] = values
+                        numbers[column.partition(".")[2] or quantity] = values
                 if name == "norms":
-                    relative = relative_norms(of_layer["norms"], self.stream[number])
-                    of_layer = {"norm": of_layer["norms"], "relative": relative}
-                frames.append(self.tokens.assign(site=site, layer=number, **of_layer))
+                    relative = relative_norms(numbers["norms"], self.stream[number])
+                    numbers = {"norm": numbers["norms"], "relative": relative}
+                frames.append(self.tokens.assign(site=site, layer=number, **numbers))
         if not frames:
             raise UserError(f"quantity: found '{quantity}', but {self.remarks[quantity]}")
         return pd.concat(frames, ignore_index=True)
@@ -344,7 +345,8 @@ def measure(
     """
     sites = names_of("sites", sites)
     asked = names_of("quantities", quantities)
-    if problems := unknown_names("quantities", asked, MEASURED_AT_ONCE):
+    problems = unknown_names("quantities", asked, MEASURED_AT_ONCE)
+    if problems:
         raise UserError(problems)
     config = checked(
         {
@@ -357,8 +359,16 @@ def measure(
     group_of = {document.id: document.group for document in documents}
     tagger_in_use = source_of_words(tagger, documents)
     weight = next(model.parameters())
-    of_model = copy.deepcopy(model.config), weight.device, weight.dtype
-    run = Run(name, sites, *of_model, modules, config.extraction.batch_tokens, prepend_bos)
+    run = Run(
+        name=name,
+        sites=sites,
+        config=copy.deepcopy(model.config),
+        device=weight.device,
+        dtype=weight.dtype,
+        modules=modules,
+        batch_tokens=config.extraction.batch_tokens,
+        prepend_bos=prepend_bos,
+    )
     measured = run.over(model, tokens, asked, progress)
     for quantity in asked:
         if QUANTITIES[quantity].without_layers:
@@ -409,16 +419,17 @@ class Run:
             computations = extractor.computations
             rows: dict[Key, list[pa.Table]] = {key: [] for key in computations}
 
-            def keep(of_run: list[TokenSequence], values: Values) -> None:
+            def keep(run: list[TokenSequence], values: Values) -> None:
                 for key, computation in computations.items():
-                    rows[key].append(rows_of(computation, of_run, values[key]))
+                    rows[key].append(rows_of(computation, run, values[key]))
 
             measure_runs(sequences, extractor, keep)
             remarks = {name: each.remark for (name, _), each in computations.items() if each.remark}
             tables = {
                 key: pa.concat_tables(runs).unify_dictionaries() for key, runs in rows.items()
             }
-            if single := [name for name, plan in plans.items() if plan == "single"]:
+            single = [name for name, plan in plans.items() if plan == "single"]
+            if single:
                 tracer = Tracer(decoder, self.sites)
                 tracer.trace({(document, window): ids for document, window, ids in sequences})
                 tables |= {key: rows for key, rows in tracer.tables().items() if key[0] in single}

@@ -122,7 +122,8 @@ class Fit:
         coefficients with a cross where their p-value, not corrected over the layers, is at least
         ``alpha``.
         """
-        alpha, logs = self.fitted.settings.alpha, pd.DataFrame(np.log(self.norms).T)
+        alpha = self.fitted.settings.alpha
+        logs = pd.DataFrame(np.log(self.norms).T)
         figure = as_in_the_post.pictures(logs, self.coefficients, alpha, "norm", len(logs))
         return figure.draw(figure.claim, PAGE)
 
@@ -266,13 +267,15 @@ def _fitted(
     before: Mapping[int, Measurement],
 ) -> Fit:
     """Run the stages of a regression as a run does, with their files in a folder."""
-    regression, build = config.regressions["fit"], stages.build_design_settings(config, IN_MEMORY)
+    regression = config.regressions["fit"]
+    build = stages.build_design_settings(config, IN_MEMORY)
     outcome = OUTCOMES[regression.outcome]
     files = _write_inputs(measurement, config, folder)
     norms, stream = _write_outcome(measurement, site, outcome, folder)
     relative = stream if regression.outcome == "relative" else None
     formula = Formula.read(build.design, files)
-    design, made = folder / "design.parquet", folder / "crossproducts.parquet"
+    design = folder / "design.parquet"
+    made = folder / "crossproducts.parquet"
     crossproducts.of_norms(norms, relative, design, made, formula, halves=build.halves)
     orders: list[permutation.PermutedMoments] = []
     untrained: list[controls.Untrained] = []
@@ -280,7 +283,8 @@ def _fitted(
         exchange = stages.permutations_settings(config, IN_MEMORY)
         tags = files.get("token_properties")
         orders = [permutation.of_norms(norms, relative, tags, exchange, formula)]
-    if control := config.controls.random_weights:
+    control = config.controls.random_weights
+    if control:
         documents = first_of_groups(files["corpus"], control.documents)
         # As in a run, outcomes other than norms have the first scale alone.
         scales = control.scales if outcome.quantity == "norms" else control.scales[:1]
@@ -303,7 +307,8 @@ def _fitted(
         path_of_training = _trained(before, measurement, site, formula, whole, settings, folder)
     by_class: tuple[pd.DataFrame, ...] = ()
     if regression.by_file:
-        tokens, tags = files[regression.by_file], files["token_properties"]
+        tokens = files[regression.by_file]
+        tags = files["token_properties"]
         by_class = _by_class(config, design, tokens, tags)
     used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
     sizes = measurement.sizes[site][:, used]
@@ -352,7 +357,8 @@ def _mean_surprisal(measurement: Measurement, texts: Collection[str]) -> float:
 
 def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[pd.DataFrame, ...]:
     """Return slopes by class, the tests that they are equal, and the steps."""
-    settings, cuts = stages.class_products_settings(config, IN_MEMORY), None
+    settings = stages.class_products_settings(config, IN_MEMORY)
+    cuts = None
     if config.regressions["fit"].by_number:
         cuts = properties.read_property(settings.property, [tokens]).cuts()
     products = design.with_name("class_crossproducts.parquet")
@@ -366,7 +372,8 @@ def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[p
 
 def _write_inputs(measurement: Measurement, config: Config, folder: Path) -> dict[str, Path]:
     """Write what a regression needs beside its outcome, as a run does; return the files by name."""
-    regression, exchange = config.regressions["fit"], config.controls.permutation
+    regression = config.regressions["fit"]
+    exchange = config.controls.permutation
     needed = covariates.files_needed(regression.covariates)
     if regression.by_file:
         # The steps of the decomposition hold parts of speech fixed.
@@ -402,8 +409,10 @@ def _write_outcome(
 
     Facts are added to their records.
     """
-    record, measured = _record(measurement) | facts, measurement.tables
-    norms, stream = folder / "norms.parquet", folder / "stream.parquet"
+    record = _record(measurement) | facts
+    measured = measurement.tables
+    norms = folder / "norms.parquet"
+    stream = folder / "stream.parquet"
     tables.write_table(measured["stream", ""], stream, record)
     if outcome.quantity == "source_parts":
         rows = traced_tables.written(measured["sources", "attention"])

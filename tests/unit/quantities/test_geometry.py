@@ -238,7 +238,7 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
             assert of_pairs == pytest.approx(against, nan_ok=True)
         assert row["random_weights"] == pytest.approx(random, rel=1e-9)
     # A single document has a mean and no error.
-    alone = RatioSums.of_rows(np.array([1.0, 3.0]), np.zeros(2, int))
+    alone = RatioSums.from_rows(np.array([1.0, 3.0]), np.zeros(2, int))
     assert (alone.mean, np.isnan(alone.std_error)) == (2, True)
 
 
