@@ -46,9 +46,8 @@ import pyarrow as pa
 from scipy import signal, stats
 
 from attnlag.interventions import elasticities
-from attnlag.quantities.columns import layer_name, layers_in
+from attnlag.quantities.columns import layer_name, layer_number, layers_in
 from attnlag.quantities.means import RatioSums
-from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
 from attnlag.regression.design.design import Counts, Formula, designs
 from attnlag.regression.estimation import crossproducts, omitted_lags, residuals
@@ -66,6 +65,8 @@ from attnlag.regression.settings import (
     RegressionSettings,
     TrainingSettings,
 )
+from attnlag.regression.slopes import classes
+from attnlag.regression.units import Unit
 from attnlag.storage import tables
 
 LAG, ALPHA, LAYERS = 0.3, 0.05, 30
@@ -601,7 +602,9 @@ def order(replications: int, draws: int, random: np.random.Generator) -> None:
             )
             batches = pa.table(keys | columns).to_batches()
             sums = permutation.permuted(batches, Formula(design, {}), settings)
-            orders = permutation.orders_by_layer([sums], {term: [term] for term in sums.terms})
+            orders = permutation.permutations_by_layer(
+                [sums], {term: [term] for term in sums.terms}
+            )
             found = permutation.order_test(orders, Errors(alpha=ALPHA, adjust="none"))
             cells.append((found["order_p_value"] <= ALPHA).mean())
         show(documents, *cells)
@@ -645,7 +648,9 @@ def omitted_tests(norms: pa.Table, lags: list[int], effects: bool) -> pd.DataFra
     """Return the tests of the lags that a regression of norms omits, a row per layer."""
     formula = Formula(DesignSettings(lags=lags), {})
     batches = norms.combine_chunks().to_batches()
-    layers = crossproducts.of_batches(batches, formula, layers_in(norms.schema))
+    layers = crossproducts.moments_of_numbers(
+        batches, formula, [Unit(layer_number(name)) for name in layers_in(norms.schema)]
+    )
     lines = [residuals.line_of(solve(moments.prepared(effects=effects))) for moments in layers]
     further = omitted_lags.omitted_lags(lines[0].terms, layers[0].documents)
     rows = designs(batches, formula, Counts())

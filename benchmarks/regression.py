@@ -71,7 +71,9 @@ def attnlag_fit(design: Path, output: Path) -> None:
     products = output.with_suffix(".products")
     rows = tables.documents(design, "cross-products")
     record = {"stages": {"design": {"outcome": "norm"}}}
-    crossproducts.write(rows, pq.read_schema(design), products, record, crossproducts.Cells())
+    crossproducts.write(
+        rows, pq.read_schema(design), products, record, crossproducts.RowPartition()
+    )
     stored = crossproducts.Stored([products])
     layers = (layer.prepared(effects=False) for layer in stored)
     fits = [fit_layer(solve(layer), "cluster-crv1", 10) for layer in layers]

@@ -7,8 +7,8 @@ import json
 
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
-from attnlag.regression.beyond import classes
 from attnlag.regression.settings import ClassProductsSettings
+from attnlag.regression.slopes import classes
 from attnlag.storage import tables
 
 

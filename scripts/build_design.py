@@ -14,7 +14,7 @@ from attnlag.storage import tables
 
 def main(job, settings: BuildDesignSettings):
     design = job.output.design
-    counts = crossproducts.of_norms(
+    counts = crossproducts.write_design(
         job.input.outcome,
         job.input.stream or None,
         design,

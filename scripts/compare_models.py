@@ -3,7 +3,7 @@
 import pandas as pd
 
 from attnlag.pipeline.program import log
-from attnlag.regression.beyond import comparison, replication
+from attnlag.regression.across_models import comparison, replication
 from attnlag.regression.settings import Errors
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
@@ -26,7 +26,7 @@ def main(job):
     coefficients = comparison.combined_coefficients(studies)
     pairs = comparison.pairs_of_models(studies, settings)
     held = pd.concat(
-        replication.of_study(
+        replication.claims_of_study(
             study.keys,
             comparison.profile(study.moments()),
             study.controls,

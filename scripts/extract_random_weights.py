@@ -29,7 +29,7 @@ def main(job, settings: RandomWeightsSettings):
     sites = run.sites
     torch.set_num_threads(job.threads)
     source = verify_folder(folder, "initial_weights")
-    record = tables.of_all_shards(job.input.tokens)
+    record = tables.shared_provenance(job.input.tokens)
     documents = set(first_of_groups(job.input.corpus, settings.documents))
     sequences = [
         sequence

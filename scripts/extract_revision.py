@@ -25,7 +25,7 @@ def main(job, settings: RevisionSettings):
     run = settings.extraction
     folder = Path(job.options.folder)
     source = verify_folder(folder, "step")
-    record = tables.of_all_shards(job.input.tokens)
+    record = tables.shared_provenance(job.input.tokens)
     documents = first_of_groups(job.input.corpus, settings.documents)
     sequences = sequences_of_documents(job.input.tokens, documents)
     lengths = [len(sequence.ids) for sequence in sequences]

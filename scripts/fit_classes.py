@@ -2,16 +2,16 @@
 
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
-from attnlag.regression.beyond import classes
 from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.settings import ClassesSettings
+from attnlag.regression.slopes import classes
 from attnlag.storage import tables
 
 
 def main(job, settings: ClassesSettings):
     layers = Stored(job.input.crossproducts, keep=True)
     slopes, tests = classes.slopes_by_class(layers, settings)
-    shared = tables.of_all_shards(job.input.crossproducts)
+    shared = tables.shared_provenance(job.input.crossproducts)
     record = tables.provenance(shared, "classes", settings, "numpy", "scipy")
     frames = {job.output.classes: slopes, job.output.equal_slopes: tests}
     name = tables.write_results(frames, record, **vars(job.names))

@@ -12,7 +12,7 @@ from attnlag.storage import tables
 
 
 def main(job, settings: ElasticitiesSettings):
-    shared = tables.of_all_shards(job.input.effects)
+    shared = tables.shared_provenance(job.input.effects)
     designs = tables.by_site(job.input.designs, above=2)
     shards = pa.concat_tables(map(pq.read_table, job.input.effects))
     effects = shards.unify_dictionaries().to_pandas()

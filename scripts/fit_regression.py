@@ -27,14 +27,14 @@ def main(job, settings: RegressionSettings):
         job.input.design,
         group_of,
         settings,
-        orders=list(map(permutation.PermutedMoments.read, job.input.permutations)),
+        permutations=list(map(permutation.PermutedMoments.read, job.input.permutations)),
         untrained=untrained,
         threads=job.threads,
     )
 
     used = {**fitted.settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
     used_by_groups = fitted.settings.by_document()
-    shared = tables.of_all_shards(job.input.crossproducts)
+    shared = tables.shared_provenance(job.input.crossproducts)
     record = tables.provenance(shared, "regression", used, *PACKAGES, merged=fitted.merged)
     frames = {
         job.output.coefficients: fitted.coefficients,

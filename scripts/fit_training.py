@@ -42,7 +42,7 @@ def main(job, settings: TrainingSettings):
     final = training.Checkpoint(None, training.FINAL, stored, loss)
     fitted = training.fit(checkpoints, final, settings)
 
-    shared = tables.of_all_shards(job.input.crossproducts)
+    shared = tables.shared_provenance(job.input.crossproducts)
     record = tables.provenance(shared, "training", settings, "numpy", "scipy")
     frames = {job.output.training: fitted.medians, job.output.training_layers: fitted.layers}
     name = tables.write_results(frames, record, **vars(job.names))

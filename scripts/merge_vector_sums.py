@@ -7,7 +7,7 @@ from attnlag.storage import tables
 
 
 def main(job):
-    record = tables.of_all_shards(job.input.sums)
+    record = tables.shared_provenance(job.input.sums)
     centred.VectorSums.read(*job.input.sums).write(job.output.sums, record)
     shards = counted(len(job.input.sums), "shard")
     log.info(f"{record.names}: sums of vectors from {shards}")

@@ -12,7 +12,7 @@ from attnlag.storage import tables
 
 
 def main(job, settings: PermutationsSettings):
-    sums = permutation.of_norms(
+    sums = permutation.permute_norms(
         job.input.outcome,
         job.input.stream or None,
         job.input.token_properties or None,

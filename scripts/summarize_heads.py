@@ -9,8 +9,8 @@ from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.quantities.columns import HEADS_KEY, layers_in
-from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.settings import HeadsSettings
+from attnlag.regression.slopes import lags_of_parts
 from attnlag.storage import tables
 
 
@@ -18,7 +18,7 @@ def main(job, settings: HeadsSettings):
     group_of = group_by_document(job.input.corpus) if settings.cluster == "group" else None
     files = job.input.heads, job.input.norms, job.input.sinks, vars(job.input)
     table, lags, sample = lags_of_parts.shares_and_lags(*files, settings, group_of)
-    shared = tables.of_all_shards(job.input.heads)
+    shared = tables.shared_provenance(job.input.heads)
     check = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
     facts = {"check": check, "traced": None, "sample_end": sample.end}
     facts["sampled"] = len(sample.documents) if sample.end else 0

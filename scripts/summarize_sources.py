@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.quantities import traced_means, traced_tables
-from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.inference.results import adjusted_p_values
 from attnlag.regression.settings import HeadsSettings
+from attnlag.regression.slopes import lags_of_parts
 from attnlag.storage import tables
 
 
@@ -17,7 +17,7 @@ def main(job, settings: HeadsSettings):
     bounds = settings.drop_first, settings.alpha
     sites = tables.by_site(job.input.readout)
     untrained = tables.by_site(job.input.random_readout, above=2)
-    shared = tables.of_all_shards(job.input.readout)
+    shared = tables.shared_provenance(job.input.readout)
     record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
     if job.input.sources:
         rows = traced_means.read_shards(job.input.sources)
@@ -25,7 +25,7 @@ def main(job, settings: HeadsSettings):
         shares = traced_means.shares(rows, random, *bounds)
         lags = pd.DataFrame(columns=lags_of_parts.LAG_COLUMNS)
         if settings.design is not None and len(rows):
-            lags = lags_of_parts.of_sources(rows, random, settings, shared.precision)
+            lags = lags_of_parts.fit_sources(rows, random, settings, shared.precision)
         frames = {job.output.shares: shares, job.output.lags: lags}
         with_check = record | {"check": check_in(job.input.sources)}
         tables.write_results(frames, with_check, site="attention")

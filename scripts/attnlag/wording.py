@@ -13,9 +13,9 @@ from attnlag.claims.subsets import class_name, extremes_apart
 from attnlag.errors import listed
 from attnlag.interventions.prediction_vs_effect import ALONE
 from attnlag.quantities.catalogue import OUTCOMES, SITES
-from attnlag.regression.beyond.decomposition import POOLED
 from attnlag.regression.labels import plural, spans
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.slopes.decomposition import POOLED
 from attnlag.regression.terms import distance, is_lead, named
 
 UNKNOWN = "unknown"

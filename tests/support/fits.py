@@ -22,8 +22,8 @@ def fit_settings(**changes):
 def moments_of(table, rows=10**6, halves=False, **fields):
     """Return the moments of each layer of a design, read in batches."""
     batches = batches_of(table, rows)
-    cells = crossproducts.Cells(halves, **fields)
-    return crossproducts.of_rows(batches, table.schema, cells)
+    cells = crossproducts.RowPartition(halves, **fields)
+    return crossproducts.moments_of_design(batches, table.schema, cells)
 
 
 def regressed(layers, effects=False, group_of=None):
@@ -73,7 +73,7 @@ def stored_of(designs, folder, outcome="norm", rows=10**6, halves=False, **field
     record = {"stages": {"design": {"outcome": outcome}}}
     for table, path in zip(designs, paths, strict=True):
         batches = batches_of(table, rows)
-        cells = crossproducts.Cells(halves, **fields)
+        cells = crossproducts.RowPartition(halves, **fields)
         crossproducts.write(batches, table.schema, path, record, cells)
     return crossproducts.Stored(paths)
 
@@ -109,4 +109,4 @@ def sums_of(table, settings, facts=FACTS, rows=10**6, classes=None, **changes):
 
 def orders_of(*shards):
     """Return the moments of each layer of shards in permuted orders."""
-    return permutation.orders_by_layer(shards, {term: [term] for term in shards[0].terms})
+    return permutation.permutations_by_layer(shards, {term: [term] for term in shards[0].terms})

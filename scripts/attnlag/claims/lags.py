@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims.row import Row, Verdict, verdict_of
-from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.estimation.omitted_lags import shortest_omitted
 from attnlag.regression.inference.response import responses
 from attnlag.regression.labels import columns_before_training
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.slopes.decomposition import EFFECTS, POOLED
 from attnlag.regression.terms import nearest_lag
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 
 from attnlag.claims.row import Row, verdict_of
 from attnlag.corpus.catalogue import NONE
-from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.labels import UPOS
+from attnlag.regression.slopes.classes import ALL
 
 
 def by_subset(table: pd.DataFrame) -> list[Row]:

@@ -16,6 +16,7 @@ from attnlag.quantities import columns
 from attnlag.quantities.catalogue import OUTCOMES, SITES
 from attnlag.quantities.outcomes import outcome_values, relative_norms
 from attnlag.regression.design.design import columns_of, layers_and_terms
+from attnlag.regression.units import Unit
 from attnlag.storage import tables
 
 # Largest number of rows that a figure is made from.
@@ -49,7 +50,7 @@ class DesignSample:
 
     def of_layer(self, layer: int, *terms: str) -> pd.DataFrame:
         """Return some terms of a layer, with a column for each."""
-        names = columns_of(self.names, layer, terms)
+        names = columns_of(self.names, Unit(layer), terms)
         values = [tables.values_at(self.paths, name, self.rows) for name in names]
         return pd.DataFrame(dict(zip(terms, values, strict=True)), self.documents)
 

@@ -12,8 +12,9 @@ Errors are CR2, with Satterthwaite's degrees of freedom. The moments of a docume
 of the memory of its rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +25,10 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.design import design
-from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.least_squares import Unfitted, solve
 from attnlag.regression.estimation.moments import Moments
-from attnlag.regression.estimation.regress import fit_layer
+from attnlag.regression.estimation.regress import contrast
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.storage import tables
 
 # The columns of a table of `joint_predictions`.
@@ -105,7 +107,7 @@ def column(batch: pa.RecordBatch, name: str) -> np.ndarray:
     return batch.column(name).to_numpy(zero_copy_only=False)
 
 
-def summed(
+def sum_designs(
     designs: Designs, targets: Sequence[int], sources: Sequence[str], covariates: Sequence[str]
 ) -> Moments:
     """Return the moments of target layers, columns of the sources' design and covariates.
@@ -139,23 +141,28 @@ def summed(
     return Moments(max(targets), terms, documents, centre, s, with_rows)
 
 
-def fitted(moments: Moments, fixed_effects: str, names: Sequence[str]) -> dict[str, Coefficient]:
-    """Return the coefficients of some regressors in a regression of ``y`` on all of them.
+def contrasts(
+    moments: Moments, fixed_effects: str, combinations: Mapping[int, Sequence[str]]
+) -> dict[int, Coefficient]:
+    """Return sums of coefficients in a regression of ``y`` on all other terms, by lag.
 
-    They are NaN if documents are too few, or regressors constant or collinear.
+    ``combinations`` has the terms that are summed, one or several, for each lag. The sums are NaN
+    if documents are too few, or regressors constant or collinear.
     """
+    documents = moments.count
+    unknown = Coefficient(np.nan, np.nan, np.nan, documents)
     solution = solve(moments.prepared(effects=fixed_effects == "document"))
-    fit = fit_layer(solution, "cluster")
-    coefficients = fit.coefficients
+    if isinstance(solution, Unfitted) or documents < MIN_DOCUMENTS:
+        return dict.fromkeys(combinations, unknown)
+    names = solution.moments.names
+    rows = np.zeros((len(combinations), len(names)))
+    for row, terms in zip(rows, combinations.values(), strict=True):
+        row[[names.index(term) for term in terms]] = 1
+    sums = contrast(solution, rows)
+    numbers = zip(combinations, sums.value, sums.std_error, sums.df, strict=True)
     found = {}
-    for name in names:
-        place = fit.names.index(name)
-        found[name] = Coefficient(
-            estimate=float(coefficients.value[place]),
-            std_error=float(coefficients.std_error[place]),
-            df=float(coefficients.df[place]),
-            documents=moments.count,
-        )
+    for lag, estimate, std_error, df in numbers:
+        found[lag] = Coefficient(float(estimate), float(std_error), float(df), documents)
     return found
 
 
@@ -164,6 +171,7 @@ def joint_predictions(designs: Designs, target: int) -> dict[int, Coefficient]:
 
     It is the sum of their coefficients at this lag, Σ_l b[l,k]: the change of the target that the
     regression predicts if the norms of one token grow by the same proportion in all these layers.
+    There is none for the first layer.
     """
     if target == 0:
         return {}
@@ -171,17 +179,12 @@ def joint_predictions(designs: Designs, target: int) -> dict[int, Coefficient]:
     by_lag = {}
     for lag in designs.lags:
         by_lag[lag] = [f"{layer_name(layer)}.lag_{lag}" for layer in range(target)]
-    sources = [name for names in by_lag.values() for name in names]
-    moments = summed(designs, [target], sources, covariates)
-    # x b = x_1 Σ b + Σ_l (x_l - x_1) b_l: sums take the place of the first coefficients of lags.
-    change = np.eye(moments.p)
-    for names in by_lag.values():
-        first = 1 + moments.terms.index(names[0])
-        for name in names[1:]:
-            change[first, 1 + moments.terms.index(name)] = -1
-    regressors = moments.through(change, ["y", *sources, *covariates])
-    sums = fitted(regressors, designs.fixed_effects, [names[0] for names in by_lag.values()])
-    return {lag: sums[names[0]] for lag, names in by_lag.items()}
+    sources = list(chain.from_iterable(by_lag.values()))
+    moments = sum_designs(designs, [target], sources, covariates)
+    terms = {"y": [f"y_{target}"]}
+    for term in [*sources, *covariates]:
+        terms[term] = [term]
+    return contrasts(moments.with_terms(terms), designs.fixed_effects, by_lag)
 
 
 def single_predictions(designs: Designs, targets: Sequence[int]) -> pd.DataFrame:
@@ -196,14 +199,15 @@ def single_predictions(designs: Designs, targets: Sequence[int]) -> pd.DataFrame
         later = [target for target in targets if target > source]
         own = f"{layer_name(source)}.y"
         lags = {lag: f"{layer_name(source)}.lag_{lag}" for lag in designs.lags}
-        moments = summed(designs, later, [own, *lags.values()], covariates)
+        moments = sum_designs(designs, later, [own, *lags.values()], covariates)
         for target in later:
             for lag, name in lags.items():
                 terms = {"y": [f"y_{target}"], name: [name]}
                 for term in covariates:
                     terms[term] = [term]
-                alone = fitted(moments.with_terms(terms), designs.fixed_effects, [name])[name]
+                one = {lag: [name]}
+                alone = contrasts(moments.with_terms(terms), designs.fixed_effects, one)[lag]
                 terms[own] = [own]
-                given = fitted(moments.with_terms(terms), designs.fixed_effects, [name])[name]
+                given = contrasts(moments.with_terms(terms), designs.fixed_effects, one)[lag]
                 rows.append((source, target, lag, *alone[:3], *given[:2]))
     return pd.DataFrame(rows, columns=[*PAIR_KEYS[2:], *PREDICTIVE_COLUMNS])

@@ -6,6 +6,8 @@ from typing import Any, Self
 import numpy as np
 from scipy import special
 
+from attnlag.quantities.estimates import Estimates
+
 
 @dataclass
 class RatioSums:
@@ -83,7 +85,7 @@ class RatioSums:
 
     def columns(self, alpha: float) -> dict[str, Any]:
         """Return the columns of a table of means over tokens, clustered by document."""
-        reach = special.stdtrit(self.df, 1 - alpha / 2) * self.std_error
-        ends = {"conf_low": self.mean - reach, "conf_high": self.mean + reach}
+        low, high = Estimates(self.mean, self.std_error, self.df).interval(alpha)
+        ends = {"conf_low": low, "conf_high": high}
         counts = {"tokens": self.rows.astype(int), "documents": self.clusters.astype(int)}
         return {"mean": self.mean, "std_error": self.std_error, **ends, **counts}

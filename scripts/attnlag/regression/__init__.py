@@ -1,10 +1,12 @@
-"""Least squares from moments: design, estimation, inference, and what comes after.
+"""Least squares from moments: design, estimation, inference, and what is compared.
 
-To read it: ``terms`` and ``settings``; ``design`` makes the rows; ``estimation`` sums them to
-moments (``moments``, ``crossproducts``) and fits each layer to these (``regress``): its estimates
-(``least_squares``), errors (``clustered``) and ``goodness``; ``inference`` makes the tables and
-controls of a regression (``fitting``); ``beyond`` has classes, heads, sources, and several models.
+To read it: ``terms``, ``units`` and ``settings``; ``design`` makes the rows; ``estimation`` sums
+them to moments (``crossproducts``, ``moments``), solves each layer (``least_squares``) and gives it
+errors (``regress``, ``cr2``); ``inference`` makes the tables and controls of a regression
+(``fitting``, ``results``); ``slopes`` has regressions by class of token, by head and by effects
+that enter, and ``across_models`` compares models.
 
-The docstring of ``estimation.clustered`` follows a clustered standard error from the solved layer
-to the table. The errors that need residuals come from ``estimation.residuals``.
+A clustered standard error comes from ``fitting`` to ``least_squares.solve``, to
+``regress.fit_layer``, whose CR2 is ``cr2.cr2``, and into ``results.coefficients_table``. The errors
+that need residuals come from ``estimation.residuals``.
 """

@@ -90,20 +90,24 @@ def correction_text(adjust: str, over: str = "the layers") -> str:
 
 def others_in_words(mixers: Mapping[str, str]) -> str:
     """Return the layers with another mixer than attention: ``JambaMambaMixer in layers 0 to 3``."""
-    return ", ".join(
-        f"{kind} in {spans([int(layer) for layer in mixers if mixers[layer] == kind], 'layer')}"
-        for kind in dict.fromkeys(mixers.values())
-    )
+    layers_by_kind: dict[str, list[int]] = {}
+    for layer, kind in mixers.items():
+        layers_by_kind.setdefault(kind, []).append(int(layer))
+    parts = [f"{kind} in {spans(layers, 'layer')}" for kind, layers in layers_by_kind.items()]
+    return ", ".join(parts)
 
 
 def weights_in_words(models: Sequence[Mapping[str, Any]]) -> str:
     """Return the precision of quantised weights, from the records of one or more models."""
-    several = len(models) > 1
-    return ", ".join(
-        f"{model['name']}: " * several + f"{model['bits']}-bit weights"
-        for model in models
-        if "bits" in model
-    )
+    parts = []
+    for model in models:
+        if "bits" not in model:
+            continue
+        weights = f"{model['bits']}-bit weights"
+        if len(models) > 1:
+            weights = f"{model['name']}: {weights}"
+        parts.append(weights)
+    return ", ".join(parts)
 
 
 def spans(numbers: Sequence[int], noun: str = "lag") -> str:
@@ -113,7 +117,9 @@ def spans(numbers: Sequence[int], noun: str = "lag") -> str:
     for _, group in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
         run = [str(number) for _, number in group]
         parts += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else run
-    return f"{noun}{'s' * (len(numbers) > 1)} {listed(parts)}"
+    if len(numbers) > 1:
+        noun += "s"
+    return f"{noun} {listed(parts)}"
 
 
 # What numbers that are equal but for rounding are rounded by.

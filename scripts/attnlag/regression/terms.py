@@ -20,16 +20,16 @@ OF = "|"
 LEVEL = "level"
 
 
-def of_class(term: str, label: str) -> str:
+def class_term(term: str, label: str) -> str:
     """Return the name of a term, or of the ``level``, restricted to one class of tokens."""
     return f"{term}{OF}{label}"
 
 
 def class_of(term: str) -> str:
     """Return the class of tokens that a term is restricted to; ``""`` for a term of all tokens."""
-    of_all, _, label = term.partition(OF)
+    whole, _, label = term.partition(OF)
     # The name of a group, in its dummy, may hold the separator.
-    return label if is_lag_or_lead(of_all) or of_all == LEVEL else ""
+    return label if is_lag_or_lead(whole) or whole == LEVEL else ""
 
 
 def is_lag_or_lead(term: str) -> bool:

@@ -11,7 +11,7 @@ from attnlag.claims import causes, lags, training
 from attnlag.claims.lags import as_more_is_held_fixed
 from attnlag.claims.numbers import number, span
 from attnlag.errors import counted
-from attnlag.regression.beyond.decomposition import POOLED
+from attnlag.regression.slopes.decomposition import POOLED
 from attnlag.regression.terms import is_lead, named
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables

@@ -7,7 +7,7 @@ import pandas as pd
 
 from attnlag.claims.numbers import number
 from attnlag.errors import counted
-from attnlag.regression.beyond import replication
+from attnlag.regression.across_models import replication
 from attnlag.regression.terms import named
 from attnlag.report.wording import titled
 

@@ -21,7 +21,6 @@ from attnlag.claims.lags import size as lag_size
 from attnlag.claims.numbers import number, percent, span
 from attnlag.errors import counted
 from attnlag.escaping import text_for
-from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.inference.fitting import FittedRegression
@@ -29,6 +28,7 @@ from attnlag.regression.inference.groups import fitted_groups
 from attnlag.regression.labels import R_SQUARED, UNITS, correction, others_in_words, spans
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
+from attnlag.regression.slopes.classes import ALL
 from attnlag.regression.terms import distance, is_lead, lags_among, named, nearest_lag
 from attnlag.report.wording import over_layers, titled
 

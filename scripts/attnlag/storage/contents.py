@@ -49,18 +49,19 @@ def remembered(paths: Iterable[str | Path]) -> dict[str, str]:
     """Return the SHA-256 of files as ``digests`` does; read only those that may have changed."""
     states = {str(path): _state(path) for path in paths if os.path.isfile(path)}
     memory = recalled(MEMORY)
-    unchanged = {
-        path: memory[key][1]
-        for path, state in states.items()
-        if memory.get(key := os.path.abspath(path), [None])[0] == state
-    }
-    fresh = digests(path for path in states if path not in unchanged)
+    unchanged = {}
+    for path, state in states.items():
+        old_state, digest = memory.get(os.path.abspath(path), (None, ""))
+        if old_state == state:
+            unchanged[path] = digest
+    fresh = digests(states.keys() - unchanged.keys())
     if fresh:
-        # A file that was changed just now may be changed again within a tick of the clock.
-        settled = [path for path in fresh if time.time_ns() - states[path][2] > 1e9]
         # Another process may have added files meanwhile; what it adds now is read again.
         memory = recalled(MEMORY)
-        memory |= {os.path.abspath(path): [states[path], fresh[path]] for path in settled}
+        for path, digest in fresh.items():
+            # A file that was changed just now may be changed again within a tick of the clock.
+            if time.time_ns() - states[path][2] > 1e9:
+                memory[os.path.abspath(path)] = [states[path], digest]
         remember(memory, MEMORY)
     return unchanged | fresh
 

@@ -46,9 +46,11 @@ class Sums:
 
 
 def _fields(path: str | Path) -> dict[str, Any]:
-    table, fields = pq.read_table(path), read_provenance(path)["sums"]
-    arrays = {name: table[name].combine_chunks() for name in table.column_names[1:]}
-    return fields | {name: _array(array) for name, array in arrays.items()}
+    table = pq.read_table(path)
+    fields = read_provenance(path)["sums"]
+    for name in table.column_names[1:]:
+        fields[name] = _array(table[name].combine_chunks())
+    return fields
 
 
 def _column(array: np.ndarray) -> pa.Array:

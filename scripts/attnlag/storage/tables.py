@@ -122,7 +122,7 @@ def damaged(paths: Iterable[Path]) -> list[str]:
     return problems
 
 
-def of_all_shards(paths: Sequence[Path]) -> Record:
+def shared_provenance(paths: Sequence[Path]) -> Record:
     """Return the provenance of shards, without the entries that are specific to one of them.
 
     Raise UserError if the model ran in another precision for one shard, as ``dtype: auto`` has it
@@ -221,7 +221,8 @@ def values_at(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.
 
     One row group is in memory at a time.
     """
-    values_of_groups, first = [], 0
+    values_of_groups = []
+    first = 0
     for path in paths:
         # Pre-buffering would read more than the rows that are needed.
         file = pq.ParquetFile(path, pre_buffer=False)

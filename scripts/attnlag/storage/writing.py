@@ -38,7 +38,8 @@ def replaced_whole(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target)
     with _workplace(target) as folder:
-        fresh, old = folder / target.name, folder / ".old"
+        fresh = folder / target.name
+        old = folder / ".old"
         fresh.mkdir()
         yield fresh
         if os.path.lexists(target):
@@ -86,13 +87,22 @@ def room_for_shards(sizes: Mapping[Path, float], shards: int) -> str:
     ``sizes`` has the bytes of each output of this shard; shards have similar sizes. An existing
     file is kept until its new version replaces it. Too little room on the disk is a UserError.
     """
-    count, total, first = 0, 0.0, next(iter(sizes))
+    count = 0
+    total = 0.0
     for path, size in sizes.items():
-        of_shards = [path.with_name(f"{shard:04d}{path.suffix}") for shard in range(shards)]
-        missing = max(1, sum(not file.exists() for file in of_shards))
-        count, total = count + missing, total + missing * size
-    free, in_all = room_for(first), " in all" * (count > 1)
-    room = f"{counted(count, 'file')} of {amount(total)}{in_all} to be written, {amount(free)} free"
+        missing = 0
+        for shard in range(shards):
+            if not path.with_name(f"{shard:04d}{path.suffix}").exists():
+                missing += 1
+        missing = max(1, missing)
+        count += missing
+        total += missing * size
+    first = next(iter(sizes))
+    free = room_for(first)
+    size = amount(total)
+    if count > 1:
+        size += " in all"
+    room = f"{counted(count, 'file')} of {size} to be written, {amount(free)} free"
     if total > free:
         raise UserError(
             f"{first.parent}: found {room}; expected more room or less to write "
@@ -103,7 +113,7 @@ def room_for_shards(sizes: Mapping[Path, float], shards: int) -> str:
 
 def leftovers(folder: str | Path) -> Iterator[Path]:
     """Yield the hidden folders of writers below ``folder``, those of killed writers included."""
-    return (path for path in Path(folder).rglob(".*.tmp") if path.is_dir())
+    return filter(Path.is_dir, Path(folder).rglob(".*.tmp"))
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
 from attnlag.quantities import centred, traced_tables
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, QUANTITIES, Outcome
-from attnlag.regression.beyond import classes, decomposition
 from attnlag.regression.design import covariates, properties
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
@@ -29,6 +28,7 @@ from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import controls, fitting, permutation, training
 from attnlag.regression.labels import R_SQUARED
 from attnlag.regression.settings import TrainingSettings
+from attnlag.regression.slopes import classes, decomposition
 from attnlag.regression.terms import lags_among
 from attnlag.report import findings
 from attnlag.report.summaries import layer_summary
@@ -276,13 +276,13 @@ def _fitted(
     formula = Formula.read(build.design, files)
     design = folder / "design.parquet"
     made = folder / "crossproducts.parquet"
-    crossproducts.of_norms(norms, relative, design, made, formula, halves=build.halves)
-    orders: list[permutation.PermutedMoments] = []
+    crossproducts.write_design(norms, relative, design, made, formula, halves=build.halves)
+    permutations: list[permutation.PermutedMoments] = []
     untrained: list[controls.Untrained] = []
     if config.controls.permutation:
         exchange = stages.permutations_settings(config, IN_MEMORY)
         tags = files.get("token_properties")
-        orders = [permutation.of_norms(norms, relative, tags, exchange, formula)]
+        permutations = [permutation.permute_norms(norms, relative, tags, exchange, formula)]
     control = config.controls.random_weights
     if control:
         documents = first_of_groups(files["corpus"], control.documents)
@@ -298,7 +298,12 @@ def _fitted(
         untrained = controls.untrained(build.design, files, paths, streams if relative else [])
     inference = stages.regression_settings(config, IN_MEMORY)
     fitted = fitting.fit_regression(
-        [made], [design], measurement.groups, inference, orders=orders, untrained=untrained
+        [made],
+        [design],
+        measurement.groups,
+        inference,
+        permutations=permutations,
+        untrained=untrained,
     )
     path_of_training: training.TrainingTables | None = None
     if before:

@@ -11,7 +11,7 @@ from oracles import mean_of
 
 from attnlag.quantities import traced_means
 from attnlag.quantities.traced_tables import SOURCE_CLASSES, TARGETS
-from attnlag.regression.beyond import lags_of_parts
+from attnlag.regression.slopes import lags_of_parts
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38)
 LAYERS = (3, 7)
@@ -103,7 +103,7 @@ def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, ran
 
 def test_lags_of_what_is_written_are_those_of_its_log_norms(rows, random):
     """Each part of a layer is regressed as if it were a layer."""
-    table = lags_of_parts.of_sources(rows, random, HEADS)
+    table = lags_of_parts.fit_sources(rows, random, HEADS)
     cells = list(product(lags_of_parts.NORMS, LAYERS))
     assert [*zip(table["part"], table["layer"], strict=True)][::2] == cells
 

@@ -15,8 +15,8 @@ from oracles import multipletests, ols
 from projects import refused
 from scipy import stats
 
-from attnlag.regression.beyond import comparison, replication
-from attnlag.regression.beyond.comparison import STUDY_KEYS
+from attnlag.regression.across_models import comparison, replication
+from attnlag.regression.across_models.comparison import STUDY_KEYS
 from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors
 from attnlag.report.comparison import comparison_findings, replication_findings
@@ -272,7 +272,7 @@ def verdicts_of(model, means, seed=0, before=NONE, permuted=0.0):
     profile = profile_of_documents(values, ["lag_1", "lag_2"])
     controls = pd.DataFrame({"layer": range(LAYERS), "term": "lag_1", "permuted_mean": permuted})
     keys = dict(zip(STUDY_KEYS, (model, "prompts", "attention", "within"), strict=True))
-    return replication.of_study(keys, profile, controls, before, Errors()), values
+    return replication.claims_of_study(keys, profile, controls, before, Errors()), values
 
 
 def test_a_claim_is_a_t_test_of_the_means_of_documents():

@@ -204,7 +204,7 @@ def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp
 def run_of(norms, settings, **given):
     """Fit a regression as a run does, in documents of two groups by turns."""
     files = [norms.with_name("crossproducts.parquet")], [norms.with_name("design.parquet")]
-    crossproducts.of_norms(norms, None, files[1][0], files[0][0], FORMULA, halves=False)
+    crossproducts.write_design(norms, None, files[1][0], files[0][0], FORMULA, halves=False)
     group_of = {f"d{i}": f"group {i % 2}" for i in range(12)}
     return fitting.fit_regression(*files, group_of, settings, **given)
 
@@ -213,7 +213,7 @@ def test_the_table_lists_each_lag_beside_its_controls(norms):
     """The same norms serve as those of the untrained model."""
     orders = [sums_of(pq.read_table(norms), FORMULA.settings, draws=19)]
     untrained = controls.untrained(FORMULA.settings, {}, [norms])
-    fitted = run_of(norms, fit_settings(), orders=orders, untrained=untrained)
+    fitted = run_of(norms, fit_settings(), permutations=orders, untrained=untrained)
     table, lags = fitted.controls, fitted.coefficients.query("term != 'intercept'")
     pd.testing.assert_frame_equal(
         table[["layer", "term", "estimate"]],
@@ -380,7 +380,7 @@ def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
     sums.write(path, {})
     again = permutation.PermutedMoments.read(path)
     assert_alike([again], [sums])
-    assert not again.of_layer(1).of_logs
+    assert not again.moments_of_layer(1).of_logs
 
 
 def test_a_layer_without_norms_has_no_test():
@@ -420,7 +420,7 @@ def test_the_joint_test_of_two_lags_detects_an_effect_of_order(adjust):
 
 def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
     sums = orders_of(sums_of(corpus_of(documents=6), TWO_LAGS, draws=49))
-    names, found = permutation.estimates_of_orders(sums)
+    names, found = permutation.estimates_by_permutation(sums)
     assert names == ["intercept", "lag_1", "lag_2"]
     test = order_test(sums, alpha=0.1, adjust="benjamini-hochberg")
     # Mean and range are those of the draws, without the order that the documents have.
@@ -452,7 +452,7 @@ def test_products_of_merged_terms_equal_those_of_one_term():
         facts = {"upos": Property("upos", {("a", 0): 0, ("b", 0): 30}, codes)}
         sums = sums_of(norms_table(TWO), settings, facts, fixed_effects="document")
         parts = {name: [name] for name in ("y", "lag_1", "upos_ADP", "upos_AUX")}
-        return permutation.orders_by_layer([sums], parts | {"upos_other": names})
+        return permutation.permutations_by_layer([sums], parts | {"upos_other": names})
 
     found = merged(codes, "upos_ADJ", "upos_ADV")
     of_one = merged(np.where(codes == 2, 0, codes), "upos_ADJ")

@@ -219,7 +219,7 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(
 
     monkeypatch.setattr(tables, "ROWS_AT_ONCE", 7)
     made = one_alive(monkeypatch, design, "_design_of")
-    counts = crossproducts.of_norms(*files, Formula(terms, facts), halves=halves)
+    counts = crossproducts.write_design(*files, Formula(terms, facts), halves=halves)
     assert len(made) == 4
     frame = pq.read_table(files[2]).to_pandas()
     pd.testing.assert_frame_equal(frame, expected.to_pandas(), rtol=1e-6, atol=1e-6)

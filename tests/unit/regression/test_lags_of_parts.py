@@ -15,9 +15,9 @@ from scipy import stats
 from attnlag.corpus.catalogue import FILES
 from attnlag.quantities import columns, formats, head_shares
 from attnlag.quantities.head_shares import ABOVE, WHOLE
-from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import samples
+from attnlag.regression.slopes import lags_of_parts
 from attnlag.report.heads import heads_findings
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence
@@ -106,7 +106,7 @@ def test_heads_are_regressed_like_layers(files):
     """Both shards are used together, with random weights as a control."""
     paths, layers, random = files
     (untrained,) = sources(paths, [2])
-    table = lags_of_parts.of_heads(sources(paths), HEADS, random=untrained)
+    table = lags_of_parts.fit_heads(sources(paths), HEADS, random=untrained)
     assert table["part"].tolist() == list(np.repeat(PARTS, 2)) * 2
     expected = like_layers(layers)
     pd.testing.assert_frame_equal(table[expected.columns], expected, rtol=1e-6)
@@ -117,7 +117,7 @@ def test_heads_are_regressed_like_layers(files):
     pd.testing.assert_frame_equal(table[CONTROLS], controls, rtol=1e-6)
     # The correction of bias is not that of the control.
     halves = HEADS.changed(halves=True)
-    corrected = lags_of_parts.of_heads(sources(paths), halves, random=untrained)
+    corrected = lags_of_parts.fit_heads(sources(paths), halves, random=untrained)
     assert_allclose(corrected[CONTROLS], table[CONTROLS])
     assert not np.isclose(corrected["estimate"], table["estimate"], atol=1e-4).any()
 
@@ -126,7 +126,7 @@ def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
     """The settings have errors from residuals."""
     paths, _, _ = files
     settings = HEADS.changed(covariance="hac", halves=True)
-    table = lags_of_parts.of_heads(sources(paths), settings)
+    table = lags_of_parts.fit_heads(sources(paths), settings)
     assert table[CONTROLS].isna().all(axis=None)
     assert set(table["vcov_type"]) == {"cluster"}
     assert table["p_adjusted"].notna().all()
@@ -152,7 +152,7 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
         assert row[column] == pytest.approx(sampled.loc[tokens, SINKS].mean(axis=None), rel=1e-6)
     assert row["sink_uniform"] == pytest.approx((1 / (sampled["position"] + 1)).mean())
     assert row["sink_tokens"] == len(sampled) == 35
-    lags = lags_of_parts.of_heads(sources(paths), HEADS)
+    lags = lags_of_parts.fit_heads(sources(paths), HEADS)
     text = "\n".join(heads_findings(table, lags, "within", "", ""))
     share = row["at_floor"]
     assert 0.3 < share < 0.45
@@ -183,7 +183,7 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     squares = some.loc[some["position"] >= 1, THREE].astype(float) ** 2
     shares = found.set_index(["layer", "part"]).loc[1, "share"][:3]
     assert_allclose(shares, squares.sum() / squares.sum().sum())
-    table = lags_of_parts.of_files(of_heads, norms, given | others, documents, settings)
+    table = lags_of_parts.fit_head_files(of_heads, norms, given | others, documents, settings)
     numbers, expected = ["rows", "estimate", "std_error"], like_layers([some], settings)
     assert_allclose(table.loc[table["layer"] == 1, numbers], expected[numbers], rtol=1e-6)
 
@@ -207,7 +207,7 @@ def test_heads_that_vary_little_are_regressed_in_float32_alone(files, tmp_path, 
         record_of_file = {tables.METADATA_KEY: json.dumps(record)}
         pq.write_table(table.replace_schema_metadata(record_of_file), given[kind][0])
     settings = HEADS.changed(covariance="nonrobust")
-    lags = lags_of_parts.of_files(given["heads"], given["norms"], given, None, settings)
+    lags = lags_of_parts.fit_head_files(given["heads"], given["norms"], given, None, settings)
     whole = lags[(lags["part"] == WHOLE) & lags["term"].str.startswith("lag_")]
     assert whole["estimate"].notna().all() == (dtype == "float32")
     assert whole["estimate"].notna().any() == (dtype == "float32")
@@ -217,7 +217,7 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
     paths = [tmp_path / "heads.parquet"]
     pq.write_table(columns.schema(0).empty_table(), paths[0])
     table = head_shares.table(paths, paths, paths, drop_first=1)
-    lags = lags_of_parts.of_heads(sources({"heads": paths, "norms": paths}, [0]), HEADS)
+    lags = lags_of_parts.fit_heads(sources({"heads": paths, "norms": paths}, [0]), HEADS)
     assert table.empty
     assert lags.empty
     assert heads_findings(table, lags, "within", "no heads: none", "") == ["no heads: none"]
@@ -226,5 +226,5 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
 def test_the_rows_of_one_shard_are_in_memory_at_a_time(files, monkeypatch):
     paths, _, _ = files
     alive = one_alive(monkeypatch, lags_of_parts, "norms_of_parts")
-    lags_of_parts.of_heads(sources(paths) * 2, HEADS)
+    lags_of_parts.fit_heads(sources(paths) * 2, HEADS)
     assert len(alive) == 2 * 4

@@ -16,12 +16,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracles import aht, clustered, cr2, dummies_of, half_panel, jackknifed, multipletests, ols
 from scipy import stats
 
-from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
 from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import groups, results
 from attnlag.regression.settings import ClassesSettings
+from attnlag.regression.slopes import classes
 
 
 def by_class(tokens, offset=0, of="upos", least_rows=100, group=None, terms=(), **changes):
@@ -35,14 +35,14 @@ def by_class(tokens, offset=0, of="upos", least_rows=100, group=None, terms=(), 
         table = table.append_column(group, pa.array(own.astype(float)))
     values, names = properties.read_property(of, [tokens[1]]), properties.classes_of(of)
     cuts = values.cuts() if of in properties.MODERATORS else None
-    cells = {"classes": len(names), "class_of": classes.codes_of(values, offset, cuts)}
+    cells = {"classes": len(names), "class_of_row": classes.codes_of(values, offset, cuts)}
     halves = changes.get("bias_correction") == "half-panel"
     layers = moments_of(table, 500, halves, **cells)
     regression = fit_settings(**{"covariance": "cluster-crv1"} | changes)
     settings = {"property": of, "offset": offset, "least_rows": least_rows}
     found = classes.slopes_by_class(layers, ClassesSettings(regression=regression, **settings))
     frame = table.to_pandas()
-    values = values.of(changed(table, {"position": frame["position"] + offset}))
+    values = values.values_of(changed(table, {"position": frame["position"] + offset}))
     known = ~np.isnan(values)
     kinds = values[known].astype(int) if cuts is None else np.digitize(values[known], cuts, True)
     kinds = pd.Series(np.array(names)[kinds])
@@ -224,7 +224,8 @@ def test_one_class_at_a_time_is_in_memory_beside_the_sum():
         documents=300,
     )
     tracemalloc.start()
-    found = classes.with_levels(layer, names, names, {})
+    merged = classes.MergedClasses({name: [name] for name in names}, names, np.zeros((0, 17)))
+    found = classes.with_levels(layer, merged, {})
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(names) > 10

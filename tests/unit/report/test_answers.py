@@ -8,7 +8,7 @@ import pytest
 from described import regressions_in
 from pictures import grid, with_interval
 
-from attnlag.regression.beyond.decomposition import EFFECTS
+from attnlag.regression.slopes.decomposition import EFFECTS
 from attnlag.report import answers
 from attnlag.storage import tables
 

@@ -8,7 +8,7 @@ from pictures import grid
 
 from attnlag import wording
 from attnlag.claims.row import COUNTS, Row, Verdict, frame
-from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
+from attnlag.regression.slopes.decomposition import EFFECTS, POOLED
 from attnlag.report.claims_table import claims_of_run
 from attnlag.storage import tables
 

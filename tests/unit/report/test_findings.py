@@ -14,9 +14,9 @@ from pictures import grid
 
 from attnlag.claims import training
 from attnlag.regression import labels
-from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.inference import results as tables_of_fits
 from attnlag.regression.settings import Errors
+from attnlag.regression.slopes.decomposition import EFFECTS, POOLED
 from attnlag.report import findings, summaries
 
 

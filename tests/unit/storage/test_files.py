@@ -275,8 +275,8 @@ def test_shards_of_different_precision_are_refused(tmp_path):
         return path
 
     paths = [shard(0, None), shard(1, "float32"), shard(2, "float32")]
-    assert set(tables.of_all_shards(paths)) == {"model", "corpus", "stages", "versions"}
-    assert refused(tables.of_all_shards, [*paths, shard(3, "bfloat16")]) == [
+    assert set(tables.shared_provenance(paths)) == {"model", "corpus", "stages", "versions"}
+    assert refused(tables.shared_provenance, [*paths, shard(3, "bfloat16")]) == [
         f"{tmp_path}/0003.parquet: found numbers of a model in bfloat16, expected float32 as in "
         f"{tmp_path}/0001.parquet; state extraction.dtype, and all shards are made in one precision"
     ]

@@ -94,14 +94,15 @@ def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
     return np.stack([x, *(column / (t[-1] - t[0]) ** 2 for column in bent)])[:, position]
 
 
-def _log_frequency_values(keys: pa.Table, of_token: np.ndarray) -> np.ndarray:
+def _log_frequency_values(keys: pa.Table, log_frequency: np.ndarray) -> np.ndarray:
     import numpy as np
 
     ids = keys["token_id"].to_numpy()
-    in_counts = ids < len(of_token)
+    in_counts = ids < len(log_frequency)
     values = np.full((1, len(ids)), np.nan)
-    values[0, in_counts] = of_token[ids[in_counts]]
-    if (unknown := np.isnan(values[0])).any():
+    values[0, in_counts] = log_frequency[ids[in_counts]]
+    unknown = np.isnan(values[0])
+    if unknown.any():
         raise UserError(
             f"found token {ids[unknown][0]}, which the token counts lack; expected the counts "
             "of all shards of the corpus"
@@ -129,22 +130,24 @@ def _group_values(keys: pa.Table, group_of: Mapping[str, str]) -> np.ndarray:
     # A dictionary may hold documents that have no row here.
     used, places = np.unique(document.indices.to_numpy(), return_inverse=True)
     names = document.dictionary.take(pa.array(used)).to_pylist()
-    if unknown := [name for name in names if name not in group_of]:
-        raise UserError(
-            f"found the document '{unknown[0]}', which the corpus lacks; expected the corpus that "
-            "the norms were measured on"
-        )
-    groups = np.array([group_of[name] for name in names], dtype=object)
+    groups = np.empty(len(names), dtype=object)
+    for place, name in enumerate(names):
+        if name not in group_of:
+            raise UserError(
+                f"found the document '{name}', which the corpus lacks; expected the corpus that "
+                "the norms were measured on"
+            )
+        groups[place] = group_of[name]
     dummies = [groups == group for group in _with_dummies(group_of)]
     return np.array(dummies, dtype=np.float64).reshape(-1, len(names))[:, places]
 
 
-def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, Covariate]]:
+def _property_covariates(name: str, entry: TokenProperty) -> Iterator[tuple[str, Covariate]]:
     """Yield the covariates of a property, for classes also those of the token before."""
 
     def values(keys: pa.Table, tokens: Property) -> np.ndarray:
-        of_tokens = tokens.of(keys)
-        return dummies(of_tokens, len(entry.classes)) if entry.classes else of_tokens[None]
+        numbers = tokens.values_of(keys)
+        return dummies(numbers, len(entry.classes)) if entry.classes else numbers[None]
 
     covariate = partial(
         Covariate,
@@ -195,7 +198,7 @@ CATALOGUE: dict[str, Covariate] = {
         name: covariate
         for property_name, entry in PROPERTIES.items()
         if entry.covariate
-        for name, covariate in _of_property(property_name, entry)
+        for name, covariate in _property_covariates(property_name, entry)
     },
     "previous_layer": Covariate(
         description="outcome of the layer before at this token and the one before it",
@@ -208,13 +211,14 @@ CATALOGUE: dict[str, Covariate] = {
 
 def term_pattern(names: Iterable[str] = CATALOGUE) -> str:
     """Return a regular expression for the terms of some covariates."""
-    words = {"_NAME": "_.+", "_N": r"_\d+"}
-    terms = [
-        re.escape(term)
-        for name in names
-        for term in [f"{name}_{label}" for label in classes_of(name)] or CATALOGUE[name].terms
-    ]
-    return "|".join(re.sub("(_NAME|_N)$", lambda end: words[end[0]], term) for term in terms)
+    patterns = []
+    for name in names:
+        terms = [f"{name}_{label}" for label in classes_of(name)] or CATALOGUE[name].terms
+        for term in terms:
+            pattern = re.escape(term)
+            pattern = re.sub("_NAME$", "_.+", pattern)
+            patterns.append(re.sub("_N$", r"_\\d+", pattern))
+    return "|".join(patterns)
 
 
 def classes_of(name: str) -> tuple[str, ...]:
@@ -225,8 +229,11 @@ def classes_of(name: str) -> tuple[str, ...]:
 
 def layer_places(names: Collection[str]) -> dict[str, Place]:
     """Return the terms of the covariates that have separate values in each layer."""
-    entries = [entry for name, entry in CATALOGUE.items() if name in names]
-    return {term: place for entry in entries for term, place in entry.places.items()}
+    places: dict[str, Place] = {}
+    for name, entry in CATALOGUE.items():
+        if name in names:
+            places |= entry.places
+    return places
 
 
 def layers_before(terms: Iterable[str]) -> int:
@@ -237,4 +244,9 @@ def layers_before(terms: Iterable[str]) -> int:
 
 def files_needed(names: Iterable[str]) -> set[str]:
     """Return the names of the files that some covariates need."""
-    return {file for name in names if (file := CATALOGUE[name].file)}
+    files = set()
+    for name in names:
+        file = CATALOGUE[name].file
+        if file:
+            files.add(file)
+    return files

@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 from attnlag.corpus.catalogue import FILES as SHARDED
 from attnlag.errors import UserError, counted
 from attnlag.quantities.catalogue import OUTCOMES, Outcome
-from attnlag.quantities.columns import KEY_FIELDS, KEYS, layer_name, layer_number, layers_in
+from attnlag.quantities.columns import KEY_FIELDS, KEYS, layer_number
 from attnlag.quantities.outcomes import outcome_values
 from attnlag.regression.design.covariates import CATALOGUE, Covariate, layer_places
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Place
+from attnlag.regression.units import Unit
 
 
 class Formula:
@@ -36,9 +37,12 @@ class Formula:
     """
 
     def __init__(self, settings: DesignSettings, lookups: Mapping[str, Any]) -> None:
-        self.settings, self.outcome = settings, OUTCOMES[settings.outcome]
-        keys = {name: entry.key for name, entry in CATALOGUE.items() if entry.key}
-        self.lookups = {**lookups, **{name: getattr(settings, key) for name, key in keys.items()}}
+        self.settings = settings
+        self.outcome = OUTCOMES[settings.outcome]
+        self.lookups = dict(lookups)
+        for name, entry in CATALOGUE.items():
+            if entry.key:
+                self.lookups[name] = getattr(settings, entry.key)
         # Terms with separate values in each layer, in order, with their places.
         self.places = {
             "y": Place(0, 0),
@@ -48,12 +52,11 @@ class Formula:
         }
         # Terms that all layers share, in order, with their covariates.
         self.shared: dict[str, Covariate] = {}
-        self.covariates = {
-            name: entry
-            for name, entry in CATALOGUE.items()
-            if name in settings.covariates and not entry.places
-        }
-        for name, entry in self.covariates.items():
+        self.covariates = {}
+        for name, entry in CATALOGUE.items():
+            if name not in settings.covariates or entry.places:
+                continue
+            self.covariates[name] = entry
             terms = [f"{name}_{label}" for label in entry.classes] or entry.terms
             if entry.columns:
                 terms = entry.columns(self.lookups.get(name))
@@ -63,7 +66,8 @@ class Formula:
         self.offsets = np.array(offsets_of_shared, np.intp)[:, None]
         # Numbers of tokens that an outcome needs before it, including dropped ones, and after it.
         offsets = [place.offset for place in self.places.values()]
-        self.before, self.after = settings.drop_first - min(offsets), max(offsets)
+        self.before = settings.drop_first - min(offsets)
+        self.after = max(offsets)
         # Number of layers before its own that an outcome needs.
         self.above = max(place.layers_before for place in self.places.values())
 
@@ -156,21 +160,33 @@ def sequence_lengths(position: np.ndarray) -> np.ndarray:
 
 def layers_and_terms(design: pa.Schema) -> tuple[list[int], list[str]]:
     """Return the layers and the terms of a design: ``y`` first, shared terms last."""
-    columns = [name.split(".", 1) for name in design.names if name.startswith("layer_")]
-    layers = sorted({layer_number(layer) for layer, _ in columns})
-    shared = [n for n in design.names if n not in KEYS and not n.startswith("layer_")]
-    return layers, [*dict.fromkeys(term for _, term in columns), *shared]
+    layers = set()
+    # Terms in their order.
+    own: dict[str, None] = {}
+    shared = []
+    for name in design.names:
+        if name.startswith("layer_"):
+            layer, term = name.split(".", 1)
+            layers.add(layer_number(layer))
+            own[term] = None
+        elif name not in KEYS:
+            shared.append(name)
+    return sorted(layers), [*own, *shared]
 
 
-def columns_of(names: Collection[str], layer: int, terms: Iterable[str]) -> list[str]:
-    """Return the columns of the terms of a layer, given the names of a design's columns."""
+def columns_of(names: Collection[str], unit: Unit, terms: Iterable[str]) -> list[str]:
+    """Return the columns of the terms of a unit, given the names of a design's columns."""
     names = set(names)
-    return [name if (name := f"{layer_name(layer)}.{term}") in names else term for term in terms]
+    columns = []
+    for term in terms:
+        own = f"{unit.column}.{term}"
+        columns.append(own if own in names else term)
+    return columns
 
 
-def values_of(batch: pa.RecordBatch, layer: int, terms: Sequence[str]) -> np.ndarray:
-    """Return the terms of a layer of a design, (terms, rows), NaN for null."""
-    names = columns_of(batch.schema.names, layer, terms)
+def values_of(batch: pa.RecordBatch, unit: Unit, terms: Sequence[str]) -> np.ndarray:
+    """Return the terms of a unit of a design, (terms, rows), NaN for null."""
+    names = columns_of(batch.schema.names, unit, terms)
     return np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in names])
 
 
@@ -234,8 +250,8 @@ def usable_sequences(counts: Sequence[Mapping[str, Any]], names: str) -> int:
     """Return the number of sequences that give rows; a UserError about ``names`` if none does."""
     sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
     if not sequences:
-        names_of = "longest_sequence", "fewest_tokens"
-        longest, least = (max(count[name] for count in counts) for name in names_of)
+        longest = max(count["longest_sequence"] for count in counts)
+        least = max(count["fewest_tokens"] for count in counts)
         raise UserError(
             f"{names}: found no sequence long enough to give a row: the longest has "
             f"{counted(longest, 'token')}, expected at least {least}; give longer texts, nearer "
@@ -261,7 +277,7 @@ def designs(
 
 
 def _design_of(formula: Formula, counts: Counts, batch: pa.RecordBatch) -> pa.RecordBatch:
-    layers = layers_in(batch.schema)
+    layers = [name for name in batch.schema.names if name not in KEYS]
     keys = pa.Table.from_batches([batch.select(KEYS)])
     values = np.empty((len(layers), batch.num_rows))
     for index, layer in enumerate(layers):

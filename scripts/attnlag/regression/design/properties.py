@@ -48,26 +48,30 @@ class Property:
     """
 
     def __init__(self, name: str, starts: dict[tuple[str, int], int], values: np.ndarray) -> None:
-        self.name, self.values = name, values
+        self.name = name
+        self.values = values
         # The first row of each sequence, and the row after its last.
         ends = pairwise([*starts.values(), len(values)])
         self._spans = dict(zip(starts, ends, strict=True))
 
-    def of(self, keys: pa.Table) -> np.ndarray:
+    def values_of(self, keys: pa.Table) -> np.ndarray:
         """Return the values of some tokens, or say which one is not in the table."""
         import numpy as np
 
         document = keys["document"].combine_chunks()
-        codes, names = document.indices.to_numpy(), document.dictionary.to_pylist()
-        window, position = keys["window"].to_numpy(), keys["position"].to_numpy()
+        codes = document.indices.to_numpy()
+        names = document.dictionary.to_pylist()
+        window = keys["window"].to_numpy()
+        position = keys["position"].to_numpy()
         new = np.flatnonzero((np.diff(codes, prepend=-1) != 0) | (np.diff(window, prepend=-1) != 0))
-        sequences = [(names[codes[row]], int(window[row])) for row in new.tolist()]
-        spans = [self._spans.get(sequence, (0, 0)) for sequence in sequences]
-        of_sequences = np.array(spans, np.int64).reshape(-1, 2)
+        spans = np.zeros((len(new), 2), np.int64)
+        for span, row in zip(spans, new.tolist(), strict=True):
+            span[:] = self._spans.get((names[codes[row]], int(window[row])), (0, 0))
         lengths = np.diff(new, append=len(codes))
-        first, end = np.repeat(of_sequences, lengths, axis=0).T
+        first, end = np.repeat(spans, lengths, axis=0).T
         rows = first + position
-        if (missing := rows >= end).any():
+        missing = rows >= end
+        if missing.any():
             row = int(missing.argmax())
             raise UserError(
                 f"found no {self.name} of the document '{names[codes[row]]}', window "
@@ -88,7 +92,7 @@ class Property:
 
         keys = pa.table({name: rows.column(name) for name in ("document", "window")})
         position = rows.column("position").to_numpy() + offset
-        values = self.of(keys.append_column("position", pa.array(np.maximum(position, 0))))
+        values = self.values_of(keys.append_column("position", pa.array(np.maximum(position, 0))))
         return np.where(position < 0, before_first, values)
 
     def cuts(self) -> list[float]:

@@ -17,6 +17,7 @@ from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design import design
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation.moments import Moments, joined, unpacked, with_clusters
+from attnlag.regression.units import Unit
 from attnlag.storage import tables
 
 # Largest number of documents that are written at once, and of bytes that are written or read.
@@ -31,78 +32,91 @@ Block = tuple[list[str], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Cells:
-    """The cells of a document, which separate its rows: halves, classes of tokens, or both."""
+class RowPartition:
+    """The cells into which the rows of a document fall: halves, classes of tokens, or both."""
 
     halves: bool = False
     classes: int = 1
     # Returns the class of each row of a design, NaN if it is in none.
-    class_of: Callable[[pa.RecordBatch], np.ndarray] | None = None
+    class_of_row: Callable[[pa.RecordBatch], np.ndarray] | None = None
 
     @property
-    def count(self) -> int:
+    def cells(self) -> int:
         """Number of cells of a document."""
-        return self.classes * (1 + self.halves)
+        return 2 * self.classes if self.halves else self.classes
 
-    def of(self, batch: pa.RecordBatch, sizes: np.ndarray) -> np.ndarray:
-        """Return the cell of each row of whole documents of some sizes; NaN if in no class."""
-        cell = np.zeros(len(batch)) if self.class_of is None else self.class_of(batch)
+    def cell_of_row(self, batch: pa.RecordBatch, sizes: np.ndarray) -> np.ndarray:
+        """Return the cell of each row of a batch, (rows,); NaN if it is in no class.
+
+        The batch has whole documents, whose numbers of rows are ``sizes``.
+        """
+        cell = np.zeros(len(batch))
+        if self.class_of_row is not None:
+            cell = self.class_of_row(batch)
         if not self.halves:
             return cell
         # The first half takes the odd row.
         sizes_of_halves = np.stack([(sizes + 1) // 2, sizes // 2], axis=1).ravel()
-        return cell + self.classes * np.repeat(np.arange(2 * len(sizes)) % 2, sizes_of_halves)
+        half = np.repeat(np.arange(2 * len(sizes)) % 2, sizes_of_halves)
+        return cell + self.classes * half
 
 
-def summed(
-    rows: Iterable[pa.RecordBatch], layers: Sequence[int], terms: Sequence[str], cells: Cells
+def sum_products(
+    rows: Iterable[pa.RecordBatch],
+    units: Sequence[Unit],
+    terms: Sequence[str],
+    partition: RowPartition,
 ) -> tuple[np.ndarray, Iterator[Block]]:
-    """Return a centre, (layers, p), and an iterator over the moments of documents about it.
+    """Return a centre, (units, p), and an iterator over the moments of documents about it.
 
     The rows are in batches of whole documents. The centre has the means of the first batch, and 0
     for the leading 1. These are close enough to the overall means for the sums to stay precise, and
     are known before the rest is read.
     """
-    documents = filter(len, rows)
-    centre, first = np.zeros((len(layers), 1 + len(terms))), list(islice(documents, 1))
+    batches = filter(len, rows)
+    first = list(islice(batches, 1))
+    centre = np.zeros((len(units), 1 + len(terms)))
     for batch in first:
-        for place, layer in enumerate(layers):
-            values = design.values_of(batch, layer, terms)
+        for place, unit in enumerate(units):
+            values = design.values_of(batch, unit, terms)
             values = values[:, ~np.isnan(values[0])]
             if values.size:
                 centre[place, 1:] = values.mean(axis=1)
-    sums_of = partial(_of_documents, layers=layers, terms=terms, centre=centre, cells=cells)
+    sum_batch = partial(_sum_batch, units=units, terms=terms, centre=centre, partition=partition)
     # A generator, or the list itself, would hold a batch while the next is made.
-    return centre, map(sums_of, chain(iter(first), documents))
+    return centre, map(sum_batch, chain(iter(first), batches))
 
 
-def _of_documents(
+def _sum_batch(
     batch: pa.RecordBatch,
-    layers: Sequence[int],
+    units: Sequence[Unit],
     terms: Sequence[str],
     centre: np.ndarray,
-    cells: Cells,
+    partition: RowPartition,
 ) -> Block:
     """Return the moments of whole documents."""
     documents, starts = tables.runs(batch)
     sizes = np.diff(starts, append=len(batch))
-    cell = cells.count * np.repeat(np.arange(len(documents)), sizes) + cells.of(batch, sizes)
+    document = np.repeat(np.arange(len(documents)), sizes)
+    cell = partition.cells * document + partition.cell_of_row(batch, sizes)
     # Rows without a class come last.
     order = np.argsort(cell, kind="stable")[: np.count_nonzero(~np.isnan(cell))]
-    cell, p = cell[order].astype(np.int64), 1 + len(terms)
+    cell = cell[order].astype(np.int64)
     segments = np.flatnonzero(np.diff(cell, prepend=-1))
-    sums = np.zeros((len(layers), p * (p + 1) // 2, len(documents) * cells.count))
+    p = 1 + len(terms)
+    sums = np.zeros((len(units), p * (p + 1) // 2, len(documents) * partition.cells))
     w = np.empty((p, len(order)))
-    for layer, from_centre, of_layer in zip(layers, centre, sums, strict=True):
-        design.values_of(batch, layer, terms).take(order, axis=1, out=w[1:], mode="clip")
-        w[1:] -= from_centre[1:, None]
+    for unit, unit_centre, unit_sums in zip(units, centre, sums, strict=True):
+        design.values_of(batch, unit, terms).take(order, axis=1, out=w[1:], mode="clip")
+        w[1:] -= unit_centre[1:, None]
         # In a dropped row everything is zero, including the leading 1.
         valid = ~np.isnan(w[1])
-        w[0], w[1:, ~valid] = valid, 0
+        w[0] = valid
+        w[1:, ~valid] = 0
         for place, (i, j) in enumerate(combinations_with_replacement(w, 2)):
             product = i * j if place >= p else j
-            of_layer[place, cell[segments]] = np.add.reduceat(product, segments)
-    by_cell = sums.transpose(2, 0, 1).reshape(len(documents), cells.count, *sums.shape[:2])
+            unit_sums[place, cell[segments]] = np.add.reduceat(product, segments)
+    by_cell = sums.transpose(2, 0, 1).reshape(len(documents), partition.cells, *sums.shape[:2])
     return documents, by_cell
 
 
@@ -120,49 +134,74 @@ def _gathered(blocks: Iterable[Block], at_once: float = np.inf) -> Iterator[Bloc
         yield names, np.concatenate(sums)
 
 
-def of_rows(
-    rows: Iterable[pa.RecordBatch], schema: pa.Schema, cells: Cells, **fields: Any
+def moments_of_design(
+    rows: Iterable[pa.RecordBatch], schema: pa.Schema, partition: RowPartition, **fields: Any
 ) -> list[Moments]:
-    """Return the moments of each layer of a design in memory, with other fields of theirs."""
+    """Return the moments of each layer of a design in memory.
+
+    ``fields`` are further ones of `Moments`, equal in all layers.
+    """
     layers, terms = design.layers_and_terms(schema)
-    centre, blocks = summed(rows, layers, terms, cells)
-    packed = centre.shape[1] * (1 + centre.shape[1]) // 2
-    none: Block = [], np.zeros((0, cells.count, len(layers), packed))
-    names, sums = next(_gathered(blocks), none)
-    return [
-        _layer(layer, terms, own, names, sums[:, :, place], above=place, **fields)
-        for place, (layer, own) in enumerate(zip(layers, centre, strict=True))
-    ]
+    return _moments_of_units(rows, list(map(Unit, layers)), terms, partition, **fields)
 
 
-def of_batches(
+def moments_of_numbers(
     batches: Iterable[pa.RecordBatch],
     formula: Formula,
-    layers: Sequence[str],
+    units: Sequence[Unit],
     halves: bool = False,
     precision: str = "bfloat16",
 ) -> list[Moments]:
-    """Return the moments of each layer of the design of batches of norms."""
+    """Return the moments of each unit of the design of batches of norms or other numbers.
+
+    The batches have whole documents: the keys, then a column for each unit.
+    """
     rows = design.designs(batches, formula, design.Counts())
-    of_logs = formula.outcome.logarithm
-    fields = {"of_logs": of_logs, "precision": precision}
-    return of_rows(rows, formula.schema(layers), Cells(halves), **fields)
+    return _moments_of_units(
+        rows,
+        units,
+        [*formula.places, *formula.shared],
+        RowPartition(halves),
+        of_logs=formula.outcome.logarithm,
+        precision=precision,
+    )
 
 
-def _layer(
-    layer: int,
+def _moments_of_units(
+    rows: Iterable[pa.RecordBatch],
+    units: Sequence[Unit],
+    terms: list[str],
+    partition: RowPartition,
+    **fields: Any,
+) -> list[Moments]:
+    centre, blocks = sum_products(rows, units, terms, partition)
+    packed = centre.shape[1] * (1 + centre.shape[1]) // 2
+    none: Block = [], np.zeros((0, partition.cells, len(units), packed))
+    names, sums = next(_gathered(blocks), none)
+    moments = []
+    for place, unit in enumerate(units):
+        unit_sums = sums[:, :, place]
+        moments.append(
+            _moments_of_unit(unit, terms, centre[place], names, unit_sums, above=place, **fields)
+        )
+    return moments
+
+
+def _moments_of_unit(
+    unit: Unit,
     terms: list[str],
     centre: np.ndarray,
     names: list[str],
     packed: np.ndarray,
     **fields: Any,
 ) -> Moments:
-    """Return the moments of a layer from packed ones, (clusters, cells, packed)."""
+    """Return the moments of a unit from packed ones, (clusters, cells, packed)."""
     s = unpacked(np.ascontiguousarray(packed.swapaxes(0, 1)), 1 + len(terms))
-    return with_clusters(Moments(layer, terms, names, centre, s, 0, **fields), names, s)
+    moments = Moments(unit.layer, terms, names, centre, s, 0, part=unit.part, **fields)
+    return with_clusters(moments, names, s)
 
 
-def of_norms(
+def write_design(
     norms: Path, stream: Path | None, path: Path, made: Path, formula: Formula, *, halves: bool
 ) -> design.Counts:
     """Write the design of a file of norms and its moments, in one pass; return its counts.
@@ -193,7 +232,7 @@ def of_norms(
         batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
         rows = map(written, design.designs(batches, formula, counts))
         record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
-        write(rows, schema, made, record, Cells(halves))
+        write(rows, schema, made, record, RowPartition(halves))
         # The counts are known only after all rows are written.
         writer.add_key_value_metadata(counts.metadata())
     return counts
@@ -204,7 +243,7 @@ def write(
     schema: pa.Schema,
     path: str | Path,
     record: dict[str, Any],
-    cells: Cells,
+    partition: RowPartition,
 ) -> int:
     """Write the moments of a design, with a column per layer; return the number of documents.
 
@@ -212,13 +251,19 @@ def write(
     added to the record as ``crossproducts``.
     """
     layers, terms = design.layers_and_terms(schema)
-    p, documents = 1 + len(terms), 0
-    shape = cells.count, len(layers), p * (p + 1) // 2
+    p = 1 + len(terms)
+    documents = 0
+    shape = (partition.cells, len(layers), p * (p + 1) // 2)
     columns = _table([], np.zeros((0, *shape)), layers).schema
     at_once = min(DOCUMENTS, BLOCK_BYTES // (8 * np.prod(shape)))
-    centre, blocks = summed(rows, layers, terms, cells)
-    facts = {"terms": terms, "layers": layers, "centre": centre.tolist()}
-    facts |= {"halves": 1 + cells.halves, "cells": cells.count}
+    centre, blocks = sum_products(rows, list(map(Unit, layers)), terms, partition)
+    facts = {
+        "terms": terms,
+        "layers": layers,
+        "centre": centre.tolist(),
+        "halves": 1 + partition.halves,
+        "cells": partition.cells,
+    }
     with tables.parquet_writer(
         path,
         columns,
@@ -264,8 +309,10 @@ class Stored(Sequence[Moments]):
         self.facts = [tables.read_provenance(path)["crossproducts"] for path in paths]
         self.record = tables.read_provenance(paths[0])
         self.of_logs = OUTCOMES[self.record.settings("design")["outcome"]].logarithm
-        self.layers, self.terms = self.facts[0]["layers"], self.facts[0]["terms"]
-        self.cells, p = self.facts[0]["cells"], 1 + len(self.terms)
+        self.layers = self.facts[0]["layers"]
+        self.terms = self.facts[0]["terms"]
+        self.cells = self.facts[0]["cells"]
+        p = 1 + len(self.terms)
         self.packed = p * (p + 1) // 2
         self.documents = sum(metadata.num_rows for _, metadata in self.files) // self.cells
         # A regression of halves has their sum too.
@@ -287,7 +334,7 @@ class Stored(Sequence[Moments]):
 
     def _documents(self, index: int) -> Iterator[Moments]:
         """Yield the documents of a layer, in blocks about one centre; without any, an empty one."""
-        layer = self.layers[index]
+        unit = Unit(self.layers[index])
         fields = {
             "of_logs": self.of_logs,
             "above": index,
@@ -298,13 +345,15 @@ class Stored(Sequence[Moments]):
         rows = max(1, int(BLOCK_BYTES // (8 * self.cells * self.packed))) * self.cells
         if not self.documents:
             none = np.zeros((0, self.cells, self.packed))
-            yield _layer(layer, self.terms, centres[largest], [], none, **fields)
+            yield _moments_of_unit(unit, self.terms, centres[largest], [], none, **fields)
         for (path, metadata), centre in zip(self.files, centres, strict=True):
             file = pq.ParquetFile(path, metadata=metadata, pre_buffer=False)
-            columns = ["document", layer_name(layer)]
+            columns = ["document", unit.column]
             for batch in file.iter_batches(rows, columns=columns, use_threads=False):
                 names = batch["document"].take(pa.array(np.arange(0, len(batch), self.cells)))
-                sums = batch[layer_name(layer)].flatten().to_numpy()
+                sums = batch[unit.column].flatten().to_numpy()
                 sums = sums.reshape(len(names), self.cells, self.packed)
-                block = _layer(layer, self.terms, centre, names.to_pylist(), sums, **fields)
+                block = _moments_of_unit(
+                    unit, self.terms, centre, names.to_pylist(), sums, **fields
+                )
                 yield block.recentred(centres[largest])

@@ -19,7 +19,7 @@ from attnlag.regression.limits import MIN_DOCUMENTS
 MIN_ROWS = 30
 
 
-def of_documents(
+def moments_of_documents(
     layers: Sequence[Moments],
     documents: Sequence[str],
     *,
@@ -46,22 +46,27 @@ def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> KeptTerms:
     """
     kept: dict[str, Sequence[str]] = {term: (term,) for term in terms}
     for name in CATALOGUE:
-        dummies = {label: f"{name}_{label}" for label in classes_of(name)}
-        dummies = {label: dummy for label, dummy in dummies.items() if dummy in terms}
+        dummies = {}
+        for label in classes_of(name):
+            dummy = f"{name}_{label}"
+            if dummy in terms:
+                dummies[label] = dummy
         if not dummies:
             continue
         places = [1 + terms.index(dummy) for dummy in dummies.values()]
         rows = rows_by_class(layers, partial(_dummies, places))
         fewest = MIN_DOCUMENTS if len(rows) >= MIN_DOCUMENTS else 1
-        sizes, documents = rows.sum(axis=0), (rows > 0).sum(axis=0)
+        sizes = rows.sum(axis=0)
+        documents = (rows > 0).sum(axis=0)
         merged = merged_classes(list(dummies), sizes, documents, documents=fewest, rows=1)
         for dummy in dummies.values():
             del kept[dummy]
-        size = dict(zip(dummies, sizes.tolist(), strict=True))
+        size_of_class = dict(zip(dummies, sizes.tolist(), strict=True))
+        size_of_merged = {}
+        for label, members in merged.items():
+            size_of_merged[label] = sum(size_of_class[member] for member in members)
         # Without any rows there is no reference either.
-        largest = max(
-            merged, key=lambda label: sum(size[member] for member in merged[label]), default=None
-        )
+        largest = max(merged, key=size_of_merged.__getitem__, default=None)
         for label, members in merged.items():
             if label != largest:
                 kept[f"{name}_{label}"] = tuple(dummies[member] for member in members)

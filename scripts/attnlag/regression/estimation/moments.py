@@ -33,6 +33,8 @@ class Moments:
     s: np.ndarray
     # Number of documents with rows.
     documents: int
+    # Part of the layer whose moments they are; ``""`` for the layer itself.
+    part: str = ""
     # Whether the outcome is a logarithm.
     of_logs: bool = True
     # Coarsest precision of the model and of stored vectors: a key of `least_squares.MIN_SPREAD`.

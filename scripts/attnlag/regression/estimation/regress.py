@@ -66,6 +66,7 @@ class LayerFit:
     """One layer's regression. Numbers are NaN if there is a reason against the fit."""
 
     layer: int
+    part: str  # of the layer; "" for the layer itself
     names: list[str]  # of the K terms
     # Why the layer has no estimates or no errors; None if it is fitted.
     reason: Reason | None
@@ -180,6 +181,7 @@ def fit_layer(
         layer_errors = replace(layer_errors, tests=tests)
     return LayerFit(
         layer=moments.layer,
+        part=moments.part,
         names=moments.names,
         reason=reason,
         n_obs=moments.n_obs,

@@ -31,6 +31,7 @@ from attnlag.regression.estimation.least_squares import Solution, Unfitted
 from attnlag.regression.estimation.moments import KeptTerms
 from attnlag.regression.estimation.omitted_lags import ScoreSums, sum_scores
 from attnlag.regression.terms import distance, is_lag_or_lead, nearest_lag
+from attnlag.regression.units import Unit
 from attnlag.storage import tables
 from attnlag.storage.sums import Sums
 
@@ -59,16 +60,29 @@ class Line(NamedTuple):
 
 def line_of(solution: Solution | Unfitted) -> Line:
     """Return what the pass needs of the solution of a layer."""
-    moments, slopes = solution.moments, np.full(len(solution.moments.terms) - 1, np.nan)
-    level, sigma, spread = 0.0, np.nan, np.nan
+    moments = solution.moments
+    slopes = np.full(len(moments.terms) - 1, np.nan)
+    level = 0.0
+    sigma = np.nan
+    spread = np.nan
     if isinstance(solution, Solution):
         beta = solution.unwhiten @ solution.theta
         slopes = beta[-len(slopes) :]
-        level = 0.0 if moments.within else beta[0] + moments.centre[1]
+        if not moments.within:
+            level = beta[0] + moments.centre[1]
         sigma = np.sqrt(solution.ssr / moments.df_resid)
         spread = np.sqrt(slopes @ moments.total[0, 2:, 2:] @ slopes / moments.n_obs)
-    of_layer = moments.layer, moments.terms[1:], moments.within, moments.n_obs
-    return Line(*of_layer, slopes, level, moments.centre[1:], sigma, spread)
+    return Line(
+        layer=moments.layer,
+        terms=moments.terms[1:],
+        document_effects=moments.within,
+        rows=moments.n_obs,
+        slopes=slopes,
+        level=level,
+        means=moments.centre[1:],
+        sigma=sigma,
+        spread=spread,
+    )
 
 
 @dataclass
@@ -120,7 +134,14 @@ class ResidualSums(Sums):
 
     def score_sums(self, place: int) -> ScoreSums:
         """Return the sums of a layer for the test of the further lags."""
-        return ScoreSums(*(getattr(self, name)[place] for name in ScoreSums._fields))
+        return ScoreSums(
+            omitted_documents=self.omitted_documents[place],
+            omitted_rows=self.omitted_rows[place],
+            omitted_products=self.omitted_products[place],
+            omitted_scores=self.omitted_scores[place],
+            omitted_weighted_scores=self.omitted_weighted_scores[place],
+            omitted_meat=self.omitted_meat[place],
+        )
 
     def __add__(self, other: "ResidualSums") -> "ResidualSums":
         return replace(
@@ -163,26 +184,29 @@ def sum_residuals(
         slots=np.zeros(0, np.intp),
         end=reach,
     )
-    of_no_rows = [_of_layer(line, hac_lags, omitted, no_rows) for line in lines]
+    empty = [_sum_layer(line, hac_lags, omitted, no_rows) for line in lines]
 
-    def of_batch(batch: pa.RecordBatch) -> ResidualSums:
+    def sum_batch(batch: pa.RecordBatch) -> ResidualSums:
         documents, first_rows = tables.runs(batch)
         document = np.repeat(np.arange(len(documents)), np.diff(first_rows, append=len(batch)))
         slots = _slots(batch, reach)
-        sums = [*of_no_rows]
+        sums = [*empty]
         for place, line in enumerate(lines):
             if not np.isfinite(line.slopes).all():
                 continue
-            parts = [kept.get(term, (term,)) for term in terms]
-            values = [values_of(batch, line.layer, each) for each in parts]
-            x = np.stack([each.sum(axis=0) for each in values])
+            x = np.empty((len(terms), len(batch)))
+            for row, term in zip(x, terms, strict=True):
+                # A term of merged classes is the sum of theirs.
+                parts = values_of(batch, Unit(line.layer), kept.get(term, (term,)))
+                parts.sum(axis=0, out=row)
             usable = np.flatnonzero(~np.isnan(x[0]))
             x = x.take(usable, axis=1)
             nearest_lag_less_mean = x[nearest] - line.means[nearest]
             effects = 0
             if line.document_effects:
                 starts = np.flatnonzero(np.diff(document[usable], prepend=-1))
-                sizes, effects = np.diff(starts, append=len(usable)), len(starts)
+                sizes = np.diff(starts, append=len(usable))
+                effects = len(starts)
                 x -= np.repeat(np.add.reduceat(x, starts, axis=1) / sizes, sizes, axis=1)
             else:
                 x[1:] -= line.means[1:, None]
@@ -193,22 +217,25 @@ def sum_residuals(
                 slots=slots[usable],
                 end=1 + slots[-1],
             )
-            own = _of_layer(line, hac_lags, omitted, rows)
+            own = _sum_layer(line, hac_lags, omitted, rows)
             sums[place] = own | {"effects": effects}
-        return _of_layers(lines, hac_lags, omitted, sums)
+        return _stacked(lines, hac_lags, omitted, sums)
 
     # A loop would hold a batch while the next is read.
-    of_batches = map(of_batch, filter(len, batches))
-    return reduce(add, of_batches, _of_layers(lines, hac_lags, omitted, of_no_rows))
+    batch_sums = map(sum_batch, filter(len, batches))
+    return reduce(add, batch_sums, _stacked(lines, hac_lags, omitted, empty))
 
 
-def _of_layers(
+def _stacked(
     lines: Sequence[Line],
     hac_lags: int,
     omitted: Sequence[int],
     sums_of_layers: list[dict[str, Any]],
 ) -> ResidualSums:
-    arrays = {key: np.stack([sums[key] for sums in sums_of_layers]) for key in sums_of_layers[0]}
+    """Return the sums of all layers, given those of each."""
+    arrays = {}
+    for name in sums_of_layers[0]:
+        arrays[name] = np.stack([sums[name] for sums in sums_of_layers])
     layers = [line.layer for line in lines]
     return ResidualSums(
         layers=layers, terms=lines[0].terms, omitted=list(omitted), hac_lags=hac_lags, **arrays
@@ -234,7 +261,7 @@ class Rows(NamedTuple):
     end: int
 
 
-def _of_layer(line: Line, hac_lags: int, omitted: Sequence[int], rows: Rows) -> dict[str, Any]:
+def _sum_layer(line: Line, hac_lags: int, omitted: Sequence[int], rows: Rows) -> dict[str, Any]:
     """Return the sums over the rows of one layer; ``rows.x`` is overwritten."""
     x, slots, end = rows.x, rows.slots, rows.end
     fitted = line.slopes @ x[1:]
@@ -294,25 +321,22 @@ def _scores_of_omitted_lags(
             place_of_lag[distance(term)] = place
     row_in_slot = np.full(rows.end, -1)
     row_in_slot[rows.slots] = np.arange(len(rows.slots))
-    nearest = [max(shorter for shorter in place_of_lag if shorter < lag) for lag in omitted]
-    earlier_rows = [
-        row_in_slot[rows.slots - (lag - shorter)]
-        for lag, shorter in zip(omitted, nearest, strict=True)
-    ]
+    # For each further lag, the term that has it in an earlier row, and that row.
+    sources = []
     complete = np.ones(len(rows.slots), dtype=bool)
-    for earlier in earlier_rows:
+    for lag in omitted:
+        nearest = max(shorter for shorter in place_of_lag if shorter < lag)
+        earlier = row_in_slot[rows.slots - (lag - nearest)]
         complete &= earlier >= 0
-    further = [
-        rows.x[place_of_lag[shorter], earlier[complete]]
-        for shorter, earlier in zip(nearest, earlier_rows, strict=True)
-    ]
+        sources.append((place_of_lag[nearest], earlier))
+    further = [rows.x[place, earlier[complete]] for place, earlier in sources]
     square = rows.nearest_lag[complete] ** 2
     constant = []
     if not line.document_effects:
         constant = [np.ones(len(square))]
-    is_lag = [False for _ in constant]
-    is_lag += [is_lag_or_lead(term) for term in line.terms]
-    is_lag += [True for _ in [*further, square]]
+    is_lag = [False] * len(constant)
+    is_lag += map(is_lag_or_lead, line.terms)
+    is_lag += [True] * (len(further) + 1)
     return sum_scores(
         np.stack([*constant, *rows.x[1:, complete], *further, square]),
         e[complete],

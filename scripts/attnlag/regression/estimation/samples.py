@@ -40,14 +40,17 @@ class Sample:
                 names, counted = batch["document"].value_counts().flatten()
                 sizes.update(dict(zip(names.to_pylist(), counted.to_pylist(), strict=True)))
         # Hash before which those of the documents lie; "" if these are all documents.
-        self.end, taken = "", 0
+        self.end = ""
+        taken = 0
         for number, (place, name) in enumerate(sorted((_hash(name), name) for name in sizes)):
             taken += sizes[name]
             if taken > most and number >= MIN_SAMPLED:
                 self.end = place
                 break
-        counts, used = np.array([*sizes.values()], np.int64), in_sample(sizes, self.end)
-        self.paths, self.documents = paths, list(itertools.compress(sizes, used))
+        counts = np.array([*sizes.values()], np.int64)
+        used = in_sample(sizes, self.end)
+        self.paths = paths
+        self.documents = list(itertools.compress(sizes, used))
         # (rows,) arrays: index of the document of each row, and of the row over all tables.
         self.document = np.repeat(np.arange(used.sum(), dtype=np.int32), counts[used])
         self.rows = np.flatnonzero(np.repeat(used, counts))
@@ -65,7 +68,8 @@ class Sample:
 def copied(paths: Sequence[Path], documents: Sequence[str], folder: Path) -> list[Path]:
     """Write the rows of some documents of each table to a new folder; return the files there."""
     folder.mkdir()
-    names_kept, copies = pa.array(documents, pa.string()), list[Path]()
+    names_kept = pa.array(documents, pa.string())
+    copies: list[Path] = []
     for path in paths:
         file = pq.ParquetFile(path, pre_buffer=False)
         copies.append(folder / f"{len(copies)}.parquet")

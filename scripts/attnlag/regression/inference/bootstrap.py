@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
+from attnlag.quantities.estimates import Estimates
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import response
 from attnlag.regression.limits import MIN_DOCUMENTS
@@ -69,8 +69,8 @@ def median_interval(
     if not len(draws):
         return median, median * np.nan, median * np.nan
     low, high = np.quantile(np.median(draws, axis=1), [alpha / 2, 1 - alpha / 2], axis=0)
-    reach = np.maximum(median - low, high - median)
-    return median, median - reach, median + reach
+    margin = np.maximum(median - low, high - median)
+    return median, median - margin, median + margin
 
 
 def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: float) -> pd.DataFrame:
@@ -85,15 +85,16 @@ def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: floa
     terms = fits[0].names
     names = [*terms, *response.response_terms(terms)]
     columns = ["median", "std_error", "conf_low", "conf_high", "lowest", "highest"]
-    estimates, values = draws[:0], [np.full(len(names), np.nan)] * len(columns)
+    estimates = draws[:0]
+    values = [np.full(len(names), np.nan)] * len(columns)
     if fitted:
-        of_layers = with_responses(terms, np.stack([fits[index].estimate for index in fitted]))
+        by_layer = with_responses(terms, np.stack([fits[index].estimate for index in fitted]))
         estimates = draws[:, fitted]
         estimates = estimates[np.isfinite(estimates).all(axis=(1, 2))]
         estimates = with_responses(terms, estimates)
-        median, low, high = median_interval(of_layers, estimates, alpha)
+        median, low, high = median_interval(by_layer, estimates, alpha)
         error = pd.DataFrame(np.median(estimates, axis=1)).std().to_numpy()
-        values = [median, error, low, high, of_layers.min(axis=0), of_layers.max(axis=0)]
+        values = [median, error, low, high, by_layer.min(axis=0), by_layer.max(axis=0)]
     table = pd.DataFrame({"term": names, **dict(zip(columns, values, strict=True))})
     return table.assign(draws=len(estimates), clusters=max(fit.clusters for fit in fits))
 
@@ -190,7 +191,8 @@ def joint_margin(
     drawn = np.concatenate(medians)
     bias = drawn.mean(axis=0) - np.median(estimates, axis=0)
     df = effective_number(rows) - 1
-    return special.stdtrit(df, 1 - alpha / 2) * drawn.std(axis=0) + np.abs(bias)
+    medians_drawn = Estimates(value=drawn.mean(axis=0), std_error=drawn.std(axis=0), df=df)
+    return medians_drawn.margin(alpha) + np.abs(bias)
 
 
 def effective_number(rows: np.ndarray) -> float:

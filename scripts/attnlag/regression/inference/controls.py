@@ -12,15 +12,16 @@ is compared with the trained model on the same documents, without correction too
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from scipy import special
 
+from attnlag.quantities.columns import layer_number
+from attnlag.quantities.estimates import Estimates
 from attnlag.quantities.outcomes import in_batches
 from attnlag.quantities.settings import multiple_of_own
 from attnlag.regression.design.design import Formula
@@ -39,6 +40,7 @@ from attnlag.regression.settings import (
     TrainingSettings,
 )
 from attnlag.regression.terms import is_lag_or_lead, is_lead
+from attnlag.regression.units import Unit
 from attnlag.storage import tables
 
 # How weights were drawn at one scale, and the moments of each layer with these.
@@ -53,22 +55,28 @@ COMPARED = [
 ]
 
 
-def fitted_alone(
+def fit_alone(
     layers: Sequence[Moments],
     documents: Sequence[str],
     settings: RegressionSettings | HeadsSettings | TrainingSettings,
-) -> tuple[pd.Series, list[Solution | Unfitted]]:
-    """Fit some documents without any correction and without errors; return the coefficients first.
-
-    They are by ``layer`` and ``term``, NaN in layers that cannot be fitted.
-    """
+) -> list[Solution | Unfitted]:
+    """Fit some documents in every layer or part, without any correction and without errors."""
     effects = settings.fixed_effects == "document"
-    own = merging.of_documents(layers, documents, effects=effects, corrected=False)
-    solutions = [solve(moments) for moments in own]
-    keys = [solution.moments.layer for solution in solutions], solutions[0].moments.names
-    index = pd.MultiIndex.from_product(keys, names=["layer", "term"])
-    estimates = np.concatenate([solution.estimate for solution in solutions])
-    return pd.Series(estimates, index, name="estimate"), solutions
+    own = merging.moments_of_documents(layers, documents, effects=effects, corrected=False)
+    return [solve(moments) for moments in own]
+
+
+def coefficients_by_unit(solutions: Sequence[Solution | Unfitted]) -> pd.DataFrame:
+    """Return ``estimate`` by ``layer``, ``part`` and ``term``; NaN where a layer has no fit."""
+    moments = [solution.moments for solution in solutions]
+    terms = [each.k for each in moments]
+    columns = {
+        "layer": np.repeat([each.layer for each in moments], terms),
+        "part": np.repeat([each.part for each in moments], terms),
+        "term": list(chain.from_iterable(each.names for each in moments)),
+        "estimate": np.concatenate([solution.estimate for solution in solutions]),
+    }
+    return pd.DataFrame(columns)
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,9 @@ def uncorrected_fits(
     layers: Sequence[Moments], documents: Sequence[str], settings: RegressionSettings
 ) -> UncorrectedFits:
     """Fit some documents without any correction, and again without each cluster of them."""
-    coefficients, solutions = fitted_alone(layers, documents, settings)
+    solutions = fit_alone(layers, documents, settings)
+    table = coefficients_by_unit(solutions)
+    coefficients = table.set_index(["layer", "term"])["estimate"]
     summed = coefficients[_summed(coefficients)].groupby("layer")
     r_squared = {}
     for each in solutions:
@@ -122,21 +132,22 @@ def table(
     trained: Sequence[Moments],
     kept: KeptTerms,
     settings: RegressionSettings,
-    orders: Sequence[PermutedMoments] = (),
+    permutations: Sequence[PermutedMoments] = (),
     untrained: Sequence[Untrained] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return a row per layer, lag and lead with its coefficients in the controls.
 
     With an untrained model comes the table of its comparison with the trained one.
     """
-    keys, compared = ["layer", "term"], None
+    keys = ["layer", "term"]
+    compared = None
     controls = coefficients.loc[coefficients["term"].map(is_lag_or_lead), [*keys, "estimate"]]
     controls = controls.merge(goodness[["layer", "r_squared"]], on="layer", how="left")
-    if orders:
-        by_layer = permutation.orders_by_layer(orders, kept)
+    if permutations:
+        by_layer = permutation.permutations_by_layer(permutations, kept)
         tests = permutation.order_test(by_layer, settings)
         controls = controls.merge(tests, on=keys, how="left")
-        controls["permuted_within"] = orders[0].within
+        controls["permuted_within"] = permutations[0].within
     if untrained:
         random, compared = random_weights(untrained, settings, trained)
         controls = controls.merge(random, on=keys, how="left")
@@ -154,13 +165,18 @@ def untrained(
     All scales have the same documents, a few of all shards. Relative norms need the streams at the
     same tokens, and covariates the ``files`` of `Formula.read`.
     """
-    formula, drawn = Formula.read(design, files, tables.document_names(norms[0])), []
+    formula = Formula.read(design, files, tables.document_names(norms[0]))
+    drawn = []
     for path, stream in zip(norms, streams or repeat(None), strict=False):
-        outcome, progress = formula.outcome, "design of random weights"
-        layers = list(outcome.columns(pq.read_schema(path).names))
+        outcome = formula.outcome
+        names = outcome.columns(pq.read_schema(path).names)
+        units = [Unit(layer_number(name)) for name in names]
+        progress = "design of random weights"
         batches = in_batches(outcome, path, stream, tables.ROWS_AT_ONCE, progress)
         record = tables.read_provenance(path)
-        moments = crossproducts.of_batches(batches, formula, layers, precision=record.precision)
+        moments = crossproducts.moments_of_numbers(
+            batches, formula, units, precision=record.precision
+        )
         drawn.append((record["draw"], moments))
     return drawn
 
@@ -222,7 +238,8 @@ def shared_layers(before: Sequence[UncorrectedFits], after: UncorrectedFits) -> 
     """
     shared = _fitted_layers(after)
     for fits in before:
-        if fitted := _fitted_layers(fits):
+        fitted = _fitted_layers(fits)
+        if fitted:
             shared &= fitted
     return sorted(shared)
 
@@ -266,8 +283,8 @@ def _compared(
         "left_out": draw.get("left_out", ""),
     }
     compared = []
-    for quantity, of_quantity in quantities.items():
-        used = of_quantity & in_layers
+    for quantity, is_quantity in quantities.items():
+        used = is_quantity & in_layers
         row = {**facts, "quantity": quantity}
         for name, coefficients in (("before", before.coefficients), ("trained", after_alike)):
             row[name] = coefficients[used].groupby("layer").sum(min_count=1).median()
@@ -321,10 +338,5 @@ def jackknife(
         return {}
     error = np.sqrt((clusters - 1) / clusters * ((without_each - value) ** 2).sum())
     df = effective_number(rows) - 1
-    margin = special.stdtrit(df, 1 - alpha / 2) * error
-    return {
-        "std_error": error,
-        "df": df,
-        "conf_low": value - margin,
-        "conf_high": value + margin,
-    }
+    low, high = Estimates(value, error, df).interval(alpha)
+    return {"std_error": error, "df": df, "conf_low": low, "conf_high": high}

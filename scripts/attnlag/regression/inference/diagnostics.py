@@ -43,7 +43,8 @@ def table(sums: ResidualSums, lines: Sequence[Line]) -> pd.DataFrame:
     m3 = raw3 - 3 * mean * raw2 + 2 * mean**3
     m4 = raw4 - 4 * mean * raw3 + 6 * mean**2 * raw2 - 3 * mean**4
     m2[~(m2 > 0)] = np.nan
-    skewness, kurtosis = m3 / m2**1.5, m4 / m2**2
+    skewness = m3 / m2**1.5
+    kurtosis = m4 / m2**2
     jarque_bera = n / 6 * (skewness**2 + (kurtosis - 3) ** 2 / 4)
 
     breusch_pagan = np.full(len(n), np.nan)
@@ -140,7 +141,8 @@ def quantiles(sums: ResidualSums, lines: Sequence[Line], probabilities: np.ndarr
     result = np.full((len(sums.layers), len(probabilities)), np.nan)
     for place in np.flatnonzero(sums.n).tolist():
         unit = lines[place].sigma if lines[place].sigma > 0 else 1.0
-        low, high = sums.smallest[place] / unit, sums.largest[place] / unit
+        low = sums.smallest[place] / unit
+        high = sums.largest[place] / unit
         counts = sums.histogram[place]
         edges = np.concatenate([[low], RESIDUAL_EDGES, [high]])
         ends = np.cumsum(counts)

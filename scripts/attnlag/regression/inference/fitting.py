@@ -55,14 +55,14 @@ def fit_regression(
     group_of: Mapping[str, str],
     settings: RegressionSettings,
     *,
-    orders: Sequence[PermutedMoments] = (),
+    permutations: Sequence[PermutedMoments] = (),
     untrained: Sequence[Untrained] = (),
     threads: int = 1,
 ) -> FittedRegression:
     """Fit a regression in every layer, and its controls, for a run or a notebook.
 
-    Cross-products, designs and permuted ``orders`` are those of all shards, in order, and
-    ``group_of`` has the documents in the order of the corpus. Without orders, tokens are not
+    Cross-products, designs and ``permutations`` are those of all shards, in order, and
+    ``group_of`` has the documents in the order of the corpus. Without permutations, tokens are not
     permuted; without what `controls.untrained` gives, there is no control of random weights. Each
     thread reads one shard at a time, and the results do not depend on their number.
 
@@ -74,9 +74,11 @@ def fit_regression(
     sequences = usable_sequences(counts, stored.record.names)
     documents = max(moments.documents for moments in stored)
     settings = settings.possible_with(documents)
-    clustered_by, clusters = None, stored.documents
+    clustered_by = None
+    clusters = stored.documents
     if settings.cluster == "group":
-        clustered_by, clusters = group_of, _number_of_groups(stored, group_of)
+        clustered_by = group_of
+        clusters = _number_of_groups(stored, group_of)
     kept = merging.kept_terms(stored.terms, stored)
     prepared = partial(
         Moments.prepared,
@@ -116,15 +118,22 @@ def fit_regression(
             fits.append(fit(solve(prepared(moments)), moments, meat))
 
     drawn = np.stack([fit.drawn for fit in fits], axis=1)
-    of_shards = [count["dropped_rows"] for count in counts]
-    dropped = [sum(rows.get(layer_name(n), 0) for rows in of_shards) for n in stored.layers]
+    dropped = np.zeros(len(stored.layers), dtype=int)
+    for count in counts:
+        dropped += [count["dropped_rows"].get(layer_name(layer), 0) for layer in stored.layers]
     tests = diagnostics.table(sums, lines).drop(columns="layer")
     tests = tests.join(diagnostics.omitted_terms_table(sums, settings))
     mixers = stored.record["model"].get("mixers") or {}
     coefficients = results.coefficients_table(fits, settings)
     goodness = results.fits_table(fits, dropped, tests, mixers, settings.adjust)
-    of_controls, before_training = controls.table(
-        coefficients, goodness, stored, kept, settings, orders=orders, untrained=untrained
+    control_table, before_training = controls.table(
+        coefficients,
+        goodness,
+        stored,
+        kept,
+        settings,
+        permutations=permutations,
+        untrained=untrained,
     )
     return FittedRegression(
         settings=settings,
@@ -136,7 +145,7 @@ def fit_regression(
         influence=results.influence_table(fits),
         merged={term: list(parts) for term, parts in kept.items() if list(parts) != [term]},
         groups=groups.coefficients_by_group(stored, group_of, settings),
-        controls=of_controls,
+        controls=control_table,
         before_training=before_training,
     )
 

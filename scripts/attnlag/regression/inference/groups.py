@@ -24,11 +24,13 @@ def coefficients_by_group(
     the dummies of groups, is left out. A group with too few documents to cluster by has NaN
     estimates and a status that says so. Intervals of medians hold for all groups at once.
     """
-    settings, tables = settings.by_document(), []
-    largest, effects = largest_groups(group_of), settings.fixed_effects == "document"
+    settings = settings.by_document()
+    effects = settings.fixed_effects == "document"
+    largest = largest_groups(group_of)
+    tables = []
     for group in largest:
         documents = [document for document, other in group_of.items() if other == group]
-        own = merging.of_documents(layers, documents, effects=effects, without=("group_",))
+        own = merging.moments_of_documents(layers, documents, effects=effects, without=("group_",))
         fits = []
         for moments in own:
             fits.append(fit_layer(solve(moments), settings.covariance, jackknifed=True))
@@ -45,7 +47,8 @@ def coefficients_by_group(
 
 def fitted_groups(table: pd.DataFrame) -> tuple[list[str], dict[str, str]]:
     """Return the groups with estimates in some layer, and the reasons why the others have none."""
-    fitted, without = [], {}
+    fitted = []
+    without = {}
     for group, rows in table.groupby("subset", sort=False):
         if rows["estimate"].notna().any():
             fitted.append(str(group))

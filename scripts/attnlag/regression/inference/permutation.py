@@ -64,7 +64,7 @@ class PermutedMoments(Sums):
     of_logs: bool = True  # whether the outcome is a logarithm
     precision: str = "bfloat16"  # of the norms
 
-    def of_layer(self, place: int) -> Moments:
+    def moments_of_layer(self, place: int) -> Moments:
         """Return the moments of a layer, whose clusters are the orders."""
         return Moments(
             layer=self.layers[place],
@@ -80,18 +80,18 @@ class PermutedMoments(Sums):
         )
 
     def add(
-        self, order: int, of_layers: np.ndarray, shared: np.ndarray, document: np.ndarray
+        self, order: int, own_terms: np.ndarray, shared: np.ndarray, document: np.ndarray
     ) -> None:
         """Add the terms of some documents in one order, of which 0 is the observed."""
-        usable = ~np.isnan(of_layers[0])
+        usable = ~np.isnan(own_terms[0])
         every = slice(None), *_runs(document)
         for layer in np.flatnonzero(usable.any(axis=1)):
             # A layer nearly always has all rows.
             kept = usable[layer]
             rows, starts, counts = every if kept.all() else (kept, *_runs(document[kept]))
             w = np.ones((1 + len(self.terms), counts.sum()))
-            w[1 : 1 + len(of_layers)] = of_layers[:, layer, rows]
-            w[1 + len(of_layers) :] = shared[:, rows]
+            w[1 : 1 + len(own_terms)] = own_terms[:, layer, rows]
+            w[1 + len(own_terms) :] = shared[:, rows]
             if not self.documents[layer]:
                 # Close enough to the means of all rows for the sums to stay precise.
                 self.centre[layer, 1:] = w[1:].mean(axis=1)
@@ -176,15 +176,15 @@ def permuted(
             continue
         pool = document
         if classes is not None:
-            of_tokens = classes.of(keys).astype(np.int64)
-            pool = document * len(CLASSES[classes.name]) + of_tokens
+            class_of_token = classes.values_of(keys).astype(np.int64)
+            pool = document * len(CLASSES[classes.name]) + class_of_token
         keys_of_draws = keys_by_draw(names, counts.tolist(), settings.draws, settings.seed)
         orders = _orders(np.flatnonzero(moves), pool, keys_of_draws)
         for place, order in enumerate(orders):
             in_order = np.where(with_token[:, None], shared[:, order], shared)
-            of_layers = formula.layer_terms(values.take(order, axis=1), rows)
-            of_all = formula.shared_terms(in_order, rows)
-            moments.add(place, of_layers, of_all, document[rows])
+            own_terms = formula.layer_terms(values.take(order, axis=1), rows)
+            all_layers = formula.shared_terms(in_order, rows)
+            moments.add(place, own_terms, all_layers, document[rows])
     assert moments is not None, "no batch, not even an empty one"
     return moments
 
@@ -208,7 +208,7 @@ def _orders(
         yield order
 
 
-def of_norms(
+def permute_norms(
     norms: Path,
     stream: Path | None,
     token_properties: Path | None,
@@ -225,14 +225,14 @@ def of_norms(
     return replace(sums, precision=read_provenance(norms).precision)
 
 
-def orders_by_layer(shards: Sequence[PermutedMoments], kept: KeptTerms) -> list[Moments]:
+def permutations_by_layer(shards: Sequence[PermutedMoments], kept: KeptTerms) -> list[Moments]:
     """Return the orders of all shards in each layer, with terms that are sums of theirs.
 
     They are centred by the overall means of the observed order.
     """
     layers = []
     for place in range(len(shards[0].layers)):
-        parts = [shard.of_layer(place) for shard in shards]
+        parts = [shard.moments_of_layer(place) for shard in shards]
         # A shard without rows has no means that could be the centre.
         moments = max(parts, key=lambda part: part.documents)
         # Removing the means of documents removes the centre too.
@@ -262,7 +262,7 @@ def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
 
     The table has a row per layer and term; W and p-values are those of the layer.
     """
-    names, orders = estimates_of_orders(layers)
+    names, orders = estimates_by_permutation(layers)
     lags = [place for place, name in enumerate(names) if is_lag_or_lead(name)]
     fitted = np.isfinite(orders[0]).all(axis=1)
     # A draw may make a layer collinear.
@@ -308,7 +308,7 @@ def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
     return p_values
 
 
-def estimates_of_orders(layers: Sequence[Moments]) -> tuple[list[str], np.ndarray]:
+def estimates_by_permutation(layers: Sequence[Moments]) -> tuple[list[str], np.ndarray]:
     """Return the terms, and the coefficients in each order, (1 + draws, layers, K).
 
     The observed order is first. Coefficients are NaN if a layer cannot be fitted.

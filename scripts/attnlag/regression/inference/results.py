@@ -1,12 +1,14 @@
 """Tables of coefficients and fits."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
+from attnlag.quantities.estimates import Estimates
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.wald import Wald
 from attnlag.regression.labels import status
@@ -22,35 +24,48 @@ COLUMNS += ["p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type", "
 
 
 def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFrame:
-    """Return the tidy table: one row per layer and term.
+    """Return the tidy table: one row per layer and term, or per layer, ``part`` and term.
 
     ``p_adjusted`` corrects the p-values of a term over the layers. Intervals are those of single
     coefficients. ``equivalence`` states whether one is negligible (`equivalence_test`), except for
     the intercept and the columns of a spline, for which no size is.
     """
-    rows = []
-    for fit in fits:
-        errors = np.sqrt(np.diag(fit.covariance))
-        for values in zip(fit.names, fit.estimate, fit.uncorrected, errors, fit.df, strict=True):
-            rows.append((fit.layer, *values))
-    columns = ["layer", "term", "estimate", "uncorrected", "std_error", "df"]
-    table = pd.DataFrame(rows, columns=columns)
-    table["statistic"] = table["estimate"] / table["std_error"]
-    table["p_value"] = 2 * special.stdtr(table["df"], -table["statistic"].abs())
+    terms = [len(fit.names) for fit in fits]
+    coefficients = Estimates(
+        value=np.concatenate([fit.estimate for fit in fits]),
+        std_error=np.concatenate([fit.coefficients.std_error for fit in fits]),
+        df=np.concatenate([fit.df for fit in fits]),
+    )
+    low, high = coefficients.interval(settings.alpha)
+    columns = {
+        "layer": np.repeat([fit.layer for fit in fits], terms),
+        "part": np.repeat([fit.part for fit in fits], terms),
+        "term": list(chain.from_iterable(fit.names for fit in fits)),
+        "estimate": coefficients.value,
+        "uncorrected": np.concatenate([fit.uncorrected for fit in fits]),
+        "std_error": coefficients.std_error,
+        "df": coefficients.df,
+        "statistic": coefficients.statistic,
+        "p_value": coefficients.p_value,
+        "conf_low": low,
+        "conf_high": high,
+    }
+    table = pd.DataFrame(columns)
     by_term = table.groupby("term")
     table["p_adjusted"] = by_term["p_value"].transform(adjusted_p_values, adjust=settings.adjust)
-    reach = special.stdtrit(table["df"], 1 - settings.alpha / 2) * table["std_error"]
-    table["conf_low"] = table["estimate"] - reach
-    table["conf_high"] = table["estimate"] + reach
     table["equivalence"] = None
-    for term, of_term in by_term:
+    for term, rows in by_term:
         if str(term).startswith(("intercept", "position_")):
             continue
-        table.loc[of_term.index, "equivalence"] = equivalence_test(
-            of_term["estimate"], of_term["std_error"], of_term["df"], settings
+        table.loc[rows.index, "equivalence"] = equivalence_test(
+            rows["estimate"], rows["std_error"], rows["df"], settings
         )
-    table["vcov_type"] = settings.covariance + "-group" * (settings.cluster == "group")
+    table["vcov_type"] = settings.covariance
+    if settings.cluster == "group":
+        table["vcov_type"] += "-group"
     table["subset"] = "all"
+    if any(fit.part for fit in fits):
+        return table[[*COLUMNS[:2], "part", *COLUMNS[2:]]]
     return table[COLUMNS]
 
 
@@ -68,17 +83,16 @@ def equivalence_test(
     either kind are corrected over the layers.
     """
     bound = settings.equivalence_bound
-    size, error = np.abs(np.asarray(estimate, dtype=float)), np.asarray(error, dtype=float)
+    size = np.abs(np.asarray(estimate, dtype=float))
+    error = np.asarray(error, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        beyond, within = (size - bound) / error, (bound - size) / error
+        beyond = (size - bound) / error
+        within = (bound - size) / error
         opposite = (size + bound) / error
-    present, absent = (
-        adjusted_p_values(pd.Series(p), settings.adjust) < settings.alpha
-        for p in (
-            special.stdtr(df, -beyond) + special.stdtr(df, -opposite),
-            special.stdtr(df, -within),
-        )
-    )
+    p_beyond = special.stdtr(df, -beyond) + special.stdtr(df, -opposite)
+    p_within = special.stdtr(df, -within)
+    present = adjusted_p_values(pd.Series(p_beyond), settings.adjust) < settings.alpha
+    absent = adjusted_p_values(pd.Series(p_within), settings.adjust) < settings.alpha
     return np.select([absent, present], ["absent", "present"], "undecided").astype(object)
 
 
@@ -129,7 +143,7 @@ GOODNESS = [
 
 def fits_table(
     fits: Sequence[LayerFit],
-    dropped: Sequence[int],
+    dropped: Sequence[int] | np.ndarray,
     diagnostics: pd.DataFrame,
     mixers: Mapping[str, str],
     adjust: str,
@@ -139,16 +153,19 @@ def fits_table(
     ``dropped`` counts the rows of each layer that were dropped for a zero or non-finite norm, and
     ``mixers`` names those of layers without attention.
     """
-    counts = ["layer", "n_obs", "n_documents", "parameters"]
-    rows = [
-        {
-            **{name: getattr(fit, name) for name in counts},
-            **{f"f_{name}": value for name, value in fit.wald._asdict().items()},
-            **fit.goodness,
-            **_largest_cluster(fit),
+    rows = []
+    for fit in fits:
+        row = {
+            "layer": fit.layer,
+            "n_obs": fit.n_obs,
+            "n_documents": fit.n_documents,
+            "parameters": fit.parameters,
+            "f_statistic": fit.wald.statistic,
+            "f_df": fit.wald.df,
+            "f_df_residual": fit.wald.df_residual,
+            "f_p_value": fit.wald.p_value,
         }
-        for fit in fits
-    ]
+        rows.append(row | fit.goodness | _largest_cluster(fit))
     columns = ["layer", "n_obs", "n_dropped", "n_documents", *GOODNESS, "parameters"]
     table = pd.DataFrame(rows).assign(n_dropped=dropped).reindex(columns=columns)
     diagnostics = diagnostics.reset_index(drop=True).astype(float)
@@ -186,7 +203,7 @@ def influence_table(fits: Sequence[LayerFit]) -> pd.DataFrame:
     for fit in fits:
         if fit.left_out is None:
             continue
-        errors = np.sqrt(np.diag(fit.covariance))
+        errors = fit.coefficients.std_error
         for place, term in enumerate(fit.names):
             if not is_lag_or_lead(term):
                 continue
@@ -194,7 +211,8 @@ def influence_table(fits: Sequence[LayerFit]) -> pd.DataFrame:
             # Ties keep the order of the documents.
             order = np.argsort(-np.abs(np.nan_to_num(change)), kind="stable")[:INFLUENTIAL]
             for row in order.tolist():
-                document, n_obs = fit.left_out.names[row], fit.left_out.rows[row]
-                own = change[row]
-                rows.append((fit.layer, term, document, n_obs, own, own / errors[place]))
+                document = fit.left_out.names[row]
+                n_obs = fit.left_out.rows[row]
+                in_errors = change[row] / errors[place]
+                rows.append((fit.layer, term, document, n_obs, change[row], in_errors))
     return pd.DataFrame(rows, columns=columns)

@@ -21,14 +21,16 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
+from attnlag.quantities.columns import layer_number
 from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.estimation.least_squares import Solution, Unfitted
 from attnlag.regression.estimation.moments import Moments
-from attnlag.regression.inference.controls import fitted_alone, jackknife
+from attnlag.regression.inference.controls import fit_alone, jackknife
 from attnlag.regression.settings import DesignSettings, TrainingSettings
 from attnlag.regression.terms import is_lag_or_lead, is_lead
+from attnlag.regression.units import Unit
 from attnlag.storage import tables
 
 # The name of the final weights in the column ``revision``. They have no step.
@@ -95,11 +97,12 @@ def moments_of(formula: Formula, norms: Path, stream: Path | None = None) -> lis
     Relative norms need the file of the stream at the same tokens.
     """
     outcome = formula.outcome
-    names = list(outcome.columns(pq.read_schema(norms).names))
+    names = outcome.columns(pq.read_schema(norms).names)
+    units = [Unit(layer_number(name)) for name in names]
     progress = "design of a checkpoint"
     batches = in_batches(outcome, norms, stream, tables.ROWS_AT_ONCE, progress)
     precision = tables.read_provenance(norms).precision
-    return crossproducts.of_batches(batches, formula, names, precision=precision)
+    return crossproducts.moments_of_numbers(batches, formula, units, precision=precision)
 
 
 def formula_of(design: DesignSettings, files: Mapping[str, Any], norms: Path) -> Formula:
@@ -182,7 +185,7 @@ def _values(
     layers: Sequence[Moments], documents: Sequence[str], settings: TrainingSettings
 ) -> _Values:
     """Fit some documents in each layer, and without each of them."""
-    _, solutions = fitted_alone(layers, documents, settings)
+    solutions = fit_alone(layers, documents, settings)
     names = solutions[0].moments.names
     quantities = [name for name in names if is_lag_or_lead(name)]
     lags = [name for name in quantities if not is_lead(name)]

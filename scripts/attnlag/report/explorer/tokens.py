@@ -14,6 +14,7 @@ from attnlag.quantities import columns
 from attnlag.quantities.outcomes import log_norms
 from attnlag.quantities.traced_tables import LISTS
 from attnlag.regression.design.design import columns_of
+from attnlag.regression.units import Unit
 from attnlag.report.explorer.documents import LONGEST
 from attnlag.report.explorer.paths import folder_of
 from attnlag.report.regression_tables import RegressionTables
@@ -166,6 +167,6 @@ def _factors(
     factors_of_terms["y"] = 1.0
     factors = {}
     for term, factor in factors_of_terms.items():
-        for column in columns_of(design_columns, layer, merged.get(term, [term])):
+        for column in columns_of(design_columns, Unit(layer), merged.get(term, [term])):
             factors[column] = factor
     return constant, factors

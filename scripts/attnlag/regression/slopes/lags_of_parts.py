@@ -7,8 +7,9 @@ also has their sum, the adjustment; with heads also that of the tokens above the
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,16 +18,17 @@ import pyarrow.parquet as pq
 
 from attnlag.corpus.catalogue import FILES as SHARDED
 from attnlag.quantities import head_shares
-from attnlag.quantities.columns import KEYS, layer_name, layer_number, layers_in
+from attnlag.quantities.columns import KEYS, layer_number, layers_in
 from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.quantities.traced_tables import WRITTEN
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import crossproducts, merging, moments, samples
+from attnlag.regression.estimation import crossproducts, merging, samples
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import KeptTerms, Moments
+from attnlag.regression.estimation.moments import KeptTerms, Moments, joined
 from attnlag.regression.estimation.regress import LayerFit, fit_layer
 from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
+from attnlag.regression.units import Unit
 from attnlag.storage import tables
 
 CONTROLS_OF_HEADS = ["random_weights", "trained"]
@@ -46,7 +48,8 @@ LAG_COLUMNS = [
 ]
 
 
-class HeadNorms(NamedTuple):
+@dataclass(frozen=True)
+class HeadNorms:
     """Norms of the heads of some tokens, and of the adjustments to them."""
 
     heads: Path
@@ -56,7 +59,7 @@ class HeadNorms(NamedTuple):
     precision: str = "bfloat16"
 
 
-def of_heads(
+def fit_heads(
     shards: Sequence[HeadNorms],
     settings: HeadsSettings,
     *,
@@ -68,65 +71,65 @@ def of_heads(
     One layer of one shard is in memory at a time, and the sums of one layer. Errors are clustered
     by group if groups are given. The control is compared with the trained model on the same
     documents; neither is corrected for bias.
+
+    Returns a row per layer, part and term, with `HEAD_COLUMNS`. ``random_weights`` and ``trained``
+    are NaN without the control and where it cannot be fitted.
     """
     settings = settings.from_sums()
-    cells: list[tuple[int, str]] = []
     fits: list[LayerFit] = []
-    of_controls: list[pd.DataFrame] = []
+    compared: list[pd.DataFrame] = []
     kept: KeptTerms | None = None
     untrained_layers = pq.read_schema(random.heads).names if random else []
     for name in layers_in(pq.read_schema(shards[0].heads)):
-        first = len(cells)
-        of_shards = [
-            _moments(
-                norms_of_parts(shard, name, first),
-                shard.formula,
-                settings.halves,
-                precision=shard.precision,
-            )
-            for shard in shards
-        ]
-        parts = [moments.joined(part) for part in zip(*of_shards, strict=True)]
-        kept = merging.kept_terms(parts[0].terms, parts) if kept is None else kept
-        fits += _fitted(parts, kept, settings, group_of)
-        names = [*map(str, range(len(parts) - 2)), WHOLE, ABOVE]
-        cells += [(layer_number(name), part) for part in names]
+        moments_by_shard = [_moments_of_heads(shard, name, settings.halves) for shard in shards]
+        parts = [joined(moments) for moments in zip(*moments_by_shard, strict=True)]
+        if kept is None:
+            kept = merging.kept_terms(parts[0].terms, parts)
+        fits += _fit_parts(parts, kept, settings, group_of)
         if random and name in untrained_layers:
-            norms = norms_of_parts(random, name, first)
             # The control has no part above the floor.
-            norms = norms.drop_columns(norms.column_names[-1])
-            untrained = _moments(norms, random.formula, precision=random.precision)
-            alone = {
-                model: controls.fitted_alone(own, untrained[0].clusters, settings)[0]
-                for model, own in (("random_weights", untrained), ("trained", parts))
-            }
-            of_controls.append(pd.DataFrame(alone).dropna(subset="random_weights"))
+            untrained = _moments_of_heads(random, name)[:-1]
+            compared.append(_beside_untrained(untrained, parts, settings))
     if not fits:
         return NO_LAGS.copy()
-    table = _table_of(fits, cells, settings)
-    table["rows"] = np.repeat([fit.n_obs for fit in fits], len(table) // len(fits))
-    table[CONTROLS_OF_HEADS] = np.nan
-    if of_controls:
-        keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
-        table[CONTROLS_OF_HEADS] = pd.concat(of_controls).reindex(keys).to_numpy()
+    table = results.coefficients_table(fits, settings)
+    table["rows"] = np.repeat([fit.n_obs for fit in fits], len(fits[0].names))
+    if compared:
+        table = table.merge(pd.concat(compared), on=["layer", "part", "term"], how="left")
+    else:
+        table[CONTROLS_OF_HEADS] = np.nan
     return table[HEAD_COLUMNS]
 
 
+def _moments_of_heads(shard: HeadNorms, name: str, halves: bool = False) -> list[Moments]:
+    """Return the moments of the parts of a layer: heads, their sum, their sum above the floor."""
+    norms = norms_of_parts(shard, name)
+    layer = layer_number(name)
+    units = [Unit(layer, part) for part in norms.column_names[len(KEYS) :]]
+    return _moments(norms, units, shard.formula, halves, precision=shard.precision)
+
+
 def _moments(
-    norms: pa.Table, formula: Formula, halves: bool = False, *, precision: str
+    norms: pa.Table,
+    units: Sequence[Unit],
+    formula: Formula,
+    halves: bool = False,
+    *,
+    precision: str,
 ) -> list[Moments]:
-    """Return the moments of a table of norms: the keys, then a column for each part."""
-    batches = tables.whole_documents(norms.to_batches())
-    layers = layers_in(norms.schema)
-    return crossproducts.of_batches(batches, formula, layers, halves, precision)
+    """Return the moments of a table of norms: the keys, then a column for each unit."""
+    named = norms.rename_columns([*KEYS, *(unit.column for unit in units)])
+    batches = tables.whole_documents(named.to_batches())
+    return crossproducts.moments_of_numbers(batches, formula, units, halves, precision)
 
 
-def _fitted(
+def _fit_parts(
     parts: Sequence[Moments],
     kept: KeptTerms,
     settings: HeadsSettings,
     group_of: Mapping[str, str] | None = None,
 ) -> list[LayerFit]:
+    """Return the regression of each part."""
     effects = settings.fixed_effects == "document"
     fits = []
     for part in parts:
@@ -135,30 +138,38 @@ def _fitted(
     return fits
 
 
-def _table_of(
-    fits: Sequence[LayerFit], cells: Sequence[tuple[int, str]], settings: HeadsSettings
+def _beside_untrained(
+    untrained: Sequence[Moments], trained: Sequence[Moments], settings: HeadsSettings
 ) -> pd.DataFrame:
-    """Return the table of `results.coefficients_table`, whose "layers" are numbers of cells.
+    """Return the coefficients before and after training by layer, part and term.
 
-    ``cells`` has the layer and the ``part`` of each. All are one family of tests.
+    Both are of the documents of the control. Terms without a coefficient before training have no
+    row.
     """
-    table = results.coefficients_table(fits, settings)
-    layers, parts = zip(*(cells[place] for place in table["layer"]), strict=True)
-    return table.assign(layer=layers, part=parts)
+    documents = untrained[0].clusters
+    keys = ["layer", "part", "term"]
+    before = controls.coefficients_by_unit(controls.fit_alone(untrained, documents, settings))
+    after = controls.coefficients_by_unit(controls.fit_alone(trained, documents, settings))
+    before = before.rename(columns={"estimate": "random_weights"})
+    after = after.rename(columns={"estimate": "trained"})
+    return before.dropna(subset="random_weights").merge(after, on=keys, how="left")
 
 
-def norms_of_parts(source: HeadNorms, name: str, first: int) -> pa.Table:
-    """Return the outcomes of a layer in the form of norms by layer: the keys, then the parts.
+def norms_of_parts(source: HeadNorms, name: str) -> pa.Table:
+    """Return the outcomes of the parts of a layer: the keys, then a column for each part.
 
-    The parts are the heads in order, their sum, and their sum for tokens above the floor. Their
-    columns are numbered from ``first``.
+    The parts are the heads by number, their sum, and their sum for tokens above the floor.
     """
     keys, norms = norms_of_heads(source.heads, name, KEYS)
     whole = pq.read_table(source.norms, columns=[name])[name].to_numpy()
     floor = at_floor(norms, keys["position"].to_numpy())
-    values = [*norms.T, whole, np.where(floor, np.nan, whole)]
-    names = [layer_name(first + place) for place in range(len(values))]
-    return pa.table([*keys.columns, *map(pa.array, values)], names=[*KEYS, *names])
+    columns = keys.columns
+    for head_norms in norms.T:
+        columns.append(pa.array(head_norms))
+    columns.append(pa.array(whole))
+    columns.append(pa.array(np.where(floor, np.nan, whole)))
+    heads = [str(head) for head in range(norms.shape[1])]
+    return pa.table(columns, names=[*KEYS, *heads, WHOLE, ABOVE])
 
 
 def shares_and_lags(
@@ -171,11 +182,13 @@ def shares_and_lags(
 ) -> tuple[pd.DataFrame, pd.DataFrame, samples.Sample]:
     """Return the shares and the coefficients of all heads, and the sample of documents they are of.
 
-    They are from the files of all shards; other ``files`` are as in `of_files`. Shares of attention
-    are of all documents of the sinks. Without a design, there are no coefficients.
+    They are from the files of all shards; other ``files`` are as in `fit_head_files`. Shares of
+    attention are of all documents of the sinks. Without a design, there are no coefficients.
     """
-    sample, lags = samples.Sample(heads), NO_LAGS.copy()
-    documents, with_sinks = sample.documents if sample.end else None, heads
+    sample = samples.Sample(heads)
+    lags = NO_LAGS.copy()
+    documents = sample.documents if sample.end else None
+    with_sinks = heads
     with tempfile.TemporaryDirectory() as folder:
         if documents is not None:
             in_sinks = set[str]().union(*map(tables.document_names, sinks))
@@ -184,11 +197,11 @@ def shares_and_lags(
             with_sinks = samples.copied(with_sinks, sorted(in_sinks), Path(folder, "sinks"))
         shares = head_shares.table(heads, norms, sinks, with_sinks, drop_first=settings.drop_first)
         if settings.design is not None:
-            lags = of_files(heads, norms, files, documents, settings, group_of)
+            lags = fit_head_files(heads, norms, files, documents, settings, group_of)
     return shares.assign(sampled=documents is not None), lags, sample
 
 
-def of_files(
+def fit_head_files(
     heads: Sequence[Path],
     norms: Sequence[Path],
     files: Mapping[str, Any],
@@ -196,7 +209,7 @@ def of_files(
     settings: HeadsSettings,
     group_of: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Return the coefficients of all heads, as `of_heads` does, from the files of all shards.
+    """Return the coefficients of all heads, as `fit_heads` does, from the files of all shards.
 
     The files of heads and norms may have some ``documents`` only; other ``files`` are what
     covariates and the control need.
@@ -207,8 +220,8 @@ def of_files(
     for shard, paths in enumerate(zip(heads, norms, strict=True)):
         if documents and not pq.read_metadata(paths[0]).num_rows:
             continue
-        of_shard = {name: of_shards[shard] for name, of_shards in sharded.items()}
-        formula = Formula.read(settings.design, {**files, **of_shard}, documents)
+        own = {name: paths_of_shards[shard] for name, paths_of_shards in sharded.items()}
+        formula = Formula.read(settings.design, {**files, **own}, documents)
         precision = tables.read_provenance(paths[0]).precision
         shards.append(HeadNorms(*paths, formula, precision))
     random = None
@@ -219,10 +232,10 @@ def of_files(
         random = HeadNorms(
             files["random_weights"], files["random_weights_norms"], formula, precision
         )
-    return of_heads(shards, settings, random=random, group_of=group_of)
+    return fit_heads(shards, settings, random=random, group_of=group_of)
 
 
-def of_sources(
+def fit_sources(
     rows: pd.DataFrame,
     random: pd.DataFrame | None,
     settings: HeadsSettings,
@@ -231,33 +244,37 @@ def of_sources(
     """Return the coefficients of the log norms of adjustments, and of what tokens write.
 
     All layers and parts (`NORMS`) are fitted with the same terms. ``random_weights`` is not
-    corrected for bias, as ``uncorrected``. ``precision`` is the coarsest of the model and of stored
-    vectors, trained or not.
+    corrected for bias, as ``uncorrected``; it is NaN without the control. ``precision`` is the
+    coarsest of the model and of stored vectors, trained or not.
     """
     assert settings.design is not None
     formula = Formula(settings.design, {})
     settings = settings.by_document()
     layers = sorted(map(int, rows["layer"].unique()))
-    cells = [(layer, part) for part in NORMS for layer in layers]
-
-    def norms_of(tokens: pd.DataFrame) -> pa.Table:
-        wide = tokens.pivot(index=KEYS, columns="layer", values=list(NORMS.values()))
-        # Sequences in their order, which the index of a pivot loses.
-        keys = tokens.drop_duplicates(KEYS)[KEYS]
-        wide = wide.reindex(pd.MultiIndex.from_frame(keys))
-        table = pa.Table.from_pandas(keys, preserve_index=False)
-        for place, (layer, part) in enumerate(cells):
-            values = wide[NORMS[part], layer].to_numpy(dtype=np.float32)
-            table = table.append_column(layer_name(place), pa.array(values))
-        return table
-
-    parts = _moments(norms_of(rows), formula, settings.halves, precision=precision)
-    fits = _fitted(parts, merging.kept_terms(parts[0].terms, parts), settings)
-    table = _table_of(fits, cells, settings)
+    units = [Unit(layer, part) for part in NORMS for layer in layers]
+    norms = _norms_by_unit(rows, units)
+    parts = _moments(norms, units, formula, settings.halves, precision=precision)
+    fits = _fit_parts(parts, merging.kept_terms(parts[0].terms, parts), settings)
+    table = results.coefficients_table(fits, settings)
     table["random_weights"] = np.nan
     if random is not None and len(random):
-        drawn = _moments(norms_of(random), formula, precision=precision)
-        untrained, _ = controls.fitted_alone(drawn, drawn[0].clusters, settings)
-        keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
-        table["random_weights"] = untrained.reindex(keys).to_numpy()
+        drawn = _moments(_norms_by_unit(random, units), units, formula, precision=precision)
+        fitted = controls.fit_alone(drawn, drawn[0].clusters, settings)
+        before = controls.coefficients_by_unit(fitted)
+        before = before.rename(columns={"estimate": "random_weights"})
+        keys = ["layer", "part", "term"]
+        table = table.drop(columns="random_weights").merge(before, on=keys, how="left")
     return table[LAG_COLUMNS]
+
+
+def _norms_by_unit(tokens: pd.DataFrame, units: Sequence[Unit]) -> pa.Table:
+    """Return the norms of a table with a row per token and layer: keys, a column for each unit."""
+    wide = tokens.pivot(index=KEYS, columns="layer", values=list(NORMS.values()))
+    # Sequences in their order, which the index of a pivot loses.
+    keys = tokens.drop_duplicates(KEYS)[KEYS]
+    wide = wide.reindex(pd.MultiIndex.from_frame(keys))
+    table = pa.Table.from_pandas(keys, preserve_index=False)
+    for unit in units:
+        values = wide[NORMS[unit.part], unit.layer].to_numpy(dtype=np.float32)
+        table = table.append_column(unit.column, pa.array(values))
+    return table

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from scipy import special
 
 from attnlag.corpus.catalogue import NONE, TAGS
 from attnlag.quantities.columns import layer_name
+from attnlag.quantities.estimates import Estimates
 from attnlag.regression.design import properties
 from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.design.design import layers_and_terms
@@ -50,7 +50,7 @@ def factors_of(sample: Sample, token_properties: Sequence[Path]) -> dict[str, np
     factors = {"document": sample.document}
     for name, column in (("upos", "upos"), ("token", "token_id")):
         values = properties.read_property(column, token_properties, documents)
-        factors[name] = values.of(keys)
+        factors[name] = values.values_of(keys)
         # The first token of a sequence has no previous token, which is a level of its own.
         factors[f"{name}_previous"] = values.at(keys, -1, -1)
     tagged = np.zeros(len(sample.documents), dtype=bool)
@@ -76,8 +76,8 @@ def decomposed(
     with_tags = factors["document"] >= 0
     every_layer, terms = layers_and_terms(pq.read_schema(designs[0]))
     lags = list(filter(is_lag_or_lead, terms))
-    of_layer = 8 * (1 + len(lags)) * max(len(sample.rows), 1)
-    at_once = max(1, int(VARIABLES_BYTES // of_layer))
+    layer_bytes = 8 * (1 + len(lags)) * max(len(sample.rows), 1)
+    at_once = max(1, int(VARIABLES_BYTES // layer_bytes))
     steps: list[pd.DataFrame] = []
     for start in range(0, len(every_layer), at_once):
         layers = np.array(every_layer[start : start + at_once])
@@ -116,7 +116,7 @@ def coefficients_by_step(
     document = np.unique(factors["document"], return_inverse=True)[1]
     documents = int(document.max()) + 1
     total = ((values[:, 0] - values[:, 0].mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    rows = []
+    steps = []
     for entered in range(len(EFFECTS) + 1):
         names = EFFECTS[:entered]
         step = names[-1] if names else POOLED
@@ -127,8 +127,9 @@ def coefficients_by_step(
         # Levels that are nested in clusters cost no degrees of freedom.
         nested = documents - 1 if names else 0
         for layer, (y, *lagged), about_mean in zip(layers, within, total, strict=True):
-            x, r_squared = np.stack(lagged), np.nan
-            estimate = error = df = np.full(size - 1, np.nan)
+            x = np.stack(lagged)
+            r_squared = np.nan
+            lag_estimates = Estimates(*np.full((3, size - 1), np.nan))
             varying = np.linalg.matrix_rank(x @ x.T, hermitian=True) == size - 1
             if n > size - 1 + rank and varying:
                 with_constant = x if names else np.vstack([x, np.ones(n)])
@@ -136,18 +137,23 @@ def coefficients_by_step(
                 # Leverages do not show effects across documents: their share of the rows stands
                 # for it.
                 left_over = (n - nested) / (n - rank + 1)
-                estimate = fit.coefficients.value[: size - 1]
-                df = fit.coefficients.df[: size - 1]
-                error = np.sqrt(left_over) * fit.coefficients.std_error[: size - 1]
+                lag_estimates = Estimates(
+                    value=fit.coefficients.value[: size - 1],
+                    std_error=np.sqrt(left_over) * fit.coefficients.std_error[: size - 1],
+                    df=fit.coefficients.df[: size - 1],
+                )
                 r_squared = 1 - fit.residuals @ fit.residuals / about_mean
-            for values_of_lag in zip(lags, estimate, error, df, strict=True):
-                rows.append((layer, step, *values_of_lag, r_squared, rank))
-    columns = ["layer", "step", "term", "estimate", "std_error", "df", "r_squared", "effects"]
-    table = pd.DataFrame(rows, columns=columns)
-    reach = special.stdtrit(table.pop("df"), 1 - alpha / 2) * table["std_error"]
-    return table.assign(
-        conf_low=table["estimate"] - reach,
-        conf_high=table["estimate"] + reach,
-        n_obs=n,
-        n_documents=documents,
-    )
+            low, high = lag_estimates.interval(alpha)
+            columns = {
+                "layer": layer,
+                "step": step,
+                "term": lags,
+                "estimate": lag_estimates.value,
+                "std_error": lag_estimates.std_error,
+                "r_squared": r_squared,
+                "effects": rank,
+                "conf_low": low,
+                "conf_high": high,
+            }
+            steps.append(pd.DataFrame(columns))
+    return pd.concat(steps, ignore_index=True).assign(n_obs=n, n_documents=documents)

@@ -89,15 +89,17 @@ def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
     A UserError says if intervals or corrections differ: significance then has different meanings.
     Covariances may differ, as those of few documents do; differences of models have their own.
     """
-    first, expected = studies[0], studies[0].record.settings("regression")
-    problems = [
-        f"{study.record.names}: found {key} {settings[key]}, expected {expected[key]} as in "
-        f"{first.record.names}; fit the regressions with equal settings"
-        for study in studies
-        for settings in [study.record.settings("regression")]
-        for key in ("alpha", "adjust", "equivalence_bound")
-        if settings[key] != expected[key]
-    ]
+    first = studies[0].record
+    expected = first.settings("regression")
+    problems = []
+    for study in studies:
+        settings = study.record.settings("regression")
+        for key in ("alpha", "adjust", "equivalence_bound"):
+            if settings[key] != expected[key]:
+                problems.append(
+                    f"{study.record.names}: found {key} {settings[key]}, expected {expected[key]} "
+                    f"as in {first.names}; fit the regressions with equal settings"
+                )
     if problems:
         raise UserError(problems)
     return expected
@@ -143,7 +145,9 @@ class Profile:
 
 def profile(layers: Iterable[Moments]) -> Profile:
     """Return the slopes of a regression in all layers, with their errors by document."""
-    estimates, scores, dfs = [], [], []
+    estimates = []
+    scores = []
+    dfs = []
     for moments in layers:
         solution = solve(moments)
         df = np.full(moments.k, np.nan)
@@ -190,13 +194,11 @@ def differences(
     fit are not compared.
     """
     points = max(len(first.estimate), len(second.estimate))
-    at = [
-        (nearest_layers(len(profile.estimate), points), profile.terms.index(term))
-        for profile in (first, second)
-    ]
-    difference = first.estimate[at[0]] - second.estimate[at[1]]
-    scores = first.scores[:, *at[0]] - second.scores[:, *at[1]]
-    df = np.minimum(first.df[at[0]], second.df[at[1]])
+    estimate_a, scores_a, df_a = _at_points(first, term, points)
+    estimate_b, scores_b, df_b = _at_points(second, term, points)
+    difference = estimate_a - estimate_b
+    scores = scores_a - scores_b
+    df = np.minimum(df_a, df_b)
     compared = np.isfinite(difference) & (first.documents >= MIN_DOCUMENTS)
     error = np.sqrt((scores**2).sum(axis=0))
     verdicts = results.equivalence_test(
@@ -209,6 +211,22 @@ def differences(
         "layers_alike": int((verdicts == "absent").sum()),
         "median_difference": float(median),
     }
+
+
+def _at_points(
+    profile: Profile, term: str, points: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a coefficient, what documents add to it, and its df in the layers nearest to points.
+
+    They are (points,), (documents, points) and (points,).
+    """
+    layers = nearest_layers(len(profile.estimate), points)
+    place = profile.terms.index(term)
+    return (
+        profile.estimate[layers, place],
+        profile.scores[:, layers, place],
+        profile.df[layers, place],
+    )
 
 
 def pairs_of_models(studies: Sequence[ComparedStudy], settings: Errors) -> pd.DataFrame:
@@ -232,15 +250,16 @@ def pairs_of_models(studies: Sequence[ComparedStudy], settings: Errors) -> pd.Da
         for pair in combinations(group, 2):
             others = set(pair[1].documents)
             common = tuple(name for name in pair[0].documents if name in others)
-            first, second = (profile_of(study, common) for study in pair)
+            first = profile_of(pair[0], common)
+            second = profile_of(pair[1], common)
             for term in filter(is_lag_or_lead, first.terms):
                 if term not in second.terms:
                     continue
                 row = {**pair[0].keys, "term": term, "documents": len(common)}
-                for side, study, of_side in zip("ab", pair, (first, second), strict=True):
+                for side, study, profiled in zip("ab", pair, (first, second), strict=True):
                     row[f"model_{side}"] = study.keys["model"]
                     row[f"layers_{side}"] = study.layers
-                    row[f"median_{side}"] = of_side.median(term)
+                    row[f"median_{side}"] = profiled.median(term)
                     row[f"documents_only_{side}"] = len(study.documents) - len(common)
                 rows.append(row | differences(first, second, term, settings))
         # The scores of these models would take memory during the next comparisons.

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
-from attnlag.regression.beyond.comparison import STUDY_KEYS, Profile
+from attnlag.quantities.estimates import Estimates
+from attnlag.regression.across_models.comparison import STUDY_KEYS, Profile
 from attnlag.regression.settings import Errors
 
-HOLDS, FAILS, OPEN = "holds", "fails", "undecided"
+HOLDS = "holds"
+FAILS = "fails"
+OPEN = "undecided"
 
 CLAIM_COLUMNS = [*STUDY_KEYS, "claim", "value", "std_error", "conf_low", "conf_high", "verdict"]
 
@@ -27,8 +29,8 @@ TRAINING = "lag 1 is smaller than before training, at the model's own scale and 
 def mean(profile: Profile, term: str, layers: slice = slice(None)) -> np.ndarray:
     """Return the mean of a coefficient over fitted layers, then what documents add to its error."""
     numbers = np.concatenate([profile.estimate[None], profile.scores])
-    of_layers = numbers[:, layers, profile.terms.index(term)]
-    return of_layers[:, np.isfinite(of_layers[0])].mean(axis=1)
+    by_layer = numbers[:, layers, profile.terms.index(term)]
+    return by_layer[:, np.isfinite(by_layer[0])].mean(axis=1)
 
 
 def contrasts(
@@ -36,8 +38,10 @@ def contrasts(
 ) -> dict[str, tuple[np.ndarray, float]]:
     """Return what each claim says: means or their differences, and what they are above."""
     middle = len(profile.estimate) // 2
-    lag_1, lag_2 = (mean(profile, term) for term in ("lag_1", "lag_2"))
-    early, late = (mean(profile, "lag_1", half) for half in (slice(middle), slice(middle, None)))
+    lag_1 = mean(profile, "lag_1")
+    lag_2 = mean(profile, "lag_2")
+    early = mean(profile, "lag_1", slice(middle))
+    late = mean(profile, "lag_1", slice(middle, None))
     permuted = np.nan
     if "permuted_mean" in controls:
         permuted = controls.loc[controls["term"] == "lag_1", "permuted_mean"].mean()
@@ -50,7 +54,7 @@ def contrasts(
     }
 
 
-def of_study(
+def claims_of_study(
     keys: Mapping[str, str],
     profile: Profile,
     controls: pd.DataFrame,
@@ -69,9 +73,10 @@ def of_study(
         claimed = contrasts(profile, controls, settings.equivalence_bound)
         df = np.nanmin(profile.df[:, profile.terms.index("lag_1")])
         for claim, ((value, *scores), bound) in claimed.items():
-            value, error = value - bound, float(np.linalg.norm(scores))
-            reach = special.stdtrit(df, 1 - settings.alpha / 2) * error
-            rows.append((claim, value, error, value - reach, value + reach))
+            value = value - bound
+            error = float(np.linalg.norm(scores))
+            low, high = Estimates(value, error, df).interval(settings.alpha)
+            rows.append((claim, value, error, low, high))
         rows += [] if before.empty else _training(before)
     known = [row for row in rows if np.isfinite(row[1:]).all()]
     return pd.DataFrame(
@@ -81,7 +86,9 @@ def of_study(
 
 def _verdict(low: float, high: float) -> str:
     """Return the verdict on a claim, given the interval of its value."""
-    return HOLDS if low > 0 else FAILS if high < 0 else OPEN
+    if low > 0:
+        return HOLDS
+    return FAILS if high < 0 else OPEN
 
 
 def _training(before: pd.DataFrame) -> list[tuple]:
