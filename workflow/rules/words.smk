@@ -15,7 +15,7 @@ use rule program as write_findings with:
 
 use rule program as write_claims with:
     input:
-        **targets.of_all_studies(targets.claim_tables, CONFIG),
+        **targets.all_study_files(targets.claim_tables, CONFIG),
     output:
         table="results/claims.parquet",
         csv="results/claims.csv",
@@ -27,7 +27,7 @@ use rule program as write_claims with:
 
 use rule program as build_explorer with:
     input:
-        **targets.of_all_studies(targets.explorer_tables, CONFIG),
+        **targets.all_study_files(targets.explorer_tables, CONFIG),
         corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
         findings=[path for path in final_targets(CONFIG) if path.endswith("/findings.txt")],
     output:

@@ -82,7 +82,8 @@ def read(argument: str, settings: Any, threads: int = 1) -> Job:
         job = json.loads(
             argument if argument.startswith("{") else Path(argument).read_text("utf-8")
         )
-        if missing := sorted({*PARTS_OF_JOB} - {*job}):
+        missing = sorted({*PARTS_OF_JOB} - {*job})
+        if missing:
             raise UserError(f"job: found no '{missing[0]}', expected {', '.join(PARTS_OF_JOB)}")
         settings_read = TypeAdapter(settings or None).validate_json(json.dumps(job["settings"]))
     except ValidationError as error:
@@ -94,20 +95,21 @@ def read(argument: str, settings: Any, threads: int = 1) -> Job:
     except (OSError, ValueError) as error:
         raise UserError(f"--job: found no JSON and no file with it ({error})") from None
 
-    def files(kind: str) -> SimpleNamespace:
-        paths = {
-            name: Path(path) if isinstance(path, str) else list(map(Path, path))
-            for name, path in job[kind].items()
-        }
-        return SimpleNamespace(**paths)
-
     return Job(
         stage=job["stage"],
-        input=files("input"),
-        output=files("output"),
+        input=_files(job["input"]),
+        output=_files(job["output"]),
         names=SimpleNamespace(**job["names"]),
         settings=settings_read,
         stated_settings=job["settings"],
         options=SimpleNamespace(**job["options"]),
         threads=threads,
     )
+
+
+def _files(paths: Mapping[str, str | list[str]]) -> SimpleNamespace:
+    """Return files by name: a path, or a list of paths."""
+    files: dict[str, Path | list[Path]] = {}
+    for name, path in paths.items():
+        files[name] = Path(path) if isinstance(path, str) else list(map(Path, path))
+    return SimpleNamespace(**files)

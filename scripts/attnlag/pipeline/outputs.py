@@ -39,21 +39,21 @@ class Output:
     @classmethod
     def stated(cls, folder: str, name: str, entry: Any) -> "Output":
         """Return a file as the table states it: its meaning alone, or with its columns."""
-        facts = dict(entry) if isinstance(entry, dict) else {"meaning": entry}
-        facts["columns"] = {
-            column: meaning
-            for names, meaning in facts.get("columns", {}).items()
-            for column in ([names] if meaning else names.split(", "))
-        }
-        return cls(folder, name, **facts)
+        if not isinstance(entry, dict):
+            return cls(folder, name, meaning=entry)
+        columns = {}
+        for names, meaning in entry.get("columns", {}).items():
+            for column in [names] if meaning else names.split(", "):
+                columns[column] = meaning
+        return cls(folder, name, meaning=entry["meaning"], columns=columns)
 
     def column_names(self) -> list[str]:
         """Return the names of all columns."""
-        groups = (
-            [name] if meaning else SHARED.get(name, [name])
-            for name, meaning in self.columns.items()
-        )
-        return [name for group in groups for names in group for name in names.split(", ")]
+        found: list[str] = []
+        for group, meaning in self.columns.items():
+            for names in [group] if meaning else SHARED.get(group, [group]):
+                found += names.split(", ")
+        return found
 
 
 # Meanings of columns that several files have, by the name of their group.
@@ -61,37 +61,37 @@ SHARED: dict[str, dict[str, str]] = {
     **TABLE["shared"],
     # Those that state columns: the others have theirs in the table.
     **{name: dict(q.columns) for name, q in quantities.QUANTITIES.items() if q.columns},
-    **{
-        file: {
-            name: entry.meaning + f" [{entry.unit}]" * bool(entry.unit)
-            for name, entry in properties.properties_in(file).items()
-        }
-        for file in properties.FILES
-    },
 }
+for _file in properties.FILES:
+    SHARED[_file] = {}
+    for _name, _property in properties.properties_in(_file).items():
+        _unit = f" [{_property.unit}]" if _property.unit else ""
+        SHARED[_file][_name] = _property.meaning + _unit
 
-OUTPUTS = [
-    Output.stated(folder, name, entry)
-    for folder, files in TABLE["files"].items()
-    for name, entry in files.items()
-]
-OUTPUTS += [
-    Output(folder, f"{figure.name}{{size}}.{{format}}", "a figure", figure=figure.name)
-    for stage, folder in TABLE["figures"].items()
-    for figure in catalogue.drawn_by(stage)
-]
-# What the quantities of a pass have: files of every shard, and those before training.
-OUTPUTS += [
-    Output(
-        str(Path(quantity.pattern("")).parent),
-        f"{Path(quantity.pattern('')).name}/{file}.parquet",
-        quantity.meaning if file == "{shard}" else "before training",
-        {"keys": None, name: None},
-    )
-    for name, quantity in quantities.OPTIONAL.items()
-    for file in ("{shard}", "random_weights")
-    if file == "{shard}" or quantity.untrained
-]
+
+def _all_outputs() -> list[Output]:
+    """Return the files of the table, the figures, and the files of quantities."""
+    outputs = []
+    for folder, files in TABLE["files"].items():
+        for name, entry in files.items():
+            outputs.append(Output.stated(folder, name, entry))
+    for stage, folder in TABLE["figures"].items():
+        for figure in catalogue.drawn_by(stage):
+            name = f"{figure.name}{{size}}.{{format}}"
+            outputs.append(Output(folder, name, "a figure", figure=figure.name))
+    for name, quantity in quantities.OPTIONAL.items():
+        folder = str(Path(quantity.pattern("")).parent)
+        subfolder = Path(quantity.pattern("")).name
+        columns = {"keys": None, name: None}
+        file = f"{subfolder}/{{shard}}.parquet"
+        outputs.append(Output(folder, file, quantity.meaning, columns))
+        if quantity.untrained:
+            file = f"{subfolder}/random_weights.parquet"
+            outputs.append(Output(folder, file, "before training", columns))
+    return outputs
+
+
+OUTPUTS = _all_outputs()
 
 # Placeholders for several names, in paths and in names of columns.
 PATTERNS = {
@@ -122,7 +122,9 @@ def reserved_names() -> frozenset[str]:
     named = ("{model}", "{corpus}", "{regression}")
     names = set()
     paths = [output.path.split("/") for output in OUTPUTS]
-    paths += [[*path[:-1], f"{path[-1][:-4]}.parquet"] for path in paths if path[-1][-4:] == ".csv"]
+    for *folders, file in list(paths):
+        if file.endswith(".csv"):
+            paths.append([*folders, f"{file.removesuffix('.csv')}.parquet"])
     for path in paths:
         for other in paths:
             for name, beside in zip(path, other, strict=False):

@@ -103,7 +103,8 @@ def run() -> None:
         terminal.setLevel(logging.WARNING)
     _add_handler(terminal)
     signal.signal(signal.SIGTERM, _stop)
-    stage, inputs = arguments.program, SimpleNamespace()
+    stage = arguments.program
+    inputs = SimpleNamespace()
     try:
         main = importlib.import_module(arguments.program).main
         # From here on Ctrl-C unwinds, so that no temporary file remains.
@@ -139,7 +140,8 @@ def run() -> None:
 
 def _needs(program: Any) -> str:
     """Return what a program does, given its module, and what its job has to hold."""
-    source, settings = inspect.getsource(program), program.main.__annotations__.get("settings")
+    source = inspect.getsource(program)
+    settings = program.main.__annotations__.get("settings")
     usage = f"usage: {sys.argv[0]} {program.__name__} --job JSON|FILE"
     lines = [inspect.getdoc(program) or "", "", usage, ""]
     for kind in ("input", "output", "names", "options"):
@@ -147,18 +149,18 @@ def _needs(program: Any) -> str:
         lines.append(f"{kind}: {', '.join(used) or 'none'}")
     lines.append(f"settings: {'' if settings else 'none'}")
     for name, key in getattr(settings, "model_fields", {}).items():
-        lines.append(f"  {name}{': ' * bool(key.description)}{key.description or ''}")
+        lines.append(f"  {name}: {key.description}" if key.description else f"  {name}")
     return "\n".join(lines)
 
 
 def _command() -> str:
     """Return the command of this process; it is to be run in the same folder."""
-    variables = [
-        f"{name}={shlex.quote(os.environ[name])}"
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        if name in os.environ
-    ]
-    return " ".join([*variables, shlex.join([sys.executable, *sys.argv])])
+    words = []
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        if name in os.environ:
+            words.append(f"{name}={shlex.quote(os.environ[name])}")
+    words.append(shlex.join([sys.executable, *sys.argv]))
+    return " ".join(words)
 
 
 def _add_handler(handler: logging.Handler) -> None:
@@ -181,13 +183,16 @@ def _problem_of_the_machine(error: BaseException, program: str) -> list[str]:
     if isinstance(error, MemoryError) or re.search(LACKS_MEMORY, reason):
         less = LESS_MEMORY.get(program, "more shards of the corpus")
         advice = f"expected more memory or less to hold ({less})"
-        if asked := dict(itertools.pairwise(sys.argv)).get("--memory"):
+        asked = dict(itertools.pairwise(sys.argv)).get("--memory")
+        if asked:
             advice = (
                 f"it asked for mem_mb: {asked}; give it more (fewer jobs at a time: --cores 1; on "
                 f"a cluster: --set-resources {program}:mem_mb={2 * int(asked)}) or less to hold "
                 f"({less})"
             )
-        taken = f"{amount(_peak())} taken" + f" ({reason})" * bool(reason)
+        taken = f"{amount(_peak())} taken"
+        if reason:
+            taken += f" ({reason})"
         return [f"{program} ran out of memory with {taken}; {advice}"]
     if is_disk_full(error):
         return [f"{program}: found no room left on a disk, expected more ({reason})"]
@@ -213,9 +218,10 @@ def _peak() -> int:
 
 def _damaged_inputs(inputs: SimpleNamespace) -> list[str]:
     """Return a line for each damaged table among the inputs, which may explain a failure."""
-    files = vars(inputs).values()
-    paths = [path for file in files for path in ([file] if isinstance(file, Path) else file)]
-    tables = [path for path in dict.fromkeys(paths) if path.suffix == ".parquet" and path.is_file()]
+    paths: dict[Path, None] = {}
+    for files in vars(inputs).values():
+        paths |= dict.fromkeys([files] if isinstance(files, Path) else files)
+    tables = [path for path in paths if path.suffix == ".parquet" and path.is_file()]
     if not tables:
         return []
     from attnlag.storage.tables import damaged  # Its imports take time.

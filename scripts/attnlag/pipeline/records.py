@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,14 @@ PACKAGES = (
 
 def results() -> list[str]:
     """Return the files of results and models in this folder, sorted."""
-    files = [
-        path
-        for folder in ("results", "data/models")
-        for path in Path(folder).rglob("*")
-        # Hidden files belong to Snakemake or to jobs that are writing.
-        if path.is_file() and not any(name.startswith(".") for name in path.parts)
-    ]
-    return sorted(str(path) for path in files if str(path) not in (RECORD, *NOT_RECORDED))
+    files = []
+    for folder in ("results", "data/models"):
+        for path in Path(folder).rglob("*"):
+            # Hidden files belong to Snakemake or to jobs that are writing.
+            is_hidden = any(name.startswith(".") for name in path.parts)
+            if path.is_file() and not is_hidden:
+                files.append(str(path))
+    return sorted(set(files) - {RECORD, *NOT_RECORDED})
 
 
 def read() -> dict[str, Any] | None:
@@ -64,23 +65,31 @@ def former_shards(config: Config) -> list[str]:
     Nothing reads them, because the number of shards is on record in each. Consecutive files of a
     folder are one pattern of the shell.
     """
-    files = [
-        path
-        for model, corpus in itertools.product(config.models, config.corpora)
-        for path in sorted(Path("results", model, corpus).rglob("[0-9]*.parquet"))
-        # The name of another's file may be a number too.
-        if re.fullmatch(r"\d{4,}", path.stem)
-        and int(path.stem) >= config.corpora[corpus].shards
-        and METADATA_KEY in (pq.read_metadata(path).metadata or {})
-    ]
-    runs = itertools.groupby(
-        enumerate(files), lambda each: (each[1].parent, int(each[1].stem) - each[0])
-    )
-    names = [(folder, [path.stem for _, path in run]) for (folder, _), run in runs]
-    return [
-        f"{folder}/{first if not more else f'{{{first}..{more[-1]}}}'}.parquet"
-        for folder, (first, *more) in names
-    ]
+    runs: list[list[Path]] = []
+    for model, corpus in itertools.product(config.models, config.corpora):
+        for path in sorted(Path("results", model, corpus).rglob("[0-9]*.parquet")):
+            if not _is_former_shard(path, config.corpora[corpus].shards):
+                continue
+            last = runs[-1][-1] if runs else None
+            if last and last.parent == path.parent and int(path.stem) == int(last.stem) + 1:
+                runs[-1].append(path)
+            else:
+                runs.append([path])
+    patterns = []
+    for run in runs:
+        name = run[0].stem
+        if len(run) > 1:
+            name = f"{{{run[0].stem}..{run[-1].stem}}}"
+        patterns.append(f"{run[0].parent}/{name}.parquet")
+    return patterns
+
+
+def _is_former_shard(path: Path, shards: int) -> bool:
+    """Return whether a table is of a shard that a corpus of some shards does not have."""
+    if not re.fullmatch(r"\d{4,}", path.stem) or int(path.stem) < shards:
+        return False
+    # The name of another's file may be a number too.
+    return METADATA_KEY in (pq.read_metadata(path).metadata or {})
 
 
 def changed_settings(config: Config) -> list[str]:
@@ -105,13 +114,19 @@ def changed_models(config: Config) -> list[str]:
         path = Path("data/models", name, SOURCE_RECORD)
         # Jobs refuse what is no record.
         with suppress(FileNotFoundError, ValueError):
-            made, stated = json.loads(path.read_text(encoding="utf-8")), source.origin()
-            weights, key = made.get("initial_weights", {}), "initializer_range"
-            if weights.get("from") == "stated" or stated[key] is not None:
-                made[key] = weights.get(key)
-            before, now = ({k: d.get(k) for k in (*IDENTIFYING, key)} for d in (made, stated))
-            lines += changes(before, now, f"{path}: ")
-    return [f"{line}; --forcerun fetch_model makes it anew" for line in lines]
+            made = json.loads(path.read_text(encoding="utf-8"))
+            stated = source.origin()
+            weights = made.get("initial_weights", {})
+            if weights.get("from") == "stated" or stated["initializer_range"] is not None:
+                made["initializer_range"] = weights.get("initializer_range")
+            for line in changes(_identity(made), _identity(stated), f"{path}: "):
+                lines.append(f"{line}; --forcerun fetch_model makes it anew")
+    return lines
+
+
+def _identity(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells a model from others, None for what its record does not state."""
+    return {key: source.get(key) for key in (*IDENTIFYING, "initializer_range")}
 
 
 def write(config: Config, begun: float = 0.0, complete: bool = False) -> None:
@@ -122,37 +137,56 @@ def write(config: Config, begun: float = 0.0, complete: bool = False) -> None:
     written that is made from them. Unless the run has made everything, the record keeps the
     configuration of the last one that did.
     """
+    present = results()
+    if not present:
+        return
+    before = read() or {}
+    old = before.get("files", {})
+    fresh = [path for path in present if path not in old or os.path.getmtime(path) >= begun]
+    digest_of = digests(fresh)
+    files = {}
+    for path in present:
+        if path in digest_of:
+            files[path] = {"sha256": digest_of[path], "bytes": os.path.getsize(path)}
+        else:
+            files[path] = old[path]
+
+    environment = {"python": platform.python_version()}
+    for package in PACKAGES:
+        environment[package] = importlib.metadata.version(package)
+    record = {
+        "environment": environment,
+        "files": files,
+        "inputs": _recorded_inputs(config, present, set(fresh), before.get("inputs", {})),
+    }
+    made_with = config.model_dump(mode="json") if complete else before.get("configuration")
+    if made_with:
+        record["configuration"] = made_with
+    write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", RECORD)
+
+
+def _recorded_inputs(
+    config: Config, present: Collection[str], fresh: Collection[str], old: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the entries of the user's files from which the present results are made.
+
+    Those of a fresh result are read again; others keep their old entry.
+    """
     made_from = {}
     for model in config.models:
         made_from[f"data/models/{model}/source.json"] = config.model_files(model)
     for corpus in config.corpora:
         made_from[f"results/corpora/{corpus}.parquet"] = config.files_of(corpus)
-    before = read() or {}
-    old = before.get("files", {})
-    present = results()
-    fresh = [path for path in present if path not in old or os.path.getmtime(path) >= begun]
-    if not present:
-        return
-    digest_of = digests(fresh)
-    entries = {path: {"sha256": digest_of[path], "bytes": os.path.getsize(path)} for path in fresh}
-    inputs = {
-        os.path.relpath(path): made in entries
-        for made, paths in made_from.items()
-        for path in (paths if made in present else ())
-    }
-    old_inputs = before.get("inputs", {})
-    now = remembered(path for path, changed in inputs.items() if changed or path not in old_inputs)
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    made_with = config.model_dump(mode="json") if complete else before.get("configuration")
-    record = {
-        **({"configuration": made_with} if made_with else {}),
-        "environment": {"python": platform.python_version(), **versions},
-        "files": {path: entries.get(path) or old[path] for path in present},
-        "inputs": {
-            path: {"sha256": now[path]} if path in now else old_inputs[path] for path in inputs
-        },
-    }
-    write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", RECORD)
+    is_fresh = {}
+    for made, paths in made_from.items():
+        if made in present:
+            for path in paths:
+                is_fresh[os.path.relpath(path)] = made in fresh
+    now = remembered(path for path in is_fresh if is_fresh[path] or path not in old)
+    entries = {}
+    for path in is_fresh:
+        entries[path] = {"sha256": now[path]} if path in now else old[path]
+    return entries
 
 
 def check(record: dict[str, Any]) -> dict[str, str]:

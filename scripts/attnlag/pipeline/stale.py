@@ -69,15 +69,15 @@ def make_again(tables: list[Stale]) -> list[str]:
     """Date back tables, so that their inputs are newer; return a line for each of their stages."""
     lines = []
     for stage, group in itertools.groupby(sorted(tables, key=_by_stage), key=_by_stage):
-        of_stage = list(group)
-        for table in of_stage:
+        stage_tables = list(group)
+        for table in stage_tables:
             os.utime(table.path, (LONG_AGO, LONG_AGO))
-        first = of_stage[0]
+        first = stage_tables[0]
         lines.append(
             f"{first.path}: made with other settings ({first.difference}); {stage} makes it again"
         )
-        if len(of_stage) > 1:
-            lines[-1] += f", and {counted(len(of_stage) - 1, 'more table')}"
+        if len(stage_tables) > 1:
+            lines[-1] += f", and {counted(len(stage_tables) - 1, 'more table')}"
     return lines
 
 

@@ -168,13 +168,13 @@ def findings_files(config: Config, model: str, corpus: str) -> FilesByName:
     """
     study = f"results/{model}/{corpus}"
     files = {}
-    files["regressions"] = _of_regressions(study, "findings.txt", config, config.regressions)
+    files["regressions"] = _regression_files(study, "findings.txt", config, config.regressions)
     if is_asked("geometry", config):
-        files["directions"] = _of_sites(study, "geometry/findings.txt", config)
+        files["directions"] = _site_files(study, "geometry/findings.txt", config)
     if is_asked("heads", config):
         files["heads"] = [f"{study}/attention/heads/findings.txt"]
     if is_asked("sources", config):
-        files["readout"] = _of_sites(study, "readout/findings.txt", config)
+        files["readout"] = _site_files(study, "readout/findings.txt", config)
     if config.with_sources():
         files["sources"] = [f"{study}/attention/sources/findings.txt"]
     if is_asked("interventions", config):
@@ -190,24 +190,24 @@ def claim_tables(config: Config, model: str, corpus: str) -> FilesByName:
     files = {}
 
     for name in REGRESSION_TABLES:
-        files[name] = _of_regressions(study, f"{name}.parquet", config, regressions)
+        files[name] = _regression_files(study, f"{name}.parquet", config, regressions)
     if is_asked("random_weights", config):
         name = "before_training"
-        files[name] = _of_regressions(study, f"{name}.parquet", config, regressions)
+        files[name] = _regression_files(study, f"{name}.parquet", config, regressions)
     if is_asked("training", config):
         fitted = regressions_of_checkpoints(config, model)
-        files["training"] = _of_regressions(study, "training.parquet", config, fitted)
+        files["training"] = _regression_files(study, "training.parquet", config, fitted)
     if is_asked("classes", config):
         for name in CLASS_TABLES:
-            files[name] = _of_regressions(study, f"{name}.parquet", config, by_class)
+            files[name] = _regression_files(study, f"{name}.parquet", config, by_class)
 
     if is_asked("geometry", config):
-        files["directions"] = _of_sites(study, "geometry/means.parquet", config)
+        files["directions"] = _site_files(study, "geometry/means.parquet", config)
     if is_asked("heads", config):
         files["heads"] = [f"{study}/attention/heads/heads.parquet"]
         files["head_coefficients"] = [f"{study}/attention/heads/head_coefficients.parquet"]
     if is_asked("sources", config):
-        files["readout"] = _of_sites(study, "readout/means.parquet", config)
+        files["readout"] = _site_files(study, "readout/means.parquet", config)
     if config.with_sources():
         files["shares"] = [f"{study}/attention/sources/shares.parquet"]
         files["lags"] = [f"{study}/attention/sources/lags.parquet"]
@@ -224,7 +224,9 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
     files = claim_tables(config, model, corpus)
     if is_asked("training", config):
         fitted = regressions_of_checkpoints(config, model)
-        files["training_layers"] = _of_regressions(study, "training_layers.parquet", config, fitted)
+        files["training_layers"] = _regression_files(
+            study, "training_layers.parquet", config, fitted
+        )
 
     of_study = ["tokens", "token_properties", *config.quantities_of_model()]
     names = [*of_study, "norms", "design"]
@@ -236,19 +238,21 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
         file = f"{shard}.parquet"
         for name in of_study:
             files[name].append(f"{study}/{name}/{file}")
-        files["norms"] += _of_sites(study, f"norms/{file}", config)
-        files["design"] += _of_regressions(study, f"design/{file}", config, regressions)
+        files["norms"] += _site_files(study, f"norms/{file}", config)
+        files["design"] += _regression_files(study, f"design/{file}", config, regressions)
         if config.with_sources():
             files["sources"].append(f"{study}/attention/sources/{file}")
     return files
 
 
-def _of_sites(study: str, file: str, config: Config) -> list[str]:
+def _site_files(study: str, file: str, config: Config) -> list[str]:
     """Return the paths of a file that each site has."""
     return [f"{study}/{site}/{file}" for site in config.extraction.sites]
 
 
-def _of_regressions(study: str, file: str, config: Config, regressions: Iterable[str]) -> list[str]:
+def _regression_files(
+    study: str, file: str, config: Config, regressions: Iterable[str]
+) -> list[str]:
     """Return the paths of a file that each of some regressions has, at each site."""
     paths = []
     for site in config.extraction.sites:
@@ -257,7 +261,7 @@ def _of_regressions(study: str, file: str, config: Config, regressions: Iterable
     return paths
 
 
-def of_all_studies(
+def all_study_files(
     files_of_study: Callable[[Config, str, str], FilesByName], config: Config
 ) -> FilesByName:
     """Return the files by name of all models and corpora, given the function for one of each."""

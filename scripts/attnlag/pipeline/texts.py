@@ -30,7 +30,8 @@ def problems(config: Config) -> list[str]:
         except UserError as error:
             lines += error.problems
             continue
-        if problem := shards_problem(name, corpus.shards, tally.documents):
+        problem = shards_problem(name, corpus.shards, tally.documents)
+        if problem:
             lines.append(problem)
         groups = len(tally.groups)
         if config.inference.cluster == "group" and groups < MIN_DOCUMENTS <= tally.documents:

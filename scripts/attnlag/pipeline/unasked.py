@@ -35,12 +35,16 @@ def is_asked(path: str, config: Config) -> bool | None:
 
     The path is relative to the folder of results.
     """
-    matches = [match for form in _patterns() if (match := form.fullmatch(path))]
-    if not matches:
-        return None
-    # A folder such as heads/ of a site also has the form of a regression's.
-    known = any(_names_exist(match.groupdict(), config) for match in matches)
-    return known and not _is_left_out(path, config)
+    is_result = False
+    for form in _patterns():
+        match = form.fullmatch(path)
+        if match is None:
+            continue
+        is_result = True
+        # A folder such as heads/ of a site also has the form of a regression's.
+        if _names_exist(match.groupdict(), config):
+            return not _is_left_out(path, config)
+    return False if is_result else None
 
 
 def _names_exist(names: Mapping[str, str | None], config: Config) -> bool:
@@ -67,10 +71,11 @@ def _is_left_out(path: str, config: Config) -> bool:
     # From the folder of the corpus on.
     places = ["/".join(below[1:end]) for end in range(2, len(below) + 1)]
     for analysis in ANALYSES.values():
-        if not analysis.asked(config):
-            for form in analysis.places:
-                if any(fnmatch.fnmatchcase(place, form) for place in places):
-                    return True
+        if analysis.asked(config):
+            continue
+        for form in analysis.places:
+            if fnmatch.filter(places, form):
+                return True
     if _is_by_class(below[1:]):
         regression = config.regressions.get(below[2])
         return regression is None or not regression.slopes_by
