@@ -71,7 +71,7 @@ def test_a_program_without_a_job_says_what_it_needs():
 
 def test_the_log_of_a_failed_job_ends_with_a_command_that_repeats_it(tmp_path):
     (tmp_path / "it's").mkdir()
-    given, made = {"files": ["it's/x.jsonl"]}, {"corpus": "made.parquet"}
+    given, made = {"files": ["it's/x.jsonl"], "source": []}, {"corpus": "made.parquet"}
     settings = '{"id": "id", "text": "text", "group": null, "split": "none"}'
     command = command_of(
         "prepare_corpus", given, made, settings, {"corpus": "x"}, clusters_needed=0
