@@ -207,17 +207,31 @@ def list_of_columns(columns: Mapping[str, str | None]) -> Iterator[str]:
             yield f"- {names_of_columns(names)}: {meaning}"
 
 
-def list_of_files(outputs: list[Output], columns: bool) -> Iterator[str]:
-    """Yield the files of a folder, perhaps each with the columns that are its alone."""
+def list_of_files(outputs: list[Output]) -> Iterator[str]:
+    """Yield the files of a folder, and one item for those that every shard has."""
+    by_shard = [output.name for output in outputs if output.name.endswith("/{shard}.parquet")]
+    for output in outputs:
+        if output.name not in by_shard:
+            yield f"- `{output.name}`: {output.meaning}"
+    if by_shard:
+        folders = ", ".join(f"`{name.removesuffix('{shard}.parquet')}`" for name in by_shard)
+        yield f"- a file per shard: {folders}"
+    yield ""
+
+
+def list_of_files_and_columns(outputs: list[Output]) -> Iterator[str]:
+    """Yield the files of a folder, each with the columns that are its alone."""
     for output in outputs:
         shared = [
             f"[{name}](#{name.replace(' ', '-')})" if name in SHARED else names_of_columns(name)
             for name, meaning in output.columns.items()
-            if columns and not meaning
+            if not meaning
         ]
-        yield f"- `{output.name}`: {output.meaning}" + f" ({', '.join(shared)})" * bool(shared)
-        if columns:
-            yield from (f"    {line}" for line in list_of_columns(output.columns))
+        line = f"- `{output.name}`: {output.meaning}"
+        if shared:
+            line += f" ({', '.join(shared)})"
+        yield line
+        yield from (f"    {line}" for line in list_of_columns(output.columns))
     yield ""
 
 
@@ -232,7 +246,8 @@ def page_of_outputs(columns: bool) -> str:
             files[output.folder].append(output)
     lines = [HEADER + (WITH if columns else WITHOUT)]
     for folder, outputs in files.items():
-        lines += [f"## `{folder}/`\n", *list_of_files(outputs, columns)]
+        listed = list_of_files_and_columns(outputs) if columns else list_of_files(outputs)
+        lines += [f"## `{folder}/`\n", *listed]
     if columns:
         rows = (f"`{folder}/` | {', '.join(names)}" for folder, names in figures.items())
         lines += [FIGURES, *rows]
