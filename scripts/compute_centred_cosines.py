@@ -19,9 +19,9 @@ def main(job, settings: Norms):
         tables.read_provenance(job.input.activations), "directions", settings, "numpy"
     )
     file = pq.ParquetFile(job.input.activations, pre_buffer=False)
-    means = centred.VectorSums.read(job.input.sums).means()
-    comparison = centred.CentredCosines(file, means, settings.drop_first)
-    schema = centred.schema(len(means))
+    sums = centred.VectorSums.read(job.input.sums)
+    comparison = centred.CentredCosines(file, sums.means(), settings.drop_first)
+    schema = centred.schema(sums.layers)
     with tables.parquet_writer(job.output.cosines, schema, record) as writer:
         groups = comparison.previous()
         for table in tqdm(groups, "directions", file.num_row_groups, unit="row group", delay=2):

@@ -15,10 +15,10 @@ def main(job):
     record = tables.provenance(tables.read_provenance(job.input.activations), "norms", {}, "numpy")
     # Pre-buffering would read ahead columns that are not needed.
     file = pq.ParquetFile(job.input.activations, pre_buffer=False)
-    layers = columns.layers_in(file.schema_arrow)
-    width = file.schema_arrow.field(layers[0]).type.list_size
-    sums = centred.VectorSums.empty(len(layers), width)
-    schema = columns.schema(len(layers))
+    layers = columns.layer_numbers(file.schema_arrow)
+    width = file.schema_arrow.field(columns.layer_name(layers[0])).type.list_size
+    sums = centred.VectorSums.empty(layers, width)
+    schema = columns.schema(layers)
     with tables.parquet_writer(job.output.norms, schema, record) as writer:
         for rows in norms.norms_in(file, sums.add):
             writer.write_table(rows)

@@ -41,6 +41,7 @@ def main(job, settings: ExtractionSettings):
             decoder,
             quantities=quantities,
             sites=settings.sites,
+            layers=settings.layers,
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
             fast=settings.fast,

@@ -79,7 +79,8 @@ def main(job, settings: RandomWeightsSettings):
         for draw, files in zip(draws, files_of_draws, strict=True):
             if draw.left_out:
                 log.info(f"{name}: scale {draw.scale} is left out: {draw.left_out}")
-                empty = columns.schema(len(decoder.blocks)).empty_table()
+                layers = range(len(decoder.blocks)) if run.layers is None else run.layers
+                empty = columns.schema(layers).empty_table()
                 for key, path in files.items():
                     tables.write_table(empty, path, record_of(draw, decoder, *key))
                 continue
@@ -90,6 +91,7 @@ def main(job, settings: RandomWeightsSettings):
                 decoder,
                 quantities=list(dict.fromkeys(quantity for quantity, _ in files)),
                 sites=sites,
+                layers=run.layers,
                 batch_tokens=job.options.batch_tokens,
                 threads=job.threads,
                 fast=run.fast,

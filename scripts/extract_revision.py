@@ -45,6 +45,7 @@ def main(job, settings: RevisionSettings):
             decoder,
             quantities=quantities,
             sites=run.sites,
+            layers=run.layers,
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
             fast=run.fast,

@@ -144,6 +144,7 @@ def number_list_or_all(value: Any) -> Any:
     return sorted(_distinct(value))
 
 
+LayerList = Annotated[list[Natural], Field(min_length=1), Distinct, AfterValidator(sorted)]
 NumberOrAll = Annotated[Positive | Literal["all"], BeforeValidator(_number_or_all)]
 
 # A selection of layers: their number, a list, or all.

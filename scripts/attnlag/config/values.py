@@ -17,7 +17,11 @@ from attnlag.model.settings import ModelSource, PathSource
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, changeable
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.covariances import CLUSTERED
-from attnlag.regression.design.covariates import CATALOGUE, layer_places
+from attnlag.regression.design.covariates import (
+    CATALOGUE,
+    layer_places,
+    needs_layers_between,
+)
 from attnlag.regression.settings import Regression
 
 # The key that a problem is about, and what was found and expected.
@@ -48,6 +52,7 @@ def value_problems(
     yield from _corpus_problems(config)
     yield from _model_problems(config)
     yield from revision_problems(config)
+    yield from _measured_layer_problems(config)
     yield from _length_problems(config)
     for name, regression in config.regressions.items():
         yield from _regression_problems(name, regression, config)
@@ -101,9 +106,44 @@ def _model_problems(config: Config) -> Iterator[Problem]:
                 yield key, f"found layer {layer}, but model {name} has layers 0 to {layers - 1}"
 
 
+def _measured_layer_problems(config: Config) -> Iterator[Problem]:
+    """Yield what needs other layers than those that are measured, where not all are."""
+    layers = config.extraction.layers
+    if layers is None:
+        return
+    key = ("extraction", "layers")
+    found = f"found {layers}"
+    if config.sites_changed():
+        yield (
+            key,
+            f"{found} with interventions, which need all layers; expected causal: null, or no "
+            "layers",
+        )
+    if len(config.models) * len(config.corpora) > 1:
+        yield (
+            key,
+            f"{found} with several models or corpora, which are compared over all layers; "
+            "expected one of each, or no layers",
+        )
+    for name, regression in config.regressions.items():
+        if needs_layers_between(regression.covariates, layers):
+            yield (
+                key,
+                f"{found}, but regression {name} has previous_layer; expected layers without a "
+                "gap, or another covariate",
+            )
+    for index, layer in enumerate(config.figures.layers or ()):
+        if layer not in layers:
+            yield (
+                ("figures", "layers", index),
+                f"found layer {layer}, expected one of extraction.layers: {layers}",
+            )
+
+
 def _layers_of_interest(config: Config) -> Iterator[tuple[KeyPath, int]]:
     """Yield the layers that a configuration names, each with its key."""
     lists = {
+        ("extraction", "layers"): config.extraction.layers,
         ("figures", "layers"): config.figures.layers,
         ("causal", "targets"): getattr(config.causal, "targets", None),
     }

@@ -40,14 +40,30 @@ def label_layers(axes: Axes, layers: Sequence[int]) -> None:
 
 def label_cells(axes: Axes, layers: list[int]) -> None:
     """Label the layers along the x axis, on which each has a cell of width 1."""
+    label_places(axes, layers, np.arange(len(layers)) + 0.5)
+
+
+def label_places(axes: Axes, layers: list[int], x: np.ndarray) -> None:
+    """Label the layers along the x axis, at their places."""
     shown = layers_labelled(axes, layers)
-    axes.set_xticks([layers.index(layer) + 0.5 for layer in shown], list(map(str, shown)))
+    axes.set_xticks([x[layers.index(layer)] for layer in shown], list(map(str, shown)))
+
+
+def places_of_layers(layers: list[int]) -> np.ndarray:
+    """Return the place of each layer on an x axis of its own: the middle of a cell of width 1.
+
+    Where layers were left out, their cells are empty.
+    """
+    return np.asarray(layers) - layers[0] + 0.5
 
 
 def layers_labelled(axes: Axes, layers: Sequence[int]) -> list[int]:
     """Return the layers that an x axis has room to label."""
     most = round(3 + 1.3 * panel_width(axes))
     step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if len(layers) <= most * step)
+    if layers[-1] - layers[0] + 1 != len(layers):
+        # Those that are there may have no multiple of the step among them.
+        return list(layers[::step])
     return [layer for layer in layers if layer % step == 0]
 
 

@@ -181,7 +181,10 @@ class Sheet:
                 axes = canvas.add_subplot(cell, sharey=axes_by_share.get(panel.share))
                 if panel.share:
                     axes_by_share.setdefault(panel.share, axes)
-                _draw_lines(axes, panel, layers, panel.height_in(size))
+                # Beside a map, lines have its cells, one for each layer that is there.
+                cells = np.arange(len(layers)) + 0.5
+                x = cells if mixed or not layers else drawing.places_of_layers(layers)
+                _draw_lines(axes, panel, layers, x, panel.height_in(size))
                 beside = panels[place - 1] if column else None
                 if panel.share and isinstance(beside, Lines) and beside.share == panel.share:
                     # The panel to the left says it.
@@ -335,10 +338,15 @@ def _handle(line: Line) -> Any:
     return Line2D([], [], linewidth=line.linewidth, ms=5, mew=0.8, **kind)
 
 
-def _draw_lines(axes: Axes, panel: Lines, layers: list[int], height: float) -> None:
-    """Draw the lines of a panel, ``height`` inches high, over the layers or an axis of its own."""
+def _draw_lines(
+    axes: Axes, panel: Lines, layers: list[int], places: np.ndarray, height: float
+) -> None:
+    """Draw the lines of a panel, ``height`` inches high, over the layers or an axis of its own.
+
+    The layers are at ``places``.
+    """
     over_layers = panel.x is None
-    x = np.arange(len(layers)) + 0.5 if over_layers else np.asarray(panel.x, dtype=float)
+    x = places if over_layers else np.asarray(panel.x, dtype=float)
     if panel.zero:
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
     axes.grid(axis="y", color="0.9", linewidth=0.6)
@@ -351,8 +359,8 @@ def _draw_lines(axes: Axes, panel: Lines, layers: list[int], height: float) -> N
         axes.set_ylim(*panel.ylim)
     axes.set_ylabel(panel.ylabel)
     if over_layers:
-        axes.set_xlim(0, len(layers))
-        drawing.label_cells(axes, layers)
+        axes.set_xlim(0, x[-1] + 0.5)
+        drawing.label_places(axes, layers, x)
         axes.set_xticks(x, minor=True)
     elif (x == x.round()).all() and len(x) <= MAX_TICKS:
         axes.set_xticks(x)
@@ -362,9 +370,9 @@ def _draw_lines(axes: Axes, panel: Lines, layers: list[int], height: float) -> N
         # The linear part is as wide as a doubling.
         axes.set_xscale("symlog", base=2, linthresh=panel.linear_to, linscale=0.5)
     if len(panel.missing):
-        places = [layers.index(layer) + 0.5 for layer in panel.missing]
+        missing = [places[layers.index(layer)] for layer in panel.missing]
         low: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-        axes.plot(places, [0.03] * len(places), color=GREY, **low, **UNFITTED)
+        axes.plot(missing, [0.03] * len(missing), color=GREY, **low, **UNFITTED)
     if panel.log_scale:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))

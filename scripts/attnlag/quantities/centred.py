@@ -5,7 +5,7 @@ vector is that of the whole corpus, so this needs stored vectors: their sums are
 norms, and a second pass compares the tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ DISTANCES = 16
 PAIRED_TOKENS = 256
 
 
-def schema(layers: int) -> pa.Schema:
+def schema(layers: Iterable[int]) -> pa.Schema:
     """Return the schema of a file of centred cosines: the keys, then a column per layer."""
     return columns.schema(layers, values=[QUANTITY])
 
@@ -39,14 +39,18 @@ class VectorSums(Sums):
     sum: np.ndarray  # (layers, width) float64
 
     @classmethod
-    def empty(cls, layers: int, width: int) -> "VectorSums":
-        return cls([*range(layers)], np.zeros(layers, np.int64), np.zeros((layers, width)))
+    def empty(cls, layers: Sequence[int], width: int) -> "VectorSums":
+        count = len(layers)
+        return cls([*layers], np.zeros(count, np.int64), np.zeros((count, width)))
 
-    def add(self, layer: int, vectors: np.ndarray, position: np.ndarray) -> None:
-        """Add the vectors of some tokens, except first tokens, which are attention sinks."""
+    def add(self, place: int, vectors: np.ndarray, position: np.ndarray) -> None:
+        """Add the vectors of some tokens of a layer, given its place, except first tokens.
+
+        These are attention sinks.
+        """
         used = (position > 0) & np.isfinite(vectors).all(axis=1)
-        self.tokens[layer] += np.count_nonzero(used)
-        self.sum[layer] += vectors[used].sum(axis=0, dtype=np.float64)
+        self.tokens[place] += np.count_nonzero(used)
+        self.sum[place] += vectors[used].sum(axis=0, dtype=np.float64)
 
     def means(self) -> np.ndarray:
         """Return the mean vector of each layer, (layers, width) float64."""
@@ -73,6 +77,7 @@ class CentredCosines:
         self.means = means
         self.drop_first = drop_first
         self.layers = columns.layers_in(file.schema_arrow)
+        self.numbers = columns.layer_numbers(file.schema_arrow)
         keys = file.read(columns=["document", "position"]).unify_dictionaries().combine_chunks()
         self._document = keys["document"].combine_chunks().indices.to_numpy()
         self._position = keys["position"].to_numpy()
@@ -99,7 +104,7 @@ class CentredCosines:
                 cosines.append(self._cosines(layer, joined, first, len(last[layer])))
                 last[layer] = joined[-DISTANCES:].copy()
             first += len(rows)
-            layers = schema(len(self.layers))
+            layers = schema(self.numbers)
             columns_of_rows = [*rows.columns, *map(pa.array, cosines)]
             yield pa.Table.from_arrays(columns_of_rows, names=layers.names).cast(layers)
 
@@ -132,7 +137,7 @@ class CentredCosines:
         They add up over shards, also for errors clustered by document: documents never span shards.
         """
         layers, distances, documents = self.counts.shape
-        layer, distance = np.indices((layers, distances)).reshape(2, -1)
+        place, distance = np.indices((layers, distances)).reshape(2, -1)
         n = self.counts.reshape(-1, documents)
         total = self.totals.reshape(-1, documents)
         document = self._document[self._paired]
@@ -146,7 +151,7 @@ class CentredCosines:
             random_total.append(finite.sum(dtype=float))
         return pa.table(
             {
-                "layer": layer,
+                "layer": np.array(self.numbers)[place],
                 "distance": distance + 1,
                 "documents": np.count_nonzero(n, axis=1),
                 "pairs": n.sum(axis=1).astype(int),
@@ -168,11 +173,12 @@ def cosines_of(path: Path) -> tuple[pa.Table, pa.Table]:
     file = pq.ParquetFile(path, pre_buffer=False)
     layers = columns.layers_in(file.schema_arrow)
     width = file.schema_arrow.field(layers[0]).type.list_size
-    sums = VectorSums.empty(len(layers), width)
+    numbers = columns.layer_numbers(file.schema_arrow)
+    sums = VectorSums.empty(numbers, width)
     for group in range(file.num_row_groups):
         position = file.read_row_group(group, columns=["position"])["position"].to_numpy()
-        for layer, name in enumerate(layers):
-            sums.add(layer, stored_vectors(file, group, name), position)
+        for place, name in enumerate(layers):
+            sums.add(place, stored_vectors(file, group, name), position)
     cosines = CentredCosines(file, sums.means(), 1)
-    rows = pa.concat_tables([schema(len(layers)).empty_table(), *cosines.previous()])
+    rows = pa.concat_tables([schema(numbers).empty_table(), *cosines.previous()])
     return rows.unify_dictionaries(), cosines.by_distance()

@@ -31,6 +31,11 @@ def layers_in(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name.startswith("layer_")]
 
 
+def layer_numbers(schema: pa.Schema) -> list[int]:
+    """Return the layers that have columns in a table, first layer first."""
+    return list(dict.fromkeys(map(layer_number, layers_in(schema))))
+
+
 def array_of(column: pa.ChunkedArray) -> Any:
     """Return a column as an array: (tokens,), or (tokens, width) if it holds lists of one size."""
     column = column.combine_chunks()

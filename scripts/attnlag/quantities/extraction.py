@@ -49,6 +49,8 @@ class Extractor:
     # "norms" must be among them: a check compares those of a sequence alone and in a batch.
     quantities: Sequence[str] = ("norms",)
     sites: Sequence[str] = ("attention",)
+    # Layers whose values are wanted; None: all.
+    layers: Sequence[int] | None = None
     # Tokens in simultaneous forward passes, including padding.
     batch_tokens: int
     # Threads on CPU, for parallel passes.
@@ -66,10 +68,18 @@ class Extractor:
                     f"model {self.decoder.name} has one mixer in a block, and nothing beside it: "
                     f"found the site '{site}', expected attention, which is all that a block adds"
                 )
+        count = len(self.decoder.blocks)
+        for layer in self.layers or ():
+            if layer >= count:
+                raise UserError(
+                    f"layers: found {layer}, but model {self.decoder.name} has layers 0 to "
+                    f"{count - 1}"
+                )
         self.computations: dict[Key, Computation] = {}
         for name in dict.fromkeys([*self.quantities, "stream"]):
             for site in QUANTITIES[name].sites(self.sites):
                 self.computations[name, site] = computation_of(name, site, self.decoder)
+        self._leave_out_layers()
         # Those whose values of a sequence alone are compared with those in a batch.
         self.compared = {
             key: each for key, each in self.computations.items() if key[0] in ("vectors", "norms")
@@ -87,6 +97,14 @@ class Extractor:
         self.tokens = 0
         self.padded_tokens = 0
 
+    def _leave_out_layers(self) -> None:
+        """Take the layers that are not wanted from all quantities; the head of the model stays."""
+        if self.layers is None:
+            return
+        kept = {*self.layers, len(self.decoder.blocks)}
+        for computation in self.computations.values():
+            computation.layers = [layer for layer in computation.layers if layer in kept]
+
     def expect(self, sequences: int) -> None:
         """Prepare for a shard of so many sequences."""
         for computation in self.computations.values():
@@ -94,7 +112,8 @@ class Extractor:
 
     def summary(self) -> str:
         """Return what was run and what the checks found, in words for the log."""
-        layers = counted(len(self.decoder.blocks), "layer")
+        number = len(self.decoder.blocks if self.layers is None else self.layers)
+        layers = counted(number, "layer")
         padding = 1 - self.tokens / max(self.padded_tokens, 1)
         findings = [f"block input + adjustments = block output within {self.identity_error:.1e}"]
         findings += [each.remark for each in self.computations.values() if each.remark]
@@ -186,6 +205,7 @@ class Extractor:
         self.identity_error = decoder.check_identity(shown.evidence)
         for each in self.computations.values():
             each.check(shown.passed)
+        self._leave_out_layers()
         if self.fast:
             self.computed_by = onednn.pack_weights(decoder, batch.ids[0])
         return shown

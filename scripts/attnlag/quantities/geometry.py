@@ -84,7 +84,8 @@ class PairSample:
     tokens are excluded, because they are attention sinks.
     """
 
-    def __init__(self, sequences: int, layers: int, width: int):
+    def __init__(self, sequences: int, layers: Sequence[int], width: int):
+        self._places = {layer: place for place, layer in enumerate(layers)}
         indices = np.linspace(0, sequences - 1, min(sequences, PAIRED_TOKENS)).round()
         self._sampled = {int(index) for index in indices}
         self._passed = 0  # number of sequences that passed
@@ -92,7 +93,7 @@ class PairSample:
         self._slots = np.zeros(0, np.int64)
         self.documents: list[str] = []
         # (tokens, layers, width) arrays
-        self.added, self.stream = np.zeros((2, len(indices), layers, width), np.float32)
+        self.added, self.stream = np.zeros((2, len(indices), len(layers), width), np.float32)
 
     def begin(self, sequences: Sequence[TokenSequence]) -> None:
         """Choose tokens from the next sequences of the shard."""
@@ -111,13 +112,13 @@ class PairSample:
         self._slots = np.arange(taken, taken + len(rows))
 
     def keep(self, layer: int, rows: np.ndarray, added: torch.Tensor, stream: torch.Tensor) -> None:
-        """Keep the vectors of the sample's tokens, given those of a batch of rows."""
+        """Keep the vectors of the sample's tokens in a layer, given those of a batch of rows."""
         _, places, sampled = np.intersect1d(rows, self._rows, return_indices=True)
         if len(places):
             for kept, vectors in ((self.added, added), (self.stream, stream)):
                 chosen = torch.from_numpy(places).to(vectors.device)
                 picked = vectors.index_select(0, chosen).float().cpu()
-                kept[self._slots[sampled], layer] = picked.numpy()
+                kept[self._slots[sampled], self._places[layer]] = picked.numpy()
 
     def means(self) -> dict[str, Any]:
         """Return the number of random ``pairs``, and the mean of each quantity per layer.
@@ -128,9 +129,9 @@ class PairSample:
         codes = np.unique(self.documents, return_inverse=True)[1]
         apart = torch.from_numpy(codes[:, None] != codes[None, :])
         means: dict[str, Any] = {name: [] for name in (*OF_A_PASS, *RELATIVE)}
-        for layer in range(self.added.shape[1]):
-            a = torch.from_numpy(self.added[: len(codes), layer]).double()
-            x = torch.from_numpy(self.stream[: len(codes), layer]).double()
+        for place in self._places.values():
+            a = torch.from_numpy(self.added[: len(codes), place]).double()
+            x = torch.from_numpy(self.stream[: len(codes), place]).double()
             aa = dots(a, a)[:, None]
             xx = dots(x, x)[None, :]
             relative = relative_to_stream(aa, a @ x.T, xx)
@@ -140,7 +141,7 @@ class PairSample:
             for name, value in values.items():
                 finite = value[apart & value.isfinite()]
                 means[name].append(float(finite.mean()) if len(finite) else None)
-        return {"pairs": int(apart.sum()), **means}
+        return {"pairs": int(apart.sum()), "layers": list(self._places), **means}
 
 
 class Geometry(Computation):
@@ -151,7 +152,7 @@ class Geometry(Computation):
 
     def expect(self, sequences: int) -> None:
         """Prepare the control of random pairs of a shard."""
-        self.sample = PairSample(sequences, len(self.layers), self.width)
+        self.sample = PairSample(sequences, self.layers, self.width)
 
     def begin(self, sequences: Sequence[TokenSequence]) -> None:
         """Choose tokens of random pairs."""

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities import centred
 from attnlag.quantities.catalogue import OF_A_PASS, OUTCOMES, RELATIVE, STREAM_GROWTH
-from attnlag.quantities.columns import PAIRS_KEY, layers_in
+from attnlag.quantities.columns import PAIRS_KEY, layer_number, layers_in
 from attnlag.quantities.means import RatioSums
 
 # What a mean is of; distance 0 stands for a quantity that has none.
@@ -40,12 +40,13 @@ def sums_of_shard(
         distance = int(quantity == "cosine_previous")
         rows.append(_row(layer, quantity, distance, values, document))
 
-    before = None
-    for layer, name in enumerate(layers_in(pq.read_schema(stream))):
+    before: dict[int, np.ndarray] = {}
+    for name in layers_in(pq.read_schema(stream)):
+        layer = layer_number(name)
         received = column(stream, name)
         with np.errstate(divide="ignore", invalid="ignore"):
-            if before is not None:
-                add(layer - 1, STREAM_GROWTH, np.log(received / before))
+            if layer - 1 in before:
+                add(layer - 1, STREAM_GROWTH, np.log(received / before[layer - 1]))
             for quantity in OF_A_PASS:
                 values = column(geometry, f"{name}.{quantity}")
                 # The tokens before, which such a value needs, are left out too.
@@ -53,7 +54,7 @@ def sums_of_shard(
                 add(layer, quantity, values)
                 if f"{quantity}_relative" in RELATIVE:
                     add(layer, f"{quantity}_relative", values / received)
-        before = received
+        before = {layer: received}
     return pd.DataFrame(rows)
 
 
@@ -84,9 +85,11 @@ def sums_of_neighbours(path: Path, drop_first: int, documents: Container[str]) -
     # The previous token is left out too.
     used, document, _ = _used(path, drop_first + 1, documents)
     rows = []
-    for layer, column in enumerate(layers_in(pq.read_schema(path))):
+    for column in layers_in(pq.read_schema(path)):
         values = pq.read_table(path, columns=[column])[column].to_numpy()[used]
-        rows.append(_row(layer, centred.QUANTITY, 1, values.astype(np.float64), document))
+        rows.append(
+            _row(layer_number(column), centred.QUANTITY, 1, values.astype(np.float64), document)
+        )
     return pd.DataFrame(rows)
 
 
@@ -128,7 +131,7 @@ def random_pairs(paths: Sequence[Path], quantities: Sequence[str]) -> dict[Hasha
     values: list[tuple[Hashable, float, int]] = []
     for shard in shards:
         for quantity in quantities:
-            for layer, value in enumerate(shard[quantity]):
+            for layer, value in zip(shard["layers"], shard[quantity], strict=True):
                 if value is not None:
                     values.append(((layer, quantity), value, shard["pairs"]))
     frame = pd.DataFrame(values, columns=["key", "value", "pairs"])

@@ -221,6 +221,8 @@ class Heads(Computation):
     @torch.inference_mode()
     def check(self, shown: BatchPass) -> Check:
         """Check that heads and bias add up to the adjustment, and leave out the other layers."""
+        # Not all layers may be wanted.
+        self.heads = {layer: self.heads[layer] for layer in self.layers}
         for passed in shown.layers:
             if passed.layer not in self.heads:
                 continue

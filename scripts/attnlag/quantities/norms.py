@@ -84,20 +84,22 @@ def norms_in(
 ) -> Iterator[pa.Table]:
     """Yield the norms of an activations file, keys first, in tables.
 
-    One column of a row group is in memory at a time; ``add(layer, vectors, position)`` gets each.
+    One column of a row group is in memory at a time; ``add(place, vectors, position)`` gets each,
+    with the place of its layer among those of the file.
     The tables have the rows of several row groups of vectors, which are small: to open a file of as
     many small row groups of norms would take memory.
     """
     layers = columns.layers_in(file.schema_arrow)
+    schema = columns.schema(columns.layer_numbers(file.schema_arrow))
     held: list[pa.Table] = []
     for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):
         rows = file.read_row_group(group, columns=columns.KEYS)
         position = rows["position"].to_numpy()
-        for number, layer in enumerate(layers):
+        for place, layer in enumerate(layers):
             vectors = stored_vectors(file, group, layer)
-            add(number, vectors, position)
+            add(place, vectors, position)
             rows = rows.append_column(layer, pa.array(l2_norms(vectors)))
-        held.append(rows.cast(columns.schema(len(layers))))
+        held.append(rows.cast(schema))
         if sum(map(len, held)) >= tables.ROWS_AT_ONCE or group == file.num_row_groups - 1:
             yield pa.concat_tables(held).unify_dictionaries()
             held = []

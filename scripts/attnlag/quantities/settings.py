@@ -12,6 +12,7 @@ from attnlag.section import (
     DEVICE,
     AtLeastTwo,
     Distinct,
+    LayerList,
     Natural,
     NumberOrAll,
     OneOf,
@@ -65,6 +66,11 @@ class Measured(Running):
         min_length=1,
         description=f"What is measured in each layer: {catalogue.meanings(catalogue.SITES)}. "
         "Adding one reruns the extraction",
+    )
+    layers: LayerList | None = Field(
+        default=None,
+        description="Layers that are measured and stored, as in [0, 15, 29]; null: all. "
+        "Interventions, `previous_layer` and comparisons need all; `sources` has all",
     )
     keep: Literal["vectors", "norms"] = Field(
         default="vectors",

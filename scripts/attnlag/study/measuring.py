@@ -25,7 +25,7 @@ from attnlag.escaping import text_for
 from attnlag.model import language_models, random_weights
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities.catalogue import QUANTITIES, Key, Values
-from attnlag.quantities.columns import KEYS, array_of, layer_number, layers_in
+from attnlag.quantities.columns import KEYS, array_of, layer_number, layer_numbers, layers_in
 from attnlag.quantities.extraction import Extractor, measure_runs
 from attnlag.quantities.formats import rows_of
 from attnlag.quantities.outcomes import relative_norms
@@ -84,8 +84,13 @@ class Measurement:
 
     @property
     def layers(self) -> int:
-        """Number of layers."""
-        return len(layers_in(self.tables["stream", ""].schema))
+        """Number of layers that were measured."""
+        return len(self.layer_numbers)
+
+    @property
+    def layer_numbers(self) -> list[int]:
+        """The layers that were measured, counted from 0."""
+        return layer_numbers(self.tables["stream", ""].schema)
 
     @property
     def sizes(self) -> dict[str, np.ndarray]:
@@ -94,7 +99,7 @@ class Measurement:
 
     @property
     def stream(self) -> np.ndarray:
-        """L2 norms of the residual stream that each block receives, (layers, tokens)."""
+        """L2 norms of the residual stream that each measured block receives, (layers, tokens)."""
         return np.stack(self._layers_of("stream")[""])
 
     @property
@@ -159,7 +164,8 @@ class Measurement:
                     else:
                         numbers[column.partition(".")[2] or quantity] = values
                 if name == "norms":
-                    relative = relative_norms(numbers["norms"], self.stream[number])
+                    received = self.stream[self.layer_numbers.index(number)]
+                    relative = relative_norms(numbers["norms"], received)
                     numbers = {"norm": numbers["norms"], "relative": relative}
                 frames.append(self.tokens.assign(site=site, layer=number, **numbers))
         if not frames:
@@ -276,6 +282,7 @@ def measure(
     sites: str | Sequence[str] = ("attention",),
     groups: Sequence[str] | None = None,
     quantities: str | Sequence[str] = (),
+    layers: Sequence[int] | None = None,
     max_length: int | None = None,
     prepend_bos: str | bool = "auto",
     batch_tokens: int = 4096,
@@ -306,6 +313,9 @@ def measure(
         What to measure besides norms: ``"vectors"`` (4 bytes × width × layers × sites per token),
         ``"geometry"``, ``"heads"``, ``"surprisal"``; and from passes over one sequence at a time,
         whose memory grows with its square, ``"sources"`` and ``"readout"``.
+    layers : sequence of int, optional
+        Layers to measure, as in ``[0, 15, 29]``; by default all. ``"sources"`` and ``"readout"``
+        have all in any case.
     max_length : int, optional
         Longest sequence in tokens, at most the model's context length, which is the default;
         longer texts are split into windows.
@@ -350,7 +360,8 @@ def measure(
         raise UserError(problems)
     config = checked(
         {
-            "extraction": {"sites": sites, "batch_tokens": batch_tokens},
+            "extraction": {"sites": sites, "layers": layers, "batch_tokens": batch_tokens},
+            "causal": None,
             "tokens": {"max_length": max_length, "prepend_bos": prepend_bos},
         },
         modules=modules,
@@ -362,6 +373,7 @@ def measure(
     run = Run(
         name=name,
         sites=sites,
+        layers=config.extraction.layers,
         config=copy.deepcopy(model.config),
         device=weight.device,
         dtype=weight.dtype,
@@ -392,6 +404,7 @@ class Run:
 
     name: str  # the model's
     sites: Sequence[str]
+    layers: Sequence[int] | None  # None: all
     config: Any  # of the model
     device: torch.device
     dtype: torch.dtype
@@ -412,6 +425,7 @@ class Run:
                 decoder,
                 quantities=["norms", *(name for name, plan in plans.items() if plan == "forward")],
                 sites=self.sites,
+                layers=self.layers,
                 batch_tokens=self.batch_tokens,
                 threads=torch.get_num_threads(),
                 progress=bar.update,

@@ -94,10 +94,7 @@ class Fit:
     def summary(self, layer: int) -> str:
         """Return the fit of one layer as a table of text."""
         if layer not in self.fitted.layers:
-            raise UserError(
-                f"layer: found {layer}, expected {self.fitted.layers[0]} to "
-                f"{self.fitted.layers[-1]}"
-            )
+            raise UserError(f"layer: found {layer}, expected {_in_words(self.fitted.layers)}")
         return layer_summary(self.fitted, layer, self.name)
 
     def plot(self) -> Figure:
@@ -217,6 +214,12 @@ def fit(
             f"outcome: found '{outcome.name}' of a measurement without '{needed}' of {site}, "
             f"expected measure(…, quantities=['{needed}'])"
         )
+    covariates_used = config.regressions["fit"].covariates
+    if covariates.needs_layers_between(covariates_used, measurement.layer_numbers):
+        raise UserError(
+            "covariates: found previous_layer of a measurement of the layers "
+            f"{_in_words(measurement.layer_numbers)}, expected layers without a gap"
+        )
     for step, checkpoint in (before or {}).items():
         _check_checkpoint(step, checkpoint, measurement, needed, site)
     arguments = (f"{key}={value!r}" for key, value in regression.items())
@@ -232,6 +235,13 @@ def _measured_for(outcome: Outcome) -> str:
     return source if source in QUANTITIES else name
 
 
+def _in_words(layers: Sequence[int]) -> str:
+    """Return layers in words: 0 to 29 if there is no gap."""
+    if layers[-1] - layers[0] + 1 == len(layers):
+        return f"{layers[0]} to {layers[-1]}"
+    return ", ".join(map(str, layers))
+
+
 def _check_checkpoint(
     step: int, checkpoint: Measurement, final: Measurement, quantity: str, site: str
 ) -> None:
@@ -243,10 +253,10 @@ def _check_checkpoint(
         raise UserError(f"{key}: found {type(checkpoint).__name__}, expected what measure returns")
     if (quantity, site) not in checkpoint.tables:
         raise UserError(f"{key}: found no '{quantity}' of {site}, expected it to be measured")
-    if checkpoint.layers != final.layers:
+    if checkpoint.layer_numbers != final.layer_numbers:
         raise UserError(
-            f"{key}: found {checkpoint.layers} layers, expected {final.layers}, as in the final "
-            "weights"
+            f"{key}: found the layers {_in_words(checkpoint.layer_numbers)}, expected "
+            f"{_in_words(final.layer_numbers)}, as in the final weights"
         )
     keys = ["document", "window", "position", "token_id"]
     own = final.tokens[final.tokens["document"].isin(checkpoint.texts)]

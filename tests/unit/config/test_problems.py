@@ -342,6 +342,27 @@ corpora:
   s: {dataset: small/reviews, split: train, text: review, group: label, documents: 64}
 tokens:
 
+# What needs all layers is refused where some are measured.
+models:
+  mine: {source: path, path: mine}
+extraction: {layers: [3, 0, 7]}
+#> extraction.layers[2]: found layer 7, but model mine has layers 0 to 3
+#> extraction.layers: found [0, 3, 7] with interventions, which need all layers; expected causal:
+#  null, or no layers
+#> extraction.layers: found [0, 3, 7], but regression a has previous_layer; expected layers
+#  without a gap, or another covariate
+regressions:
+  a: {lags: [1], covariates: [previous_layer]}
+  b: {lags: [1]}
+figures: {layers: [0, 1]}
+#> figures.layers[1]: found layer 1, expected one of extraction.layers: [0, 3, 7]
+
+models:
+  mine: {source: path, path: mine}
+  deep: {source: path, path: deep}
+causal:
+extraction: {layers: []}  #> extraction.layers: found [], expected at least one entry
+
 # Layers are checked in the models that are sound and known.
 models:
   tiny: {source: hub, repository: a b, revision: c0, layers: 2}

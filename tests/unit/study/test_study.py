@@ -281,7 +281,7 @@ def test_checkpoints_of_other_tokens_layers_or_kinds_are_refused(model, tokenize
     deeper = attnlag.measure(deep, tokenizer, text, progress=False)
     other = attnlag.measure(model, tokenizer, {"text 3": "another text"}, progress=False)
     for before, message in (
-        ({0: deeper}, r"before\[0\]: found 3 layers, expected 2, as in the final weights"),
+        ({0: deeper}, r"before\[0\]: found the layers 0 to 2, expected 0 to 1, as in"),
         ({0: other}, r"before\[0\]: found other texts or tokens than those of the final weights"),
         ({0: model}, r"before\[0\]: found GPT2LMHeadModel, expected what measure returns"),
         ({-1: measured}, r"before\[-1\]: found -1, expected the number of a step"),

@@ -242,6 +242,12 @@ def layers_before(terms: Iterable[str]) -> int:
     return max((places[term].layers_before for term in terms if term in places), default=0)
 
 
+def needs_layers_between(names: Collection[str], layers: Sequence[int]) -> bool:
+    """Return whether some covariates need preceding layers that are not among these, sorted."""
+    has_gap = layers[-1] - layers[0] + 1 != len(layers)
+    return has_gap and any(place.layers_before for place in layer_places(names).values())
+
+
 def files_needed(names: Iterable[str]) -> set[str]:
     """Return the names of the files that some covariates need."""
     files = set()
