@@ -104,7 +104,7 @@ def test_random_pairs_come_from_two_documents():
     assert gaps.min() < 1e-5
     assert gaps.argmin() > 0
     # Two tokens of each of 20 sequences: the second is chosen, the first one never.
-    pairs = geometry.PairSample(20, 3, 48)
+    pairs = geometry.PairSample(20, range(3), 48)
     pairs.begin([TokenSequence(str(number), 0, np.arange(2)) for number in range(20)])
     pairs.keep(0, np.arange(40), *[torch.arange(40.0)[:, None].expand(-1, 48)] * 2)
     assert pairs.added[:, 0, 0].tolist() == list(range(1, 40, 2))
@@ -121,7 +121,7 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     pq.write_table(table, tmp_path / "0000.parquet", row_group_size=rows)
     file = pq.ParquetFile(tmp_path / "0000.parquet")
     position = table["position"].to_numpy()
-    sums = centred.VectorSums.empty(2, 5)
+    sums = centred.VectorSums.empty([0, 1], 5)
     for layer, vectors in enumerate(a):
         sums.add(layer, vectors, position)
     sums.write(tmp_path / "sums.parquet", {})
@@ -130,7 +130,7 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     for vectors, mean in zip(a, means, strict=True):
         finite = np.isfinite(vectors).all(axis=1) & (position > 0)
         np.testing.assert_allclose(mean, vectors[finite].mean(axis=0), rtol=1e-6)
-    assert (centred.VectorSums.empty(2, 5).means() == 0).all()
+    assert (centred.VectorSums.empty([0, 1], 5).means() == 0).all()
 
     comparison = centred.CentredCosines(file, means, 1)
     previous = pa.concat_tables(comparison.previous()).to_pandas()
@@ -175,7 +175,8 @@ def geometry_of_shard(folder, number):
     stream = random.lognormal(size=(len(frame), 2)).astype(np.float32)
     paths = [folder / f"{kind}_{number}.parquet" for kind in ("geometry", "stream")]
     pairs = {name: [0.5 + number, None if number else 2.0] for name in (*OF_A_PASS, *RELATIVE)}
-    pairs = {columns.PAIRS_KEY: json.dumps({"pairs": 10 + 20 * number, **pairs}).encode()}
+    facts = {"pairs": 10 + 20 * number, "layers": [0, 1]}
+    pairs = {columns.PAIRS_KEY: json.dumps(facts | pairs).encode()}
     of_layers = [pa.array(column) for of_layer in values for column in of_layer.T]
     schema = columns.schema(2, values=OF_A_PASS).with_metadata(pairs)
     pq.write_table(pa.Table.from_arrays([*keys.columns, *of_layers], schema=schema), paths[0])
