@@ -145,7 +145,8 @@ def table(
     """
     document = tokenized.document
     keys = keys_of(tokenized.sequences)
-    position, ids = (key.to_numpy() for key in keys[2:])
+    position = keys[2].to_numpy()
+    ids = keys[3].to_numpy()
     is_text = position >= bos
     data = document.text.encode()
     own_ids = np.where(is_text, ids, -1).tolist()

