@@ -1,5 +1,6 @@
 """Build the explorer, a page that shows all studies of a run, and its answers as text."""
 
+from attnlag.claims.run import read_claims
 from attnlag.pipeline.program import log
 from attnlag.report import answers
 from attnlag.report.explorer import page
@@ -9,8 +10,9 @@ from attnlag.storage import writing
 
 def main(job):
     regressions = declared(**vars(job.input))
-    text = page.page(regressions, job.input.findings)
-    writing.write_text(answers.of_run(regressions), job.output.answers)
+    claims = read_claims([job.input.claims])
+    text = page.page(regressions, claims, job.input.findings)
+    writing.write_text(answers.of_run(claims), job.output.answers)
     writing.write_text(text, job.output.page)
     size = len(text.encode()) / 1e6
     log.info(f"{job.output.page}: open it in a browser; {size:.1f} MB")

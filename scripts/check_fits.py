@@ -5,10 +5,11 @@ This is the last program of a run: its exit status is that of the run.
 
 import pandas as pd
 
+from attnlag import wording
+from attnlag.claims.fits import fitted_layers, unfitted_layers
 from attnlag.errors import UserError, counted
 from attnlag.pipeline.program import log
 from attnlag.regression.labels import NO_LAYER_BEFORE
-from attnlag.report.findings import fitted_layers, unfitted_layers
 from attnlag.storage import writing
 
 
@@ -17,10 +18,11 @@ def main(job):
     for path in job.input.fits:
         fits = pd.read_parquet(path)
         name = ", ".join(fits.iloc[0][["model", "corpus", "site", "regression"]])
-        lines.append(f"{name}: {fitted_layers(fits)}")
+        lines.append(f"{name}: {wording.text(fitted_layers(fits), 'finding')}")
         # That the first layer has none before it is no failure.
         fits = fits[fits["status"] != NO_LAYER_BEFORE]
-        problems += [f"{name}: {unfitted}" for unfitted in unfitted_layers(fits)]
+        for text in wording.texts([*unfitted_layers(fits)], "finding"):
+            problems.append(f"{name}: {text}")
     if problems:
         raise UserError(problems)
     writing.write_text("\n".join(lines) + "\n", job.output.text)

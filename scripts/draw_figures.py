@@ -1,5 +1,6 @@
 """Draw all figures of one stage, such as plot_adjustments."""
 
+from attnlag.claims.run import read_claims
 from attnlag.figures import files, inputs, sampling
 from attnlag.pipeline.program import log
 
@@ -21,11 +22,12 @@ INPUTS = {
 
 def main(job, settings: dict):
     drawing = settings["drawing"]
+    claims = read_claims([job.input.claims])
     read_by: dict = {}
     for name, needs in drawing["figures"].items():
         read_by.setdefault(INPUTS.get(needs) or INPUTS[job.stage], []).append(name)
     for read, figures in read_by.items():
-        tables = read(job.input, job.names, settings)
+        tables = read(job.input, job.names, settings, claims)
         for name in figures:
             files.draw_figure(name, tables, job.output.figures, drawing)
         log.info(f"{tables.name}: drew {', '.join(figures)}")

@@ -1,36 +1,33 @@
-"""Write the findings of one model and corpus in words, from the tables of its results."""
+"""Write the findings of one model and corpus in words, from their claims."""
 
+from attnlag.claims.run import read_claims
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.quantities.columns import layer_name
-from attnlag.report import analyses, findings
+from attnlag.report import findings
 from attnlag.report.regression_tables import declared
 from attnlag.report.summaries import layer_summary
 from attnlag.storage import writing
-from attnlag.storage.declared import Declared
 
 
 def main(job):
-    files = Declared(**vars(job.input))
+    claims = read_claims([job.input.claims])
     regressions = declared(**vars(job.input))
     outputs = zip(regressions, job.output.regressions, job.output.summaries, strict=True)
     for regression, path, path_of_summaries in outputs:
         name = ", ".join(regression.folder.parts[-4:])
         fitted = regression.fit
-        by_class = [
-            files.table(kind, regression.folder)
-            for kind in ("classes", "equal_slopes", "nested_models")
-            if files.one_of(kind, regression.folder)
-        ]
-        text = findings.of_regression(fitted, name, by_class, regression.by_step)
+        of_regression = claims.of(*regression.folder.parts[-4:])
+        text = findings.findings_of_regression(of_regression, name, fitted.settings.outcome)
         writing.write_text(text, path)
         with writing.replaced_whole(path_of_summaries) as folder:
             for layer in fitted.layers:
                 text = layer_summary(fitted, layer, name)
                 writing.write_text(text, folder / f"{layer_name(layer)}.txt")
     # Only of what a configuration asks for.
-    for name, paths in vars(job.output).items():
-        for path in paths if name in analyses.TABLES else ():
-            writing.write_text(analyses.findings_of(name, files, path.parent), path)
+    for name in findings.ANALYSES:
+        for path in vars(job.output).get(name, ()):
+            of_folder = claims.of_folder(name, path.parent)
+            writing.write_text(findings.findings_of_analysis(name, of_folder), path)
     study = regressions[0].of_corpus
     log.info(f"{', '.join(study.parts[-2:])}: {counted(len(regressions), 'regression')}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from attnlag.claims.run import read_claims
 from attnlag.pipeline.program import log
 from attnlag.report import latex
 from attnlag.report.references import references
@@ -16,7 +17,7 @@ CITATION = Path(__file__).parents[1] / "CITATION.cff"
 def main(job):
     regressions = declared(**vars(job.input))
     write_text("\n".join(map(latex.coefficients, regressions)), job.output.coefficients)
-    write_text(latex.numbers(regressions), job.output.numbers)
+    write_text(latex.numbers(read_claims([job.input.claims])), job.output.numbers)
     citation = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
     write_text(references(citation), job.output.references)
     log.info(f"{job.output.numbers.parent}: wrote coefficients, numbers and references")

@@ -1,22 +1,31 @@
-"""The words of claims: what a verdict is called, and a template of one line for each claim."""
+"""The words of claims: a label, and a template of one line in up to three lengths, for each.
 
+A template is filled with the fields of one `Row`: numbers in the one format of
+`attnlag.claims.numbers`, names in words. What is said of several claims is a list of their texts.
+"""
+
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from math import isclose, isfinite
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
 
-import pandas as pd
-
-from attnlag.claims.checkpoints import AtStep, Course
 from attnlag.claims.directions import CENTRED, PLAIN
 from attnlag.claims.numbers import interval, number, percent, span
 from attnlag.claims.row import Row, Verdict
-from attnlag.claims.subsets import class_name, extremes_apart
+from attnlag.claims.sources import TARGETS
+from attnlag.claims.subsets import class_name
 from attnlag.errors import listed
+from attnlag.escaping import text_for
 from attnlag.interventions.prediction_vs_effect import ALONE
-from attnlag.quantities.catalogue import OUTCOMES, SITES
-from attnlag.regression.labels import plural, spans
+from attnlag.quantities.catalogue import SITES
+from attnlag.quantities.settings import MULTIPLE, multiple_of_own
+from attnlag.regression.covariances import label_of
+from attnlag.regression.design.properties import SLOPES
+from attnlag.regression.labels import ADJUSTMENTS, runs
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.slopes.decomposition import POOLED
-from attnlag.regression.terms import distance, is_lead, named
+from attnlag.regression.terms import named
 
 UNKNOWN = "unknown"
 NO_INTERVAL = "no interval"
@@ -24,44 +33,46 @@ NO_INTERVAL = "no interval"
 # More documents than this are not counted.
 MAX_DOCUMENTS = 10_000
 
-# The claims of a run, by name, and their labels.
-LABELS = {
-    "lag": "coefficient of a lag or lead, given the others (median layer)",
-    "response": "response so many tokens after one larger by 1 than predicted (median layer)",
-    "nested_model": "nearest lag as more is held fixed (mean over the layers)",
-    "without_one_document": "nearest lag without the document that moves it most (median layer)",
-    "omitted_lags": "sum of the coefficients of further lags (median layer)",
-    "curvature": "coefficient of the square of the nearest lag (median layer)",
-    "curvature_share": "variance of the residuals that this square explains (median layer)",
-    "halves": "nearest lag where halves of texts differ, or everywhere if nowhere (median layer)",
-    "groups": "lag in a group of documents (median layer)",
-    "classes": "lag of a class of tokens (median layer)",
-    "r_squared": "variance explained (median layer)",
-    "r_squared_beyond": "variance that some terms explain beyond the others (median layer)",
-    "head_lag": "nearest lag of single heads (median head)",
-    "head_lag_before_training": "nearest lag of single heads before training (median head)",
-    "head_share": "largest share of a head in the squared norms of its layer",
-    "head_sink": "attention to the first token (median head)",
-    "cosine": "cosine of adjustments so many tokens apart (median layer)",
-    "written_by_previous": "share of adjustments that the token before writes",
-    "effect": "effect of all earlier layers on the next token, % per 1%",
-    "effect_share": "the same, divided by what all earlier layers predict",
-    "own_lag": "lag 1 of a layer beside the effect on it",
-    "single_layers": "largest effect of one layer on the next token in another",
-    "removal": "change of the next token's log norm if an adjustment is removed",
-    "proportion": "effect of a large change / that foretold by a small one, less 1",
-    "signs": "rank correlation of predictions and effects, and effects with their sign",
-    "same_layer": "lags of layers on themselves that are significant, where the effect is zero",
-    "before_training": "a lag or R² before training, by scale of the initial weights",
-    "change_by_training": "the same less that after training (mean over the layers)",
-    "training_first": "nearest lag at the first step of training",
-    "training_highest": "nearest lag at the step where it is highest",
-    "training_settled": "difference from the final weights where the lag settles (mean over the "
-    "layers)",
-    "training_final": "nearest lag of the final weights",
-    "class_slopes": "layers in which slopes differ by class of tokens",
-    "next_token": "effect on the next token less that on the token itself (median layer)",
-}
+# Characters of a list of names.
+MAX_NAMES = 120
+
+# A template, or one for each verdict; a verdict without one is not stated.
+Template = str | Mapping[Verdict, str]
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a claim.
+
+    Parameters
+    ----------
+    label : str
+        What its value is, for tables.
+    title, answer, finding : str or mapping
+        Templates, "" where the claim does not stand in such a place.
+    none : str
+        The template where no layer is counted as above or below.
+    untested : str
+        The template where no layer was tested.
+    verdicts : mapping
+        What ``{verdict}`` stands for.
+    """
+
+    label: str
+    title: Template = ""
+    answer: Template = ""
+    finding: Template = ""
+    none: str = ""
+    untested: str = ""
+    verdicts: Mapping[Verdict, str] = field(default_factory=dict)
+
+
+def every_verdict(text: str, **others: str) -> dict[Verdict, str]:
+    """Return a template for each verdict: that of its name in ``others``, or else ``text``."""
+    return {verdict: others.get(verdict.name, text) for verdict in Verdict}
+
+
+TOO_FEW_TEXTS = f"Too few texts to tell ({{texts}}; at least {MIN_DOCUMENTS})"
 
 # Whether a large adjustment follows a large one.
 FOLLOWS = {
@@ -69,70 +80,10 @@ FOLLOWS = {
     Verdict.BELOW: "No, a small one",
     Verdict.WITHIN: "No",
     Verdict.UNDECIDED: "Undecided",
-    Verdict.TOO_FEW_TEXTS: f"Too few texts to tell ({{texts}}; at least {MIN_DOCUMENTS})",
+    Verdict.TOO_FEW_TEXTS: TOO_FEW_TEXTS,
     Verdict.NONE: "Not tested",
 }
 
-LAG_ANSWER = (
-    "{verdict}: 10% longer → {change} ({term}, median layer: {value}, {interval}; without the "
-    "document that moves it most: {without}; layers above {bound}: {above} of {layers}, "
-    "below −{bound}: {below})"
-)
-LAG_PART = (
-    "{value} ({interval}; layers above {bound}: {above} of {layers}, below −{bound}: {below}, "
-    "within ±{bound}: {within})"
-)
-# The coefficients of several lags are partial.
-RESPONSE_ANSWER = (
-    "{value} ({interval}); five tokens later: {value_after_five} ({interval_after_five}); "
-    "coefficients, each given the others: {coefficients}; held fixed: {held}"
-)
-LAG_FINDING = (
-    "layers with {term} above {bound}: {above} of {layers}, below −{bound}: {below}, within "
-    "±{bound}: {within}, undecided: {undecided}"
-)
-
-# Attention heads, as titles and in answers.
-HEADS = {
-    "head_lag": "{subject} of single heads is {value}, that of their sum {baseline} (medians)",
-    "head_share": "One head has up to {percent} of its layer's squared norms ({equal} if equal)",
-    "head_sink": (
-        "The median head gives {percent} of its attention to the first token ({equal} if equal)"
-    ),
-}
-HEAD_LAG_FINDINGS = (
-    "{term} of single heads: {value}, of their sum: {baseline} (medians, with the terms of the "
-    "regression '{regression}')",
-    "heads with {term} shown to be positive: {above} of {layers}, negative: {below}, negligible: "
-    "{within}",
-)
-HEAD_BEFORE_TRAINING = (
-    "{term} of single heads before training: {value}, after it: {baseline} (first scale of the "
-    "weights; same documents, not corrected for bias)"
-)
-
-# Directions.
-COSINE_NAMES = {CENTRED: "centred cosine", PLAIN: "cosine"}
-NEIGHBOURS = "Adjustments of neighbours have a {name} of {near} (median layer)"
-NEIGHBOURS_AND_FAR = NEIGHBOURS + ", those {distance} tokens apart of {far}"
-NO_NEIGHBOURS = "No two neighbours have a cosine"
-
-WRITTEN_BY_PREVIOUS = "The token before writes on average {shares} of an adjustment"
-MEDIAN_AND_MOST = "{median} in the median layer and at most {most} (in {layer})"
-
-# Effects on the next token. Their size is in % of it per 1% in all earlier layers.
-EFFECT = "{value}% ({interval}) in {layer}"
-EFFECTS_VERDICT = (
-    "Hardly in {within} of {layers} layers, in part in {above}, the other way in {below}, "
-    "undecided in {undecided}"
-)
-EFFECTS_ANSWER = (
-    "{verdict}: 1% longer in all earlier layers changes the next by {effects}; {texts} documents"
-)
-DOCUMENTS_TO_DECIDE = " (to decide all: {documents})"
-NO_EARLIER_LAYER = "No observed layer has an earlier one"
-PREDICTION = "{value}% ({interval})"
-HARDLY_MEANS = " (hardly: the interval of effect / this lies within ±25%)"
 SHARE_VERDICTS = {
     Verdict.WITHIN: "hardly",
     Verdict.ABOVE: "in part",
@@ -141,72 +92,606 @@ SHARE_VERDICTS = {
     Verdict.TOO_FEW_TEXTS: "too few texts to tell",
     Verdict.NONE: "not tested",
 }
-EFFECT_FINDING = (
-    "{layer}: 1% longer in all earlier layers changes the next by {value}% ({interval}); a "
-    "regression on these layers, over all documents, predicts {predicted} ({predicted_interval}); "
-    "effect / prediction: {share} ({share_interval}), {verdict}; its own lag 1: {own}"
+
+# A number before training less that after it.
+CHANGE_VERDICTS = {
+    Verdict.ABOVE: "smaller after training",
+    Verdict.BELOW: "larger after training",
+    Verdict.UNDECIDED: "not shown to differ",
+    Verdict.TOO_FEW_TEXTS: "too few texts to tell",
+    Verdict.NONE: "not tested",
+}
+
+COUNTED_LAYERS = (
+    "layers above {bound:g}: {above} of {layers}, below −{bound:g}: {below}, within ±{bound:g}: "
+    "{within}, undecided: {undecided} ({tested})"
 )
-SINGLE_LAYERS = {
-    Verdict.WITHIN: (
-        "Earlier layers predict the next token's adjustment (one by at least {predicted}% per 1%) "
-        "but hardly change it (each by at most {caused}%)"
+HEADS_NOTHING = "no tokens remain: all are first tokens or have no norms"
+
+REGRESSION = {
+    "fitted": Words(
+        "rows of the largest fit, and the layers that were fitted",
+        finding="layers fitted: {above} of {layers}; rows: {value:,}; documents: {texts:,}",
     ),
-    Verdict.ABOVE: (
-        "Earlier layers predict the next token's adjustment (one by at least {predicted}% per 1%) "
-        "and change it (each by at most {caused}%)"
+    "unfitted": Words(
+        "rows dropped in each of the layers that were not fitted for one reason",
+        finding="layers that were not fitted: {spans} ({what}; rows dropped in each for zero or "
+        "non-finite norms: {value:,})",
     ),
-    Verdict.NONE: (
-        "No earlier layer is shown to predict the next token's adjustment; each changes it by at "
-        "most {caused}% per 1%"
+    "without_attention": Words(
+        "layers with something else in place of attention",
+        finding="{what} in place of attention, layers: {spans}",
     ),
-    Verdict.TOO_FEW_TEXTS: (
-        "Too few documents to tell how far layers change the next token's adjustment"
+    "few_texts": Words(
+        "documents that are too few to cluster by",
+        finding="documents: {texts}, too few to cluster by (at least {bound:g}); errors are "
+        "{errors}, lags are not corrected for bias, and intervals say nothing about other texts",
+    ),
+    "dominating_document": Words(
+        "share of the rows that one document has",
+        finding="{subject} has {value:%} of the rows: where slopes differ between texts, estimates "
+        "are mostly its own, and documents are as informative as {baseline:,} of equal size",
+    ),
+    "lag": Words(
+        "coefficient of a lag or lead, given the others (median layer)",
+        title="{Term} is {value}",
+        answer="{verdict}: 10% larger → {ten} ({term}, median layer: {value}, {interval}; layers "
+        "above {bound:g}: {above} of {layers}, below −{bound:g}: {below})",
+        finding="{term}: {value} (median layer, {interval}); " + COUNTED_LAYERS,
+        verdicts=FOLLOWS,
+    ),
+    "lag_range": Words(
+        "smallest and largest coefficient over the layers",
+        finding="over the layers {range}, above 0 in {above} of {layers}",
+    ),
+    "follows": Words(
+        "how much larger the next is after one that is 1% larger (median layer)",
+        title="After a 1% larger {noun} the next is {larger}",
+    ),
+    "response": Words(
+        "response so many tokens after one larger by 1 than predicted (median layer)",
+        title="the one after {larger}",
+        answer="{distance} tokens later {value} ({interval})",
+    ),
+    "random_order": Words(
+        "lag with tokens in random order (median layer)",
+        answer="{value}",
+        finding="with tokens in random order, {term} is {range} over the layers",
+    ),
+    "without_one_document": Words(
+        "nearest lag without the document that moves it most (median layer)",
+        answer="without the document that moves it most: {value}",
+        finding="nearest lag without {subject}, which moves it most: {value} ({baseline} with it)",
+    ),
+    "pooled_medians": Words(
+        "documents of a pooled regression that are too few for intervals of medians",
+        finding="documents pooled: {texts}; where they differ in level, intervals of medians cover "
+        "less than they state (nominal 95% ones 82 to 88% with 13 documents, 91 to 94% with 40): "
+        "expected at least {bound:g}",
+    ),
+    "order": Words(
+        "permutations of tokens, and the layers whose lags depend on their order",
+        finding="layers in which the order of tokens matters: {above} of {layers} (tokens permuted "
+        "within {within_what} {value:,} times, one joint test of {terms} a layer, p ≤ {alpha:g}, "
+        "{correction})",
+        untested="the order of tokens was not permuted: no control for it",
+    ),
+    "omitted_lags": Words(
+        "sum of the coefficients of further lags (median layer)",
+        answer="tokens {spans} back still predict in {above} of {layers} layers: {too_few_lags} "
+        "(sum of their coefficients in the median layer: {value}, {interval:ends}; 0.00 if the "
+        "lags were enough)",
+        finding="tokens {spans} back still predict in {above} of {layers} layers: {too_few_lags} "
+        "(score test clustered by document, {tested}; sum of their coefficients in the median "
+        "layer: {value}, {interval:ends}; 0.00 if the lags were enough)",
+        none="layers in which tokens {spans} back still predict: 0 of {layers} (sum of their "
+        "coefficients in the median layer: {value}, {interval:ends}; 0.00 if the lags were enough)",
+        untested="it was not tested whether earlier tokens predict",
+    ),
+    "curvature": Words(
+        "coefficient of the square of the nearest lag (median layer)",
+        finding="layers in which {term} is shown not to be linear: {beyond} of {layers} (the same "
+        "test; coefficient of its square in the median layer: {value}, {interval:ends}; 0 if it "
+        "were)",
+    ),
+    "curvature_share": Words(
+        "variance of the residuals that this square explains (median layer)",
+        finding="the square explains {value:1%} of the residual variance",
+    ),
+    "halves": Words(
+        "nearest lag where halves of texts differ, or everywhere if nowhere (median layer)",
+        answer="layers in which halves of texts have different lags: {above} of {layers} (the "
+        "correction for short texts may not hold there; it takes {term} from {baseline} to "
+        "{value}; a larger norms.drop_first leaves beginnings out)",
+        finding="layers in which halves of texts have different lags: {above} of {layers} (AHT "
+        "test, {tested}; the correction for short texts may not hold there; it takes {term} from "
+        "{baseline} to {value}; a larger norms.drop_first leaves beginnings out)",
+        none="layers in which halves of texts have different lags: 0 of {layers} (the correction "
+        "for short texts takes {term} from {baseline} to {value})",
+    ),
+    "halves_layers": Words(
+        "layers in which halves of texts differ",
+        finding="these layers: {spans}",
+    ),
+    "r_squared": Words(
+        "variance explained (median layer)",
+        answer="{value:%}",
+        finding="R² {subject}: {range} over the layers, median {value}",
+    ),
+    "r_squared_highest": Words(
+        "variance explained in the layer where it is highest",
+        finding="highest in {subject}: {value}",
+    ),
+    "r_squared_beyond": Words(
+        "variance that some terms explain beyond the others (median layer)",
+        answer="{value:%} by {subject} beyond the rest",
+    ),
+    "r_squared_unseen": Words(
+        "variance explained in documents or groups left out (median layer)",
+        finding="R² in unseen {subject}: {range} over the layers, median {value}",
+    ),
+    "r_squared_partial": Words(
+        "variance explained by lags, of what the other terms leave (median layer)",
+        finding="R² of the lags, given the other terms: {range} over the layers, median {value}",
+    ),
+    "r_squared_negative": Words(
+        "lowest R² of the layers that are predicted worse than by their means",
+        finding="layers that the regression predicts worse than their mean does: {below} of "
+        "{layers} ({spans}; R² down to {value})",
+    ),
+    "rows_dropped": Words(
+        "rows dropped for zero or non-finite norms, over all layers",
+        finding="rows dropped for zero or non-finite norms: {value:,}; layers with such rows: "
+        "{above} of {layers}",
+    ),
+    "kurtosis": Words(
+        "kurtosis of the residuals (median layer)",
+        title="Residuals have a kurtosis of {value:1} (median layer; {bound:g} if normal, more "
+        "with heavy tails)",
+    ),
+    "few_clusters": Words(
+        "effective number of clusters that are too few for the intervals (worst layer)",
+        finding="clusters: {baseline:,}, as informative as {value:,} of equal size in the worst "
+        "layer; with fewer than {bound:g}, intervals may cover less than they state{remedy}",
+    ),
+    "groups": Words("lag in a group of documents (median layer)"),
+    "groups_counted": Words(
+        "groups of documents in which a lag is shown to be above or below 0",
+        title="Groups of documents with {term} above 0: {above} of {layers}, below 0: {below}",
+        finding="groups of documents with {term} above 0: {above} of {layers}, below 0: {below} "
+        "(medians over the layers, intervals for all groups jointly)",
+        untested="all documents are in one group: there are no groups to compare",
+    ),
+    "groups_extremes": Words(
+        "lag in the group of documents where it is largest, beside the smallest (median layer)",
+        finding={
+            Verdict.ABOVE: "{baseline} ({range}) in {what} to {value} ({interval:ends}) in {name}",
+            Verdict.UNDECIDED: "their intervals do not tell any two apart",
+        },
+    ),
+    "groups_unfitted": Words(
+        "groups of documents without coefficients, for one reason",
+        finding="groups without coefficients: {above} of {layers} ({names}): {what}",
+    ),
+    "classes": Words("lag of a class of tokens (median layer)"),
+    "classes_counted": Words(
+        "classes of tokens in which a lag is shown to be above or below 0",
+    ),
+    "classes_extremes": Words(
+        "lag in the class of tokens where it is largest, beside the smallest (median layer)",
+        title={
+            Verdict.ABOVE: "weakest for {what} ({baseline}), strongest for {name} ({value})",
+        },
+        finding={
+            Verdict.ABOVE: "medians over the layers: {baseline} ({range}) for {what} to {value} "
+            "({interval:ends}) for {name}",
+            Verdict.UNDECIDED: "medians over the layers: their intervals do not tell any two "
+            "classes apart",
+        },
+    ),
+    "class_slopes": Words(
+        "layers in which slopes differ by class of tokens",
+        title="Layers in which {term} differs by {trait}: {above} of {layers}",
+        finding="layers in which {term} differs by {trait}: {above} of {layers} (test of equal "
+        "slopes, {tested})",
+        untested="slopes by class of token: fewer than two classes have enough rows and documents, "
+        "or no layer could be fitted",
+    ),
+    "classes_merged": Words(
+        "classes of tokens without slopes of their own",
+        finding="too few for separate slopes: {names}",
+    ),
+    "nested_model": Words(
+        "nearest lag as more is held fixed (mean over the layers)",
+        answer="{value} with {step}",
+        finding="{term}, {step}: {value} (mean over layers: {layers}; documents: {texts})",
     ),
 }
-REMOVAL = (
-    "removing an adjustment of {layer} changes the next token's by {value} ({interval}) on average "
-    "over later layers; layers in which it is clear: {clear} of {layers}; {texts} documents"
-)
-# What interventions do.
-DOING = {"halve": "halving", "double": "doubling"}
-PROPORTION = (
-    "{doing} an adjustment of {layer} has an effect on the next token's that differs by {value} "
-    "({interval}) from what a small change foretells"
+
+UNTRAINED = {
+    "scale": Words(
+        "standard deviation of the initial weights at a scale",
+        finding="{scale} {value:3g} ({origin})",
+    ),
+    "scale_assumed": Words(
+        "standard deviation of the initial weights at a scale that the model does not state",
+        answer="{scale} is not stated, {value:3g} assumed",
+        finding="{scale} {value:3g} (assumed, not stated)",
+    ),
+    "scale_left_out": Words(
+        "standard deviation of the initial weights at a scale that was left out",
+        finding="{scale} left out: {what}",
+    ),
+    "untrained_not_drawn": Words(
+        "lag before training, which was not measured",
+        finding="the architecture was not run with random weights: no control for it",
+    ),
+    "untrained_constant": Words(
+        "lag before training, which is unknown",
+        finding="random weights say nothing here: the norms of the untrained architecture are "
+        "constant in every layer",
+    ),
+    "untrained": Words(
+        "a lag or R² before training, by scale of the initial weights (median layer)",
+        answer="{value} {at_scale}",
+        finding="{value} {at_scale}",
+    ),
+    "untrained_extremes": Words(
+        "a lag or R² before training, smallest and largest over the scales (median layer)",
+        title="{term} before training: {range}",
+    ),
+    "untrained_mean": Words(
+        "a lag before training (mean over the layers)",
+        answer={Verdict.WITHIN: "within ±{bound:g} {at_scale}"},
+        finding={Verdict.WITHIN: "within ±{bound:g} {at_scale}"},
+    ),
+    "untrained_averages": Words(
+        "smallest R² before training up to the model's own scale, if it is high",
+        answer="an untrained copy nearly averages its past",
+        finding="an untrained copy nearly averages its past (R² up to the model's own scale: at "
+        "least {value})",
+    ),
+    "trained": Words(
+        "the same after training, in the texts of the control (median layer)",
+        answer="trained {value} (texts, the same: {texts})",
+        finding="after training {value} (median layer; texts, the same: {texts}; not corrected for "
+        "bias)",
+    ),
+    "change_by_training": Words(
+        "a lag before training less that after it (mean over the layers)",
+        finding=every_verdict("{value} ({interval}) {at_scale}, {verdict}"),
+        verdicts=CHANGE_VERDICTS,
+    ),
+}
+
+TRAINING = {
+    "training_first": Words(
+        "a lag at the first step of training (median layer)",
+        answer="{value} at {name}",
+    ),
+    "training_highest": Words(
+        "a lag at the step where it is highest (median layer)",
+        title="{Term} is highest at {name} ({value})",
+        answer="highest at {name} ({value})",
+        finding="{term} is highest at {name} of training: {value} ({interval})",
+    ),
+    "training_as_high": Words(
+        "steps at which a lag is not shown to be lower than at the highest",
+        finding="steps not shown to be lower: {steps}",
+    ),
+    "training_final": Words(
+        "a lag of the final weights (median layer)",
+        title="its final value is {value}",
+        answer="final {value} (texts, the same: {texts})",
+        finding="of the final weights: {value} ({interval})",
+    ),
+    "training_settled": Words(
+        "difference from the final weights where a lag settles (mean over the layers)",
+        title={Verdict.WITHIN: "within {bound:g} of its final value from {name} on"},
+        finding=every_verdict(
+            "{term} is not shown to come within {bound:g} of its final value: at the last step "
+            "measured, {name}, the mean difference over the layers is {value} ({interval})",
+            WITHIN="{term} comes within {bound:g} of its final value from {name} on (mean "
+            "difference over the layers there: {value}, {interval})",
+            TOO_FEW_TEXTS="from which step on {term} is near its final value is not tested: texts "
+            f"{{texts}}, at least {MIN_DOCUMENTS}",
+        ),
+    ),
+    "training_steps": Words(
+        "number of steps that were measured",
+        answer="steps measured: {value:,}",
+        finding="steps measured: {value:,}",
+    ),
+    "training_loss": Words(
+        "mean surprisal of the tokens at a step",
+        finding="{value} at {subject}",
+    ),
+}
+
+HEADS = {
+    "head_lag": Words(
+        "nearest lag of single heads (median head)",
+        title="{Term} of single heads is {value}, that of their sum {baseline} (medians)",
+        finding="{term} of single heads: {value}, of their sum: {baseline} (medians, with the "
+        "terms of the regression '{name}')",
+    ),
+    "head_lag_counted": Words(
+        "heads whose lag is shown to be positive, negative or negligible",
+        finding="heads with {term} shown to be positive: {above} of {layers}, negative: {below}, "
+        "negligible: {within}",
+    ),
+    "head_lag_untrained": Words(
+        "nearest lag of single heads before training (median head)",
+        finding="{term} of single heads before training: {value}, after it: {baseline} (same "
+        "documents, not corrected for bias)",
+    ),
+    "head_share": Words(
+        "largest share of a head in the squared norms of its layer",
+        title="One head has up to {value:%} of its layer's squared norms ({baseline:%} if equal)",
+        finding="one head has up to {value:%} of its layer's squared norms ({baseline:%} if "
+        "equal), in {subject}",
+    ),
+    "head_share_of_layer": Words(
+        "share of the largest head of a layer in its squared norms (median layer)",
+        finding="the largest head of the median layer has {value:%}",
+    ),
+    "head_coherence": Words(
+        "Σ|sum|² / Σ|head|² over tokens (median layer)",
+        finding="coherence, Σ|sum|² / Σ|head|² over tokens, is {value} in the median layer "
+        "(orthogonal heads have {bound:g})",
+    ),
+    "head_coherence_extreme": Words(
+        "coherence of the layer where it is lowest or highest",
+        finding="{name} {value} in {term}",
+    ),
+    "head_floor": Words(
+        "share of tokens at the floor (median layer)",
+        finding="tokens at the floor, where heads write the same as at the first token: {value:1%} "
+        "in the median layer",
+    ),
+    "head_floor_of_layer": Words(
+        "share of tokens at the floor in a layer with most of them",
+        finding="{value:%} in {subject}",
+    ),
+    "head_lag_without_floor": Words(
+        "nearest lag without the tokens at the floor",
+        finding="without these tokens {term} in {name} is {value} ({baseline} with them)",
+    ),
+    "head_sink": Words(
+        "attention to the first token (median head)",
+        title="The median head gives {value:%} of its attention to the first token ({baseline:%} "
+        "if equal)",
+        finding="the median head gives {value:%} of its attention to the first token ({baseline:%} "
+        "if equal); heads that give it more than half: {above} of {layers}",
+    ),
+    "head_sink_of_layers": Words(
+        "attention of a layer's heads to the first token (median layer)",
+        finding="heads give {value:%} in the median layer, at most {high:%} in {subject}",
+    ),
+    "head_sink_tokens": Words(
+        "tokens at the beginnings of sequences whose attention was measured",
+        finding="tokens, at the beginnings of sequences: {value:,}",
+    ),
+    "head_sink_at_floor": Words(
+        "attention of tokens at the floor to the first token (median layer)",
+        finding="tokens at the floor give {value:%} of their attention to the first token, those "
+        "above it {baseline:%} (medians over the layers with any: {layers})",
+    ),
+}
+
+DIRECTIONS = {
+    "stream_growth": Words(
+        "factor by which the stream grows in a layer (median layer)",
+        finding="the stream grows by a factor of {value} per layer (median)",
+    ),
+    "stream_growth_mean": Words(
+        "the same, geometric mean over the layers",
+        finding="geometric mean {value}",
+    ),
+    "stream_growth_extreme": Words(
+        "the same in the layer where it is smallest or largest",
+        finding="{name} {value} in {term}",
+    ),
+    "stream_along": Words(
+        "part of an adjustment along the stream, as a share of the stream (median layer)",
+        finding="an adjustment adds {value:+1%} of the stream along it (of a token of another "
+        "document: {baseline:+1%}; layers in which it points against the stream: {below} of "
+        "{layers})",
+    ),
+    "stream_across": Words(
+        "part of an adjustment at right angles to the stream, as a share of it (median layer)",
+        finding="it adds {value:1%} at right angles",
+    ),
+    "stream_angle": Words(
+        "angle by which an adjustment turns the stream (median layer)",
+        finding="it turns the stream by {value:1} degrees (of a token of another document: "
+        "{baseline:1})",
+    ),
+    "cosine": Words(
+        "cosine of the adjustments of neighbours (median layer)",
+        title="Adjustments of neighbours have a {cosine} of {value}",
+        finding="adjustments of neighbours have a {cosine} of {value} (median layer)",
+    ),
+    "cosine_far": Words(
+        "cosine of the adjustments of the tokens farthest apart (median layer)",
+        title="those {name} tokens apart of {value}",
+        finding="those {name} tokens apart of {value}",
+    ),
+    "cosine_range": Words(
+        "cosine with the adjustment of the previous token (median layer)",
+        finding="{cosine} with the adjustment of the previous token: {value} in the median layer, "
+        "{range} over the layers",
+    ),
+    "cosine_beside": Words(
+        "cosine of random pairs, and before and after training in the same layers (median layer)",
+        finding="{beside} {value}",
+    ),
+}
+
+SOURCES = {
+    "written_by": Words(
+        "share of adjustments that a token writes (median layer)",
+        title="{Writer} writes on average {value:%} of an adjustment in the median layer",
+        finding="{writer} writes {value:%} in the median layer",
+    ),
+    "written_by_highest": Words(
+        "share of adjustments that a token writes in the layer where it is largest",
+        title="at most {value:%} in {place}",
+        finding="at most {value:%} in {place}",
+    ),
+    "first_token": Words(
+        "share of adjustments that the first token writes, where its attention exceeds it most",
+        finding="the first token has {baseline:%} of the attention and writes {value:%} in "
+        "{subject}, where these differ most",
+    ),
+    "writers": Words(
+        "effective number of tokens that write an adjustment (median layer)",
+        finding="tokens that write an adjustment: {value:,} in the median layer",
+    ),
+    "lag_of_part": Words(
+        "nearest lag of what some tokens write (median layer)",
+        finding="of {part} {value}",
+    ),
+    "next_token": Words(
+        "effect on the next token less that on the token itself (median layer)",
+        title=every_verdict(
+            "Layers whose {site} raises the logit of the next token more than that of the token "
+            "itself: {above} of {layers}; less: {below}",
+            TOO_FEW_TEXTS="Too few documents to tell whether the {site} raises the logit of the "
+            "next token more than that of the token itself",
+        ),
+        finding=every_verdict(
+            "layers whose {site} raises the logit of the next token more than that of the token "
+            "itself: {above} of {layers}; less: {below} ({tested})",
+            TOO_FEW_TEXTS="too few documents to tell whether the {site} raises the logit of the "
+            "next token more than that of the token itself",
+        ),
+    ),
+    "readout_peak": Words(
+        "largest effect on the logit of a token, beyond that on the same token of another place",
+        finding="of {target} {value} SD in {name}",
+    ),
+}
+
+CAUSES = {
+    "effect": Words(
+        "effect of all earlier layers on the next token, % per 1%",
+        answer="{value}% ({interval:ends}) in {subject}",
+        finding="1% larger in all earlier layers changes the next by {value}% ({interval})",
+    ),
+    "effect_predicted": Words(
+        "what a regression on all earlier layers predicts of the next token, % per 1%",
+        answer="{value}% ({interval:ends})",
+        finding="a regression on these layers, over all documents, predicts {value}% "
+        "({interval:ends})",
+    ),
+    "effect_share": Words(
+        "the effect divided by what all earlier layers predict",
+        finding=every_verdict("effect / prediction: {value} ({interval:ends}), {verdict}"),
+        verdicts=SHARE_VERDICTS,
+    ),
+    "own_lag": Words(
+        "lag 1 of a layer beside the effect on it",
+        answer="{value} in {subject}",
+        finding="its own lag 1: {value}",
+    ),
+    "effects_decided": Words(
+        "layers whose effect is shown to be within a quarter of the prediction, above it, below it",
+        answer=every_verdict(
+            "Hardly in {within} of {layers} layers, in part in {above}, the other way in {below}, "
+            "undecided in {undecided}",
+            TOO_FEW_TEXTS=TOO_FEW_TEXTS,
+            NONE="Not tested",
+        ),
+        finding=every_verdict(
+            "layers in which earlier ones hardly cause the next token's: {within} of {layers}, in "
+            "part: {above}, the other way: {below}, undecided: {undecided}",
+            TOO_FEW_TEXTS="too few texts to tell in how many layers earlier ones cause the next "
+            f"token's ({{texts}}; at least {MIN_DOCUMENTS})",
+            NONE="it is not tested in how many layers earlier ones cause the next token's",
+        ),
+        untested="no observed layer has an earlier one",
+    ),
+    "documents_to_decide": Words(
+        "documents that would decide in which layers earlier ones cause the next token's",
+        answer="documents to decide all: {documents}",
+        finding="documents to decide all: {documents}",
+    ),
+    "single_layers": Words(
+        "largest effect of one layer on the next token in another, % per 1%",
+        title={
+            Verdict.WITHIN: "Earlier layers predict the next token's adjustment (one by at least "
+            "{baseline}% per 1%) but hardly change it (each by at most {value}%)",
+            Verdict.ABOVE: "Earlier layers predict the next token's adjustment (one by at least "
+            "{baseline}% per 1%) and change it (each by at most {value}%)",
+            Verdict.NONE: "No earlier layer is shown to predict the next token's adjustment; each "
+            "changes it by at most {value}% per 1%",
+            Verdict.TOO_FEW_TEXTS: "Too few documents to tell how far layers change the next "
+            "token's adjustment",
+        },
+    ),
+    "removal": Words(
+        "change of the next token's log norm if an adjustment is removed (mean over later layers)",
+        finding="removing an adjustment of {term} changes the next token's by {value:1%} "
+        "({interval:%}) on average over later layers; layers in which it is clear: {above} of "
+        "{layers}; texts: {texts}",
+    ),
+    "proportion": Words(
+        "effect of a large change / that foretold by a small one, less 1",
+        finding=every_verdict(
+            "{doing} an adjustment of {term} has an effect on the next token's that differs by "
+            "{value:%} ({interval:%}) from what a small change foretells"
+        ),
+    ),
+    "signs": Words(
+        "rank correlation of predictions and effects, and effects with their sign",
+        finding="prediction from {predictor} has the sign of {above} of {layers} clear effects (by "
+        "chance {baseline:1}); rank correlation of sizes: {value}",
+    ),
+    "signs_alike": Words(
+        "the same where all predictions or all effects have one sign, which tells nothing",
+        finding="prediction from {predictor} has the sign of {above} of {layers} clear effects (by "
+        "chance {baseline:1}: one of the two has one sign alone, which tells nothing); rank "
+        "correlation of sizes: {value}",
+    ),
+    "same_layer": Words(
+        "lags of layers on themselves that are significant, where the effect is zero",
+        finding="layers whose lag 1 on itself is significant: {above} of {layers}, where the "
+        "effect is exactly zero",
+    ),
+}
+
+OTHERS = {
+    "nothing": Words("nothing, as no token remains", finding="{nothing}"),
+    "few_texts_measured": Words(
+        "texts that are too few for intervals",
+        finding="texts: {texts}, fewer than {bound:g}: intervals say nothing about other texts",
+    ),
+    "lags_not_fitted": Words(
+        "lags of parts of adjustments, which texts are too few for",
+        finding="no lag of parts of adjustments is fitted",
+    ),
+    "measured": Words(
+        "tokens that were measured",
+        answer="documents: {baseline:,}, different texts: {texts:,}, tokens: {value:,} · "
+        "{subject}, layers: {layers}",
+    ),
+}
+
+CLAIMS: dict[str, Words] = (
+    REGRESSION | UNTRAINED | TRAINING | HEADS | DIRECTIONS | SOURCES | CAUSES | OTHERS
 )
 
-# Variance explained, in the median layer.
-EXPLAINED = "{whole} (median layer)"
-EXPLAINED_IN_PARTS = (
-    "{whole}: {lags} by the lags beyond {others}, {other} by {others} beyond the lags, the rest by "
-    "either (median layer)"
-)
 
-# Sizes of lags.
-SIZE_FINDING = (
-    "{term}, {scope}: median {value} over the layers ({interval}); {lowest} to {highest}, above 0 "
-    "in {positive} of {layers} layers"
-)
-
-# What follows one that is 1% larger, in the median layer.
-FOLLOWED = "After a {name} 1% larger, the next differs by {value}%"
-FOLLOWED_LATER = FOLLOWED + ", that two tokens later by {later}%"
-COEFFICIENT = "{term} is {value}"
-NO_COEFFICIENT = "No coefficient of {outcomes} could be estimated"
-MEDIAN_LAYER = " (median layer)"
-MEDIAN_LAYER_AND_BEFORE = " (median layer; {lag} before training: {before})"
-LAG_BY_REGRESSION = "Lag 1 is {sizes} (median layer)"
-ALL_REGRESSIONS = "Coefficients of all regressions"
-MAX_REGRESSIONS = 3
-
-# Slopes of a lag by class of tokens.
-CLASS_SLOPES = "Layers in which {term} differs by {trait}: {above} of {layers}"
-CLASS_SLOPES_UNTESTED = "It could not be tested whether {term} differs by {trait}"
-CLASS_EXTREMES = (
-    "{term} is weakest for {low_name} ({low}) and strongest for {high_name} ({high}); layers in "
-    "which slopes differ: {above} of {layers}"
-)
-
-# What nested models hold fixed, one thing more in each.
+# Names in words.
+TERMS = {"lags_summed": "the sum of the lags", "r_squared": "R²"}
+NOUNS = {"norm": "adjustment", "relative": "adjustment, relative to its stream,"}
+NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
+TOO_FEW_LAGS = {
+    1: "one lag is too few",
+    2: "two lags are too few",
+    3: "three lags are too few",
+}
 STEPS = {
     POOLED: "nothing held fixed",
     "document": "documents held fixed",
@@ -215,463 +700,114 @@ STEPS = {
     "token": "tokens too",
     "token_previous": "previous tokens too",
 }
-STEP_FINDING = "{term}, {step}: {value} (mean over {layers} layers, {texts} documents)"
-POOLED_ANSWER = (
-    "{pooled}, within them {within} (the same texts, lags alone, mean over {layers} layers)"
-)
-OTHER_REGRESSION_ANSWER = "{value} in {regression}, which differs in {settings}"
-
-NEXT_TOKEN = (
-    "Layers whose {site} raises the logit of the next token more than that of the token itself: "
-    "{above} of {layers}; less: {below}"
-)
-NEXT_TOKEN_UNTESTED = (
-    "Too few documents to tell whether the {site} raises the logit of the next token more than "
-    "that of the token itself"
-)
-
-
-def next_token(row: Row) -> str:
-    """Return in how many layers the next token is raised more than the token itself."""
-    template = NEXT_TOKEN
-    if row.verdict is Verdict.TOO_FEW_TEXTS:
-        template = NEXT_TOKEN_UNTESTED
-    return template.format(
-        site=SITES[row.subject].label, above=row.above, layers=row.layers, below=row.below
-    )
-
-
-GROUPS = "Groups of documents with {term} above 0: {above} of {groups}, below 0: {below}"
-NO_GROUPS = "No group of documents could be fitted separately"
-# Medians over the layers.
-EXTREMES = (
-    "{low} ({low_interval}) in {low_name} to {high} ({high_interval}) in {high_name}, jointly for "
-    "all {count}"
-)
-NO_EXTREMES = "no two of {count} are shown to differ by their joint intervals"
-
-
-def groups(rows: Sequence[Row], term: str) -> str:
-    """Return in how many groups of documents the joint interval of a lag excludes zero."""
-    if not rows:
-        return NO_GROUPS
-    verdicts = [row.verdict for row in rows]
-    return GROUPS.format(
-        term=named(term),
-        above=verdicts.count(Verdict.ABOVE),
-        below=verdicts.count(Verdict.BELOW),
-        groups=len(rows),
-    )
-
-
-def extremes(rows: Sequence[Row], shown: Callable[[str], str] = str) -> str:
-    """Return the smallest and the largest number of subsets, if their intervals do not meet.
-
-    ``shown`` makes a name fit for its place.
-    """
-    count = sum(isfinite(row.low) for row in rows)
-    ends = extremes_apart(rows)
-    if ends is None:
-        return NO_EXTREMES.format(count=count)
-    low, high = ends
-    return EXTREMES.format(
-        low=number(low.value),
-        low_interval=interval(low.low, low.high),
-        low_name=shown(low.subject),
-        high=number(high.value),
-        high_interval=interval(high.low, high.high),
-        high_name=shown(high.subject),
-        count=count,
-    )
-
-
-SIGNS = (
-    "prediction from {predictor} has the sign of {same} of {clear} clear effects (by chance "
-    "{by_chance}{nothing}); rank correlation of sizes: {correlation}"
-)
+PERMUTED_WITHIN = {
+    "document": "their documents",
+    "upos": "the parts of speech of their documents",
+}
+REMEDIES = {
+    "pooled": ", if documents differ in level; document effects mend it",
+    "covariance": "; `cluster` allows for it",
+    "group": "",
+}
+SCALES = {
+    "own": "the model's own scale",
+    "default": "transformers' scale",
+    "by-depth": "the scale by depth",
+}
+ORIGINS = {"transformers": "the default", "stated": "stated"}
+COSINES = {CENTRED: "centred cosine", PLAIN: "cosine"}
+BESIDE = {
+    "random_pairs": "random pairs",
+    "random_weights": "before training",
+    "trained": "after it, on the same texts,",
+}
+WRITERS = {"self": "the token itself", "previous_1": "the token before"}
+STATISTICS = {"mean": "means over tokens", "median": "medians over tokens"}
+PARTS = {
+    "from_itself": "what a token writes to itself",
+    "from_earlier": "what earlier tokens write",
+    "all": "both together",
+}
 PREDICTORS = {ALONE: "one layer"}
 PREDICTOR_GIVEN = "one layer, the source layer at that token held fixed,"
-SAME_LAYER = (
-    "layers whose lag 1 on itself is significant: {above} of {layers}, where the effect is exactly "
-    "zero"
-)
-TELLS_NOTHING = ": one of the two has one sign alone, which tells nothing"
-
-FURTHER_LAGS = (
-    "layers in which {tokens} back still predict: {above} of {layers} (sum of their coefficients "
-    "in the median layer: {value}, {low_to_high}; 0.00 if the lags were enough)"
-)
-BENT = (
-    "layers in which {term} is shown not to be linear: {bent} of {layers} (coefficient of its "
-    "square in the median layer: {value}, {low_to_high}; 0 if it were; the square explains {share} "
-    "of the residual variance)"
-)
-FURTHER_LAGS_UNTESTED = "it was not tested whether earlier tokens predict"
-HALVES_DIFFER = (
-    "layers in which halves of texts have different lags: {above} of {layers} (the correction of "
-    "bias takes {term} there from {before} to {after}; a larger norms.drop_first leaves beginnings "
-    "out)"
-)
-HALVES_ALIKE = (
-    "layers in which halves of texts have different lags: 0 of {layers} (the correction of bias "
-    "takes {term} from {before} to {after})"
-)
+DOING = {"halve": "halving", "double": "doubling"}
+NOTHING = {
+    "heads": HEADS_NOTHING,
+    "directions": HEADS_NOTHING,
+    "causal": "no document has a token with a previous one",
+}
 
 
-def further_lags(row: Row) -> str:
-    """Return in how many layers the lags are too few, and what further ones would carry."""
-    if not row.subject:
-        return FURTHER_LAGS_UNTESTED
-    numbers = [int(lag) for lag in row.subject.split()]
-    return FURTHER_LAGS.format(
-        tokens=spans(numbers, "token"),
-        above=row.above,
-        layers=row.layers,
-        value=number(row.value),
-        low_to_high=interval(row.low, row.high),
-    )
+class Number(float):
+    """A number with formats of its own: ``%``, ``1%``, ``+``, ``+1%``, ``,``, ``g`` and ``1``."""
+
+    def __format__(self, spec: str) -> str:
+        if not isfinite(self):
+            return UNKNOWN
+        sign = "+" if spec.startswith("+") and self > 0 else ""
+        spec = spec.removeprefix("+")
+        if spec.endswith("%"):
+            text = percent(self, int(spec.removesuffix("%") or 0))
+        elif spec == ",":
+            text = f"{float(self):,.0f}"
+        elif spec == "g":
+            text = f"{float(self):g}"
+        elif spec == "3g":
+            text = f"{float(self):.3g}"
+        elif spec == "1":
+            text = f"{round(float(self), 1) + 0.0:.1f}".replace("-", "−")
+        else:
+            text = number(self)
+        return sign + text
 
 
-def curvature(row: Row, share: Row) -> str:
-    """Return in how many layers the nearest lag is not linear, and how much its square explains."""
-    return BENT.format(
-        term=named(row.subject),
-        bent=row.above + row.below,
-        layers=row.layers,
-        value=number(row.value),
-        low_to_high=interval(row.low, row.high),
-        share=percent(share.value, 1),
-    )
+@dataclass(frozen=True)
+class Interval:
+    """An interval, with its level unless the format is ``ends``; ``%`` writes percentages."""
+
+    low: float
+    high: float
+    level: float
+
+    def __format__(self, spec: str) -> str:
+        if not (isfinite(self.low) and isfinite(self.high)):
+            return NO_INTERVAL
+        if spec == "%":
+            ends = f"{percent(self.low, 1)} to {percent(self.high, 1)}"
+        else:
+            ends = interval(self.low, self.high)
+        if spec == "ends":
+            return ends
+        return f"{100 * self.level:g}% interval {ends}"
 
 
-def halves(row: Row) -> str:
-    """Return in how many layers halves of texts differ, and what the correction of bias does."""
-    template = HALVES_DIFFER if row.above else HALVES_ALIKE
-    return template.format(
-        above=row.above,
-        layers=row.layers,
-        term=named(row.subject),
-        before=number(row.baseline_value),
-        after=number(row.value),
-    )
+def text(row: Row, length: str) -> str:
+    """Return a claim in a length: ``title``, ``answer`` or ``finding``; "" if it has none there."""
+    words = CLAIMS[row.claim]
+    template = getattr(words, length)
+    if not template:
+        return ""
+    if words.untested and row.layers == 0:
+        template = words.untested
+    elif words.none and row.above == 0:
+        template = words.none
+    elif not isinstance(template, str):
+        template = template.get(row.verdict, "")
+    return template.format_map(Fields(row))
 
 
-def explained(rows: Sequence[Row], covariates: Sequence[str]) -> str:
-    """Return R², and what it loses without the lags or the other terms."""
-    whole = percent(rows[0].value)
-    if len(rows) == 1:
-        return EXPLAINED.format(whole=whole)
-    others = "the other terms"
-    if list(covariates) == ["position"]:
-        others = "position"
-    return EXPLAINED_IN_PARTS.format(
-        whole=whole,
-        lags=percent(rows[1].value).removesuffix("%"),
-        other=percent(rows[2].value).removesuffix("%"),
-        others=others,
-    )
+def texts(rows: Sequence[Row | None], length: str) -> list[str]:
+    """Return the texts of claims that have one in a length."""
+    found = [text(row, length) for row in rows if row is not None]
+    return [one for one in found if one]
 
 
-def followed_by(lag: Row | None, later: Row | None, outcome: str) -> str:
-    """Return what follows a larger one, or a coefficient that is no percentage.
-
-    ``lag`` has the span of its values before training as the interval of its baseline, if known.
-    """
-    outcomes = plural(outcome)
-    if lag is None:
-        return NO_COEFFICIENT.format(outcomes=outcomes)
-    template = COEFFICIENT
-    if OUTCOMES[outcome].logarithm and not is_lead(lag.subject):
-        template = FOLLOWED
-        if later is not None:
-            template = FOLLOWED_LATER
-    template += MEDIAN_LAYER
-    before = ""
-    if isfinite(lag.baseline_low):
-        template = template.removesuffix(MEDIAN_LAYER) + MEDIAN_LAYER_AND_BEFORE
-        before = span([lag.baseline_low, lag.baseline_high])
-    value_later = ""
-    if later is not None:
-        value_later = signed(later.value)
-    value = number(lag.value)
-    if not template.startswith(COEFFICIENT):
-        value = signed(lag.value)
-    return template.format(
-        name=outcomes.removesuffix("s"),
-        lag=named(lag.subject),
-        term=named(lag.subject).capitalize(),
-        value=value,
-        later=value_later,
-        before=before,
-    )
-
-
-def by_regression(medians: Mapping[str, float]) -> str:
-    """Return lag 1 of regressions by name, or the extremes of many."""
-    if not medians:
-        return ALL_REGRESSIONS
-    names = list(medians)
-    if len(names) > MAX_REGRESSIONS:
-        names = [min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)]
-    sizes = [f"{number(medians[name])} {name}" for name in names]
-    return LAG_BY_REGRESSION.format(sizes=listed(sizes))
-
-
-def class_slopes(test: Row, classes: Sequence[Row], trait: str) -> str:
-    """Return in how many layers slopes differ by class, and the extremes if they are apart."""
-    term = named(test.subject)
-    if test.layers == 0:
-        return CLASS_SLOPES_UNTESTED.format(term=term, trait=trait)
-    counts = {"above": test.above, "layers": test.layers}
-    ends = extremes_apart(classes)
-    if ends is None:
-        return CLASS_SLOPES.format(term=term, trait=trait, **counts)
-    low, high = ends
-    return CLASS_EXTREMES.format(
-        term=term.capitalize(),
-        low_name=class_name(low.subject),
-        low=number(low.value),
-        high_name=class_name(high.subject),
-        high=number(high.value),
-        **counts,
-    )
-
-
-def size_finding(row: Row, scope: str, estimates: pd.Series) -> str:
-    """Return a lag of the median layer, and its extremes and signs over the layers."""
-    return SIZE_FINDING.format(
-        term=named(row.subject),
-        scope=scope,
-        value=number(row.value),
-        interval=interval_in_words(row),
-        lowest=number(estimates.min()),
-        highest=number(estimates.max()),
-        positive=int((estimates > 0).sum()),
-        layers=row.layers,
-    )
-
-
-def signed(value: float) -> str:
-    """Return a number with its sign."""
-    if value > 0:
-        return f"+{number(value)}"
-    return number(value)
-
-
-def of_heads(row: Row) -> str:
-    """Return a claim about single heads as a sentence."""
-    subject = row.subject
-    if row.claim == "head_lag":
-        subject = named(row.subject).capitalize()
-    return HEADS[row.claim].format(
-        subject=subject,
-        value=number(row.value),
-        baseline=number_or_unknown(row.baseline_value),
-        percent=percent(row.value),
-        equal=percent(row.baseline_value),
-    )
-
-
-def head_findings(row: Row, regression: str) -> list[str]:
-    """Return the lag of single heads and of their sum, and in how many heads it is shown."""
-    lines = []
-    for template in HEAD_LAG_FINDINGS:
-        text = template.format(
-            term=named(row.subject),
-            value=number(row.value),
-            baseline=number_or_unknown(row.baseline_value),
-            regression=regression,
-            above=row.above,
-            below=row.below,
-            within=row.within,
-            layers=row.layers,
-        )
-        lines.append(text)
-    return lines
-
-
-def head_before_training(row: Row) -> str:
-    """Return the lag of single heads before and after training."""
-    return HEAD_BEFORE_TRAINING.format(
-        term=named(row.subject),
-        value=number(row.value),
-        baseline=number_or_unknown(row.baseline_value),
-    )
-
-
-def neighbours(rows: Sequence[Row]) -> str:
-    """Return the cosine of neighbours, and of the farthest pairs."""
-    if not rows:
-        return NO_NEIGHBOURS
-    quantity, _ = rows[0].subject.split(", ")
-    _, distance = rows[-1].subject.split(", ")
-    template = NEIGHBOURS
-    if len(rows) > 1:
-        template = NEIGHBOURS_AND_FAR
-    return template.format(
-        name=COSINE_NAMES[quantity],
-        near=number(rows[0].value),
-        far=number(rows[-1].value),
-        distance=distance,
-    )
-
-
-def written_by_previous(median: Row, most: Row) -> str:
-    """Return how much of adjustments the token before writes."""
-    return WRITTEN_BY_PREVIOUS.format(shares=median_and_most(median, most))
-
-
-def median_and_most(median: Row, most: Row) -> str:
-    """Return the share of the median layer, and the largest one."""
-    return MEDIAN_AND_MOST.format(
-        median=percent(median.value), most=percent(most.value), layer=most.subject
-    )
-
-
-def trial(row: Row) -> str:
-    """Return how often predictions have the sign of effects, and whether that can tell anything.
-
-    Where all effects, or all predictions, have one sign, they agree as often as by chance.
-    """
-    if row.claim == "same_layer":
-        return SAME_LAYER.format(above=row.above, layers=row.layers)
-    nothing = TELLS_NOTHING if isclose(row.above, row.baseline_value) else ""
-    return SIGNS.format(
-        predictor=PREDICTORS.get(row.subject, PREDICTOR_GIVEN),
-        same=row.above,
-        clear=row.layers,
-        by_chance=f"{row.baseline_value:.1f}",
-        nothing=nothing,
-        correlation=number_or_unknown(row.value),
-    )
-
-
-def effects(rows: Sequence[Row]) -> str:
-    """Return effects by layer."""
-    texts = []
-    for row in rows:
-        text = EFFECT.format(
-            value=number(row.value), interval=ends_in_words(row.low, row.high), layer=row.subject
-        )
-        texts.append(text)
-    return ", ".join(texts)
-
-
-def effects_answer(rows: Sequence[Row], shares: Sequence[Row], needed: float) -> str:
-    """Return whether adjustments cause later ones: the verdict on shares, and the effects.
-
-    ``shares`` are the claims of all layers, of whose effects ``rows`` are some. ``needed`` is the
-    number of documents that would decide all shares, NaN if it is unknown.
-    """
-    if not shares:
-        return NO_EARLIER_LAYER
-    verdicts = [share.verdict for share in shares]
-    template = EFFECTS_VERDICT
-    if Verdict.TOO_FEW_TEXTS in verdicts:
-        template = FOLLOWS[Verdict.TOO_FEW_TEXTS]
-    elif set(verdicts) == {Verdict.NONE}:
-        template = FOLLOWS[Verdict.NONE]
-    verdict = template.format(
-        within=verdicts.count(Verdict.WITHIN),
-        above=verdicts.count(Verdict.ABOVE),
-        below=verdicts.count(Verdict.BELOW),
-        undecided=verdicts.count(Verdict.UNDECIDED),
-        layers=len(verdicts),
-        texts=shares[0].texts,
-    )
-    text = EFFECTS_ANSWER.format(verdict=verdict, effects=effects(rows), texts=shares[0].texts)
-    if Verdict.UNDECIDED in verdicts and needed == needed:
-        text += DOCUMENTS_TO_DECIDE.format(documents=_documents(needed))
-    return text
-
-
-def predictions(rows: Sequence[Row]) -> str:
-    """Return what earlier layers predict of the effects of some layers."""
-    texts = []
-    for row in rows:
-        ends = ends_in_words(row.baseline_low, row.baseline_high)
-        texts.append(PREDICTION.format(value=number(row.baseline_value), interval=ends))
-    return ", ".join(texts) + HARDLY_MEANS
-
-
-def effect_finding(row: Row, share: Row, own: float) -> str:
-    """Return the effect on one layer, what is predicted, their ratio and the layer's own lag."""
-    return EFFECT_FINDING.format(
-        layer=row.subject,
-        value=number(row.value),
-        interval=interval_in_words(row),
-        predicted=number_or_unknown(row.baseline_value),
-        predicted_interval=ends_in_words(row.baseline_low, row.baseline_high),
-        share=number_or_unknown(share.value),
-        share_interval=ends_in_words(share.low, share.high),
-        verdict=SHARE_VERDICTS[share.verdict],
-        own=number_or_unknown(own),
-    )
-
-
-def single_layers(row: Row) -> str:
-    """Return how much single layers predict and change at most."""
-    return SINGLE_LAYERS[row.verdict].format(
-        predicted=number(row.baseline_value), caused=number(row.value)
-    )
-
-
-def finite(row: Row) -> str:
-    """Return what a finite change of an adjustment does to later ones."""
-    if row.claim == "removal":
-        return removal(row)
-    return proportion(row)
-
-
-def removal(row: Row) -> str:
-    """Return what removing an adjustment does to later ones."""
-    return REMOVAL.format(
-        layer=row.subject,
-        value=percent(row.value, 1),
-        interval=percents_in_words(row),
-        clear=row.layers - row.undecided,
-        layers=row.layers,
-        texts=row.texts,
-    )
-
-
-def proportion(row: Row) -> str:
-    """Return how far the effect of a large change is foretold by that of a small one."""
-    layer, intervention = row.subject.split(", ")
-    return PROPORTION.format(
-        doing=DOING[intervention],
-        layer=layer,
-        value=percent(row.value),
-        interval=percents_in_words(row),
-    )
-
-
-def _documents(documents: float) -> str:
-    """Return a number of documents with two digits."""
-    if documents > MAX_DOCUMENTS:
-        return f"more than {MAX_DOCUMENTS:,}"
-    return f"about {float(f'{documents:.2g}'):,.0f}"
-
-
-def number_or_unknown(value: float) -> str:
-    """Return a number, or that it is unknown."""
-    if not isfinite(value):
-        return UNKNOWN
-    return number(value)
-
-
-def ends_in_words(low: float, high: float) -> str:
-    """Return the ends of an interval, or that there is none."""
-    if not (isfinite(low) and isfinite(high)):
-        return NO_INTERVAL
-    return interval(low, high)
-
-
-def percents_in_words(row: Row) -> str:
-    """Return the ends of the interval of a claim in percent, or that it has none."""
-    if not isfinite(row.low):
-        return NO_INTERVAL
-    return f"{percent(row.low, 1)} to {percent(row.high, 1)}"
+def title(rows: Sequence[Row | None], joined: str = ", ", ending: str = "") -> str:
+    """Return the titles of claims as one, "" without any."""
+    found = joined.join(texts(rows, "title"))
+    if not found:
+        return ""
+    return found[0].upper() + found[1:] + ending
 
 
 def clause(sentence: str) -> str:
@@ -679,144 +815,174 @@ def clause(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
 
 
-def filled(template: str, row: Row, **fields: str) -> str:
-    """Return a template filled with the fields of a claim, formatted, and with others."""
-    verdict = FOLLOWS[row.verdict].format(texts=row.texts)
-    return template.format(
-        verdict=verdict,
-        term=named(row.subject),
-        value=number(row.value),
-        interval=interval_in_words(row),
-        bound=f"{row.bound:g}",
-        layers=row.layers,
-        above=row.above,
-        below=row.below,
-        within=row.within,
-        undecided=row.undecided,
-        **fields,
-    )
+def cell(row: Row) -> str:
+    """Return a claim as the name of its term and its value: ``lag 1 0.23``."""
+    return f"{term_name(row)} {number(row.value)}"
 
 
-def interval_in_words(row: Row) -> str:
-    """Return the level and the ends of the interval of a claim, or that it has none."""
-    if not isfinite(row.low):
-        return NO_INTERVAL
-    return f"{100 * row.level:g}% interval {interval(row.low, row.high)}"
+def term_name(row: Row) -> str:
+    """Return the first name of a subject in words."""
+    name = row.names[0]
+    return TERMS.get(name) or named(name)
 
 
-def lag_answer(row: Row, without: Row | None) -> str:
-    """Return whether large ones follow large ones, and by how much.
+class Fields(Mapping[str, Any]):
+    """The fields of templates, made of a claim when they are asked for."""
 
-    ``without`` is the lag without the document that moves it most; None if it is unknown.
-    """
+    def __init__(self, row: Row):
+        self.row = row
+
+    def __getitem__(self, name: str) -> Any:
+        return FIELDS[name](self.row)
+
+    def __iter__(self) -> Any:
+        return iter(FIELDS)
+
+    def __len__(self) -> int:
+        return len(FIELDS)
+
+
+def _name(row: Row) -> str:
+    """Return the names of the subject after the first; those of classes in full."""
+    names = ", ".join(row.names[1:])
+    return in_line(class_name(names) if row.claim.startswith("class") else names)
+
+
+def _what(row: Row) -> str:
+    """Return the name of the baseline; that of a class in full."""
+    return in_line(class_name(row.baseline) if row.claim.startswith("class") else row.baseline)
+
+
+def in_line(name: str) -> str:
+    """Return a name of a run without line breaks or control characters."""
+    return text_for("line", name)
+
+
+def _larger(change: float) -> str:
+    """Return a change in percent: ``0.23% larger``."""
+    direction = "larger" if change >= 0 else "smaller"
+    return f"{number(abs(change))}% {direction}"
+
+
+def _ten(row: Row) -> str:
+    """Return by how much the next is larger after one that is 10% larger."""
     change = 100 * (1.1**row.value - 1)
-    direction = "longer" if change >= 0 else "shorter"
-    lag_without = UNKNOWN
-    if without is not None:
-        lag_without = number(without.value)
-    return filled(LAG_ANSWER, row, change=f"{abs(change):.1f}% {direction}", without=lag_without)
+    direction = "larger" if change >= 0 else "smaller"
+    return f"{abs(change):.1f}% {direction}"
 
 
-def response_answer(
-    after_two: Row, after_five: Row, coefficients: Mapping[str, float], held: Sequence[str]
-) -> str:
-    """Return the responses two and five tokens later beside the coefficients of the lags.
-
-    ``held`` names what is held fixed.
-    """
-    partial = [f"{named(term)} {number(value)}" for term, value in coefficients.items()]
-    return filled(
-        RESPONSE_ANSWER,
-        after_two,
-        value_after_five=number(after_five.value),
-        interval_after_five=interval_in_words(after_five),
-        coefficients=", ".join(partial),
-        held=", ".join(held) or "nothing",
-    )
+def _spans(row: Row) -> str:
+    """Return the numbers of a subject's last name as spans: ``3 to 10``."""
+    return runs([int(one) for one in row.names[-1].split()])
 
 
-def away(term: str) -> str:
-    """Return the distance of a lag or lead in words."""
-    tokens = distance(term)
-    return {1: "one token", 2: "two tokens", 3: "three tokens"}.get(tokens, f"{tokens} tokens")
+def _steps(row: Row) -> str:
+    steps = [f"{int(one):,}" for one in row.names[-1].split()]
+    return ", ".join(steps) or "none"
 
 
-# The median layer along the training of a model.
-COURSE_TITLE = "{term} is highest at step {highest_step} ({highest})"
-COURSE_TITLE_SETTLED = (
-    ", and within {bound} of its final value ({final}) from step {settled_step} on"
-)
-COURSE_TITLE_UNSETTLED = "; its final value is {final}"
-COURSE_ANSWER = (
-    "{first} at step {first_step}, highest at step {highest_step} ({highest}), final {final} (the "
-    "same {texts} texts, steps measured: {steps})"
-)
-HIGHEST_FINDING = (
-    "{term} is highest at step {highest_step} of training: {highest} ({highest_interval}); steps "
-    "not shown to be lower: {as_high}; of the final weights: {final} ({final_interval})"
-)
-SETTLED_FINDING = {
-    Verdict.WITHIN: "{term} comes within {bound} of its final value from step {settled_step} on "
-    "(mean difference over the layers there: {difference}, {difference_interval}; steps measured: "
-    "{steps})",
-    Verdict.TOO_FEW_TEXTS: "from which step on {term} is near its final value is not tested: "
-    "{texts} texts, at least "
-    f"{MIN_DOCUMENTS}",
+def _too_few_lags(row: Row) -> str:
+    first = int(row.subject.split()[0])
+    return TOO_FEW_LAGS.get(first - 1, "these lags are too few")
+
+
+def _correction(row: Row) -> str:
+    if row.adjust == "max":
+        return "max over the layers"
+    if row.adjust in ADJUSTMENTS:
+        return f"{ADJUSTMENTS[row.adjust]} over the layers"
+    return "uncorrected"
+
+
+def scale_name(scale: str) -> str:
+    """Return a scale of initial weights in words: ``1.5 times its own scale``."""
+    return SCALES.get(scale) or f"{multiple_of_own(scale):g} times its own scale"
+
+
+def scale_label(scale: str) -> str:
+    """Return a scale for a legend, as in ``1.5 × own``."""
+    if MULTIPLE.fullmatch(scale):
+        return f"{multiple_of_own(scale):g} × own"
+    return scale
+
+
+def _at_scale(row: Row) -> str:
+    return f"at {scale_name(row.names[-1])}"
+
+
+def _documents(row: Row) -> str:
+    """Return a number of documents with two digits."""
+    if row.value > MAX_DOCUMENTS:
+        return f"more than {MAX_DOCUMENTS:,}"
+    return f"about {float(f'{row.value:.2g}'):,.0f}"
+
+
+def _writer(row: Row) -> str:
+    return WRITERS[row.names[0]]
+
+
+def _verdict(row: Row) -> str:
+    return CLAIMS[row.claim].verdicts[row.verdict].format(texts=row.texts)
+
+
+def _step_name(row: Row) -> str:
+    """Return a step of training as in ``step 1,024``, or another name as it is."""
+    word, _, step = row.names[-1].partition(" ")
+    return f"{word} {int(step):,}" if step.isdigit() else row.names[-1]
+
+
+FIELDS: dict[str, Callable[[Row], Any]] = {
+    "value": lambda row: Number(row.value),
+    "low": lambda row: Number(row.low),
+    "high": lambda row: Number(row.baseline_high),
+    "interval": lambda row: Interval(row.low, row.high, row.level),
+    "baseline": lambda row: Number(row.baseline_value),
+    "range": lambda row: span([row.baseline_low, row.baseline_high]),
+    "bound": lambda row: row.bound,
+    "alpha": lambda row: round(1 - row.level, 10),
+    "layers": lambda row: row.layers,
+    "above": lambda row: row.above,
+    "below": lambda row: row.below,
+    "within": lambda row: row.within,
+    "undecided": lambda row: row.undecided,
+    "beyond": lambda row: row.above + row.below,
+    "texts": lambda row: row.texts,
+    "term": term_name,
+    "Term": lambda row: term_name(row)[:1].upper() + term_name(row)[1:],
+    "terms": lambda row: listed([named(name) for name in row.names]),
+    "subject": lambda row: in_line(row.subject),
+    "name": lambda row: _step_name(row) if "step " in row.subject else _name(row),
+    "names": lambda row: in_line(textwrap.shorten(row.subject, MAX_NAMES, placeholder=" …")),
+    "what": _what,
+    "verdict": _verdict,
+    "correction": _correction,
+    "tested": lambda row: f"p < {round(1 - row.level, 10):g}, {_correction(row)}",
+    "spans": _spans,
+    "steps": _steps,
+    "too_few_lags": _too_few_lags,
+    "errors": lambda row: label_of(row.subject),
+    "ten": _ten,
+    "larger": lambda row: _larger(row.value),
+    "noun": lambda row: NOUNS[row.names[-1]],
+    "distance": lambda row: NUMBERS.get(int(row.subject), row.subject),
+    "within_what": lambda row: PERMUTED_WITHIN[row.baseline],
+    "remedy": lambda row: REMEDIES[row.subject],
+    "trait": lambda row: SLOPES[row.names[-1]].label,
+    "step": lambda row: STEPS[row.names[-1]],
+    "scale": lambda row: scale_name(row.names[-1]),
+    "at_scale": _at_scale,
+    "origin": lambda row: ORIGINS[row.baseline],
+    "cosine": lambda row: COSINES[row.names[0]],
+    "beside": lambda row: BESIDE[row.names[-1]],
+    "writer": _writer,
+    "Writer": lambda row: _writer(row)[:1].upper() + _writer(row)[1:],
+    "place": lambda row: row.names[-1],
+    "statistic": lambda row: STATISTICS[row.names[1]],
+    "part": lambda row: PARTS[row.names[-1]],
+    "site": lambda row: SITES[row.names[0]].label,
+    "target": lambda row: TARGETS[row.names[0]],
+    "documents": _documents,
+    "doing": lambda row: DOING[row.names[1]],
+    "predictor": lambda row: PREDICTORS.get(row.names[0], PREDICTOR_GIVEN),
+    "nothing": lambda row: NOTHING[row.names[0]],
 }
-NOT_SETTLED_FINDING = (
-    "{term} is not shown to come within {bound} of its final value: at the last step measured, "
-    "{settled_step}, the mean difference over the layers is {difference} ({difference_interval}; "
-    "steps measured: {steps})"
-)
-LOSS_FINDING = "loss in nats a token: {losses}"
-
-
-def course_title(course: Course) -> str:
-    """Return at which step a lag is highest, and from which on it is near its final value."""
-    ending = COURSE_TITLE_UNSETTLED
-    if course.settled.row.verdict is Verdict.WITHIN:
-        ending = COURSE_TITLE_SETTLED
-    title = _of_course(COURSE_TITLE + ending, course)
-    return title[:1].upper() + title[1:]
-
-
-def course_answer(course: Course) -> str:
-    """Return the first, the highest and the final value of a lag along training."""
-    return _of_course(COURSE_ANSWER, course)
-
-
-def course_findings(course: Course) -> list[str]:
-    """Return at which step a lag is highest, and from which step on it is near its final value."""
-    settled = SETTLED_FINDING.get(course.settled.row.verdict, NOT_SETTLED_FINDING)
-    lines = [_of_course(HIGHEST_FINDING, course), _of_course(settled, course)]
-    if course.loss:
-        losses = [f"{number(loss)} at step {step:,}" for step, loss in course.loss.items()]
-        lines.append(LOSS_FINDING.format(losses=", ".join(losses)))
-    return lines
-
-
-def _of_course(template: str, course: Course) -> str:
-    """Return a template filled with the numbers of a course."""
-    as_high = [f"{step:,}" for step in course.as_high]
-    settled = course.settled.row
-    return template.format(
-        term=named(settled.subject),
-        bound=f"{settled.bound:g}",
-        texts=settled.texts,
-        steps=len(course.steps),
-        first=number(course.first.row.value),
-        first_step=_step(course.first),
-        highest=number(course.highest.row.value),
-        highest_step=_step(course.highest),
-        highest_interval=interval_in_words(course.highest.row),
-        as_high=", ".join(as_high) or "none",
-        final=number(course.final.row.value),
-        final_interval=interval_in_words(course.final.row),
-        settled_step=_step(course.settled),
-        difference=number(settled.value),
-        difference_interval=interval_in_words(settled),
-    )
-
-
-def _step(at_step: AtStep) -> str:
-    return f"{at_step.step:,}"

@@ -4,11 +4,14 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.pipeline.outputs import OUTPUTS, Output, pattern
+from attnlag.regression.settings import RegressionSettings
 from attnlag.report.regression_tables import RegressionTables, declared
 
 
@@ -71,3 +74,26 @@ def regressions_in(results: Path, *names: str) -> list[RegressionTables]:
     """Return the regressions of a folder of results, perhaps some by name and in this order."""
     found = {regression.name: regression for regression in declared(**files_in(results))}
     return [found[name] for name in names or found]
+
+
+# What a fit of a layer has beside the numbers that a test is about.
+OF_FITS = {
+    **{"status": "ok", "mixer": "attention", "n_obs": 300, "n_documents": 20, "n_dropped": 0},
+    **{"largest_cluster": "a", "largest_cluster_rows": 10, "effective_documents": 20.0},
+    **dict.fromkeys(("r_squared", "r_squared_others", "r_squared_lags"), 0.1),
+    **dict.fromkeys(("cv_r_squared", "partial_r_squared", "halves_p_adjusted"), np.nan),
+    **dict.fromkeys(("omitted_p_value", "omitted_sum", "curvature_p_value", "curvature"), np.nan),
+    "kurtosis": 3.0,
+}
+
+
+def as_fits(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of fits with all columns that claims are made from."""
+    missing = {name: value for name, value in OF_FITS.items() if name not in table}
+    return table.assign(**missing)
+
+
+def settings_stated(**changes: Any) -> dict[str, Any]:
+    """Return the settings of a regression as its provenance states them."""
+    stated = {"fixed_effects": "document", "bias_correction": "none"} | changes
+    return RegressionSettings(**stated).model_dump(mode="json")

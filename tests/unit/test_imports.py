@@ -41,7 +41,7 @@ LIGHT = {
     "attnlag.figures.catalogue": {"matplotlib", "numpy", "pandas", "seaborn"},
     "attnlag.quantities.norms": {"torch", "transformers"},
     "attnlag.model.folder": {"torch", "transformers", "huggingface_hub", "safetensors"},
-    "attnlag.report.causal": {"scipy.stats"},
+    "attnlag.report.findings": {"scipy.stats"},
 }
 
 

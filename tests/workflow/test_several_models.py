@@ -14,11 +14,11 @@ TABLES = [
 FIGURE = "figures/attention/notebook/coefficients_by_depth.png"
 CHECK = {"check_fits": 1}
 COMPARISON = {"compare_models": 1, "write_comparison": 1, "plot_comparison": 1}
-COMPARISON |= {"build_explorer": 1, "write_claims": 1, **CHECK}
+COMPARISON |= {"build_explorer": 1, "join_claims": 1, **CHECK}
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens describe_tokens extract_activations build_design "
-    "fit_regression write_findings plot_adjustments plot_regression".split(),
+    "fit_regression write_claims write_findings plot_adjustments plot_regression".split(),
     1,
 )
 

@@ -1,10 +1,14 @@
 # Figures of sites and regressions; other analyses draw their own. One job draws all figures of a
 # folder, which is its output. Figures of finished tables take less time than their submission to a
 # cluster.
+#
+# Titles are claims. These change only with the tables of a figure or with code that it runs again
+# for, so that a later change of other claims draws nothing again.
 
 
 use rule draw as plot_adjustments with:
     input:
+        claims=ancient(CLAIMS),
         norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
         stream=shards_of(f"{STUDY}/stream/{{shard}}.parquet"),
         properties=shards_of(f"{STUDY}/token_properties/{{shard}}.parquet"),
@@ -26,6 +30,7 @@ use rule draw as plot_adjustments with:
 
 use rule draw as plot_regression with:
     input:
+        claims=ancient(CLAIMS),
         coefficients=f"{RESULTS}/coefficients.parquet",
         fits=f"{RESULTS}/fits.parquet",
         influence=f"{RESULTS}/influence.parquet",
@@ -44,6 +49,7 @@ use rule draw as plot_regression with:
 
 use rule draw as plot_sites with:
     input:
+        claims=ancient(CLAIMS),
         norms=shards_of(study_files(f"{SITE}/norms/{{shard}}.parquet")),
         coefficients=partly(f"{RESULTS}/coefficients.parquet", site=CONFIG.extraction.sites),
         fits=partly(f"{RESULTS}/fits.parquet", site=CONFIG.extraction.sites),

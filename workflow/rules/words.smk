@@ -1,9 +1,34 @@
 # What is told of tables: findings, the answers of a run, one page that shows all studies, a paper.
 
 
-use rule program as write_findings with:
+use rule program as write_claims with:
     input:
         unpack(lambda wildcards: targets.claim_tables(CONFIG, wildcards.model, wildcards.corpus)),
+    output:
+        claims=CLAIMS,
+    log:
+        "logs/{model}/{corpus}/claims.log",
+    params:
+        **job_params("write_claims"),
+
+
+use rule program as join_claims with:
+    input:
+        claims=every(CLAIMS),
+    output:
+        table="results/claims.parquet",
+        csv="results/claims.csv",
+    log:
+        "logs/claims.log",
+    localrule: True
+    params:
+        **job_params("join_claims"),
+
+
+use rule program as write_findings with:
+    input:
+        **targets.regression_tables(CONFIG, "{model}", "{corpus}"),
+        claims=CLAIMS,
     output:
         **targets.findings_files(CONFIG, "{model}", "{corpus}"),
         summaries=directory(study_files(f"{RESULTS}/summary")),
@@ -13,21 +38,10 @@ use rule program as write_findings with:
         **job_params("write_findings"),
 
 
-use rule program as write_claims with:
-    input:
-        **targets.all_study_files(targets.claim_tables, CONFIG),
-    output:
-        table="results/claims.parquet",
-        csv="results/claims.csv",
-    log:
-        "logs/write_claims.log",
-    params:
-        **job_params("write_claims"),
-
-
 use rule program as build_explorer with:
     input:
-        **targets.all_study_files(targets.explorer_tables, CONFIG),
+        **targets.of_all_studies(targets.explorer_tables, CONFIG),
+        claims="results/claims.parquet",
         corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
         findings=[path for path in final_targets(CONFIG) if path.endswith("/findings.txt")],
     output:
@@ -50,11 +64,9 @@ use rule program as build_explorer with:
 # What a paper on a run needs; `make paper` asks for it.
 use rule program as write_paper with:
     input:
+        claims="results/claims.parquet",
         coefficients=every(f"{RESULTS}/coefficients.parquet"),
         fits=every(f"{RESULTS}/fits.parquet"),
-        controls=every(f"{RESULTS}/controls.parquet"),
-        before_training=optional(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
-        medians=every(f"{RESULTS}/medians.parquet"),
     output:
         coefficients="results/paper/coefficients.tex",
         numbers="results/paper/numbers.tex",

@@ -1,15 +1,15 @@
 """Claims about effects of adjustments on later ones."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from math import isfinite, nan
+from dataclasses import replace
+from math import isclose, isfinite
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.row import Row, Verdict, verdict_of
+from attnlag.claims.row import Row, Verdict, with_interval
 from attnlag.interventions.prediction_vs_effect import SAME
-from attnlag.regression.limits import MIN_DOCUMENTS
 
 # An effect below this share of what is predicted hardly makes it, and a change whose effect is
 # within this of a ratio of 1 agrees with a small one.
@@ -21,6 +21,76 @@ PROPORTIONAL = ("halve", "double")
 PREDICTED = "predicted from all earlier layers"
 
 
+def on_the_next_token(
+    total: pd.DataFrame,
+    pairs: pd.DataFrame,
+    trials: pd.DataFrame,
+    changes: pd.DataFrame,
+    *,
+    source: str,
+    target: str,
+    alpha: float,
+    texts: int,
+) -> Iterator[Row]:
+    """Yield all claims about effects of a site's adjustments on the next token's at another.
+
+    Parameters
+    ----------
+    total, pairs, trials, changes : DataFrame
+        The tables ``total_effects``, ``elasticities``, ``prediction_vs_effect`` and
+        ``finite_effects``.
+    source, target : str
+        The site that was changed, and the one that was observed.
+    texts : int
+        Number of different texts in the corpus.
+    """
+    near = _of_pair(total, source, target)
+    if near.empty:
+        yield Row(claim="nothing", subject="causal", table="total_effects")
+        return
+    # A copy of a document tells nothing more.
+    yield from of_layers(near.assign(documents=near["documents"].clip(upper=texts)), alpha)
+    yield from _single_layers(pairs, source, target)
+    for trial_row in _of_pair(trials, source, target).itertuples():
+        yield trial(trial_row)
+    finite_changes = _of_pair(changes, source, target)
+    if len(finite_changes):
+        for _, rows in finite_changes.groupby("source_layer", observed=True):
+            yield from finite(rows, alpha)
+
+
+def _of_pair(table: pd.DataFrame, source: str, target: str) -> pd.DataFrame:
+    """Return the rows about the next token of one pair of sites."""
+    if table.empty:
+        return table
+    return table[
+        (table["source_site"] == source) & (table["target_site"] == target) & (table["lag"] == 1)
+    ]
+
+
+def _single_layers(pairs: pd.DataFrame, source: str, target: str) -> Iterator[Row]:
+    """Yield what single layers do to later ones, if any was changed before an observed one."""
+    rows = _of_pair(pairs, source, target)
+    if len(rows):
+        rows = rows[rows["intervention"] == "derivative"]
+        rows = rows[rows["source_layer"] < rows["target_layer"]]
+    if len(rows):
+        yield single_layers(rows)
+
+
+def of_layers(table: pd.DataFrame, alpha: float) -> Iterator[Row]:
+    """Yield effects, shares and own lags of layers, and how many of the shares are decided."""
+    found = shares(table, alpha)
+    yield from effects(table, alpha)
+    yield from predictions(table, alpha)
+    yield from found
+    yield from own_lags(table)
+    yield decided(found)
+    needed = documents_to_decide(table)
+    if needed == needed:
+        yield Row(claim="documents_to_decide", value=needed, table="total_effects")
+
+
 def effects(table: pd.DataFrame, alpha: float) -> list[Row]:
     """Return the effect of all earlier layers on a later token, by target layer.
 
@@ -29,26 +99,37 @@ def effects(table: pd.DataFrame, alpha: float) -> list[Row]:
     """
     found = []
     for row in _with_earlier_layers(table):
-        low = float(row["conf_low"])
-        high = float(row["conf_high"])
         claim = Row(
             claim="effect",
             subject=_layer(row),
-            value=float(row["estimate"]),
-            low=low,
-            high=high,
-            level=1 - alpha,
             unit="%",
-            bound=0.0,
             baseline=PREDICTED,
-            baseline_value=float(row.get("predicted", nan)),
+            baseline_value=float(row.get("predicted", np.nan)),
             baseline_low=float(row["predicted_conf_low"]),
-            baseline_high=float(row.get("predicted_conf_high", nan)),
-            texts=int(row["documents"]),
-            verdict=verdict_of(low, high, 0.0),
+            baseline_high=float(row.get("predicted_conf_high", np.nan)),
             table="total_effects",
         )
-        found.append(claim)
+        found.append(with_interval(claim, row, alpha=alpha, bound=0.0, texts=row["documents"]))
+    return found
+
+
+def predictions(table: pd.DataFrame, alpha: float) -> list[Row]:
+    """Return what a regression on all earlier layers predicts of the effects, where it does."""
+    found = []
+    for row in _with_earlier_layers(table):
+        if isfinite(row["predicted_conf_low"]):
+            claim = Row(
+                claim="effect_predicted",
+                subject=_layer(row),
+                unit="%",
+                table="total_effects",
+            )
+            columns = {
+                "value": "predicted",
+                "low": "predicted_conf_low",
+                "high": "predicted_conf_high",
+            }
+            found.append(with_interval(claim, row, **columns, alpha=alpha, bound=0.0))
     return found
 
 
@@ -61,27 +142,45 @@ def shares(table: pd.DataFrame, alpha: float) -> list[Row]:
     is_predicted = table["predicted_conf_low"].notna().any()
     found = []
     for row in _with_earlier_layers(table):
-        low = float(row["share_low"])
-        high = float(row["share_high"])
-        verdict = verdict_of(low, high, HARDLY)
-        if verdict is Verdict.NONE and is_predicted:
-            verdict = Verdict.UNDECIDED
-        if row["documents"] < MIN_DOCUMENTS:
-            verdict = Verdict.TOO_FEW_TEXTS
-        claim = Row(
-            claim="effect_share",
-            subject=_layer(row),
-            value=float(row.get("share", nan)),
-            low=low,
-            high=high,
-            level=1 - alpha,
+        claim = with_interval(
+            Row(claim="effect_share", subject=_layer(row), table="total_effects"),
+            {"share": np.nan, **row},
+            value="share",
+            low="share_low",
+            high="share_high",
+            alpha=alpha,
             bound=HARDLY,
-            texts=int(row["documents"]),
-            verdict=verdict,
-            table="total_effects",
+            texts=row["documents"],
         )
+        if claim.verdict is Verdict.NONE and is_predicted:
+            claim = replace(claim, verdict=Verdict.UNDECIDED)
         found.append(claim)
     return found
+
+
+def decided(found: Sequence[Row]) -> Row:
+    """Return how many shares are within a quarter, above it, the other way, and undecided.
+
+    The verdict is that of all if there is none, or if texts are too few.
+    """
+    verdicts = [share.verdict for share in found]
+    verdict = Verdict.UNDECIDED
+    if Verdict.TOO_FEW_TEXTS in verdicts:
+        verdict = Verdict.TOO_FEW_TEXTS
+    elif set(verdicts) <= {Verdict.NONE}:
+        verdict = Verdict.NONE
+    return Row(
+        claim="effects_decided",
+        bound=HARDLY,
+        layers=len(verdicts),
+        above=verdicts.count(Verdict.ABOVE),
+        below=verdicts.count(Verdict.BELOW),
+        within=verdicts.count(Verdict.WITHIN),
+        undecided=verdicts.count(Verdict.UNDECIDED),
+        texts=max((share.texts for share in found), default=-1),
+        verdict=verdict,
+        table="total_effects",
+    )
 
 
 def documents_to_decide(table: pd.DataFrame) -> float:
@@ -149,23 +248,17 @@ def removal(changes: pd.DataFrame, alpha: float) -> Row:
     ``changes`` are the rows of ``finite_effects`` of one pair of sites, source layer and distance.
     The value is the mean change of the log norm over the later layers.
     """
-    row = changes[changes["intervention"] == "zero"].iloc[0]
-    low = float(row["conf_low"])
-    high = float(row["conf_high"])
-    return Row(
+    row = changes[changes["intervention"] == "zero"].iloc[0].to_dict()
+    claim = Row(
         claim="removal",
         subject=f"layer {row['source_layer']}",
-        value=float(row["estimate"]),
-        low=low,
-        high=high,
-        level=1 - alpha,
-        bound=0.0,
+        unit="log norm",
         layers=int(row["layers"]),
+        above=int(row["clear"]),
         undecided=int(row["layers"] - row["clear"]),
-        texts=int(row["documents"]),
-        verdict=verdict_of(low, high, 0.0),
         table="finite_effects",
     )
+    return with_interval(claim, row, alpha=alpha, bound=0.0, texts=int(row["documents"]))
 
 
 def proportion(changes: pd.DataFrame, intervention: str, alpha: float) -> Row:
@@ -175,20 +268,15 @@ def proportion(changes: pd.DataFrame, intervention: str, alpha: float) -> Row:
     interval lies within ±25%. ``changes`` are as for `removal`.
     """
     row = changes[changes["intervention"] == intervention].iloc[0]
-    low = float(row["ratio_low"]) - 1
-    high = float(row["ratio_high"]) - 1
-    return Row(
+    less_one = {name: row[name] - 1 for name in ("ratio", "ratio_low", "ratio_high")}
+    claim = Row(
         claim="proportion",
         subject=f"layer {row['source_layer']}, {intervention}",
-        value=float(row["ratio"]) - 1,
-        low=low,
-        high=high,
-        level=1 - alpha,
-        bound=HARDLY,
-        texts=int(row["documents"]),
-        verdict=verdict_of(low, high, HARDLY),
         table="finite_effects",
     )
+    columns = {"value": "ratio", "low": "ratio_low", "high": "ratio_high"}
+    texts = int(row["documents"])
+    return with_interval(claim, less_one, **columns, alpha=alpha, bound=HARDLY, texts=texts)
 
 
 def finite(changes: pd.DataFrame, alpha: float) -> Iterator[Row]:
@@ -206,7 +294,8 @@ def trial(row: Any) -> Row:
 
     ``row`` is one of ``prediction_vs_effect``. The subject is the kind of prediction; ``layers``
     counts the effects that are clear, and ``above`` those of them with the sign of the prediction.
-    The value is the rank correlation of sizes. Of a layer and itself, where the effect is zero,
+    The value is the rank correlation of sizes. Where all effects, or all predictions, have one
+    sign, they agree as often as by chance. Of a layer and itself, where the effect is zero,
     ``above`` counts the significant predictions.
     """
     if row.prediction == SAME:
@@ -217,8 +306,9 @@ def trial(row: Any) -> Row:
             above=int(row.significant),
             table="prediction_vs_effect",
         )
+    alike = isclose(row.same_sign, row.by_chance)
     return Row(
-        claim="signs",
+        claim="signs_alike" if alike else "signs",
         subject=str(row.prediction),
         value=float(row.rank_correlation),
         baseline="equal signs by chance",

@@ -1,21 +1,97 @@
 """Claims about single attention heads: lag, share and attention sink."""
 
-from dataclasses import replace
+from collections.abc import Iterator
 from math import nan
 
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.row import Row
+from attnlag.claims.row import Row, over_layers
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.terms import nearest_lag
 
+# Layers with most tokens at the floor, whose shares are stated.
+MAX_FLOORS = 3
 
-def lag(coefficients: pd.DataFrame) -> Row | None:
+
+def claims_of_heads(
+    parts: pd.DataFrame, coefficients: pd.DataFrame, regression: str
+) -> Iterator[Row]:
+    """Yield all claims about heads; ``nothing`` if no token has norms of its heads.
+
+    ``regression`` is the one whose terms the regressions of heads have. Nothing without heads.
+    """
+    if parts.empty:
+        return
+    largest = share(parts)
+    if largest is None:
+        yield Row(claim="nothing", subject="heads", table="heads")
+        return
+    yield largest
+    layers = parts[parts["part"] == WHOLE].set_index("layer")
+    heads = parts[parts["part"] != WHOLE]
+    by_layer = heads.groupby("layer")["share"].max()
+    yield over_layers(Row(claim="head_share_of_layer", table="heads"), by_layer)
+    yield from coherence(layers["coherence"])
+    if len(coefficients):
+        for row in (
+            lag(coefficients, regression),
+            lag_counted(coefficients),
+            lag_before_training(coefficients),
+        ):
+            if row is not None:
+                yield row
+    yield from floors(layers, coefficients)
+    yield from sinks(parts)
+
+
+def coherence(by_layer: pd.Series) -> Iterator[Row]:
+    """Yield the coherence of heads: Σ|sum|² / Σ|head|² over tokens, 1 if they are orthogonal."""
+    yield over_layers(Row(claim="head_coherence", bound=1.0, table="heads"), by_layer)
+    if len(by_layer) > 1:
+        for name, layer in (("lowest", by_layer.idxmin()), ("highest", by_layer.idxmax())):
+            yield Row(
+                claim="head_coherence_extreme",
+                subject=f"layer {layer}, {name}",
+                value=float(by_layer[layer]),
+                table="heads",
+            )
+
+
+def floors(layers: pd.DataFrame, coefficients: pd.DataFrame) -> Iterator[Row]:
+    """Yield the share of tokens at the floor, and the lag of the layer without these tokens.
+
+    At the floor heads write the same as at the first token. The baseline of the lag is that of all
+    tokens.
+    """
+    at_floor = layers["at_floor"]
+    yield over_layers(Row(claim="head_floor", table="heads"), at_floor)
+    rows = _of_nearest_lag(coefficients)
+    by_part = rows.pivot(index="layer", columns="part", values="estimate")
+    by_part = by_part.reindex(columns=[WHOLE, ABOVE]).dropna()
+    for layer, value in at_floor.nlargest(MAX_FLOORS).items():
+        yield Row(
+            claim="head_floor_of_layer",
+            subject=f"layer {layer}",
+            value=float(value),
+            table="heads",
+        )
+        if layer in by_part.index:
+            yield Row(
+                claim="head_lag_without_floor",
+                subject=f"{rows['term'].iloc[0]}, layer {layer}",
+                value=float(by_part.loc[layer, ABOVE]),
+                baseline="with them",
+                baseline_value=float(by_part.loc[layer, WHOLE]),
+                table="head_coefficients",
+            )
+
+
+def lag(coefficients: pd.DataFrame, regression: str) -> Row | None:
     """Return the nearest lag of the median head, and of the sum of heads; None if unknown.
 
-    Where the controls are known, both are of the heads that these have. The counts are of all
-    heads.
+    Where the controls are known, both are of the heads that these have. The other terms are those
+    of ``regression``.
     """
     rows = _of_nearest_lag(coefficients)
     heads = _single(rows)
@@ -23,24 +99,33 @@ def lag(coefficients: pd.DataFrame) -> Row | None:
         return None
     shared = _with_controls(heads)
     of_sum = rows[(rows["part"] == WHOLE) & rows["layer"].isin(shared["layer"])]["estimate"]
-    row = Row(
+    return Row(
         claim="head_lag",
-        subject=str(rows["term"].iloc[0]),
+        subject=f"{rows['term'].iloc[0]}, {regression}",
         value=float(shared["estimate"].median()),
         baseline="sum of the heads",
         baseline_value=float(of_sum.median()),
         layers=len(heads),
         table="head_coefficients",
     )
-    if "equivalence" not in heads:
-        return row
+
+
+def lag_counted(coefficients: pd.DataFrame) -> Row | None:
+    """Return in how many heads the nearest lag is shown to be positive, negative or negligible."""
+    rows = _of_nearest_lag(coefficients)
+    heads = _single(rows)
+    if heads.empty or "equivalence" not in heads:
+        return None
     present = heads["equivalence"] == "present"
-    return replace(
-        row,
+    return Row(
+        claim="head_lag_counted",
+        subject=str(rows["term"].iloc[0]),
+        layers=len(heads),
         above=int((present & (heads["estimate"] > 0)).sum()),
         below=int((present & (heads["estimate"] < 0)).sum()),
         within=int((heads["equivalence"] == "absent").sum()),
         undecided=int((heads["equivalence"] == "undecided").sum()),
+        table="head_coefficients",
     )
 
 
@@ -57,7 +142,7 @@ def lag_before_training(coefficients: pd.DataFrame) -> Row | None:
     if "trained" in shared:
         trained = float(shared["trained"].median())
     return Row(
-        claim="head_lag_before_training",
+        claim="head_lag_untrained",
         subject=str(rows["term"].iloc[0]),
         value=float(shared["random_weights"].median()),
         baseline="after training",
@@ -83,16 +168,16 @@ def share(parts: pd.DataFrame) -> Row | None:
     )
 
 
-def sink(parts: pd.DataFrame) -> Row | None:
-    """Return the attention of the median head to the first token; None if unknown.
+def sinks(parts: pd.DataFrame) -> Iterator[Row]:
+    """Yield the attention of the median head to the first token, and that of layers.
 
     ``above`` counts the heads that give it more than half.
     """
     heads = parts[parts["part"] != WHOLE]
     median = float(heads["sink"].median())
     if not np.isfinite(median):
-        return None
-    return Row(
+        return
+    yield Row(
         claim="head_sink",
         subject="median head",
         value=median,
@@ -103,6 +188,30 @@ def sink(parts: pd.DataFrame) -> Row | None:
         above=int((heads["sink"] > 0.5).sum()),
         table="heads",
     )
+    layers = parts[parts["part"] == WHOLE].set_index("layer")
+    if "sink_tokens" not in layers:
+        return
+    by_layer = layers["sink"].dropna()
+    if len(by_layer):
+        row = Row(claim="head_sink_of_layers", subject=f"layer {by_layer.idxmax()}", table="heads")
+        yield over_layers(row, by_layer)
+        yield Row(
+            claim="head_sink_tokens",
+            value=float(layers["sink_tokens"].iloc[0]),
+            unit="tokens",
+            table="heads",
+        )
+    floored = layers.dropna(subset=["sink_at_floor", "sink_above"])
+    if len(floored):
+        yield Row(
+            claim="head_sink_at_floor",
+            subject="median layer",
+            value=float(floored["sink_at_floor"].median()),
+            baseline="above the floor",
+            baseline_value=float(floored["sink_above"].median()),
+            layers=len(floored),
+            table="heads",
+        )
 
 
 def _of_nearest_lag(coefficients: pd.DataFrame) -> pd.DataFrame:

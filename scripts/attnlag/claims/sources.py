@@ -1,10 +1,14 @@
 """Claims about the tokens that write adjustments, and about what adjustments say."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.row import Row, Verdict
+from attnlag.claims.row import Row, Verdict, over_layers
 from attnlag.quantities.traced_means import NEXT_LESS_OWN
+from attnlag.regression.terms import nearest_lag
 
 # Sources whose shares are shown, or summed, with what they are called.
 WRITERS = {
@@ -34,7 +38,27 @@ def shares(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return by_writer
 
 
-def next_token(effects: pd.DataFrame, alpha: float) -> Row:
+def claims_of_readout(effects: pd.DataFrame, alpha: float, adjust: str) -> Iterator[Row]:
+    """Yield what the adjustments of a site say of tokens; nothing if it is unknown.
+
+    ``effects`` are those of one site.
+    """
+    if effects.empty or effects["difference"].isna().all():
+        return
+    yield next_token(effects, alpha, adjust)
+    by_target = effects.pivot(index="layer", columns="target", values="difference")
+    for target in TARGETS:
+        yield Row(
+            claim="readout_peak",
+            subject=f"{target}, layer {by_target[target].idxmax()}",
+            value=float(by_target[target].max()),
+            unit="SD over the vocabulary",
+            layers=int(by_target[target].notna().sum()),
+            table="readout/means",
+        )
+
+
+def next_token(effects: pd.DataFrame, alpha: float, adjust: str = "") -> Row:
     """Return in how many layers the next token is raised more than the token itself, or less.
 
     The p-values are corrected over the layers; ``effects`` are those of one site.
@@ -50,32 +74,69 @@ def next_token(effects: pd.DataFrame, alpha: float) -> Row:
         claim="next_token",
         subject=str(effects["site"].iloc[0]),
         value=float(rows["difference"].median()),
+        level=1 - alpha,
+        unit="SD over the vocabulary",
         bound=0.0,
         layers=len(rows),
         above=above,
         below=below,
         undecided=len(rows) - above - below,
+        adjust=adjust,
         verdict=verdict,
+        table="readout/means",
     )
 
 
-def previous_token(table: pd.DataFrame, statistic: str = "mean") -> tuple[Row, Row]:
-    """Return how much of adjustments the token before writes: the median layer, and the most.
+def claims_of_sources(shares: pd.DataFrame, lags: pd.DataFrame) -> Iterator[Row]:
+    """Yield which tokens write adjustments, and whose part of them lags; nothing if unknown."""
+    if shares.empty:
+        return
+    yield from written_by(shares, "mean", "previous_1")
+    yield first_token(shares)
+    for source in ("previous_1", "self"):
+        yield from written_by(shares, "median", source)
+    effective = shares[shares["source"] == "effective"]
+    yield over_layers(
+        Row(claim="writers", unit="tokens", table="shares"),
+        effective.set_index("layer")["median"],
+    )
+    term = nearest_lag(lags["term"])
+    rows = lags[lags["term"] == term].dropna(subset="estimate")
+    for part, estimates in rows.groupby("part", sort=False)["estimate"]:
+        yield Row(
+            claim="lag_of_part",
+            subject=f"{term}, {part}",
+            value=float(estimates.median()),
+            layers=len(estimates),
+            table="lags",
+        )
+
+
+def written_by(shares: pd.DataFrame, statistic: str, source: str) -> Iterator[Row]:
+    """Yield how much of adjustments a source writes: the median layer, and the largest.
 
     The shares are means, or medians, over tokens.
     """
-    shares = table[table["source"] == "previous_1"].set_index("layer")[statistic]
-    median = Row(
-        claim="written_by_previous",
-        subject="median layer",
-        value=float(shares.median()),
-        layers=len(shares),
+    by_layer = shares[shares["source"] == source].set_index("layer")[statistic]
+    row = Row(claim="written_by", subject=f"{source}, {statistic}", table="shares")
+    yield over_layers(row, by_layer)
+    yield Row(
+        claim="written_by_highest",
+        subject=f"{source}, {statistic}, layer {by_layer.idxmax()}",
+        value=float(by_layer.max()),
         table="shares",
     )
-    most = Row(
-        claim="written_by_previous",
-        subject=f"layer {shares.idxmax()}",
-        value=float(shares.max()),
+
+
+def first_token(shares: pd.DataFrame) -> Row:
+    """Return what the first token writes where its attention exceeds it most, beside that."""
+    first = shares[shares["source"] == "first"].set_index("layer")
+    layer: Any = (first["attention"] - first["mean"]).idxmax()
+    return Row(
+        claim="first_token",
+        subject=f"layer {layer}",
+        value=float(first["mean"][layer]),
+        baseline="attention",
+        baseline_value=float(first["attention"][layer]),
         table="shares",
     )
-    return median, most

@@ -1,18 +1,21 @@
 """Claims about a lag in groups of documents and in classes of tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import isfinite
 
 import pandas as pd
 
-from attnlag.claims.row import Row, verdict_of
+from attnlag.claims.row import Row, Verdict, with_interval
 from attnlag.corpus.catalogue import NONE
 from attnlag.regression.design.properties import OTHER
+from attnlag.regression.inference.groups import fitted_groups
 from attnlag.regression.labels import UPOS
 from attnlag.regression.slopes.classes import ALL
+from attnlag.regression.terms import is_lag_or_lead, nearest_lag
 
 
-def by_subset(table: pd.DataFrame) -> list[Row]:
+def by_subset(table: pd.DataFrame, claim: str, alpha: float) -> list[Row]:
     """Return the median of a lag over the layers in each subset that was fitted.
 
     ``table`` has the rows of the lag, whose intervals of medians hold for all subsets at once.
@@ -21,50 +24,115 @@ def by_subset(table: pd.DataFrame) -> list[Row]:
     for subset, rows in table.groupby("subset", sort=False):
         if rows["estimate"].isna().all():
             continue
-        low = float(rows["median_low"].iloc[0])
-        high = float(rows["median_high"].iloc[0])
         row = Row(
-            claim="subset",
-            subject=str(subset),
-            value=float(rows["estimate"].median()),
-            low=low,
-            high=high,
-            bound=0.0,
+            claim=claim,
+            subject=f"{rows['term'].iloc[0]}, {subset}",
             layers=int(rows["estimate"].notna().sum()),
-            verdict=verdict_of(low, high, 0.0),
+            table=claim,
         )
-        found.append(row)
+        estimate = rows.iloc[0].to_dict() | {"estimate": rows["estimate"].median()}
+        ends = {"low": "median_low", "high": "median_high"}
+        found.append(with_interval(row, estimate, **ends, alpha=alpha, bound=0.0))
     return found
 
 
-def extremes_apart(rows: Sequence[Row]) -> tuple[Row, Row] | None:
-    """Return the smallest and the largest of some numbers if their intervals do not meet."""
-    known = sorted((row for row in rows if isfinite(row.low)), key=lambda row: row.value)
-    if not known or known[0].high >= known[-1].low:
-        return None
-    return known[0], known[-1]
+def counted(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield in how many subsets the joint interval of a lag excludes zero, and the extremes.
 
-
-def by_class(tests: pd.DataFrame, alpha: float) -> Row:
-    """Return in how many layers a lag's slopes differ by class of tokens.
-
-    ``tests`` are those of equal slopes of one lag; without any p-value, no layer was tested.
+    Rows are of one lag. The extremes are ``above`` each other if their intervals do not meet, and
+    else ``undecided``; of one subset there are none.
     """
+    known = sorted((row for row in rows if isfinite(row.low)), key=lambda row: row.value)
+    if not known:
+        return
+    claim = known[0].claim
+    verdicts = [row.verdict for row in rows]
+    yield Row(
+        claim=f"{claim}_counted",
+        subject=known[0].names[0],
+        level=known[0].level,
+        bound=0.0,
+        layers=len(rows),
+        above=verdicts.count(Verdict.ABOVE),
+        below=verdicts.count(Verdict.BELOW),
+        undecided=verdicts.count(Verdict.UNDECIDED),
+        table=claim,
+    )
+    if len(known) > 1:
+        low = known[0]
+        high = known[-1]
+        apart = low.high < high.low
+        yield replace(
+            high,
+            claim=f"{claim}_extremes",
+            baseline=", ".join(low.names[1:]),
+            baseline_value=low.value,
+            baseline_low=low.low,
+            baseline_high=low.high,
+            layers=len(known),
+            verdict=Verdict.ABOVE if apart else Verdict.UNDECIDED,
+        )
+
+
+def groups(table: pd.DataFrame, alpha: float) -> Iterator[Row]:
+    """Yield the nearest lag by group of documents, its extremes, and the groups without any."""
+    fitted, reasons = fitted_groups(table)
+    if len(fitted) + len(reasons) == 1:
+        yield Row(claim="groups_counted", subject=nearest_lag(table["term"]), layers=0)
+        return
+    nearest = nearest_lag(table["term"])
+    for term in filter(is_lag_or_lead, dict.fromkeys(table["term"])):
+        rows = by_subset(table[table["term"] == term], "groups", alpha)
+        yield from rows
+        if term == nearest:
+            yield from counted(rows)
+    for reason in dict.fromkeys(reasons.values()):
+        without = [group for group, stated in reasons.items() if stated == reason]
+        yield Row(
+            claim="groups_unfitted",
+            subject=", ".join(without),
+            baseline=reason,
+            layers=len(fitted) + len(reasons),
+            above=len(without),
+            table="groups",
+        )
+
+
+def classes(
+    slopes: pd.DataFrame, tests: pd.DataFrame, trait: str, alpha: float, adjust: str
+) -> Iterator[Row]:
+    """Yield in how many layers the nearest lag differs by class of tokens, and its extremes.
+
+    ``trait`` is the property by which tokens are classified. Without two classes or any test there
+    are no layers.
+    """
+    term = nearest_lag(tests["term"])
+    slopes = slopes[(slopes["term"] == term) & (slopes["subset"] != ALL)]
+    tests = tests[tests["term"] == term]
     p_values = tests["p_adjusted"].dropna()
+    fitted = slopes.dropna(subset="estimate")
+    test = Row(
+        claim="class_slopes", subject=f"{term}, {trait}", layers=0, above=0, table="equal_slopes"
+    )
+    if fitted["subset"].nunique() < 2:
+        yield test
+        return
     rejected = int((p_values < alpha).sum())
-    return Row(
-        claim="class_slopes",
-        subject=str(tests["term"].iloc[0]),
+    yield replace(
+        test,
+        level=1 - alpha,
         layers=len(p_values),
         above=rejected,
         undecided=len(p_values) - rejected,
-        table="equal_slopes",
+        adjust=adjust,
     )
-
-
-def of_classes(slopes: pd.DataFrame) -> list[Row]:
-    """Return the median of a lag over the layers in each class of tokens."""
-    return by_subset(slopes[~slopes["subset"].isin([ALL, OTHER, NONE])])
+    rows = by_subset(fitted[~fitted["subset"].isin([OTHER, NONE])], "classes", alpha)
+    yield from rows
+    yield from counted(rows)
+    if tests["merged"].iloc[0]:
+        yield Row(
+            claim="classes_merged", subject=str(tests["merged"].iloc[0]), table="equal_slopes"
+        )
 
 
 def class_name(name: object) -> str:

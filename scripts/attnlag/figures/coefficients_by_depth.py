@@ -1,6 +1,7 @@
 """Coefficients of several models by relative depth, a panel per lag and corpus."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from attnlag.claims.numbers import interval, number
+from attnlag.claims.run import Claims
 from attnlag.errors import counted
 from attnlag.figures.drawing import mark_no_attention
 from attnlag.figures.inputs import Inputs
@@ -44,7 +46,7 @@ def figure(inputs: Inputs) -> Sheet:
         rows = table.query("term == @lag and corpus == @corpus")
         panels.append(panel(rows, styles, inputs, f"{named(lag)}, {corpus}"))
     return Sheet(
-        claim_of(table[table["term"] == lags[0]]),
+        title_of(inputs.claims, lags[0]),
         [],
         panels,
         f"{PREDICTIVE} {inference_text(table, inputs.adjust, 'the layers of a model')}",
@@ -95,17 +97,25 @@ def line_styles(table: pd.DataFrame, mixers: dict[str, dict[str, str]]) -> dict[
     return styles
 
 
-def claim_of(rows: pd.DataFrame) -> str:
-    """Return the sizes of the nearest lag or lead in each model."""
-    lag = named(rows["term"].iloc[0]).capitalize()
-    corpora = ", " + rows["corpus"].astype(str) if rows["corpus"].nunique() > 1 else ""
-    rows = rows.assign(fit=rows["model"].astype(str) + corpora).dropna(subset="estimate")
-    sizes = rows.groupby("fit", sort=False)["estimate"].agg(["median", "min", "max"])
-    if sizes.empty:
+def title_of(claims: Mapping[tuple[str, str], Claims], lag: str) -> str:
+    """Return the sizes of the nearest lag or lead in each model, or the extremes of many."""
+    corpora = {corpus for _, corpus in claims}
+    found = []
+    for (model, corpus), of_study in claims.items():
+        size = of_study.one("lag", lag)
+        extremes = of_study.one("lag_range", lag)
+        if size is not None and extremes is not None:
+            name = f"{model}, {corpus}" if len(corpora) > 1 else model
+            ends = interval(extremes.baseline_low, extremes.baseline_high)
+            found.append((size.value, name, f"{name} {number(size.value)} ({ends})"))
+    if not found:
         return "Coefficients by relative depth"
-    if len(sizes) > MAX_SIZES:
-        ends_of_sizes = sizes["median"].sort_values(kind="stable").iloc[[0, -1]]
-        ends = " to ".join(f"{number(median)} ({fit})" for fit, median in ends_of_sizes.items())
-        return f"{lag}, median over the layers: {ends}"
-    texts = (f"{fit} {number(m)} ({interval(*ends)})" for fit, m, *ends in sizes.itertuples())
-    return f"{lag}, median (range) over the layers: {', '.join(texts)}"
+    start = f"{named(lag).capitalize()}, median"
+    if len(found) > MAX_SIZES:
+        found.sort(key=lambda entry: entry[0])
+        smallest, largest = found[0], found[-1]
+        return (
+            f"{start} over the layers: {number(smallest[0])} ({smallest[1]}) to "
+            f"{number(largest[0])} ({largest[1]})"
+        )
+    return f"{start} (range) over the layers: {', '.join(text for _, _, text in found)}"

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pandas as pd
 
 from attnlag import wording
-from attnlag.claims.lags import followed_by
+from attnlag.claims.run import Claims
 from attnlag.figures import templates
 from attnlag.figures.legends import dashes, lag_colours
 from attnlag.figures.templates import Line, Lines, Sheet
@@ -66,13 +66,25 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         )
     )
     return Sheet(
-        wording.followed_by(*followed_by(inputs.coefficients, inputs.controls), inputs.outcome),
+        title_of(inputs.claims, terms),
         layers,
         panels,
         note,
         across=2 if len(panels) > 2 else 1,
         **templates.tests_of(inputs),
     )
+
+
+def title_of(claims: Claims, terms: Sequence[str]) -> str:
+    """Return what follows a larger adjustment, and the lag before training."""
+    nearest = next(iter(terms), "")
+    # What is no percentage is a coefficient.
+    first = next(iter(claims.all("follows")), claims.one("lag", nearest))
+    if first is None:
+        return "No coefficient could be estimated"
+    later = claims.one("response", "2") if first.claim == "follows" else None
+    notes = ["median layer", *wording.texts([claims.one("untrained_extremes", nearest)], "title")]
+    return wording.title([first, later], ending=f" ({'; '.join(notes)})")
 
 
 def profiles(inputs: SimpleNamespace, layers: Sequence[int]) -> dict[str, Line]:

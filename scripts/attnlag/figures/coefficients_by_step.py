@@ -4,12 +4,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from attnlag import wording
-from attnlag.claims import checkpoints
 from attnlag.figures.legends import GREY, lag_colours
 from attnlag.figures.templates import Line, Lines, Sheet
 from attnlag.regression.inference.training import R_SQUARED
@@ -35,8 +33,13 @@ def figure(inputs: SimpleNamespace) -> Sheet:
     """Return the lags, R² and, where it is known, the loss, by step."""
     table = inputs.training
     terms = lags_among([name for name in table["quantity"].unique() if is_lag_or_lead(name)])
-    course = checkpoints.course(table, terms[0], bound=inputs.equivalence_bound, alpha=inputs.alpha)
-    if course is None:
+    claims = inputs.claims
+    settled = claims.all("training_settled", terms[0])
+    final = claims.all("training_final", terms[0])
+    title = wording.title(
+        [*claims.all("training_highest", terms[0]), *settled, *final], joined="; "
+    )
+    if not title:
         return Sheet("No layer could be fitted at an earlier checkpoint")
     steps = sorted(int(step) for step in table["step"].dropna().unique())
     colours = lag_colours(terms)
@@ -47,17 +50,18 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         panels.append(Lines(lines, unit, named(term), share="lags", **_over_steps(steps)))
     lines = _lines(inputs, R_SQUARED, steps, "k")
     panels.append(Lines(lines, "R²", "R²", **_over_steps(steps)))
-    if course.loss:
-        loss = pd.Series(course.loss).reindex(steps)
+    by_step = table.drop_duplicates("step").set_index("step")["loss"].reindex(steps)
+    if by_step.notna().any():
+        loss = by_step.astype(float)
         line = Line(loss.to_numpy(), color="k")
-        final = table.loc[table["step"].isna(), "loss"].iloc[0]
-        lines = [_final(final, len(steps)), line]
+        final_loss = table.loc[table["step"].isna(), "loss"].iloc[0]
+        lines = [_final(final_loss, len(steps)), line]
         panels.append(Lines(lines, "nats a token", "loss", zero=False, **_over_steps(steps)))
     return Sheet(
-        wording.course_title(course),
+        title,
         panels=panels,
         note="Thin lines are layers, thick ones the median over the layers that are fitted with "
-        f"both weights. All checkpoints have the same {course.final.row.texts} documents, and none "
+        f"both weights. All checkpoints have the same {final[0].texts} documents, and none "
         "is corrected for bias. Intervals come from leaving out each document.",
         across=2,
         alpha=inputs.alpha,

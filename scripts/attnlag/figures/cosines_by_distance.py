@@ -6,7 +6,7 @@ import numpy as np
 import seaborn as sns
 
 from attnlag import wording
-from attnlag.claims.directions import CENTRED, PLAIN, neighbours
+from attnlag.claims.directions import CENTRED, PLAIN
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, by_layer, untrained
@@ -63,7 +63,10 @@ def figure(inputs: Inputs) -> Sheet:
     if has_untrained:
         note += " Dashed: the same, untrained (first scale of the initial weights)."
     return Sheet(
-        wording.neighbours(neighbours(means)),
+        wording.title(
+            [inputs.claims.one("cosine"), inputs.claims.one("cosine_far")],
+            ending=" (median layer)",
+        ),
         layers,
         panels,
         note,

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from statsmodels.graphics.gofplots import qqplot
 
+from attnlag import wording
 from attnlag.figures import drawing
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
@@ -41,6 +42,7 @@ def figure(inputs: Inputs) -> CustomFigure:
     sums = residuals.ResidualSums.read(inputs.residuals)
     influence = inputs.influence[inputs.influence["term"] == nearest_lag(sums.terms)]
     fits = inputs.fits.set_index("layer").reindex(sums.layers)
+    title = wording.title([inputs.claims.one("kurtosis")]) or "No layer was fitted"
     strip = {
         "kurtosis": fits["kurtosis"],
         "Breusch-Pagan R²": fits["breusch_pagan"] / fits["n_obs"],
@@ -49,16 +51,7 @@ def figure(inputs: Inputs) -> CustomFigure:
     }
     strip_of_layers = pd.DataFrame(strip, index=sums.layers)
     parts = (sums, strip_of_layers, fits["status"], influence, inputs.layers)
-    return CustomFigure(claim_of(fits["kurtosis"]), draw, parts)
-
-
-def claim_of(kurtosis: pd.Series) -> str:
-    """Return whether the residuals of the median layer have heavier tails than normal ones."""
-    median = kurtosis.median()
-    if not np.isfinite(median):
-        return "No layer was fitted"
-    tails = "heavy" if median > 3 else "light"
-    return f"Residuals have {tails} tails (kurtosis {median:.1f}, median layer; 3 if normal)"
+    return CustomFigure(title, draw, parts)
 
 
 def draw(sums, strip, status, influence, layers, title: str, size: Size) -> Figure:

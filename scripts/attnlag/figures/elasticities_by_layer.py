@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from attnlag import wording
-from attnlag.claims.causes import single_layers
 from attnlag.figures.drawing import evenly_chosen
 from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import PALETTE
@@ -58,7 +57,7 @@ def figure(inputs: Inputs) -> Sheet:
             title = f"{kind} in layer {target}"
             panels.append(Lines([line], UNITS["norm"], title, sources, "source layer", share=kind))
     return Sheet(
-        wording.single_layers(single_layers(pairs)),
+        wording.title([inputs.claims.one("single_layers")]),
         range(max(targets) + 1),
         [*predicted_panels, *caused_panels, panel_of_sums(inputs, targets)],
         "Predicted: coefficient of the source's log norm alone, one token before, in a regression "

@@ -1,7 +1,6 @@
 """Coefficient of the nearest lag by layer, for each group of documents."""
 
 from attnlag import wording
-from attnlag.claims.subsets import by_subset
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.figures.wording import inference_text, shortened
@@ -44,7 +43,8 @@ def figure(inputs: Inputs) -> Sheet:
     )
     note = f"A regression per group; number of documents in brackets. A dot: p < {inputs.alpha:g}. "
     return Sheet(
-        wording.groups(by_subset(rows), term),
+        wording.title(inputs.claims.all("groups_counted", term))
+        or "No group of documents could be fitted separately",
         layers,
         [panel],
         f"{note}{inference_text(rows, inputs.adjust)}",

@@ -6,7 +6,6 @@ import numpy as np
 import seaborn as sns
 
 from attnlag import wording
-from attnlag.claims import heads
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.quantities.head_shares import ABOVE, WHOLE
@@ -36,10 +35,10 @@ def figure(inputs: Inputs) -> Sheet:
     heads_present = sorted(table["part"].unique(), key=int)
     if not heads_present:
         return Sheet("No heads were found")
-    lag = heads.lag(inputs.coefficients)
-    share = heads.share(inputs.heads)
-    sink = heads.sink(inputs.heads)
-    titles = [wording.of_heads(claim) for claim in (lag, share, sink) if claim]
+    lag = inputs.claims.one("head_lag")
+    share = inputs.claims.one("head_share")
+    sink = inputs.claims.one("head_sink")
+    titles = wording.texts([lag, share, sink], "title")
     panels = []
     notes = ["Colours saturate for the most extreme 2% of the cells."]
     if lag:
@@ -51,7 +50,7 @@ def figure(inputs: Inputs) -> Sheet:
         ("sink", sink, "% of the head's attention"),
     ):
         if claim:
-            title = wording.clause(wording.of_heads(claim))
+            title = wording.clause(wording.text(claim, "title"))
             values = 100 * by_layer(table, "part", column, heads_present, layers)
             shades = {
                 "colours": sns.color_palette("viridis", as_cmap=True),

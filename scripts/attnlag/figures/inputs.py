@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from attnlag.claims.run import Claims, RunClaims, causal_from
 from attnlag.errors import counted
 from attnlag.figures.legends import NO_ATTENTION
 from attnlag.regression.labels import R_SQUARED, others_in_words, weights_in_words
@@ -68,8 +69,10 @@ def tables_in(files: Any, *names: str) -> dict[str, Any]:
     return {name: pd.read_parquet(getattr(files, name)) for name in names}
 
 
-def read_coefficients(path: Path, names: Any, extent: str = "", **parts: Any) -> Inputs:
-    """Return coefficients on all documents with the settings of their regression.
+def read_coefficients(
+    path: Path, names: Any, claims: RunClaims, extent: str = "", **parts: Any
+) -> Inputs:
+    """Return coefficients on all documents with the settings and the claims of their regression.
 
     The extent is by default that of the table ``fits`` among the parts.
     """
@@ -84,15 +87,17 @@ def read_coefficients(path: Path, names: Any, extent: str = "", **parts: Any) ->
         **{name: regression[name] for name in ("alpha", "adjust", "outcome", "equivalence_bound")},
         r_squared_name=R_SQUARED[regression["fixed_effects"]],
         drop_first=design["drop_first"],
+        claims=claims.of(*path.parent.parts[-4:]),
         **parts,
     )
 
 
-def read_regression(files: Any, names: Any, settings: Any) -> Inputs:
+def read_regression(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
     """Return the tables of one regression and the files of its residuals and its design."""
     return read_coefficients(
         files.coefficients,
         names,
+        claims,
         **tables_in(files, "fits", "controls", "groups", "influence", "medians"),
         residuals=files.residuals,
         design=files.design,
@@ -100,19 +105,19 @@ def read_regression(files: Any, names: Any, settings: Any) -> Inputs:
     )
 
 
-def read_regressions(files: Any, names: Any, settings: Any) -> Inputs:
+def read_regressions(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
     """Return the coefficients of all regressions of one site, in the order of their panels."""
     paths = files.coefficients
     # Regressions differ in their rows.
     extent = counted(tables.read_provenance(paths[0])["corpus"]["documents"], "document")
-    studies = [read_coefficients(path, names, extent) for path in paths]
+    studies = [read_coefficients(path, names, claims, extent) for path in paths]
     return Inputs(paths[0], joined(names), extent, studies=studies)
 
 
-def read_sites(files: Any, names: Any, settings: Any) -> Inputs:
+def read_sites(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
     """Return norms and one regression of several sites, whose files come site by site."""
     studies = [
-        read_coefficients(path, names, fits=pd.read_parquet(fits))
+        read_coefficients(path, names, claims, fits=pd.read_parquet(fits))
         for path, fits in zip(files.coefficients, files.fits, strict=True)
     ]
     return Inputs(
@@ -125,7 +130,7 @@ def read_sites(files: Any, names: Any, settings: Any) -> Inputs:
     )
 
 
-def read_models(files: Any, names: Any, settings: Any) -> Inputs:
+def read_models(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
     """Return the coefficients of one site and regression in all models."""
     provenance = tables.read_provenance(files.coefficients)
     records = [
@@ -147,6 +152,10 @@ def read_models(files: Any, names: Any, settings: Any) -> Inputs:
         joined(names),
         extent,
         models=list(models.values()),
+        claims={
+            (model, corpus): claims.of(model, corpus, names.site, names.regression)
+            for model, corpus in table[["model", "corpus"]].drop_duplicates().to_numpy()
+        },
         coefficients=table[table["regression"].eq(names.regression) & table["site"].eq(names.site)],
         outcome=records[0].settings("regression")["outcome"],
         **{name: shared[name] for name in ("alpha", "adjust", "equivalence_bound")},
@@ -154,14 +163,21 @@ def read_models(files: Any, names: Any, settings: Any) -> Inputs:
     )
 
 
-def read_classes(files: Any, names: Any, settings: Any) -> Inputs:
+def read_classes(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
     """Return slopes by class of tokens of one regression."""
     parts = tables_in(files, "classes", "equal_slopes")
     extent = rows_of(parts["classes"])
-    return Inputs(files.classes, joined(names), extent, "classes", **parts)
+    return Inputs(
+        files.classes,
+        joined(names),
+        extent,
+        "classes",
+        claims=claims.of(*files.classes.parent.parts[-4:]),
+        **parts,
+    )
 
 
-def read_training(files: Any, names: Any, settings: Any) -> Inputs:
+def read_training(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
     """Return a regression at earlier checkpoints of a model, and the settings that title it."""
     parts = tables_in(files, "training", "training_layers")
     documents = int(parts["training"]["documents"].max())
@@ -173,25 +189,35 @@ def read_training(files: Any, names: Any, settings: Any) -> Inputs:
         "training",
         outcome=record.settings("design")["outcome"],
         equivalence_bound=settings["equivalence_bound"],
+        claims=claims.of(*files.training.parent.parts[-4:]),
         **parts,
     )
 
 
-def read_geometry(files: Any, names: Any, settings: Any) -> Inputs:
+def read_geometry(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
     """Return the means of where the adjustments of one site point."""
     means = pd.read_parquet(files.means)
     extent = rows_of(means, "tokens", "documents", "token")
-    return Inputs(files.means, joined(names), extent, "geometry_means", means=means)
+    site = files.means.parent.parent
+    return Inputs(
+        files.means,
+        joined(names),
+        extent,
+        "geometry_means",
+        means=means,
+        claims=claims.of(*site.parts[-3:], "directions"),
+    )
 
 
-def read_heads(files: Any, names: Any, settings: Any) -> Inputs:
+def read_heads(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
     """Return what attention heads write and attend to, and their regressions."""
     name = joined(names, site="attention")
     parts = tables_in(files, "heads", "coefficients")
-    return Inputs(files.heads, name, stage="heads_table", **parts)
+    of_heads = claims.of(*files.heads.parent.parts[-4:])
+    return Inputs(files.heads, name, stage="heads_table", claims=of_heads, **parts)
 
 
-def read_sources(files: Any, names: Any, settings: Any) -> Inputs:
+def read_sources(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
     """Return the shares of tokens in adjustments of attention, and effects of sites on logits."""
     readout = pd.concat(map(pd.read_parquet, files.readout))
     # Other sites than attention have none.
@@ -199,13 +225,25 @@ def read_sources(files: Any, names: Any, settings: Any) -> Inputs:
     table = traced["shares"] if traced and len(traced["shares"]) else readout
     extent = "" if table.empty else rows_of(table, "tokens", "documents", "token")
     made = files.shares or files.readout[0]
-    return Inputs(made, joined(names), extent, "traced_table", **traced, readout=readout)
+    of_readout = claims.of(*files.readout[0].parent.parts[-4:])
+    of_sources = claims.of(*made.parent.parts[-4:]) if files.shares else of_readout
+    return Inputs(
+        made,
+        joined(names),
+        extent,
+        "traced_table",
+        **traced,
+        readout=readout,
+        claims=Claims((*of_sources.rows, *of_readout.rows)),
+    )
 
 
-def read_effects(files: Any, names: Any, settings: Any) -> Inputs:
+def read_effects(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
     """Return the effects of interventions on the pair of sites that are changed and observed."""
     effects = tables_in(files, "elasticities", "total_effects")
     pair = " to ".join(dict.fromkeys((settings["source"], settings["target"])))
+    study = files.elasticities.parent.parent.parts[-2:]
+    analysis = causal_from(settings["source"], settings["target"])
     # All tokens may be dropped.
     documents = effects["elasticities"]["documents"].max() if len(effects["elasticities"]) else 0
     return Inputs(
@@ -213,6 +251,7 @@ def read_effects(files: Any, names: Any, settings: Any) -> Inputs:
         joined(names, pair=pair),
         counted(int(documents), "document"),
         "elasticities",
+        claims=claims.of(*study, settings["target"], analysis),
         **effects,
         **settings,
     )

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from attnlag import wording
 from attnlag.claims.numbers import number
-from attnlag.claims.sources import TARGETS, next_token
+from attnlag.claims.sources import TARGETS
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Sheet, profile, untrained
@@ -42,7 +42,6 @@ def figure(inputs: Inputs) -> Sheet:
         title = SITES[str(site)].label if table["site"].nunique() > 1 else ""
         has_untrained = has_untrained or any(line.behind for line in lines)
         panels.append(panel_of(lines, title, layers))
-    first_site = table[table["site"] == table["site"].iloc[0]]
     note = (
         "Direct effects on logits through the last norm and the head, less the effects on the "
         "tokens of another place in the same document."
@@ -50,7 +49,7 @@ def figure(inputs: Inputs) -> Sheet:
     if has_untrained:
         note += " Dashed: the same, untrained (first scale of the initial weights)."
     return Sheet(
-        wording.next_token(next_token(first_site, inputs.alpha)),
+        wording.title([inputs.claims.one("next_token")]),
         layers,
         panels,
         note,

@@ -34,7 +34,9 @@ def figure(inputs: Inputs) -> Sheet:
             kind = {"label": named(term), "alpha": first.alpha}
             lines.append(profile(rows[term], sample.layers, colour, **kind))
         slopes.append(Lines(lines, f"coefficient\n({UNITS[first.outcome]})", share="slopes"))
-        medians.append(f"{number(rows[terms[0]]['estimate'].median())} for the {label}")
+        lag = study.claims.one("lag", terms[0])
+        if lag is not None:
+            medians.append(f"{number(lag.value)} for the {label}")
     return Sheet(
         f"{named(terms[0]).capitalize()} is {', '.join(medians)} (median layer)",
         sample.layers,

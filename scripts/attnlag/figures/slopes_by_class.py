@@ -1,7 +1,7 @@
 """Slope of the nearest lag by layer for each class of tokens, minus that of all tokens."""
 
 from attnlag import wording
-from attnlag.claims.subsets import by_class, class_name, of_classes
+from attnlag.claims.subsets import class_name
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Lines, Map, Sheet, by_layer, profile
@@ -44,7 +44,9 @@ def figure(inputs: Inputs) -> Sheet:
     shared = profile(slopes[slopes["subset"] == ALL], layers, PALETTE[0], alpha=alpha)
     unit = UNITS[regression["outcome"]]
     return Sheet(
-        wording.class_slopes(by_class(tests, alpha), of_classes(slopes), trait),
+        wording.title(
+            [inputs.claims.one("class_slopes"), inputs.claims.one("classes_extremes")], joined="; "
+        ),
         layers,
         [
             Lines([shared], "coefficient", f"{named(term)} of all tokens", height=1.5),

@@ -55,7 +55,12 @@ def figure(inputs: Inputs) -> Sheet:
         panels.append(panel_of_lags(known, layers))
         note += f" Coefficients have the terms of the regression '{inputs.settings['regression']}'."
     return Sheet(
-        wording.written_by_previous(*sources.previous_token(table)),
+        wording.title(
+            [
+                *(row for row in inputs.claims.all("written_by", "previous_1")[:1]),
+                *(row for row in inputs.claims.all("written_by_highest", "previous_1")[:1]),
+            ]
+        ),
         layers,
         panels,
         note,

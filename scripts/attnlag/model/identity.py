@@ -92,9 +92,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     def keep(_: torch.nn.Module, *inputs: Any) -> None:
         arguments[:] = [_pytree.tree_map(_in_float32, inputs)]
 
-    before: list[hooks.Hook] = []
-    for block in blocks:
-        before.append((block.block.register_forward_pre_hook, keep, {"with_kwargs": True}))
+    before = [(b.block.register_forward_pre_hook, keep, {"with_kwargs": True}) for b in blocks]
     points = (STREAM, *SUBLAYERS, OUTPUT)
     with hooks.attached(before), hooks.tap(blocks, points, receive) as tapped:
         yield result
@@ -130,12 +128,8 @@ def _error(stream: torch.Tensor, added: Sequence[torch.Tensor], result: torch.Te
     error = float((gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
     if result.dtype not in HALF or math.isnan(error) or not added:
         return error
-    one_by_one = reduce(operator.add, added, stream)
-    at_once = stream + reduce(operator.add, added)
-    for total in (one_by_one, at_once):
-        if torch.equal(total.to(result.dtype), result):
-            return 0.0
-    return error
+    orders = reduce(operator.add, added, stream), stream + reduce(operator.add, added)
+    return 0.0 if any(torch.equal(total.to(result.dtype), result) for total in orders) else error
 
 
 def _factor(
@@ -149,11 +143,12 @@ def _factor(
         return None
     total = reduce(operator.add, (each.double() for each in added))
     estimate = float((total * (result.double() - stream.double())).sum() / total.square().sum())
-    candidates: list[float] = []
-    for value in vars(block).values():
-        if isinstance(value, float) and abs(value - estimate) <= NEAR * abs(estimate):
-            candidates.append(value)
-    for scale in (*candidates, float(f"{estimate:.7g}")):
+    near = [
+        value
+        for value in vars(block).values()
+        if isinstance(value, float) and abs(value - estimate) <= NEAR * abs(estimate)
+    ]
+    for scale in (*near, float(f"{estimate:.7g}")):
         if _error(stream, [each * scale for each in added], result) <= BOUND:
             return scale
     return None

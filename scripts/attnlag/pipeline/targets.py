@@ -89,6 +89,7 @@ def study_targets(config: Config, model: str, corpus: str) -> list[str]:
             for pair in config.pairs_changed():
                 files.append(f"{study}/causal/figures/{pair}")
 
+    files.append(f"{study}/claims.parquet")
     for paths in findings_files(config, model, corpus).values():
         files += paths
     return files
@@ -182,18 +183,29 @@ def findings_files(config: Config, model: str, corpus: str) -> FilesByName:
     return files
 
 
+def regression_tables(config: Config, model: str, corpus: str) -> FilesByName:
+    """Return the tables of the fits of a model and a corpus by name.
+
+    The names may also be those of Snakemake's wildcards, ``{model}`` and ``{corpus}``.
+    """
+    names = list(REGRESSION_TABLES)
+    if is_asked("random_weights", config):
+        names.append("before_training")
+    study = f"results/{model}/{corpus}"
+    files = {}
+    for name in names:
+        files[name] = _regression_files(study, f"{name}.parquet", config, config.regressions)
+    return files
+
+
 def claim_tables(config: Config, model: str, corpus: str) -> FilesByName:
     """Return the tables by name from which the claims of a model and a corpus are made."""
     study = f"results/{model}/{corpus}"
-    regressions = list(config.regressions)
-    by_class = [name for name in regressions if config.regressions[name].slopes_by]
-    files = {}
-
-    for name in REGRESSION_TABLES:
-        files[name] = _regression_files(study, f"{name}.parquet", config, regressions)
-    if is_asked("random_weights", config):
-        name = "before_training"
-        files[name] = _regression_files(study, f"{name}.parquet", config, regressions)
+    by_class = [name for name in config.regressions if config.regressions[name].slopes_by]
+    files = regression_tables(config, model, corpus)
+    files["norms"] = []
+    for shard in config.shards(corpus):
+        files["norms"] += _site_files(study, f"norms/{shard}.parquet", config)
     if is_asked("training", config):
         fitted = regressions_of_checkpoints(config, model)
         files["training"] = _regression_files(study, "training.parquet", config, fitted)
@@ -229,7 +241,7 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
         )
 
     of_study = ["tokens", "token_properties", *config.quantities_of_model()]
-    names = [*of_study, "norms", "design"]
+    names = [*of_study, "design"]
     if config.with_sources():
         names.append("sources")
     for name in names:
@@ -238,7 +250,6 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
         file = f"{shard}.parquet"
         for name in of_study:
             files[name].append(f"{study}/{name}/{file}")
-        files["norms"] += _site_files(study, f"norms/{file}", config)
         files["design"] += _regression_files(study, f"design/{file}", config, regressions)
         if config.with_sources():
             files["sources"].append(f"{study}/attention/sources/{file}")

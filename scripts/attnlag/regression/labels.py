@@ -66,6 +66,11 @@ def columns_before_training(columns: Iterable[Any]) -> list[str]:
     return [str(name) for name in columns if BEFORE_TRAINING.fullmatch(str(name))]
 
 
+def scale_of(column: str, first: str = "first") -> str:
+    """Return the scale of the weights in a column of controls; a plain one has the first."""
+    return column.removeprefix("random_weights").lstrip("_").replace("_", "-") or first
+
+
 def tested(relation: str, alpha: float, adjust: str) -> str:
     """Return what a mark says of a p-value, as in ``p < 0.05, Holm``."""
     return f"p {relation} {alpha:g}" + ("" if adjust == "none" else f", {ADJUSTMENTS[adjust]}")
@@ -110,16 +115,21 @@ def weights_in_words(models: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(parts)
 
 
-def spans(numbers: Sequence[int], noun: str = "lag") -> str:
-    """Return a list of lags or layers in words: ``lags 3, 4 and 6 to 10``."""
+def runs(numbers: Sequence[int]) -> str:
+    """Return a list of numbers in which runs are shortened: ``3, 4 and 6 to 10``."""
     parts: list[str] = []
     # Numbers minus their places are equal in a run of consecutive numbers.
     for _, group in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
         run = [str(number) for _, number in group]
         parts += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else run
+    return listed(parts)
+
+
+def spans(numbers: Sequence[int], noun: str = "lag") -> str:
+    """Return a list of lags or layers in words: ``lags 3, 4 and 6 to 10``."""
     if len(numbers) > 1:
         noun += "s"
-    return f"{noun} {listed(parts)}"
+    return f"{noun} {runs(numbers)}"
 
 
 # What numbers that are equal but for rounding are rounded by.

@@ -1,26 +1,36 @@
-"""The answers of a run in a dozen lines, which it prints last and the explorer shows first."""
+"""The answers of a run in a dozen lines, which it prints last and the explorer shows first.
+
+Each is a list of claims. What they are made from are the claims and the settings in the provenance.
+"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
-
 from attnlag import wording
-from attnlag.claims import causes, lags, training
-from attnlag.claims.lags import as_more_is_held_fixed
-from attnlag.claims.numbers import number, span
-from attnlag.errors import counted
+from attnlag.claims.causes import PREDICTED, extremes
+from attnlag.claims.run import CAUSAL, MEASURED, Claims, RunClaims
+from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.slopes.decomposition import POOLED
 from attnlag.regression.terms import is_lead, named
-from attnlag.report.regression_tables import RegressionTables
-from attnlag.storage import tables
+from attnlag.storage.tables import Record
+
+ANSWER = "answer"
 
 # Lags and leads of a regression that the answers name.
 MAX_TERMS = 3
 
 # Target layers whose effects are named one by one.
 MAX_LAYERS = 4
+
+# Tokens later at which the answers state the response.
+DISTANCES = ("2", "5")
+
+# Settings that move coefficients, by stage.
+ESTIMATED_WITH = {
+    "regression": ("fixed_effects", "bias_correction"),
+    "design": ("lags", "leads", "covariates"),
+}
 
 
 class Answer(NamedTuple):
@@ -39,159 +49,212 @@ class SiteAnswers(NamedTuple):
     main: str  # the regression that answers
 
 
-def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
-    """Return the answers for one site from its regressions, in their order.
+@dataclass(frozen=True)
+class Regression:
+    """The claims of a regression, and the provenance of its coefficients."""
 
-    The first of norms with a fitted layer answers; those with effects of documents come before
-    the others. Beside one with effects stands the first without.
+    name: str
+    claims: Claims
+    record: Record
+
+    @property
+    def settings(self) -> dict:
+        """The settings of the fit."""
+        return self.record.settings("regression")
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether any layer was fitted."""
+        fitted = self.claims.one("fitted")
+        return fitted is not None and fitted.above > 0
+
+    @property
+    def is_of_norms(self) -> bool:
+        """Whether the outcome is norms or relative norms, and lags or leads are among the terms."""
+        of_norms = OUTCOMES[self.settings["outcome"]].folder == "norms"
+        return of_norms and bool(self.terms or not self.is_fitted)
+
+    @property
+    def terms(self) -> list[str]:
+        """Lags, nearest first, and then leads."""
+        return [row.subject for row in self.claims.all("lag")]
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether the means of documents are removed."""
+        return self.settings["fixed_effects"] == "document"
+
+    def differing_settings(self, other: "Regression") -> list[str]:
+        """Return the keys of settings that move coefficients and differ in another regression."""
+        found = []
+        for stage, keys in ESTIMATED_WITH.items():
+            own = self.record.settings(stage)
+            others = other.record.settings(stage)
+            found += [key for key in keys if own.get(key) != others.get(key)]
+        return found
+
+
+def of_site(run: RunClaims, site: tuple[str, ...]) -> SiteAnswers:
+    """Return the answers for one site, named by its model, corpus and site.
+
+    The first regression of norms with a fitted layer answers; those with effects of documents come
+    before the others. Beside one with effects stands the first without.
     """
-    of_norms = [one for one in fitted if one.is_of_norms and one.terms]
+    fitted = [
+        Regression(key[3], claims, run.records[key])
+        for key, claims in run.analyses.items()
+        if key[:3] == site and claims.one("fitted")
+    ]
+    of_norms = [one for one in fitted if one.is_of_norms]
     within = [one for one in of_norms if one.has_effects]
     first = (within or of_norms or fitted)[0]
-    main = next((one for one in (*within, *of_norms) if len(one.fitted)), first)
-    outcome = main.settings["outcome"]
-    alike = [one for one in of_norms if one.settings["outcome"] == outcome]
-    pooled = [one for one in alike if not one.has_effects][:1] if main.has_effects else []
-    model, corpus = main.record["model"], main.record["corpus"]
-    weights = f" ({model['bits']}-bit)" if "bits" in model else ""
-    tokens = tables.row_count(main.files.all_of("norms", main.of_site))
-    documents, layers = corpus["documents"], main.coefficients["layer"].nunique()
-    copies = documents - corpus["texts"]
-    of_copies = f", {copies:,} with the text of an earlier one" * bool(copies)
-    title = (
-        f"{model['name']}{weights} · {corpus['name']}: {counted(documents, 'document')}"
-        f"{of_copies}, {counted(tokens, 'token')} · {main.site}, {counted(layers, 'layer')}"
-    )
-    lines = [*_regressed(main, pooled)] if of_norms else []
+    main = next((one for one in (*within, *of_norms) if one.is_fitted), first)
+    lines = []
+    if of_norms:
+        lines += _regressed(main)
+        if main.is_fitted:
+            lines += _pooled(main, of_norms)
     if main is not first:
-        lines.insert(1, Answer("regression", f"{main.name}; no layer of {first.name} was fitted"))
-    effects = main.files.table("total_effects", main.of_corpus)
-    lines += _causes(effects, main.site, corpus["texts"], main.settings["alpha"])
-    if of_norms and len(main.fitted):
-        lines.append(Answer("Check", _doubts(main), False))
+        text = f"{main.name}; no layer of {first.name} was fitted"
+        lines.insert(1, Answer("regression", text))
+    lines += _causes(run.of(*site, CAUSAL))
+    if of_norms and main.is_fitted:
+        doubts = [main.claims.one("omitted_lags"), main.claims.one("halves")]
+        lines.append(Answer("Check", _joined(doubts), False))
+    model = main.record["model"]
+    weights = f" ({model['bits']}-bit)" if "bits" in model else ""
+    measured = _joined([run.of(*site, MEASURED).one("measured")])
+    title = f"{model['name']}{weights} · {main.record['corpus']['name']}: {measured}"
     return SiteAnswers(title, lines, main.name)
 
 
-def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> Iterator[Answer]:
+def _joined(rows: Sequence) -> str:
+    """Return the texts of claims as one answer."""
+    return "; ".join(wording.texts(rows, ANSWER))
+
+
+def _regressed(main: Regression) -> Iterator[Answer]:
     """Yield whether large ones follow large ones, what lags explain, and the controls."""
-    nearest = main.terms[0]
     relative = ", relative to its stream," if main.settings["outcome"] == "relative" else ""
-    follow = "precede" if is_lead(nearest) else "follow"
+    terms = main.terms
+    follow = "precede" if terms and is_lead(terms[0]) else "follow"
     question = f"Does a large adjustment{relative} {follow} a large one?"
-    if main.fitted.empty:
+    if not main.is_fitted:
         yield Answer(question, "no layer was fitted", False)
-    else:
-        size = wording.lag_answer(main.size_of(nearest), main.without_one_document())
-        yield Answer(question, size, False)
-        yield from _beyond_the_nearest(main)
-        covariates = main.record.settings("design")["covariates"]
-        explained = wording.explained(lags.explained(main.fitted, covariates), covariates)
-        yield Answer("variance explained", explained)
-    if np.isfinite(permuted := main.in_random_order(nearest)):
-        yield Answer("tokens in random order", number(permuted))
-    table = main.before_training
-    course = main.course_of(nearest)
-    if course is not None:
-        yield Answer("during training", wording.course_answer(course))
-    elif table is not None and (before := main.before(nearest)):
-        why = training.averaging(main.before("r_squared"))
-        text = f"{before.text(why)}; trained {number(before.trained)} (same texts)"
-        assumed = training.assumed_scale(table)
-        yield Answer("before training", "; ".join(filter(None, [text, assumed])))
-    if len(main.fitted):
-        yield from _pooled(main, pooled)
+        return
+    claims = main.claims
+    nearest = terms[0]
+    rows = [claims.one("lag", nearest), claims.one("without_one_document")]
+    yield Answer(question, _joined(rows), False)
+    yield from _beyond_the_nearest(main)
+    rows = [claims.one("r_squared"), *claims.all("r_squared_beyond")]
+    yield Answer("variance explained", f"{_joined(rows)} (median layer)")
+    permuted = claims.one("random_order", nearest)
+    if permuted:
+        yield Answer("tokens in random order", _joined([permuted]))
+    first = claims.all("training_first", nearest)
+    if first:
+        rows = [
+            *first,
+            *claims.all("training_highest", nearest),
+            *claims.all("training_final", nearest),
+            *claims.all("training_steps", nearest),
+        ]
+        yield Answer("during training", _joined(rows))
+    elif claims.all("untrained", nearest):
+        rows = [
+            *claims.all("untrained", nearest),
+            *claims.all("untrained_mean", nearest),
+            *claims.all("untrained_averages"),
+            *claims.all("trained", nearest),
+            claims.one("scale_assumed"),
+        ]
+        yield Answer("before training", _joined(rows))
 
 
-def _pooled(main: RegressionTables, others: Sequence[RegressionTables]) -> Iterator[Answer]:
-    """Yield what the nearest lag is if differences between documents are ignored."""
-    nearest = main.terms[0]
-    for other in others:
-        steps = other.files.table("nested_models", other.folder)
-        rows = {row.subject: row for row in as_more_is_held_fixed(steps)} if len(steps) else {}
-        value = other.of_term(nearest)["estimate"].median()
-        if "document" in rows:
-            text = wording.POOLED_ANSWER.format(
-                pooled=number(rows[POOLED].value),
-                within=number(rows["document"].value),
-                layers=rows[POOLED].layers,
-            )
-            yield Answer("pooled over documents", text)
-        elif np.isfinite(value):
-            text = wording.OTHER_REGRESSION_ANSWER.format(
-                value=number(value),
-                regression=other.name,
-                settings=", ".join(main.differing_settings(other)),
-            )
-            yield Answer("pooled over documents", text)
-
-
-def _beyond_the_nearest(main: RegressionTables) -> Iterator[Answer]:
+def _beyond_the_nearest(main: Regression) -> Iterator[Answer]:
     """Yield the responses to a larger one, or the other lags and leads where there are none."""
+    claims = main.claims
     terms = main.terms[:MAX_TERMS]
-    after_two = main.response_after(2)
-    if np.isfinite(after_two.value):
-        coefficients = {term: main.size_of(term).value for term in terms}
+    later = [claims.one("response", distance) for distance in DISTANCES]
+    if later[0]:
+        lags = [row for row in claims.all("lag") if row.subject in terms]
+        coefficients = ", ".join(map(wording.cell, lags))
         held = list(main.record.settings("design")["covariates"])
         if main.has_effects:
             held.insert(0, "document means")
-        after_five = main.response_after(5)
-        text = wording.response_answer(after_two, after_five, coefficients, held)
-        yield Answer("two tokens later", text)
+        parts = [
+            _joined(later),
+            f"coefficients, each given the others: {coefficients}",
+            f"held fixed: {', '.join(held) or 'nothing'}",
+        ]
+        yield Answer("later tokens", "; ".join(parts))
         return
     for term in terms[1:]:
-        text = wording.filled(wording.LAG_PART, main.size_of(term))
+        text = wording.text(claims.one("lag", term), "finding")
         yield Answer(f"{named(term)}, other terms held fixed", text)
 
 
-def _causes(table: pd.DataFrame, site: str, texts: int, alpha: float) -> Iterator[Answer]:
+def _pooled(main: Regression, regressions: Sequence[Regression]) -> Iterator[Answer]:
+    """Yield what the nearest lag is if differences between documents are ignored."""
+    outcome = main.settings["outcome"]
+    others = [one for one in regressions if one.settings["outcome"] == outcome]
+    others = [one for one in others if not one.has_effects]
+    if not main.has_effects or not others:
+        return
+    other = others[0]
+    nearest = main.terms[0]
+    steps = [
+        other.claims.one("nested_model", f"{nearest}, {step}") for step in (POOLED, "document")
+    ]
+    lag = other.claims.one("lag", nearest)
+    if all(steps):
+        text = f"{_joined(steps)} (the same texts, lags alone, mean over the layers)"
+        yield Answer("pooled over documents", text)
+    elif lag:
+        settings = ", ".join(main.differing_settings(other))
+        text = f"{wording.cell(lag)} in {other.name}, which differs in {settings}"
+        yield Answer("pooled over documents", text)
+
+
+def _causes(claims: Claims) -> Iterator[Answer]:
     """Yield the effects on the next token by layer, beside the lags of these layers."""
-    if len(table):
-        table = table.query("source_site == target_site == @site and lag == 1")
-    if len(table):
-        # A copy of a document tells nothing more.
-        table = table.assign(documents=table["documents"].clip(upper=texts))
-        shares = causes.shares(table, alpha)
-        shown = causes.extremes(causes.effects(table, alpha), MAX_LAYERS)
-        needed = causes.documents_to_decide(table)
-        text = wording.effects_answer(shown, shares, needed)
-        yield Answer("Does one cause the next?", text, False)
-        predicted = [row for row in shown if np.isfinite(row.baseline_low)]
-        if predicted:
-            yield Answer(causes.PREDICTED, wording.predictions(predicted))
-        own = causes.own_lags(table)
-        if own:
-            yield Answer("a layer's lag on itself", span([row.value for row in own]))
-
-
-def _doubts(main: RegressionTables) -> str:
-    """Return what speaks against a regression: too few lags, and halves that differ."""
-    fits = main.fitted
-    alpha = main.settings["alpha"]
-    terms = main.coefficients["term"].unique().tolist()
-    doubts = [wording.further_lags(lags.omitted_lags(fits, terms, alpha))]
-    correction = lags.halves(fits, main.coefficients, alpha)
-    if correction:
-        doubts.append(wording.halves(correction))
-    return "; ".join(doubts)
+    effects = extremes(claims.all("effect"), MAX_LAYERS)
+    decided = claims.one("effects_decided")
+    if decided is None:
+        return
+    text = wording.text(decided, ANSWER)
+    if effects:
+        listed = ", ".join(wording.texts(effects, ANSWER))
+        text += f": 1% larger in all earlier layers changes the next by {listed}; texts: "
+        rows = claims.all("documents_to_decide") if decided.undecided else []
+        text += "; ".join([f"{decided.texts}", *wording.texts(rows, ANSWER)])
+    yield Answer("Does one cause the next?", text, False)
+    predicted = [claims.one("effect_predicted", row.subject) for row in effects]
+    if any(predicted):
+        listed = ", ".join(wording.texts(predicted, ANSWER))
+        meaning = "hardly: the interval of effect / this lies within ±25%"
+        yield Answer(PREDICTED, f"{listed} ({meaning})")
+    own = [claims.one("own_lag", row.subject) for row in effects]
+    if any(own):
+        yield Answer("a layer's lag on itself", ", ".join(wording.texts(own, ANSWER)))
 
 
 def text_of(answers: SiteAnswers) -> str:
     """Return the answers for a site as text, a line each."""
-    labels = ["  " * line.is_part + line.label for line in answers.lines]
+    labels = [f"  {line.label}" if line.is_part else line.label for line in answers.lines]
     width = max(map(len, labels), default=0)
     pairs = zip(labels, answers.lines, strict=True)
     rows = [f"{label:<{width}}  {line.text}" for label, line in pairs]
     return "\n".join([answers.title, *rows]) + "\n"
 
 
-def of_sites(regressions: Sequence[RegressionTables]) -> dict[str, SiteAnswers]:
+def of_sites(run: RunClaims) -> dict[tuple[str, ...], SiteAnswers]:
     """Return the answers by the names of model, corpus and site."""
-    by_site: dict[str, list[RegressionTables]] = {}
-    for regression in regressions:
-        by_site.setdefault(regression.study, []).append(regression)
-    return {site: of_site(fitted) for site, fitted in by_site.items()}
+    sites = dict.fromkeys(key[:3] for key in run.analyses)
+    return {site: of_site(run, site) for site in sites}
 
 
-def of_run(regressions: Sequence[RegressionTables]) -> str:
+def of_run(run: RunClaims) -> str:
     """Return the answers of a run as text, site by site."""
-    return "\n".join(map(text_of, of_sites(regressions).values()))
+    return "\n".join(map(text_of, of_sites(run).values()))

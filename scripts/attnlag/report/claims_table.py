@@ -1,182 +1,182 @@
-"""The claims of a run as one table, a row a claim."""
+"""The claims of a study as one table, a row a claim, and such tables read back."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from attnlag.claims import causes, directions, heads, lags, sources, subsets, training
-from attnlag.claims.row import Row, frame
-from attnlag.regression.inference.response import MAX_DISTANCE
-from attnlag.regression.labels import UNITS
-from attnlag.regression.terms import is_lag_or_lead, nearest_lag
+from attnlag.claims.causes import on_the_next_token
+from attnlag.claims.directions import claims_of_directions
+from attnlag.claims.heads import claims_of_heads
+from attnlag.claims.regression import Further, claims_of_regression
+from attnlag.claims.row import STUDY, Row, frame
+from attnlag.claims.run import CAUSAL, MEASURED, RunClaims, by_analysis, causal_from
+from attnlag.claims.sources import claims_of_readout, claims_of_sources
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.report.regression_tables import RegressionTables
+from attnlag.storage import tables
+
+# The table that has the provenance of an analysis, by the name that the flow gives to its findings.
+TABLES = {
+    "directions": "directions",
+    "heads": "heads",
+    "sources": "shares",
+    "readout": "readout",
+}
+
+# Analyses that regress the norms of parts of adjustments.
+WITH_LAGS = ("heads", "sources")
 
 
-def claims_of_run(regressions: Sequence[RegressionTables]) -> pd.DataFrame:
+def claims_of_study(
+    regressions: Sequence[RegressionTables],
+) -> tuple[pd.DataFrame, list[dict[str, object]]]:
     """Return the claims of all regressions and of what stands beside them, in their order.
 
-    ``analysis`` names a regression, or another analysis of its site.
+    The second value has the provenance of each analysis with the names of its study. ``analysis``
+    names a regression, or another analysis of its site.
     """
-    tables = []
+    parts = []
+    studies = []
     sites = set()
     for regression in regressions:
-        study = {
-            "model": regression.model,
-            "corpus": regression.corpus,
-            "site": regression.site,
-        }
-        tables.append(frame(claims_of_regression(regression), **study, analysis=regression.name))
+        place = (regression.model, regression.corpus, regression.site)
+        found = {regression.name: (regression.record, [*_of_regression(regression)])}
         if regression.of_site not in sites:
             sites.add(regression.of_site)
-            for analysis, claims in CLAIMS_OF_SITE.items():
-                tables.append(frame(claims(regression), **study, analysis=analysis))
-    return pd.concat(tables, ignore_index=True)
+            found = {MEASURED: (regression.record, [measured(regression)]), **found}
+            found |= _of_site(regression)
+        for analysis, (record, rows) in found.items():
+            names = dict(zip(STUDY, (*place, analysis), strict=True))
+            parts.append(frame(rows, **names))
+            studies.append({"place": [*names.values()], "record": record})
+    return pd.concat(parts, ignore_index=True), studies
 
 
-def claims_of_regression(regression: RegressionTables) -> Iterator[Row]:
-    """Yield the claims of one regression; none if no layer was fitted."""
-    if regression.fitted.empty:
-        return
-    shared = {
-        "unit": UNITS[regression.settings["outcome"]],
-        "level": 1 - regression.settings["alpha"],
-    }
-    for term in regression.terms:
-        yield replace(
-            regression.size_of(term),
-            **shared,
-            baseline="tokens in random order",
-            baseline_value=regression.in_random_order(term),
-            table="medians",
-        )
-        yield from claims_of_training(regression, term)
-    for tokens in range(1, MAX_DISTANCE + 1):
-        row = regression.response_after(tokens)
-        if row.value == row.value:
-            yield replace(row, **shared, table="medians")
-    without = regression.without_one_document()
-    if without:
-        yield replace(without, unit=shared["unit"], table="influence")
-    alpha = regression.settings["alpha"]
-    terms = regression.coefficients["term"].unique().tolist()
-    omitted = lags.omitted_lags(regression.fitted, terms, alpha)
-    if omitted.subject:
-        yield replace(omitted, **shared, table="fits")
-    for row in lags.curvature(regression.fitted, terms, alpha):
-        yield replace(row, table="fits")
-    halves = lags.halves(regression.fitted, regression.coefficients, alpha)
-    if halves:
-        yield replace(halves, unit=shared["unit"], table="fits")
-    before = regression.before_training
-    if before is not None:
-        for row in training.by_scale(before, alpha):
-            yield replace(row, unit=shared["unit"])
-    covariates = regression.record.settings("design")["covariates"]
-    yield from lags.explained(regression.fitted, covariates)
-    steps = regression.files.table("nested_models", regression.folder)
-    if len(steps):
-        for row in lags.as_more_is_held_fixed(steps):
-            yield replace(row, unit=shared["unit"], table="nested_models")
-    tests = regression.files.table("equal_slopes", regression.folder)
+def in_memory(regressions: Sequence[RegressionTables]) -> RunClaims:
+    """Return the claims of some regressions as `read_claims` reads them."""
+    table, studies = claims_of_study(regressions)
+    records = {tuple(study["place"]): study["record"] for study in studies}  # type: ignore
+    return RunClaims(by_analysis(table), records)  # type: ignore[arg-type]
+
+
+def measured(regression: RegressionTables) -> Row:
+    """Return how many tokens of how many documents were measured, in how many layers."""
+    corpus = regression.record["corpus"]
+    return Row(
+        claim="measured",
+        subject=regression.site,
+        value=float(tables.row_count(regression.files.all_of("norms", regression.of_site))),
+        unit="tokens",
+        baseline="documents",
+        baseline_value=float(corpus["documents"]),
+        layers=int(regression.fits["layer"].nunique()),
+        texts=int(corpus["texts"]),
+        table="norms",
+    )
+
+
+def _of_regression(regression: RegressionTables) -> Iterator[Row]:
+    """Yield the claims of a regression."""
+    files = regression.files
+    folder = regression.folder
+    tests = files.table("equal_slopes", folder)
+    trait = ""
     if len(tests):
-        tests = tests[tests["term"] == nearest_lag(tests["term"])]
-        yield subsets.by_class(tests, alpha)
-    for name in ("groups", "classes"):
-        table = regression.files.table(name, regression.folder)
-        for term in filter(is_lag_or_lead, table.get("term", pd.Series(dtype=str)).unique()):
-            for row in subsets.by_subset(table[table["term"] == term]):
-                subject = f"{term}, {row.subject}"
-                yield replace(row, **shared, claim=name, subject=subject, table=name)
+        trait = files.record("equal_slopes", folder).settings("classes")["property"]
+    further = Further(
+        slopes=files.table("classes", folder),
+        tests=tests,
+        trait=trait,
+        steps=files.table("nested_models", folder),
+        by_step=regression.by_step,
+    )
+    yield from claims_of_regression(regression.fit, regression.texts, further)
 
 
-def claims_of_training(regression: RegressionTables, term: str) -> Iterator[Row]:
-    """Yield where a lag or lead begins, is highest, settles and ends along training."""
-    course = regression.course_of(term)
-    if course is None:
-        return
-    named_steps = {
-        "first": course.first,
-        "highest": course.highest,
-        "settled": course.settled,
-        "final": course.final,
-    }
-    for name, at_step in named_steps.items():
-        step = "final weights" if at_step.step is None else f"step {at_step.step}"
-        yield replace(
-            at_step.row,
-            claim=f"training_{name}",
-            subject=f"{term}, {step}",
-            unit=UNITS[regression.settings["outcome"]],
-            table="training",
-        )
+def _of_site(regression: RegressionTables) -> dict[str, tuple[tables.Record, list[Row]]]:
+    """Return the provenance and the claims of each analysis of a site that was made."""
+    found = {}
+    for analysis, (folder, claims) in ANALYSES.items():
+        path = regression.of_site / folder
+        if regression.files.one_of(TABLES[analysis], path) is None:
+            continue
+        record = regression.files.record(TABLES[analysis], path)
+        rows = [*claims(regression, path, record)]
+        table = regression.files.table(TABLES[analysis], path)
+        found[analysis] = (record, [*rows, *few_texts(analysis, table, rows, record)])
+    return found | _of_pairs(regression)
 
 
-def claims_of_readout(regression: RegressionTables) -> Iterator[Row]:
-    """Yield what the adjustments of a site say of the next token, if that is known."""
-    effects = regression.files.table("readout", regression.of_site)
-    if effects.empty or effects["difference"].isna().all():
-        return
-    record = regression.files.record("readout", regression.of_site)
-    alpha = record.settings("traced_table")["alpha"]
-    row = sources.next_token(effects, alpha)
-    yield replace(row, unit="SD over the vocabulary", table="readout/means")
+def _of_pairs(regression: RegressionTables) -> dict[str, tuple[tables.Record, list[Row]]]:
+    """Return the claims of interventions observed at a site, by the site that was changed."""
+    path = regression.of_corpus
+    if regression.files.one_of("total_effects", path) is None:
+        return {}
+    record = regression.files.record("total_effects", path)
+    total = regression.files.table("total_effects", path)
+    others = ("elasticities", "prediction_vs_effect", "finite_effects")
+    found = {}
+    sources = total.loc[total["target_site"] == regression.site, "source_site"].unique()
+    for source in sources.tolist() or [regression.site]:
+        rows = [
+            *on_the_next_token(
+                total,
+                *(regression.files.table(name, path) for name in others),
+                source=source,
+                target=regression.site,
+                alpha=record.settings("elasticities")["alpha"],
+                texts=regression.record["corpus"]["texts"],
+            )
+        ]
+        rows += few_texts(CAUSAL, total, rows, record)
+        found[causal_from(source, regression.site)] = (record, rows)
+    return found
 
 
-def claims_of_heads(regression: RegressionTables) -> Iterator[Row]:
-    """Yield the claims about attention heads, if there are any."""
-    parts = regression.files.table("heads", regression.of_site / "heads")
-    if len(parts):
-        yield from filter(None, (heads.share(parts), heads.sink(parts)))
-    coefficients = regression.files.table("head_coefficients", regression.of_site / "heads")
-    if len(coefficients):
-        yield from filter(None, (heads.lag(coefficients), heads.lag_before_training(coefficients)))
+def few_texts(
+    analysis: str, table: pd.DataFrame, rows: Sequence[Row], record: tables.Record
+) -> Iterator[Row]:
+    """Yield that texts are too few for intervals, where anything is claimed of them."""
+    documents = table.get("documents", pd.Series(dtype=float)).max()
+    texts = int(np.nanmin([documents, record["corpus"]["texts"]]))
+    if texts < MIN_DOCUMENTS and any(row.claim != "nothing" for row in rows):
+        yield Row(claim="few_texts_measured", bound=MIN_DOCUMENTS, texts=texts)
+        # Copies of a text may suffice for a fit.
+        claimed = {row.claim for row in rows}
+        if analysis in WITH_LAGS and not claimed & {"head_lag", "lag_of_part"}:
+            yield Row(claim="lags_not_fitted")
 
 
-def claims_of_directions(regression: RegressionTables) -> Iterator[Row]:
-    """Yield the cosines of adjustments, if they are known."""
-    means = regression.files.table("directions", regression.of_site / "geometry")
-    if len(means):
-        yield from directions.neighbours(means)
+def _readout(regression: RegressionTables, path: Path, record: tables.Record) -> Iterator[Row]:
+    settings = record.settings("traced_table")
+    effects = regression.files.table("readout", path)
+    yield from claims_of_readout(effects, settings["alpha"], settings["adjust"])
 
 
-def claims_of_sources(regression: RegressionTables) -> Iterator[Row]:
-    """Yield how much of adjustments the token before writes, if it is known."""
-    shares = regression.files.table("shares", regression.of_site / "sources")
-    if len(shares):
-        yield from sources.previous_token(shares)
+def _heads(regression: RegressionTables, path: Path, record: tables.Record) -> Iterator[Row]:
+    yield from claims_of_heads(
+        regression.files.table("heads", path),
+        regression.files.table("head_coefficients", path),
+        str(record.settings("heads_table")["regression"]),
+    )
 
 
-def claims_of_causes(regression: RegressionTables) -> Iterator[Row]:
-    """Yield the effects on the next token within a site, if they are known."""
-    effects = _on_the_next_token(regression, "total_effects")
-    if len(effects):
-        alpha = regression.settings["alpha"]
-        yield from causes.effects(effects, alpha)
-        yield from causes.shares(effects, alpha)
-        yield from causes.own_lags(effects)
-    changes = _on_the_next_token(regression, "finite_effects")
-    if len(changes):
-        for _, rows in changes.groupby("source_layer", observed=True):
-            yield from causes.finite(rows, regression.settings["alpha"])
-    for trial in _on_the_next_token(regression, "prediction_vs_effect").itertuples():
-        yield causes.trial(trial)
+def _directions(regression: RegressionTables, path: Path, record: tables.Record) -> Iterator[Row]:
+    yield from claims_of_directions(regression.files.table("directions", path))
 
 
-def _on_the_next_token(regression: RegressionTables, name: str) -> pd.DataFrame:
-    """Return the rows of a table of effects that are within a site and on the next token."""
-    table = regression.files.table(name, regression.of_corpus)
-    if table.empty:
-        return table
-    within = (table["source_site"] == regression.site) & (table["target_site"] == regression.site)
-    return table[within & (table["lag"] == 1)]
+def _sources(regression: RegressionTables, path: Path, record: tables.Record) -> Iterator[Row]:
+    yield from claims_of_sources(
+        regression.files.table("shares", path), regression.files.table("lags", path)
+    )
 
 
-# The analyses of a site beside its regressions.
-CLAIMS_OF_SITE = {
-    "readout": claims_of_readout,
-    "heads": claims_of_heads,
-    "directions": claims_of_directions,
-    "sources": claims_of_sources,
-    "causal": claims_of_causes,
+# The analyses of a site beside its regressions: their folders, and their claims.
+ANALYSES = {
+    "readout": ("readout", _readout),
+    "heads": ("heads", _heads),
+    "directions": ("geometry", _directions),
+    "sources": ("sources", _sources),
 }

@@ -1,13 +1,16 @@
 """What a paper needs in LaTeX: numbers as macros, and coefficients as a table."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import compress
+from math import isfinite
 
 import numpy as np
 import pandas as pd
 
 from attnlag.claims.numbers import number
+from attnlag.claims.row import Row
+from attnlag.claims.run import Claims, RunClaims
 from attnlag.regression.labels import R_SQUARED, correction
 from attnlag.regression.terms import named
 from attnlag.report.regression_tables import RegressionTables
@@ -22,19 +25,19 @@ ESCAPES = {
 DIGITS = "Zero One Two Three Four Five Six Seven Eight Nine".split()
 
 
-def numbers(regressions: Sequence[RegressionTables]) -> str:
-    """Return a macro for each number, a line each.
+def numbers(run: RunClaims) -> str:
+    """Return a macro for each number of each regression, a line each.
 
     Its name begins with those of the model, the corpus and the site, where regressions differ in
     them, and of the regression.
     """
-    places = [regression.folder.parts[-4:] for regression in regressions]
+    places = [place for place, claims in run.analyses.items() if claims.one("fitted")]
     differing = [len(set(names)) > 1 for names in zip(*places, strict=True)]
     differing[-1] = True
     lines = []
-    for regression, names in zip(regressions, places, strict=True):
-        which = list(compress(names, differing))
-        for words, value in _of_regression(regression):
+    for place in places:
+        which = list(compress(place, differing))
+        for words, value in _numbers_of_regression(run.of(*place)):
             text = value.replace("−", "$-$")
             lines.append(f"\\newcommand{{\\{macro_name(*which, *words)}}}{{{text}}}")
     return "\n".join(lines) + "\n"
@@ -46,31 +49,40 @@ def macro_name(*words: str) -> str:
     return "".join(word[0].upper() + word[1:] for word in re.findall("[A-Za-z]+", spelt))
 
 
-def _of_regression(regression: RegressionTables) -> Iterator[tuple[tuple[str, ...], str]]:
+def _numbers_of_regression(claims: Claims) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the words of the name and the text of each number of a regression."""
-    fitted = regression.fitted
-    yield ("layers",), f"{len(fitted)}"
-    if fitted.empty:
-        return
-    yield ("documents",), f"{int(fitted['n_documents'].max())}"
-    yield ("rows",), f"{int(fitted['n_obs'].max()):,}"
-    yield ("r squared",), number(fitted["r_squared"].median())
-    for term in regression.terms:
-        claim = regression.size_of(term)
-        yield (term, "median"), number(claim.value)
-        if np.isfinite(claim.low):
-            yield (term, "low"), number(claim.low)
-            yield (term, "high"), number(claim.high)
-        yield (term, "layers above"), f"{claim.above}"
-        yield (term, "layers below"), f"{claim.below}"
-        yield (term, "layers present"), f"{claim.above + claim.below}"
-        yield (term, "layers absent"), f"{claim.within}"
-        if np.isfinite(permuted := regression.in_random_order(term)):
-            yield (term, "random order"), number(permuted)
-        if before := regression.before(term):
-            yield (term, "before training low"), number(before.low)
-            yield (term, "before training high"), number(before.high)
-            yield (term, "same documents trained"), number(before.trained)
+    for fitted in claims.all("fitted"):
+        yield ("layers",), f"{fitted.above}"
+        if fitted.above:
+            yield ("documents",), f"{fitted.texts}"
+            yield ("rows",), f"{fitted.value:,.0f}"
+    for r_squared in claims.all("r_squared"):
+        yield ("r squared",), number(r_squared.value)
+    for lag in claims.all("lag"):
+        yield from _numbers_of_lag(claims, lag)
+
+
+def _numbers_of_lag(claims: Claims, lag: Row) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the numbers of a lag or lead and of its controls."""
+    term = lag.subject
+    yield (term, "median"), number(lag.value)
+    if isfinite(lag.low):
+        yield (term, "low"), number(lag.low)
+        yield (term, "high"), number(lag.high)
+    yield (term, "layers above"), f"{lag.above}"
+    yield (term, "layers below"), f"{lag.below}"
+    yield (term, "layers present"), f"{lag.above + lag.below}"
+    yield (term, "layers absent"), f"{lag.within}"
+    permuted = claims.one("random_order", term)
+    if permuted:
+        yield (term, "random order"), number(permuted.value)
+    before = claims.one("untrained_extremes", term)
+    if before:
+        yield (term, "before training low"), number(before.baseline_low)
+        yield (term, "before training high"), number(before.baseline_high)
+    trained = claims.one("trained", term)
+    if trained:
+        yield (term, "same documents trained"), number(trained.value)
 
 
 def in_latex(text: str) -> str:

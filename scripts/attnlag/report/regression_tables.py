@@ -8,21 +8,12 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
-from attnlag.claims import checkpoints, lags, training
-from attnlag.claims.row import Row
+from attnlag.claims.fits import Fit
 from attnlag.quantities.catalogue import OUTCOMES
-from attnlag.regression.estimation.residuals import ResidualSums
-from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import lags_among
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
-
-# Settings that move coefficients, by stage.
-ESTIMATED_WITH = {
-    "regression": ("fixed_effects", "bias_correction"),
-    "design": ("lags", "leads", "covariates"),
-}
 
 
 class RegressionTables:
@@ -99,17 +90,6 @@ class RegressionTables:
         path = self.files.one_of("training", self.folder)
         return None if path is None else pd.read_parquet(path)
 
-    def course_of(self, term: str) -> checkpoints.Course | None:
-        """Return how a lag or lead goes along the training of the model; None if unknown."""
-        if self.by_step is None:
-            return None
-        return checkpoints.course(
-            self.by_step,
-            term,
-            bound=self.settings["equivalence_bound"],
-            alpha=self.settings["alpha"],
-        )
-
     @property
     def terms(self) -> list[str]:
         """Lags, nearest first, and then leads."""
@@ -119,75 +99,23 @@ class RegressionTables:
         """Return the coefficients of a term that were estimated."""
         return self.coefficients.query("term == @term").dropna(subset="estimate")
 
-    def differing_settings(self, other: "RegressionTables") -> list[str]:
-        """Return the keys of settings that move coefficients and differ in another regression."""
-        found = []
-        for stage, keys in ESTIMATED_WITH.items():
-            own = self.record.settings(stage)
-            others = other.record.settings(stage)
-            found += [key for key in keys if own.get(key) != others.get(key)]
-        return found
-
     @property
     def texts(self) -> int:
         """The number of documents in the regression, each text counted once."""
-        documents = int(self.fitted["n_documents"].max())
+        documents = int(self.fits["n_documents"].max())
         return min(documents, self.record["corpus"]["texts"])
 
-    def size_of(self, term: str) -> Row:
-        """Return the claim about the size of a lag or lead."""
-        medians: dict[Any, Any] = self.medians.set_index("term").to_dict("index")
-        return lags.size(
-            self.coefficients,
-            term,
-            medians[term],
-            equivalence_bound=self.settings["equivalence_bound"],
-            alpha=self.settings["alpha"],
-            texts=self.texts,
-        )
-
-    def response_after(self, tokens: int) -> Row:
-        """Return the claim about the response some tokens later."""
-        return lags.response(
-            self.medians,
-            tokens,
-            equivalence_bound=self.settings["equivalence_bound"],
-            alpha=self.settings["alpha"],
-            texts=self.texts,
-        )
-
-    def without_one_document(self) -> Row | None:
-        """Return the claim about the nearest lag without one document; None if unknown."""
-        influence = self.files.table("influence", self.folder)
-        if influence.empty:
-            return None
-        bound = self.settings["equivalence_bound"]
-        return lags.without_one_document(self.coefficients, influence, bound)
-
-    def in_random_order(self, term: str) -> float:
-        """Return the median of a lag with tokens in random order; NaN if unknown."""
-        rows = self.controls[self.controls["term"] == term]
-        return float(rows.get("permuted_mean", pd.Series(dtype=float)).median())
-
-    def before(self, quantity: str) -> training.Untrained | None:
-        """Return a lag or lead, or R², before training; None if it is unknown."""
-        table = self.before_training
-        if table is None:
-            return None
-        return training.before_training(table, quantity, self.settings["equivalence_bound"])
-
     @property
-    def fit(self) -> FittedRegression:
-        """The fit that the tables state."""
-        return FittedRegression(
+    def fit(self) -> Fit:
+        """What the tables say of the fit."""
+        return Fit(
             settings=TypeAdapter(RegressionSettings).validate_python(self.settings),
-            layers=self.fits["layer"].tolist(),
             coefficients=self.coefficients,
             goodness=self.fits,
             medians=self.medians,
-            residual_sums=ResidualSums.read(self.file("residuals")),
-            groups=pd.read_parquet(self.file("groups")),
             controls=self.controls,
+            influence=self.files.table("influence", self.folder),
+            groups=self.files.table("groups", self.folder),
             before_training=self.before_training,
         )
 

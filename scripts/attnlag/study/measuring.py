@@ -109,11 +109,11 @@ class Measurement:
 
     def _layers_of(self, quantity: str) -> dict[str, list[np.ndarray]]:
         """Return the array of each layer by site, with a row per token."""
-        layers: dict[str, list[np.ndarray]] = {}
-        for (name, site), rows in self.tables.items():
-            if name == quantity:
-                layers[site] = [array_of(rows[layer]) for layer in layers_in(rows.schema)]
-        return layers
+        return {
+            site: [array_of(rows[layer]) for layer in layers_in(rows.schema)]
+            for (name, site), rows in self.tables.items()
+            if name == quantity
+        }
 
     @cached_property
     def norms(self) -> pd.DataFrame:
@@ -178,10 +178,10 @@ class Measurement:
 
         Without a tagger, parts of speech are ``none``. ``properties.to_pandas()`` is a data frame.
         """
-        documents: list[Tokenized] = []
-        for name, sequences in groupby(sequences_of(self.tokens), lambda each: each.document):
-            document = Document(name, self.groups[name], self.texts[name])
-            documents.append(Tokenized(document, list(sequences)))
+        documents = [
+            Tokenized(Document(name, self.groups[name], self.texts[name]), list(sequences))
+            for name, sequences in groupby(sequences_of(self.tokens), lambda each: each.document)
+        ]
         (table,) = token_properties.describe(
             [documents],
             self.tagger,
@@ -438,20 +438,15 @@ class Run:
                     rows[key].append(rows_of(computation, run, values[key]))
 
             measure_runs(sequences, extractor, keep)
-            remarks: dict[str, str] = {}
-            for (name, _), computation in computations.items():
-                if computation.remark:
-                    remarks[name] = computation.remark
-            tables: dict[Key, pa.Table] = {}
-            for key, runs in rows.items():
-                tables[key] = pa.concat_tables(runs).unify_dictionaries()
+            remarks = {name: each.remark for (name, _), each in computations.items() if each.remark}
+            tables = {
+                key: pa.concat_tables(runs).unify_dictionaries() for key, runs in rows.items()
+            }
             single = [name for name, plan in plans.items() if plan == "single"]
             if single:
                 tracer = Tracer(decoder, self.sites)
                 tracer.trace({(document, window): ids for document, window, ids in sequences})
-                for key, traced in tracer.tables().items():
-                    if key[0] in single:
-                        tables[key] = traced
-                remarks |= tracer.remarks(single)
+                tables |= {key: rows for key, rows in tracer.tables().items() if key[0] in single}
+                remarks |= {name: why for name, why in tracer.remarks().items() if name in single}
         error = float(extractor.identity_error or 0.0)
         return {"tables": tables, "remarks": remarks, "identity_error": error}

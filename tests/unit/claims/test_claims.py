@@ -37,25 +37,26 @@ def coefficients(**controls):
 
 def test_the_lag_of_heads_stands_beside_that_of_their_sum_and_before_training():
     unknown = coefficients(random_weights=np.nan)
-    row = heads.lag(unknown)
+    row = heads.lag(unknown, "within")
     assert (row.value, row.baseline_value, row.layers) == (pytest.approx(0.3), 0.25, 2)
-    assert wording.of_heads(row) == (
+    assert wording.text(row, "title") == (
         "Lag 1 of single heads is 0.30, that of their sum 0.25 (medians)"
     )
+    assert wording.text(row, "finding").endswith("with the terms of the regression 'within')")
     assert heads.lag_before_training(unknown) is None
     # Medians beside each other are of the same heads.
     controls = coefficients(random_weights=[0.5, np.nan, 0.6, 0.7], trained=0.1)
-    assert heads.lag(controls).value == 0.2
+    assert heads.lag(controls, "within").value == 0.2
     before = heads.lag_before_training(controls)
     assert (before.value, before.baseline_value) == (0.5, 0.1)
-    assert wording.head_before_training(before).startswith(
+    assert wording.text(before, "finding").startswith(
         "lag 1 of single heads before training: 0.50, after it: 0.10"
     )
-    assert heads.lag(coefficients().assign(estimate=np.nan)) is None
+    assert heads.lag(coefficients().assign(estimate=np.nan), "within") is None
     shown = coefficients().assign(equivalence=["present", "absent", "present", "present"])
-    row = heads.lag(shown)
+    row = heads.lag_counted(shown)
     assert (row.above, row.below, row.within, row.undecided) == (1, 0, 1, 0)
-    assert wording.head_findings(row, "within")[1] == (
+    assert wording.text(row, "finding") == (
         "heads with lag 1 shown to be positive: 1 of 2, negative: 0, negligible: 1"
     )
 
@@ -63,17 +64,19 @@ def test_the_lag_of_heads_stands_beside_that_of_their_sum_and_before_training():
 def test_shares_and_sinks_of_heads_stand_beside_those_of_equal_ones():
     parts = pd.DataFrame({"layer": [4, 4, 4], "part": ["0", "1", WHOLE], "sink_uniform": 0.06})
     parts = parts.assign(share=[0.38, 0.62, np.nan], sink=[0.4, 0.6, 0.5])
-    assert heads.share(parts).subject == "layer 4"
-    assert wording.of_heads(heads.share(parts)) == (
+    share = heads.share(parts)
+    assert share.subject == "layer 4"
+    assert wording.text(share, "title") == (
         "One head has up to 62% of its layer's squared norms (50% if equal)"
     )
-    assert heads.sink(parts).above == 1
-    assert wording.of_heads(heads.sink(parts)) == (
+    (sink,) = heads.sinks(parts)
+    assert sink.above == 1
+    assert wording.text(sink, "title") == (
         "The median head gives 50% of its attention to the first token (6% if equal)"
     )
     unknown = parts.assign(share=np.nan, sink=np.nan)
     assert heads.share(unknown) is None
-    assert heads.sink(unknown) is None
+    assert [*heads.sinks(unknown)] == []
 
 
 def test_the_likeness_of_neighbours_stands_beside_that_of_the_farthest():
@@ -83,15 +86,12 @@ def test_the_likeness_of_neighbours_stands_beside_that_of_the_farthest():
     )
     near, far = directions.neighbours(table.assign(random_pairs=0.1))
     assert (near.value, near.baseline_value, far.value) == (0.6, 0.1, pytest.approx(0.2))
-    assert wording.neighbours([near, far]) == (
-        "Adjustments of neighbours have a centred cosine of 0.60 (median layer), those 3 tokens "
-        "apart of 0.20"
+    assert wording.title([near, far]) == (
+        "Adjustments of neighbours have a centred cosine of 0.60, those 3 tokens apart of 0.20"
     )
     (plain,) = directions.neighbours(table[3:].assign(mean=-0.2))
-    text = "Adjustments of neighbours have a cosine of −0.20 (median layer)"
-    assert wording.neighbours([plain]) == text
+    assert wording.title([plain]) == "Adjustments of neighbours have a cosine of −0.20"
     assert directions.neighbours(table.assign(mean=np.nan)) == []
-    assert wording.neighbours([]).startswith("No two")
 
 
 def table(**terms):
@@ -121,9 +121,7 @@ def test_a_response_has_the_interval_of_its_median():
     assert (row.value, row.low, row.high, row.verdict) == (0.11, 0.09, 0.13, Verdict.ABOVE)
     few = lags.response(medians, 2, texts=5, **SETTINGS)
     assert np.isnan([few.low, few.high]).all()
-    unknown = lags.response(medians, 3, texts=20, **SETTINGS)
-    assert np.isnan(unknown.value)
-    assert unknown.verdict is Verdict.NONE
+    assert lags.response(medians, 3, texts=20, **SETTINGS) is None
 
 
 SETTINGS = {"equivalence_bound": 0.05, "alpha": 0.1}
@@ -169,6 +167,8 @@ def test_the_size_of_a_lag_counts_the_fitted_layers_beyond_the_bound():
 )
 def test_a_verdict_is_of_the_interval_alone(low, high, verdict):
     assert verdict_of(low, high, 0.05) is verdict
+    assert verdict_of(low, high, 0.05, texts=6) is verdict
+    assert verdict_of(low, high, 0.05, texts=5) is Verdict.TOO_FEW_TEXTS
 
 
 @pytest.mark.parametrize(
@@ -176,21 +176,20 @@ def test_a_verdict_is_of_the_interval_alone(low, high, verdict):
     [
         (
             Verdict.ABOVE,
-            "Yes, neighbours are alike in size: 10% longer → 2.2% longer (lag 1, median layer: ",
+            "Yes, neighbours are alike in size: 10% larger → 2.2% larger (lag 1, median layer: ",
         ),
-        (Verdict.BELOW, "No, a small one: 10% longer"),
-        (Verdict.WITHIN, "No: 10% longer"),
-        (Verdict.UNDECIDED, "Undecided: 10% longer"),
-        (Verdict.TOO_FEW_TEXTS, "Too few texts to tell (3; at least 6): 10% longer"),
-        (Verdict.NONE, "Not tested: 10% longer"),
+        (Verdict.BELOW, "No, a small one: 10% larger"),
+        (Verdict.WITHIN, "No: 10% larger"),
+        (Verdict.UNDECIDED, "Undecided: 10% larger"),
+        (Verdict.TOO_FEW_TEXTS, "Too few texts to tell (3; at least 6): 10% larger"),
+        (Verdict.NONE, "Not tested: 10% larger"),
     ],
 )
 def test_an_answer_begins_with_its_verdict(verdict, first):
     row = Row("lag", "lag_1", value=0.23, bound=0.05, texts=3, verdict=verdict)
-    text = wording.lag_answer(row, Row("without_one_document", "a text", value=0.2))
+    text = wording.text(row, "answer")
     assert text.startswith(first)
-    assert "0.23, no interval; without the document that moves it most: 0.20; layers above" in text
-    assert "that moves it most: unknown; layers above" in wording.lag_answer(row, None)
+    assert "(lag 1, median layer: 0.23, no interval; layers above 0.05: " in text
 
 
 @pytest.mark.parametrize(
@@ -213,10 +212,12 @@ def test_further_lags_are_counted_where_they_are_tested(p_values, counts, total,
     # The layer in the middle of those that were tested.
     ends = total - 0.1, total + 0.1
     assert (row.value, row.low, row.high) == pytest.approx((total, *ends))
-    assert wording.further_lags(row) == (
-        f"layers in which tokens 2 and 4 back still predict: {counts[0]} of {counts[1]} (sum of "
-        f"their coefficients in the median layer: {total:.2f}, {ends[0]:.2f} to {ends[1]:.2f}; "
-        "0.00 if the lags were enough)"
+    start = "tokens 2 and 4 back still predict in 1 of 3 layers: one lag is too few (sum of "
+    if not row.above:
+        start = "layers in which tokens 2 and 4 back still predict: 0 of 2 (sum of "
+    assert wording.text(row, "answer") == (
+        f"{start}their coefficients in the median layer: {total:.2f}, {ends[0]:.2f} to "
+        f"{ends[1]:.2f}; 0.00 if the lags were enough)"
     )
 
 
@@ -235,11 +236,11 @@ def test_bent_lines_are_counted_with_their_sign_beside_what_the_square_explains(
     assert (row.value, row.low, row.high) == (0.01, -0.04, 0.06)
     assert row.verdict is Verdict.UNDECIDED
     assert (share.value, share.layers) == (0.004, 3)
-    assert wording.curvature(row, share) == (
-        "layers in which lag 1 is shown not to be linear: 2 of 3 (coefficient of its square in the "
-        "median layer: 0.01, −0.04 to 0.06; 0 if it were; the square explains 0.4% of the residual "
-        "variance)"
-    )
+    assert wording.texts([row, share], "finding") == [
+        "layers in which lag 1 is shown not to be linear: 2 of 3 (the same test; coefficient of "
+        "its square in the median layer: 0.01, −0.04 to 0.06; 0 if it were)",
+        "the square explains 0.4% of the residual variance",
+    ]
     assert lags.curvature(fits.iloc[3:], ["lag_1"], 0.05) == []
 
 
@@ -261,7 +262,7 @@ def test_the_document_that_moves_the_median_most_stands_beside_it():
 def test_lags_that_were_not_tested_are_not_called_enough():
     fits = pd.DataFrame({"omitted_p_value": [np.nan], "omitted_sum": [np.nan]})
     row = lags.omitted_lags(fits, ["lag_1"], 0.05)
-    assert wording.further_lags(row) == "it was not tested whether earlier tokens predict"
+    assert wording.text(row, "answer") == "it was not tested whether earlier tokens predict"
 
 
 @pytest.mark.parametrize(
@@ -272,31 +273,21 @@ def test_the_correction_stands_beside_what_it_changes(p_values, above, value, un
     fits = pd.DataFrame({"layer": range(4), "halves_p_adjusted": p_values})
     own = [-0.02, 0.12, 0.08, 0.3]
     rows = COEFFICIENTS.assign(uncorrected=own * 2)
-    row = lags.halves(fits, rows, 0.05)
+    row = next(lags.halves(fits, rows, 0.05))
     assert (row.above, row.layers) == (above, int(fits["halves_p_adjusted"].notna().sum()))
     assert row.value == pytest.approx(value)
     assert row.baseline_value == pytest.approx(uncorrected)
-    assert lags.halves(fits.assign(halves_p_adjusted=np.nan), rows, 0.05) is None
+    assert [*lags.halves(fits.assign(halves_p_adjusted=np.nan), rows, 0.05)] == []
 
 
-def test_what_follows_stands_beside_what_it_was_before_training():
-    controls = table(lag_1=[(0.0, "")] * 4).assign(
-        random_weights=[1.0, 1.5, 1.4, 1.6], random_weights_default=[0.4, 0.5, 0.5, 0.6]
+def test_what_follows_is_said_in_percent():
+    row = Row("lag", "lag_1", value=0.234)
+    assert wording.title([lags.follows(row, "norm"), Row("response", "2", value=-0.08)]) == (
+        "After a 1% larger adjustment the next is 0.23% larger, the one after 0.08% smaller"
     )
-    lag, later = lags.followed_by(COEFFICIENTS, controls)
-    assert (lag.baseline_low, lag.baseline_high) == pytest.approx((0.5, 1.45))
-    assert wording.followed_by(lag, later, "norm") == (
-        "After a norm 1% larger, the next differs by +0.11%, that two tokens later by +0.08% "
-        "(median layer; lag 1 before training: 0.50 to 1.45)"
-    )
-    nowhere = lags.followed_by(COEFFICIENTS.assign(estimate=np.nan), None)
-    text = "No coefficient of norms could be estimated"
-    assert wording.followed_by(*nowhere, "norm") == text
-    # What is no percentage is a coefficient.
-    turned = lags.followed_by(COEFFICIENTS, None)
-    assert wording.followed_by(*turned, "angle") == "Lag 1 is 0.11 (median layer)"
-    ahead = lags.followed_by(table(lead_1=[(0.3, "present")]), None)
-    assert wording.followed_by(*ahead, "norm") == "Lead 1 is 0.30 (median layer)"
+    relative = wording.title([lags.follows(row, "relative")])
+    assert relative.startswith("After a 1% larger adjustment, relative to its stream, the next")
+    assert wording.title([row]) == "Lag 1 is 0.23"
 
 
 EFFECTS = pd.DataFrame(
@@ -332,7 +323,8 @@ def test_an_effect_is_judged_by_the_intervals_of_its_share(ends, documents, verd
     shares = pd.DataFrame(ends, columns=["share_low", "share_high"])
     rows = causes.shares(pd.concat([EFFECTS, shares], axis=1).assign(documents=documents), 0.05)
     assert [row.verdict for row in rows] == verdicts
-    np.testing.assert_array_equal([(row.low, row.high) for row in rows], ends)
+    if documents >= 6:
+        np.testing.assert_array_equal([(row.low, row.high) for row in rows], ends)
 
 
 def test_effects_stand_beside_their_intervals_and_predictions():
@@ -347,36 +339,37 @@ def test_effects_stand_beside_their_intervals_and_predictions():
     ]
     assert (rows[1].baseline_value, rows[1].baseline_low, rows[1].baseline_high) == (0.5, -0.2, 0.8)
     shares = causes.shares(table, 0.05)
-    needed = causes.documents_to_decide(table)
-    assert wording.effects_answer(rows, shares, needed) == (
-        "Hardly in 1 of 2 layers, in part in 0, the other way in 0, undecided in 1: 1% longer in "
-        "all earlier layers changes the next by 0.01% (−0.05 to 0.04) in layer 9, −0.03% (−0.05 "
-        "to 0.04) in layer 29; 13 documents (to decide all: about 1,200)"
+    found = [*causes.of_layers(table, 0.05)]
+    (decided,) = [row for row in found if row.claim == "effects_decided"]
+    assert wording.text(decided, "answer") == (
+        "Hardly in 1 of 2 layers, in part in 0, the other way in 0, undecided in 1"
     )
-    assert wording.effects_answer(rows, shares, np.inf).endswith(
-        "(to decide all: more than 10,000)"
-    )
-    assert wording.predictions(rows[1:]) == (
-        "0.50% (−0.20 to 0.80) (hardly: the interval of effect / this lies within ±25%)"
-    )
+    (needed,) = [row for row in found if row.claim == "documents_to_decide"]
+    assert wording.text(needed, "answer") == "documents to decide all: about 1,200"
+    many = Row("documents_to_decide", value=np.inf)
+    assert wording.text(many, "answer").endswith("more than 10,000")
+    assert wording.texts(rows, "answer") == [
+        "0.01% (−0.05 to 0.04) in layer 9",
+        "−0.03% (−0.05 to 0.04) in layer 29",
+    ]
+    assert wording.texts(causes.predictions(table, 0.05), "answer") == ["0.50% (−0.20 to 0.80)"]
     assert [row.value for row in causes.own_lags(table)] == [0.1, 0.34]
-    assert wording.effect_finding(rows[1], shares[1], np.nan) == (
-        "layer 29: 1% longer in all earlier layers changes the next by −0.03% (95% interval −0.05 "
-        "to 0.04); a regression on these layers, over all documents, predicts 0.50 (−0.20 to "
-        "0.80); effect / prediction: 0.10 (−0.20 to 0.40), undecided; its own lag 1: unknown"
+    assert wording.text(shares[1], "finding") == (
+        "effect / prediction: 0.10 (−0.20 to 0.40), undecided"
     )
     # Without predictions there is no verdict.
     unknown = table.assign(predicted_conf_low=np.nan, share_low=np.nan, share_high=np.nan)
-    told = wording.effects_answer(rows, causes.shares(unknown, 0.05), np.nan)
-    assert told.startswith("Not tested: 1% longer")
-    few = wording.effects_answer(rows, causes.shares(table.assign(documents=5), 0.05), np.nan)
-    assert few.startswith("Too few texts to tell (5; at least 6): 1% longer")
-    assert wording.effects_answer([], causes.shares(first, 0.05), np.nan).startswith("No observed")
+    untested = causes.decided(causes.shares(unknown, 0.05))
+    assert wording.text(untested, "answer") == "Not tested"
+    few = causes.decided(causes.shares(table.assign(documents=5), 0.05))
+    assert wording.text(few, "answer") == "Too few texts to tell (5; at least 6)"
+    nowhere = causes.decided(causes.shares(first, 0.05))
+    assert wording.text(nowhere, "answer") == "no observed layer has an earlier one"
     # Only the smallest and the largest of many are stated.
     assert causes.extremes(rows, 1) == [rows[1], rows[0]]
     # A single document gives no interval.
     alone = causes.effects(table.assign(conf_low=np.nan, conf_high=np.nan), 0.05)
-    assert wording.effects(alone).startswith("0.01% (no interval) in layer 9, −0.03% (no interval)")
+    assert wording.text(alone[0], "answer") == "0.01% (no interval) in layer 9"
 
 
 @pytest.mark.parametrize(
@@ -398,7 +391,7 @@ def test_corrected_p_values_decide_which_token_is_raised(p_adjusted, said):
     rows = rows.assign(difference=[0.5, 0.4, 0.3, -0.2], p_adjusted=p_adjusted)
     rows = rows.assign(conf_low=[0.1, 0.1, -0.1, -0.3], conf_high=[1, 1, 1, -0.1])
     row = sources.next_token(rows, 0.05)
-    sentence = wording.next_token(row)
+    sentence = wording.text(row, "title")
     assert said in sentence
     if row.verdict is not Verdict.TOO_FEW_TEXTS:
         assert (row.layers, row.above, row.below, row.undecided) == (4, 1, 1, 2)
@@ -406,32 +399,36 @@ def test_corrected_p_values_decide_which_token_is_raised(p_adjusted, said):
 
 
 def groups(**ends):
+    """Return the claims about groups with some ends of joint intervals, in three layers."""
     rows = [
-        {"subset": name, "layer": layer, "estimate": (low + high) / 2 + layer - 1}
-        | {"median_low": low, "median_high": high}
+        {"subset": name, "layer": layer, "estimate": (low + high) / 2 + layer - 1, "term": "lag_1"}
+        | {"median_low": low, "median_high": high, "status": "ok"}
         for name, (low, high) in ends.items()
         for layer in range(3)
     ]
-    return subsets.by_subset(pd.DataFrame(rows))
+    return [*subsets.groups(pd.DataFrame(rows), 0.05)]
 
 
 def test_groups_have_a_sign_only_where_their_joint_intervals_do():
     rows = groups(prose=(0.1, 0.2), verse=(-1.0, 1.42), law=(-0.3, -0.1), rare=(np.nan, np.nan))
+    of_groups = [row for row in rows if row.claim == "groups"]
     verdicts = [Verdict.ABOVE, Verdict.UNDECIDED, Verdict.BELOW]
-    assert [row.verdict for row in rows] == verdicts
-    assert [row.value for row in rows] == pytest.approx([0.15, 0.21, -0.2])
-    said = wording.groups(rows, "lag_1")
-    assert said == "Groups of documents with lag 1 above 0: 1 of 3, below 0: 1"
-    assert wording.groups([], "lag_1") == "No group of documents could be fitted separately"
+    assert [row.verdict for row in of_groups] == verdicts
+    assert [row.value for row in of_groups] == pytest.approx([0.15, 0.21, -0.2])
+    counted = wording.text(rows[3], "title")
+    assert counted == "Groups of documents with lag 1 above 0: 1 of 3, below 0: 1"
 
 
 def test_extremes_are_named_only_if_they_are_apart():
-    apart = groups(prose=(0.1, 0.2), verse=(0.15, 0.4), law=(0.3, 0.5))
-    assert wording.extremes(apart, str.upper) == (
-        "0.15 (0.10 to 0.20) in PROSE to 0.40 (0.30 to 0.50) in LAW, jointly for all 3"
+    *_, apart = groups(prose=(0.1, 0.2), verse=(0.15, 0.4), law=(0.3, 0.5))
+    assert wording.text(apart, "finding") == (
+        "0.15 (0.10 to 0.20) in prose to 0.40 (0.30 to 0.50) in law"
     )
-    alike = groups(prose=(0.1, 0.31), law=(0.3, 0.5))
-    assert wording.extremes(alike) == "no two of 2 are shown to differ by their joint intervals"
+    *_, alike = groups(prose=(0.1, 0.31), law=(0.3, 0.5))
+    assert wording.text(alike, "finding") == "their intervals do not tell any two apart"
+    # One group differs from nothing.
+    *_, alone = groups(prose=(0.1, 0.31), law=(np.nan, np.nan))
+    assert alone.claim != "groups_extremes"
 
 
 def test_signs_tell_nothing_where_all_of_them_are_alike():
@@ -440,13 +437,13 @@ def test_signs_tell_nothing_where_all_of_them_are_alike():
     trial.by_chance = 5.8
     row = causes.trial(trial)
     assert (row.above, row.layers, row.baseline_value, row.value) == (7, 10, 5.8, 0.56)
-    assert wording.trial(row) == f"{start}5.8); rank correlation of sizes: 0.56"
+    assert wording.text(row, "finding") == f"{start}5.8); rank correlation of sizes: 0.56"
     # All predictions are positive, and 7 effects.
     trial.by_chance = 0.7 * 10
-    told = wording.trial(causes.trial(trial))
+    told = wording.text(causes.trial(trial), "finding")
     assert f"{start}7.0: one of the two has one sign alone, which tells nothing); rank" in told
     same = SimpleNamespace(prediction="same layer", pairs=30, significant=29)
-    assert wording.trial(causes.trial(same)).startswith(
+    assert wording.text(causes.trial(same), "finding").startswith(
         "layers whose lag 1 on itself is significant: 29 of 30,"
     )
 
@@ -486,27 +483,44 @@ def test_what_single_layers_do_is_what_intervals_show(predicted, caused, sentenc
     pairs[["conf_low", "conf_high"]] = caused
     # Points do not count.
     pairs = pairs.assign(estimate=9.0, predictive=9.0)
-    assert wording.single_layers(causes.single_layers(pairs)) == sentence
+    assert wording.text(causes.single_layers(pairs), "title") == sentence
 
 
 def test_what_was_before_training_stands_beside_what_is_after_it():
     before = pd.DataFrame(
         {"scale": ["own", "own", "by-depth"], "quantity": ["lag_1", "r_squared", "lag_1"]}
     ).assign(
-        before=[0.5, 0.9, np.nan],
+        before=[0.5, 0.95, np.nan],
+        before_low=[0.45, np.nan, np.nan],
+        before_high=[0.65, np.nan, np.nan],
         trained=0.2,
         difference=[0.25, np.nan, np.nan],
         conf_low=[0.2, np.nan, np.nan],
         conf_high=[0.3, np.nan, np.nan],
         documents=12,
+        above_own=False,
+        initializer_range=0.04,
+        origin="stated",
+        left_out=["", "", "the same as own"],
     )
-    rows = list(training.by_scale(before, 0.1))
-    assert [(row.claim, row.subject, row.value, row.verdict) for row in rows] == [
-        ("before_training", "lag_1, own", 0.5, Verdict.NONE),
+    rows = [*training.by_scale(before, alpha=0.1, bound=0.05, nearest="lag_1")]
+    described = [(row.claim, row.subject, row.value, row.verdict) for row in rows]
+    assert described == [
+        ("scale", "own", 0.04, Verdict.NONE),
+        ("scale_left_out", "by-depth", 0.04, Verdict.NONE),
+        ("untrained", "lag_1, own", 0.5, Verdict.NONE),
+        ("untrained_mean", "lag_1, own", pytest.approx(0.55), Verdict.ABOVE),
         ("change_by_training", "lag_1, own", 0.25, Verdict.ABOVE),
-        ("before_training", "r_squared, own", 0.9, Verdict.NONE),
+        ("trained", "lag_1", 0.2, Verdict.NONE),
+        ("untrained_extremes", "lag_1", 0.5, Verdict.NONE),
+        ("untrained", "r_squared, own", 0.95, Verdict.NONE),
+        ("trained", "r_squared", 0.2, Verdict.NONE),
+        ("untrained_extremes", "r_squared", 0.95, Verdict.NONE),
+        ("untrained_averages", "", 0.95, Verdict.NONE),
     ]
-    assert (rows[1].low, rows[1].high, rows[1].level, rows[0].baseline_value) == (
-        *(0.2, 0.3, 0.9),
-        0.2,
-    )
+    change = rows[4]
+    assert (change.low, change.high, change.level) == (0.2, 0.3, 0.9)
+    # An untrained copy whose past explains less averages nothing.
+    less = before.assign(before=[0.5, 0.89, np.nan])
+    claims = {row.claim for row in training.by_scale(less, alpha=0.1, bound=0.05, nearest="lag_1")}
+    assert "untrained_averages" not in claims

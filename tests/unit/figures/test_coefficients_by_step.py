@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from pictures import legend_of, overlaps
 
+from attnlag.claims.checkpoints import course
+from attnlag.claims.run import Claims
 from attnlag.figures import coefficients_by_step
 from attnlag.figures.sizes import PAGE
 
@@ -30,7 +32,10 @@ def inputs(losses=True):
                     {"step": step, "layer": layer, "quantity": quantity, "estimate": known}
                 )
     tables = {"training": pd.DataFrame(medians), "training_layers": pd.DataFrame(layers)}
-    return SimpleNamespace(outcome="norm", equivalence_bound=0.05, alpha=0.05, **tables)
+    claims = Claims(tuple(course(tables["training"], "lag_1", bound=0.05, alpha=0.05)))
+    return SimpleNamespace(
+        outcome="norm", equivalence_bound=0.05, alpha=0.05, claims=claims, **tables
+    )
 
 
 def test_layers_and_medians_are_lines_over_steps_beside_the_final_weights():
@@ -72,4 +77,5 @@ def test_few_steps_are_drawn_too(steps):
 def test_nothing_is_drawn_where_no_layer_could_be_fitted():
     given = inputs()
     given.training["estimate"] = np.nan
+    given.claims = Claims(tuple(course(given.training, "lag_1", bound=0.05, alpha=0.05)))
     assert coefficients_by_step.figure(given).panels == ()

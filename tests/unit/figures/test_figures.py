@@ -11,6 +11,11 @@ import statsmodels.formula.api as smf
 from pictures import TITLE, grid, synthetic_controls, synthetic_tables, texts_of, with_interval
 
 import draw_figures
+from attnlag.claims import causes, lags, sources, subsets
+from attnlag.claims.directions import neighbours as neighbours_claimed
+from attnlag.claims.heads import claims_of_heads
+from attnlag.claims.row import Row
+from attnlag.claims.run import Claims, RunClaims
 from attnlag.corpus.documents import Document, corpus_table
 from attnlag.figures import (
     catalogue,
@@ -57,6 +62,22 @@ def medians_of(table):
     return pd.concat([medians, responses], ignore_index=True)
 
 
+NO_CLAIMS = RunClaims({}, {})
+
+
+def claims_of_coefficients(table):
+    """Return what titles say of lag 1, if any layer has it."""
+    median = table.loc[table["term"] == "lag_1", "estimate"].median()
+    if not np.isfinite(median):
+        return ()
+    lag = Row("lag", "lag_1", value=median)
+    extremes = {"baseline_low": 0.5, "baseline_high": 1.56}
+    return (
+        *(lag, lags.follows(lag, "norm"), Row("response", "2", value=0.11)),
+        Row("untrained_extremes", "lag_1", **extremes),
+    )
+
+
 def of_coefficients(controls=True, **kinds):
     """Return the inputs of the figure of coefficients, and the figure."""
     table, fits = synthetic_tables(12, **kinds)
@@ -67,6 +88,7 @@ def of_coefficients(controls=True, **kinds):
         medians=medians_of(table) if controls else pd.DataFrame({"term": ["lag_1"], "median": 0.2}),
         outcome="norm",
         r_squared_name="R² within documents",
+        claims=Claims(claims_of_coefficients(table) if controls else ()),
         **TESTED,
     )
     return inputs, coefficients_by_layer.figure(inputs)
@@ -111,8 +133,10 @@ def test_coefficients_stand_beside_their_controls():
     np.testing.assert_array_equal(explained.lines[0].y, inputs.fits["r_squared"])
     # Labels stand beside the lines, so there is no legend but of layers without a fit.
     assert list(legend_of(sheet)) == ["not fitted"]
-    assert sheet.claim.startswith("After a norm 1% larger, the next differs by +0.23%, that two")
-    assert sheet.claim.endswith("(median layer; lag 1 before training: 0.50 to 1.56)")
+    assert sheet.claim == (
+        "After a 1% larger adjustment the next is 0.23% larger, the one after 0.11% larger "
+        "(median layer; lag 1 before training: 0.50 to 1.56)"
+    )
     assert wording.PREDICTIVE in sheet.note
 
 
@@ -127,7 +151,7 @@ def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels():
         assert "before training" not in few.claim
     nowhere = of_coefficients(unfitted=range(12))[1]
     assert all(panel.missing == [*range(12)] for panel in nowhere.panels)
-    assert nowhere.claim == "No coefficient of norms could be estimated"
+    assert nowhere.claim == "No coefficient could be estimated"
     lines, *_ = of_coefficients(lags=6)[1].panels
     assert [line.label for line in lines.lines] == [f"lag {n}" for n in range(1, 7)]
 
@@ -143,7 +167,9 @@ def of_groups(**estimates):
         median_low=table["estimate"] - np.where(wide, 1, 0.1),
         median_high=table["estimate"] + np.where(wide, 1, 0.1),
     )
-    return groups_by_layer.figure(SimpleNamespace(groups=groups, outcome="norm", **TESTED))
+    claims = Claims(tuple(subsets.groups(groups, 0.05)))
+    inputs = SimpleNamespace(groups=groups, outcome="norm", claims=claims, **TESTED)
+    return groups_by_layer.figure(inputs)
 
 
 def test_groups_are_rows_of_a_map():
@@ -183,7 +209,9 @@ def norms(tmp_path_factory):
         record = {"model": {"name": "m"}, "corpus": {"name": "c"}}
         tables.write_table(pa.table(columns | layers), files[name][0], record)
     settings = {"drop_first": 1}
-    inputs = read_norms(SimpleNamespace(**files), SimpleNamespace(site="attention"), settings)
+    inputs = read_norms(
+        SimpleNamespace(**files), SimpleNamespace(site="attention"), settings, NO_CLAIMS
+    )
     return inputs, frame
 
 
@@ -246,7 +274,9 @@ def test_effects_of_no_document_are_read(tmp_path):
         tables.write_table(empty, files[name], record)
     settings = {"source": "attention", "target": "attention"}
     names = SimpleNamespace(model="tiny", corpus="small", pair="attention")
-    assert read_effects(SimpleNamespace(**files), names, settings).extent == "0 documents"
+    assert (
+        read_effects(SimpleNamespace(**files), names, settings, NO_CLAIMS).extent == "0 documents"
+    )
 
 
 def test_norms_by_position_are_means_of_the_rows(norms):
@@ -381,7 +411,9 @@ def study(name, effects, estimate, term="lag_1"):
     table = pd.DataFrame({"regression": name, "layer": LAYERS, "term": term, "estimate": estimate})
     table = with_interval(table.assign(p_adjusted=[0.01, 0.2, 0.01, 0.01], vcov_type="cluster"))
     kind = {"regression": {"fixed_effects": effects}, "outcome": "norm"}
-    return SimpleNamespace(coefficients=table, **kind, **TESTED)
+    median = table["estimate"].median()
+    rows = (Row("lag", term, value=median),) if np.isfinite(median) else ()
+    return SimpleNamespace(coefficients=table, claims=Claims(rows), **kind, **TESTED)
 
 
 def test_regressions_are_named_by_what_they_hold_fixed():
@@ -420,7 +452,9 @@ def of_classes(name, p_value, sizes, merged="", apart=0.1):
     )
     tests = {"layer": LAYERS, "term": "lag_1", "p_adjusted": p_value, "merged": merged}
     settings = {"regression": TESTED | {"outcome": "norm"}, "property": name}
-    inputs = SimpleNamespace(settings=settings, equal_slopes=pd.DataFrame(tests), classes=table)
+    tests = pd.DataFrame(tests)
+    claims = Claims(tuple(subsets.classes(table, tests, name, 0.05, "holm")))
+    inputs = SimpleNamespace(settings=settings, equal_slopes=tests, classes=table, claims=claims)
     return slopes_by_class.figure(inputs)
 
 
@@ -429,13 +463,13 @@ def test_classes_are_rows_and_the_extremes_are_named():
     sheet = of_classes("upos", 0.01, sizes, merged="X")
     shared, cells = sheet.panels
     assert sheet.claim == (
-        "Lag 1 is weakest for punctuation (0.16) and strongest for white space (0.45); layers "
-        "in which slopes differ: 4 of 4"
+        "Layers in which lag 1 differs by part of speech: 4 of 4; weakest for punctuation (0.16), "
+        "strongest for white space (0.45)"
     )
     near = of_classes("upos", 0.01, sizes, apart=0.5)
     assert near.claim == "Layers in which lag 1 differs by part of speech: 4 of 4"
     untested = of_classes("upos", np.nan, sizes, apart=0.5)
-    assert untested.claim == "It could not be tested whether lag 1 differs by part of speech"
+    assert untested.claim.startswith("Slopes by class of token: fewer than two classes have enough")
     assert cells.rows == ["white space (500)", "punctuation (300)"]
     assert "○ shown to be within ±0.05" in sheet.caption
     np.testing.assert_allclose(cells.values[:, 0], [0.15, -0.14])
@@ -458,7 +492,8 @@ def heads(sink=0.7, lag=1.0):
     table = table.assign(share=0.5, sink=sink, sink_uniform=0.06)
     lags = grid(layer=LAYERS, part=estimates).assign(term="lag_1")
     lags["estimate"] = lag * lags["part"].map(estimates)
-    return SimpleNamespace(heads=table, coefficients=lags, alpha=0.05)
+    claims = Claims(tuple(claims_of_heads(table.assign(coherence=1.0, at_floor=0.0), lags, "w")))
+    return SimpleNamespace(heads=table, coefficients=lags, alpha=0.05, claims=claims)
 
 
 def test_heads_are_maps_of_what_was_measured():
@@ -503,13 +538,16 @@ def test_directions_are_beside_those_of_random_pairs():
     table["mean"] = 0.54 / table["distance"]
     table = table.assign(site="attention", random_weights=np.nan)
     table["random_pairs"] = table["mean"] / 2
-    inputs = SimpleNamespace(means=with_interval(table, "mean"), alpha=0.05)
+    claims = Claims(tuple(neighbours_claimed(table)))
+    inputs = SimpleNamespace(means=with_interval(table, "mean"), alpha=0.05, claims=claims)
     sheet = cosines_by_distance.figure(inputs)
     neighbours, distances = sheet.panels
     np.testing.assert_allclose(neighbours.lines[0].y, 0.54)
     np.testing.assert_allclose(neighbours.lines[1].y, 0.27)
     np.testing.assert_allclose(distances.values[:, 0], [0.54, 0.27, 0.135])
-    assert sheet.claim.startswith("Adjustments of neighbours have a centred cosine of 0.54 (")
+    assert sheet.claim.startswith(
+        "Adjustments of neighbours have a centred cosine of 0.54, those 4 "
+    )
 
 
 def effects():
@@ -536,7 +574,12 @@ def effects():
         **{"predicted_conf_low": -0.1, "predicted_conf_high": 0.5},
     )
     pair = {"source": "attention", "target": "attention", "extent": "13 documents"}
-    return SimpleNamespace(elasticities=table, total_effects=sums, alpha=0.05, **pair)
+    earlier = table[table["intervention"] == "derivative"].query("lag == 1")
+    earlier = earlier[earlier["source_layer"] < earlier["target_layer"]]
+    claims = Claims((causes.single_layers(earlier),))
+    return SimpleNamespace(
+        elasticities=table, total_effects=sums, alpha=0.05, claims=claims, **pair
+    )
 
 
 def test_predictions_and_effects_are_lines_for_each_target_layer():
@@ -590,11 +633,21 @@ def comparison(**estimates):
     return with_interval(table.astype({"estimate": float}).assign(**kind))
 
 
+def sizes(**models):
+    """Return the claims about lag 1 in models: its median and extremes over the layers."""
+    claims = {}
+    for model, (median, low, high) in models.items():
+        extremes = Row("lag_range", "lag_1", baseline_low=low, baseline_high=high)
+        claims[model, "x"] = Claims((Row("lag", "lag_1", value=median), extremes))
+    return claims
+
+
 def test_models_are_lines_over_their_own_depths():
     inputs = SimpleNamespace(
         coefficients=comparison(a=[0.1, 0.3], b=[0.4, 0.2, -0.1]),
         outcome="norm",
         mixers_of_models={"a": {"1": "Mamba"}},
+        claims=sizes(a=(0.2, 0.1, 0.3), b=(0.2, -0.1, 0.4)),
         **TESTED,
     )
     sheet = coefficients_by_depth.figure(inputs)
@@ -606,8 +659,11 @@ def test_models_are_lines_over_their_own_depths():
     assert sheet.claim == (
         "Lag 1, median (range) over the layers: a 0.20 (0.10 to 0.30), b 0.20 (−0.10 to 0.40)"
     )
-    many = coefficients_by_depth.claim_of(comparison(a=[0.1], b=[-0.2], c=[0.3], d=[0.2]))
-    assert many == "Lag 1, median over the layers: −0.20 (b) to 0.30 (c)"
+    many = sizes(a=(0.1, 0, 1), b=(-0.2, -1, 0), c=(0.3, 0, 1), d=(0.2, 0, 1))
+    assert (
+        coefficients_by_depth.title_of(many, "lag_1")
+        == "Lag 1, median over the layers: −0.20 (b) to 0.30 (c)"
+    )
 
 
 def test_twenty_models_have_distinct_line_styles():
@@ -625,6 +681,11 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
         lags=pd.DataFrame(),
         settings={"regression": "within"},
         alpha=0.05,
+        claims=Claims(
+            tuple(
+                sources.written_by(table.rename_axis("layer").reset_index(), "mean", "previous_1")
+            )
+        ),
     )
     sheet = sources_by_layer.figure(inputs)
     by_title = {panel.title: panel.lines[0] for panel in sheet.panels}
@@ -638,8 +699,8 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
     assert {panel.share for panel in sheet.panels} == {"shares"}
     assert len(sheet.panels) == 5
     assert sheet.claim == (
-        "The token before writes on average 20% in the median layer and at most 50% (in layer 1) "
-        "of an adjustment"
+        "The token before writes on average 20% of an adjustment in the median layer, at most 50% "
+        "in layer 1"
     )
     # A mark is a test, of which a share has none.
     assert all(line.weak is None for line in by_title.values())
@@ -672,7 +733,7 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     )
 
     def panel_of(readout):
-        inputs = SimpleNamespace(readout=readout, alpha=0.05)
+        inputs = SimpleNamespace(readout=readout, alpha=0.05, claims=Claims(()))
         return readout_by_layer.figure(inputs).panels[0]
 
     panel = panel_of(table)

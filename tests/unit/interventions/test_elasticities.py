@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
+from attnlag.report.causal import causal_findings
 from designs import design_table, effects_table
 from oracles import cr2, mean_of, multipletests, ols
 from scipy import stats
@@ -21,7 +22,6 @@ from attnlag.interventions import (
 from attnlag.interventions.edits import Effect
 from attnlag.interventions.effects import EFFECTS_SCHEMA, table
 from attnlag.regression.settings import ElasticitiesSettings
-from attnlag.report.causal import causal_findings
 
 SETTINGS = ElasticitiesSettings(alpha=0.05)
 NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTION)

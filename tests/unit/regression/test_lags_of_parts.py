@@ -12,13 +12,14 @@ from fits import lags_of_norms
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from attnlag import wording
+from attnlag.claims.heads import claims_of_heads
 from attnlag.corpus.catalogue import FILES
 from attnlag.quantities import columns, formats, head_shares
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import samples
 from attnlag.regression.slopes import lags_of_parts
-from attnlag.report.heads import heads_findings
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence
 
@@ -153,14 +154,13 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
     assert row["sink_uniform"] == pytest.approx((1 / (sampled["position"] + 1)).mean())
     assert row["sink_tokens"] == len(sampled) == 35
     lags = lags_of_parts.fit_heads(sources(paths), HEADS)
-    text = "\n".join(heads_findings(table, lags, "within", "", ""))
+    text = "; ".join(wording.texts([*claims_of_heads(table, lags, "within")], "finding"))
     share = row["at_floor"]
     assert 0.3 < share < 0.45
-    assert f"at the first token: {share:.0%} in layer 1, " in text
+    assert f"; {share:.0%} in layer 1; " in text
     assert f"give {row['sink_at_floor']:.0%} of their attention to the first token" in text
     # They are fewer than half of the layer's tokens, and are not called most.
     assert "where most" not in text
-    assert f"in layer 1, with {share:.0%} of its tokens at the floor, " in text
 
 
 def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
@@ -220,7 +220,7 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
     lags = lags_of_parts.fit_heads(sources({"heads": paths, "norms": paths}, [0]), HEADS)
     assert table.empty
     assert lags.empty
-    assert heads_findings(table, lags, "within", "no heads: none", "") == ["no heads: none"]
+    assert [*claims_of_heads(table, lags, "within")] == []
 
 
 def test_the_rows_of_one_shard_are_in_memory_at_a_time(files, monkeypatch):

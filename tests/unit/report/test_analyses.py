@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from attnlag import wording
+from attnlag.claims import causes, directions, heads, sources
+from attnlag.claims.run import Claims
 from attnlag.quantities.catalogue import STREAM_GROWTH
-from attnlag.report import analyses, heads
-from attnlag.storage import tables
-from attnlag.storage.declared import Declared
+from attnlag.report import claims_table, findings
+from attnlag.storage.tables import Record
 
 WHERE = {"layer": 0, "site": "attention", "documents": 9, "conf_low": 0.1, "conf_high": 0.3}
 EFFECTS = ["own", "next", "top1", "next_less_own"]
@@ -59,34 +61,64 @@ STORED = Path(__file__).with_name("analyses.txt").read_text(encoding="utf-8").rs
 STATED = [block.split("\n") for block in STORED.split("\n\n")]
 
 
-def findings(analysis, folder, texts):
+def tables_of(analysis):
+    """Return the tables of an analysis of a model of one layer."""
+    return {
+        name: pd.DataFrame(columns).assign(**WHERE) for name, columns in TABLES[analysis].items()
+    }
+
+
+def claimed(analysis):
+    """Return the claims of an analysis of a model of one layer."""
+    tables = tables_of(analysis)
+    if analysis == "readout":
+        return sources.claims_of_readout(tables["readout"], 0.05, "holm")
+    if analysis == "sources":
+        return sources.claims_of_sources(tables["shares"], tables["lags"])
+    if analysis == "heads":
+        return heads.claims_of_heads(tables["heads"], tables["head_coefficients"], "within")
+    if analysis == "directions":
+        return directions.claims_of_directions(tables["directions"])
+    return causes.on_the_next_token(
+        tables["total_effects"],
+        pd.DataFrame(),
+        tables["prediction_vs_effect"],
+        tables["finite_effects"],
+        source="attention",
+        target="attention",
+        alpha=0.05,
+        texts=9,
+    )
+
+
+def lines_found(analysis, texts):
     """Return the lines that are found in an analysis of a model of one layer."""
-    record = {"model": {"name": "m"}, "corpus": {"name": "c", "texts": texts}, "check": "sums"}
-    settings = {"elasticities": {"alpha": 0.05}, "heads_table": {"regression": "within"}}
-    settings["traced_table"] = {"alpha": 0.05, "adjust": "holm"}
-    record |= {"stages": settings, "sampled": 0, "traced": None}
-    files = {name: folder / f"{name}.parquet" for name in TABLES[analysis]}
-    for name, columns in TABLES[analysis].items():
-        tables.write_frame(pd.DataFrame(columns).assign(**WHERE), files[name], record)
-    text = analyses.findings_of(analysis, Declared(**files), folder)
+    record = Record(model={"name": "m"}, corpus={"name": "c", "texts": texts}, check="sums")
+    record |= {"sampled": 0, "traced": None}
+    rows = [*claimed(analysis)]
+    first = next(iter(tables_of(analysis).values()))
+    rows += claims_table.few_texts(analysis, first, rows, record)
+    text = findings.findings_of_analysis(
+        analysis, [("attention", Claims(tuple(rows)), Record(record))]
+    )
     return [line.strip() for line in text.splitlines()[1:]]
 
 
 @pytest.mark.parametrize(("analysis", "stated"), [(name, lines) for name, *lines in STATED])
-def test_what_is_found_in_one_layer_and_in_few_texts_is_said_as_such(analysis, stated, tmp_path):
-    assert findings(analysis, tmp_path, texts=9) == stated
-    *same, last = findings(analysis, tmp_path, texts=1)
+def test_what_is_found_in_one_layer_and_in_few_texts_is_said_as_such(analysis, stated):
+    assert lines_found(analysis, texts=9) == stated
+    *same, last = lines_found(analysis, texts=1)
     assert same == stated
-    assert last.startswith("this is said of 1 text alone: with fewer than 6 documents, intervals ")
+    assert last.startswith("texts: 1, fewer than 6: intervals say nothing about other texts")
     assert ("no lag of" in last) == (analysis in ("heads", "sources"))
 
 
-def test_copies_of_one_text_have_lags(monkeypatch, tmp_path):
+def test_copies_of_one_text_have_lags(monkeypatch):
     parts = {"term": "lag_1", "part": ["all", "from_itself", "from_earlier"], "estimate": 0.3}
     monkeypatch.setitem(TABLES["sources"], "lags", parts)
-    *_, lag, last = findings("sources", tmp_path, texts=1)
-    assert lag.startswith("lag 1 of what a token writes to itself is 0.30 in the median layer")
-    assert last.startswith("this is said of 1 text alone")
+    *_, lag, last = lines_found("sources", texts=1)
+    assert lag.startswith("lag 1 (median layer): of both together 0.30; of what a token writes to")
+    assert last.startswith("texts: 1, fewer")
     assert "no lag of" not in last
 
 
@@ -101,6 +133,6 @@ def test_the_largest_head_of_all_and_that_of_the_median_layer_are_told_apart():
     )
     parts = parts.assign(sink=np.nan, sink_uniform=0.1, coherence=0.9, at_floor=0.0)
     lags = pd.DataFrame({"layer": [0], "term": "lag_1", "part": "0", "estimate": np.nan})
-    share, *_ = heads.heads_findings(parts, lags, "within", "", "")
-    assert "up to 90% of its layer's squared norms" in share
-    assert share.endswith("in layer 1; the largest head of the median layer has 60%")
+    largest, median, *_ = heads.claims_of_heads(parts, lags, "within")
+    assert wording.text(largest, "finding").endswith("in layer 1")
+    assert (largest.value, median.value) == (0.9, 0.6)

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from described import regressions_in
+from described import as_fits, regressions_in, settings_stated
 from pictures import grid, with_interval
 
 from attnlag.regression.slopes.decomposition import EFFECTS
 from attnlag.report import answers
+from attnlag.report.claims_table import in_memory
 from attnlag.storage import tables
 
 RECORD = {
@@ -21,9 +22,9 @@ RECORD = {
 
 def regression(folder, size, effects, medians, origin="stated", **settings):
     """Write the tables of a regression with two lags in three layers."""
-    stated = {"outcome": "norm", "fixed_effects": effects, "equivalence_bound": 0.05, "alpha": 0.05}
-    record = {**RECORD, "stages": {**RECORD["stages"], "regression": {**stated, "adjust": "holm"}}}
-    record["stages"]["regression"] |= settings
+    correction = "half-panel" if effects == "document" else "none"
+    stated = settings_stated(fixed_effects=effects, bias_correction=correction, **settings)
+    record = {**RECORD, "stages": {**RECORD["stages"], "regression": stated}}
     rows = grid(term=["lag_1", "lag_2"], layer=range(3)).assign(
         subset="all",
         estimate=[size - 0.1, size, size + 0.1, -0.2, 0.01, 0.1],
@@ -43,16 +44,18 @@ def regression(folder, size, effects, medians, origin="stated", **settings):
         omitted_df=8,
         halves_p_adjusted=[0.01, 0.5, 0.5] if effects == "document" else np.nan,
     )
-    controls = rows[["layer", "term"]].assign(permuted_mean=-0.001)
+    controls = rows[["layer", "term"]].assign(permuted_mean=-0.001, order_p_adjusted=np.nan)
     before = pd.DataFrame({"scale": ["own", "default"], "before": [0.46, 1.42]}).assign(
         trained=size - 0.01, quantity="lag_1", initializer_range=0.02, origin=origin, left_out=""
     )
     before = with_interval(before, "before")
     before["above_own"] = False
+    before["difference"] = before["before"] - before["trained"]
+    before["documents"] = 20
     before["before_low"] = before["conf_low"]
     before["before_high"] = before["conf_high"]
     names = ("coefficients", "fits", "controls", "before_training")
-    for name, frame in zip(names, (rows, fits, controls, before), strict=True):
+    for name, frame in zip(names, (rows, as_fits(fits), controls, before), strict=True):
         tables.write_frame(frame, folder / f"{name}.parquet", record)
     write_medians(folder, medians)
 
@@ -65,6 +68,15 @@ def write_medians(folder, medians):
     """Write the median of each term with its interval."""
     table = pd.DataFrame.from_dict(medians, orient="index", dtype=float)
     table.rename_axis("term").reset_index().to_parquet(folder / "medians.parquet")
+
+
+SITE = ("tiny", "small", "attention")
+
+
+def answered(base, *names):
+    """Return the answers of the one site from some regressions."""
+    run = in_memory(regressions_in(base, *names))
+    return answers.of_site(run, SITE)
 
 
 @pytest.fixture
@@ -98,28 +110,30 @@ def test_the_answers_state_each_number_once(base):
     effects = with_interval(effects, reach=0.02)
     effects = effects.assign(share_low=[0.06, -0.16], share_high=[0.14, -0.06], predicted=0.5)
     effects = effects.assign(predicted_conf_low=-0.1, predicted_conf_high=1.1)
-    effects = effects.assign(documents_to_decide=np.nan)
+    effects = effects.assign(documents_to_decide=np.nan, share=0.1)
     effects = pd.concat([effects, effects.assign(lag=2, estimate=9.0)])
-    effects.to_parquet(base / "causal" / "total_effects.parquet")
+    path = base / "causal" / "total_effects.parquet"
+    stages = {"elasticities": {"alpha": 0.05}}
+    tables.write_frame(effects, path, {**RECORD, "stages": stages})
     stored = Path(__file__).with_name("answers.txt").read_text(encoding="utf-8")
-    assert answers.of_run(regressions_in(base, "pooled", "within")) == stored
+    assert answers.of_run(in_memory(regressions_in(base, "pooled", "within"))) == stored
 
 
 @pytest.mark.parametrize(
     ("median", "low", "high", "word"),
     [
-        (0.23, 0.2, 0.3, "Yes, neighbours are alike in size: 10% longer → 2.2% longer"),
-        (0.06, 0.02, 0.1, "Undecided: 10% longer → 0.6% longer"),
-        (0.01, -0.02, 0.04, "No: 10% longer → 0.1% longer"),
+        (0.23, 0.2, 0.3, "Yes, neighbours are alike in size: 10% larger → 2.2% larger"),
+        (0.06, 0.02, 0.1, "Undecided: 10% larger → 0.6% larger"),
+        (0.01, -0.02, 0.04, "No: 10% larger → 0.1% larger"),
         # No layer is shown to be below the bound.
-        (-0.2, -0.3, -0.1, "Undecided: 10% longer → 1.9% shorter"),
-        (0.23, np.nan, np.nan, "Not tested: 10% longer → 2.2% longer"),
+        (-0.2, -0.3, -0.1, "Undecided: 10% larger → 1.9% smaller"),
+        (0.23, np.nan, np.nan, "Not tested: 10% larger → 2.2% larger"),
     ],
 )
 def test_the_first_word_depends_on_the_interval(base, median, low, high, word):
     medians = {"lag_1": interval(median, low, high), "lag_2": interval(0.0)}
     write_medians(base / "attention" / "within", medians)
-    lines = answers.of_site(regressions_in(base, "within")).lines
+    lines = answered(base, "within").lines
     assert lines[0].text.startswith(word)
     # Without a pooled regression or interventions, there are no lines on them.
     assert [line.label for line in lines[4:]] == ["before training", "Check"]
@@ -129,36 +143,40 @@ def test_relative_norms_and_an_assumed_scale_are_answered_for_as_such(base):
     medians = dict.fromkeys(("lag_1", "lag_2"), interval(0.03, 0.0, 0.06))
     kind = {"origin": "assumed", "outcome": "relative"}
     regression(base / "attention" / "within", 0.03, "document", medians, **kind)
-    lines = answers.of_site(regressions_in(base, "within", "pooled")).lines
+    lines = answered(base, "within", "pooled").lines
     assert lines[0].label == "Does a large adjustment, relative to its stream, follow a large one?"
     texts = {line.label: line.text for line in lines}
-    assert texts["before training"].endswith("; its own scale is not stated, 0.02 assumed")
+    assert texts["before training"].endswith("; the model's own scale is not stated, 0.02 assumed")
     # The pooled regression has another outcome.
     assert "pooled over documents" not in texts
 
 
 def test_a_pooled_regression_stands_beside_what_else_differs_where_no_models_are_nested(base):
     (base / "attention" / "pooled" / "nested_models.parquet").unlink()
-    lines = answers.of_site(regressions_in(base, "pooled", "within")).lines
+    lines = answered(base, "pooled", "within").lines
     texts = {line.label: line.text for line in lines}
-    assert texts["pooled over documents"] == "0.32 in pooled, which differs in fixed_effects"
+    assert texts["pooled over documents"] == (
+        "lag 1 0.23 in pooled, which differs in fixed_effects, bias_correction"
+    )
 
 
 def test_where_no_response_is_implied_further_terms_are_given_the_others(base):
     write_medians(
         base / "attention" / "within", {"lag_1": interval(0.2), "lag_2": interval(0.0, -0.02, 0.02)}
     )
-    lines = answers.of_site(regressions_in(base, "within")).lines
+    lines = answered(base, "within").lines
     assert lines[1].label == "lag 2, other terms held fixed"
-    assert lines[1].text.startswith("0.00 (95% interval −0.02 to 0.02; layers above 0.05: ")
+    assert lines[1].text.startswith(
+        "lag 2: 0.00 (median layer, 95% interval −0.02 to 0.02); layers"
+    )
 
 
 def test_copies_of_few_texts_tell_of_these_texts_alone(base):
     (within,) = regressions_in(base, "within")
     within.record["corpus"]["texts"] = 5
-    found = answers.of_site([within])
-    assert ": 20 documents, 15 with the text of an earlier one, 1,234 tokens · " in found.title
-    assert found.lines[0].text.startswith("Too few texts to tell (5; at least 6): 10% longer")
+    found = answers.of_site(in_memory([within]), SITE)
+    assert ": documents: 20, different texts: 5, tokens: 1,234 · " in found.title
+    assert found.lines[0].text.startswith("Too few texts to tell (5; at least 6): 10% larger")
     assert "(lag 1, median layer: 0.23, no interval; " in found.lines[0].text
 
 
@@ -166,19 +184,21 @@ def test_a_regression_without_a_fitted_layer_leaves_the_answer_to_the_next(base)
     of_both = regressions_in(base, "within", "pooled")
     within, pooled = of_both
     within.fits["status"] = "too few rows"
-    lines = answers.of_site(of_both).lines
+    lines = answers.of_site(in_memory(of_both), SITE).lines
     assert lines[0].text.startswith(
-        "Yes, neighbours are alike in size: 10% longer → 2.2% longer (lag 1, median layer: 0.23"
+        "Yes, neighbours are alike in size: 10% larger → 2.2% larger (lag 1, median layer: 0.23"
     )
     assert lines[1] == ("regression", "pooled; no layer of within was fitted", True)
     # It does not stand beside itself.
     assert lines[-2].label == "before training"
     pooled.fits["status"] = "too few rows"
-    assert answers.of_site(of_both).lines[0].text == "no layer was fitted"
+    assert answers.of_site(in_memory(of_both), SITE).lines[0].text == "no layer was fitted"
 
 
 def test_regressions_of_directions_alone_have_no_answers(base):
-    regression(base / "attention" / "within", 0.2, "document", {}, outcome="angle")
-    assert answers.of_run(regressions_in(base, "within")).splitlines() == [
-        "tiny (4-bit) · small: 20 documents, 1,234 tokens · attention, 3 layers"
+    medians = dict.fromkeys(("lag_1", "lag_2"), interval(0.2))
+    regression(base / "attention" / "within", 0.2, "document", medians, outcome="angle")
+    assert answers.of_run(in_memory(regressions_in(base, "within"))).splitlines() == [
+        "tiny (4-bit) · small: documents: 20, different texts: 20, tokens: 1,234 · attention, "
+        "layers: 3"
     ]

@@ -3,21 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
-from described import regressions_in
+from described import as_fits, regressions_in, settings_stated
 from pictures import grid
 
 from attnlag import wording
-from attnlag.claims.row import COUNTS, Row, Verdict, frame
+from attnlag.claims.row import COUNTS, Row, Verdict, frame, rows_in
 from attnlag.regression.slopes.decomposition import EFFECTS, POOLED
-from attnlag.report.claims_table import claims_of_run
+from attnlag.report.claims_table import claims_of_study
 from attnlag.storage import tables
 
-REGRESSION = {"outcome": "norm", "fixed_effects": "document", "equivalence_bound": 0.05}
 RECORD = {
     "model": {"name": "tiny"},
     "corpus": {"name": "small", "documents": 20, "texts": 19},
     "stages": {
-        "regression": {**REGRESSION, "alpha": 0.1},
+        "regression": settings_stated(alpha=0.1, bias_correction="half-panel"),
         "design": {"covariates": ["position"]},
         "traced_table": {"alpha": 0.1},
     },
@@ -50,14 +49,16 @@ def write(folder, status="ok"):
         r_squared_lags=[0.15, 0.38],
     )
     coefficients["uncorrected"] = coefficients["estimate"] - 0.01
-    controls = coefficients[["layer", "term"]].assign(permuted_mean=[0.01, 0.03, 0.0, 0.0])
+    controls = coefficients[["layer", "term"]].assign(
+        permuted_mean=[0.01, 0.03, 0.0, 0.0], order_p_adjusted=np.nan
+    )
     medians = pd.DataFrame({"term": ["lag_1", "lag_2", "response_2"], "median": [0.3, -0.1, 0.09]})
     medians = medians.assign(conf_low=[0.2, -0.2, 0.04], conf_high=[0.4, 0.0, 0.14])
     steps = grid(step=[POOLED, *EFFECTS], layer=range(2)).assign(term="lag_1", n_documents=20)
     steps = steps.assign(estimate=np.arange(12) / 10, effects=np.repeat([1, 9, 9, 9, 20, 30], 2))
     groups = grid(subset=["prose", "verse"], layer=range(2)).assign(term="lag_1", estimate=0.5)
     groups = groups.assign(median_low=[0.4] * 2 + [-0.1] * 2, median_high=0.6)
-    frames = {"coefficients": coefficients, "fits": fits, "controls": controls}
+    frames = {"coefficients": coefficients, "fits": as_fits(fits), "controls": controls}
     frames |= {"medians": medians, "nested_models": steps, "groups": groups}
     for name, table in frames.items():
         tables.write_frame(table, folder / f"{name}.parquet", RECORD)
@@ -72,26 +73,28 @@ def base(tmp_path):
     return base
 
 
+def table_of(base):
+    """Return the claims of the regression."""
+    table, _ = claims_of_study(regressions_in(base, "within"))
+    return table[table["analysis"] == "within"].reset_index(drop=True)
+
+
 def test_a_claim_is_a_row_of_numbers(base):
-    table = claims_of_run(regressions_in(base, "within"))
-    assert set(table["claim"]) <= set(wording.LABELS)
-    assert list(table["claim"].value_counts(sort=False).items()) == [
-        ("lag", 2),
-        ("response", 1),
-        ("omitted_lags", 1),
-        ("curvature", 1),
-        ("curvature_share", 1),
-        ("halves", 1),
-        ("r_squared", 1),
-        ("r_squared_beyond", 2),
-        # Parts of speech add no effects.
-        ("nested_model", 4),
-        ("groups", 2),
-    ]
+    table = table_of(base)
+    assert set(table["claim"]) <= set(wording.CLAIMS)
+    assert dict(table["claim"].value_counts(sort=False)) == {
+        **{"fitted": 1, "lag": 2, "lag_range": 2, "follows": 1, "random_order": 2, "response": 1},
+        **{"untrained_not_drawn": 1, "r_squared": 1, "r_squared_highest": 1},
+        **{"halves": 1, "halves_layers": 1, "omitted_lags": 1, "curvature": 1},
+        **{"curvature_share": 1, "kurtosis": 1, "groups": 2, "groups_counted": 1},
+        **{"groups_extremes": 1, "nested_model": 4},
+    }
     assert (
         table[["model", "corpus", "site", "analysis"]] == "tiny small attention within".split()
     ).all(axis=None)
-    first, second, later = table[:3].to_dict("records")
+    by_claim = {name: rows.to_dict("records") for name, rows in table.groupby("claim")}
+    first, second = by_claim["lag"]
+    (later,) = by_claim["response"]
     assert (first["value"], first["low"], first["high"]) == (0.3, 0.2, 0.4)
     assert (first["level"], first["bound"], first["verdict"]) == (0.9, 0.05, "above")
     assert first["unit"] == "log norm per log norm"
@@ -101,7 +104,10 @@ def test_a_claim_is_a_row_of_numbers(base):
     assert (second["verdict"], later["verdict"]) == ("undecided", "undecided")
     assert (later["subject"], later["value"], later["texts"]) == ("2", 0.09, 19)
     assert later["layers"] is None
-    further, bent, share, halves = table[3:7].to_dict("records")
+    (further,) = by_claim["omitted_lags"]
+    (bent,) = by_claim["curvature"]
+    (share,) = by_claim["curvature_share"]
+    (halves,) = by_claim["halves"]
     assert (further["subject"], further["value"]) == ("3 4 5 6 7 8 9 10", 0.1)
     assert (further["above"], further["layers"], further["verdict"]) == (1, 2, "above")
     assert (bent["subject"], bent["value"], bent["low"], bent["high"]) == (
@@ -114,10 +120,12 @@ def test_a_claim_is_a_row_of_numbers(base):
     assert share["value"] == pytest.approx(0.03)
     assert (halves["value"], halves["baseline_value"]) == pytest.approx((0.4, 0.39))
     assert (halves["above"], halves["layers"], halves["verdict"]) == (1, 2, "none")
-    explained = table[table["claim"].str.startswith("r_squared")]
-    assert explained["value"].tolist() == pytest.approx([0.3, 0.175, 0.035])
+    assert by_claim["r_squared"][0]["value"] == pytest.approx(0.3)
+    assert by_claim["groups_extremes"][0]["verdict"] == "undecided"
     steps = table[table["claim"] == "nested_model"]
-    assert steps["subject"].tolist() == ["pooled", "document", "token", "token_previous"]
+    assert steps["subject"].tolist() == [
+        f"lag_1, {step}" for step in ("pooled", "document", "token", "token_previous")
+    ]
     assert steps["value"].tolist() == pytest.approx([0.05, 0.25, 0.85, 1.05])
     assert set(steps["verdict"]) == {"none"}
     groups = table[table["claim"] == "groups"]
@@ -125,11 +133,22 @@ def test_a_claim_is_a_row_of_numbers(base):
     assert groups["verdict"].tolist() == ["above", "undecided"]
 
 
-def test_a_regression_without_a_fitted_layer_claims_nothing(base):
+def test_a_regression_without_a_fitted_layer_claims_only_that(base):
     write(base / "attention" / "within", status="too few rows")
-    table = claims_of_run(regressions_in(base, "within"))
-    assert table.empty
-    assert {"model", "analysis", "claim", "value", "verdict"} <= set(table)
+    table = table_of(base)
+    assert set(table["claim"]) == {
+        *("fitted", "unfitted", "groups", "groups_counted", "groups_extremes", "nested_model")
+    }
+    assert table.loc[table["claim"] == "unfitted", "baseline"].tolist() == ["too few rows"]
+
+
+def test_a_table_of_claims_is_read_back_as_it_was_written(base, tmp_path):
+    table = table_of(base)
+    table.to_parquet(tmp_path / "claims.parquet")
+    rows = [*rows_in(pd.read_parquet(tmp_path / "claims.parquet"))]
+    pd.testing.assert_frame_equal(
+        frame(rows), table.drop(columns=["model", "corpus", "site", "analysis"])
+    )
 
 
 def test_what_is_unknown_is_missing():

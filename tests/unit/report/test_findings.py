@@ -12,7 +12,12 @@ from designs import changed, design_table
 from fits import columns_of, fit_settings, fits_of, fitted, layers_of
 from pictures import grid
 
-from attnlag.claims import training
+from attnlag import wording
+from attnlag.claims import fits as claims_of_fits
+from attnlag.claims import lags, training
+from attnlag.claims.regression import claims_of_regression
+from attnlag.claims.row import Verdict
+from attnlag.claims.run import Claims
 from attnlag.regression import labels
 from attnlag.regression.inference import results as tables_of_fits
 from attnlag.regression.settings import Errors
@@ -98,6 +103,9 @@ FITS = pd.DataFrame(
         "r_squared": [0.1, 0.4, 0.28],
         "cv_r_squared": [0.08, 0.35, 0.2],
         "partial_r_squared": [0.09, 0.3, 0.2],
+        "r_squared_others": [0.02, 0.15, 0.1],
+        "r_squared_lags": [0.09, 0.36, 0.25],
+        "kurtosis": [3.1, 5.2, 4.0],
         "halves_p_adjusted": [0.001, 0.2, 0.03],
         "omitted_p_value": [0.001, 0.03, 0.9],
         "omitted_p_adjusted": [0.003, 0.06, 0.9],
@@ -143,6 +151,7 @@ BEFORE = pd.DataFrame(
 BEFORE["above_own"] = BEFORE["scale"] == "own-x1.5"
 BEFORE["before_low"] = BEFORE["before"] - 0.02
 BEFORE["before_high"] = BEFORE["before"] + 0.02
+BEFORE["difference"] = (BEFORE["conf_low"] + BEFORE["conf_high"]) / 2
 BEFORE["origin"] = BEFORE["scale"].map({"default": "transformers"}).fillna("stated")
 GROUPS = grid(subset=["prose", "verse", "rare", "odd"], layer=range(2)).assign(
     term="lag_1",
@@ -235,12 +244,14 @@ def text_of():
     """Return the function that gives the findings, with other settings or tables."""
     tables = {"coefficients": COEFFICIENTS, "medians": MEDIANS, "goodness": FITS}
     tables |= {"controls": CONTROLS, "before_training": BEFORE, "groups": GROUPS}
-    tables |= {"residual_sums": None}
+    tables["influence"] = pd.DataFrame()
 
     def text(settings=WITHIN, **changed):
         settings = fit_settings(**{"covariance": "cluster", **settings})
         fitted = SimpleNamespace(settings=settings, **tables | changed)
-        return findings.of_regression(fitted, "m, c").rstrip()
+        texts = int(fitted.goodness["n_documents"].max())
+        claims = Claims(tuple(claims_of_regression(fitted, texts)))
+        return findings.findings_of_regression(claims, "m, c", "norm").rstrip()
 
     return text
 
@@ -263,80 +274,54 @@ def test_what_is_otherwise_changes_its_own_lines(text_of, change, stated):
 # seed, and with the trained weights in the same texts; which scales are drawn, and what is said.
 EIGHT_TEXTS = {"own": 0.497, "own-x1.2": 0.248, "own-x1.3": 0.089, "own-x1.5": 0.006}
 NINE_TEXTS = {"own": 0.491, "own-x1.2": 0.196, "own-x1.3": 0.069, "own-x1.5": 0.004}
-BELOW = "lag 1 is smaller than before training at the model's own scale"
-GONE = "larger than before training at 1.5 times its own scale (where it was within ±0.05)"
 OTHER_DEFAULTS = [
-    (EIGHT_TEXTS, 0.229, ["own", "own-x1.5"], f"{BELOW}; {GONE}"),
-    (NINE_TEXTS, 0.239, ["own", "own-x1.5"], f"{BELOW}; {GONE}"),
-    (
-        EIGHT_TEXTS,
-        0.229,
-        ["own", "own-x1.2"],
-        f"{BELOW}; not shown to differ from before training at 1.2 times its own scale",
-    ),
-    (
-        EIGHT_TEXTS,
-        0.229,
-        ["own-x1.3", "own-x1.5"],
-        "lag 1 is larger than before training at every scale drawn",
-    ),
-    (EIGHT_TEXTS, 0.229, ["own"], BELOW),
+    (EIGHT_TEXTS, 0.229, {"own": "smaller after", "own-x1.5": "larger after"}, ["own-x1.5"]),
+    (NINE_TEXTS, 0.239, {"own": "smaller after", "own-x1.5": "larger after"}, ["own-x1.5"]),
+    (EIGHT_TEXTS, 0.229, {"own": "smaller after", "own-x1.2": "not shown to differ"}, []),
+    (EIGHT_TEXTS, 0.229, {"own-x1.3": "larger after", "own-x1.5": "larger after"}, ["own-x1.5"]),
 ]
 
 
-@pytest.mark.parametrize(("values", "trained", "scales", "expected"), OTHER_DEFAULTS)
+@pytest.mark.parametrize(("values", "trained", "expected", "gone"), OTHER_DEFAULTS)
 def test_the_control_before_training_says_what_other_texts_and_scales_show(
-    values, trained, scales, expected
+    values, trained, expected, gone
 ):
-    before = np.array([values[scale] for scale in scales])
-    rows = pd.DataFrame({"scale": scales, "before": before, "trained": trained})
+    before = np.array([values[scale] for scale in expected])
+    rows = pd.DataFrame({"scale": [*expected], "before": before, "trained": trained})
     rows["above_own"] = rows["scale"] != "own"
     rows = rows.assign(
         quantity="lag_1",
+        difference=before - trained,
         conf_low=before - trained - 0.06,
         conf_high=before - trained + 0.06,
         before_low=before - 0.02,
         before_high=before + 0.02,
+        initializer_range=0.04,
+        origin="stated",
+        documents=8,
         left_out="",
     )
-    claim = training.before_training(rows, "lag_1", 0.05)
-    sentence = claim.verdict("lag 1", "8 documents")
-    assert sentence == f"{expected} (mean over the layers, jackknife over documents)"
-
-
-def test_scales_are_told_apart_where_they_disagree():
-    lag, other = (training.before_training(BEFORE, name, 0.05) for name in ("lag_1", "lag_2"))
-    assert [scale.direction for scale in lag.scales] == ["more", "more", "less"]
-    assert [scale.direction for scale in other.scales] == ["more", "less", "undecided"]
-    assert [scale.above_own for scale in lag.scales] == [False, False, True]
-    assert [scale.gone for scale in lag.scales] == [False, False, True]
-    # It has no interval.
-    r_squared = training.before_training(BEFORE, "r_squared", 0.05)
-    assert {scale.direction for scale in r_squared.scales} == {"unknown"}
-    assert other.verdict("lag 2", "16 documents") == (
-        "lag 2 is smaller than before training at the model's own scale; larger than before "
-        "training at transformers' scale; not shown to differ from before training at 1.5 times "
-        "its own scale (where it was within ±0.05) (mean over the layers, jackknife over documents)"
-    )
-    # Transformers' scale may be the larger one.
-    large = BEFORE.assign(above_own=BEFORE["scale"].isin(["default", "own-x1.5"]))
-    assert training.before_training(large, "lag_1", 0.05).text() == (
-        "0.50 at the model's own scale, 1.43 at transformers' scale, 0.01 at 1.5 times its own "
-        "scale (gone)"
-    )
+    claims = [*training.by_scale(rows, alpha=0.05, bound=0.05, nearest="lag_1")]
+    changes = [row for row in claims if row.claim == "change_by_training"]
+    assert [row.subject for row in changes] == [f"lag_1, {scale}" for scale in expected]
+    for row, words in zip(changes, expected.values(), strict=True):
+        assert words in wording.text(row, "finding")
+    within = [row.names[1] for row in claims if row.verdict is Verdict.WITHIN]
+    assert within == gone
 
 
 def test_scales_have_names_and_origins():
     assumed = BEFORE.replace({"origin": {"stated": "assumed"}})
-    assert training.assumed_scale(assumed) == "its own scale is not stated, 0.042 assumed"
-    assert "the model's own 0.042 (assumed);" in training.scales_in_words(assumed)
+    texts = wording.texts([*training.scales(assumed)], "finding")
+    assert texts[0] == "the model's own scale 0.042 (assumed, not stated)"
+    assert texts[2] == "the scale by depth left out: the same as own"
     columns = [
         *("random_weights", "random_weights_own", "random_weights_by_depth"),
         "random_weights_own_x1.5",
     ]
-    scales = [training.scale_of(column) for column in columns]
+    scales = [labels.scale_of(column) for column in columns]
     assert scales == ["first", "own", "by-depth", "own-x1.5"]
-    labels_of_scales = [training.scale_label(scale) for scale in scales]
+    labels_of_scales = [wording.scale_label(scale) for scale in scales]
     assert labels_of_scales == ["first", "own", "by-depth", "1.5 × own"]
     controls = pd.DataFrame(columns=[*columns, "random_weights_sum", "random_weights_documents"])
     assert labels.columns_before_training(controls) == columns
@@ -361,28 +346,28 @@ def test_each_line_holds_one_thing_more_fixed():
     table = steps()
     # A layer without an estimate in one step counts in none.
     table.loc[len(table)] = {"step": POOLED, "layer": 2, "estimate": 9.0, "term": "lag_1"}
-    assert [*findings.decomposition_findings(table)] == [
-        "lag 1, nothing held fixed: 0.31 (mean over 2 layers, 9 documents)",
-        "lag 1, documents held fixed: 0.27 (mean over 2 layers, 9 documents)",
-        "lag 1, parts of speech held fixed too: 0.26 (mean over 2 layers, 9 documents)",
-        "lag 1, those of previous tokens too: 0.25 (mean over 2 layers, 9 documents)",
-        "lag 1, tokens too: 0.28 (mean over 2 layers, 9 documents)",
-        "lag 1, previous tokens too: 0.32 (mean over 2 layers, 9 documents)",
+    assert wording.texts(lags.as_more_is_held_fixed(table), "finding") == [
+        "lag 1, nothing held fixed: 0.31 (mean over layers: 2; documents: 9)",
+        "lag 1, documents held fixed: 0.27 (mean over layers: 2; documents: 9)",
+        "lag 1, parts of speech held fixed too: 0.26 (mean over layers: 2; documents: 9)",
+        "lag 1, those of previous tokens too: 0.25 (mean over layers: 2; documents: 9)",
+        "lag 1, tokens too: 0.28 (mean over layers: 2; documents: 9)",
+        "lag 1, previous tokens too: 0.32 (mean over layers: 2; documents: 9)",
     ]
 
 
 def test_parts_of_speech_are_not_held_fixed_without_a_tagger():
-    lines = [*findings.decomposition_findings(steps(tags=0))]
+    lines = wording.texts(lags.as_more_is_held_fixed(steps(tags=0)), "finding")
     assert [line.partition(":")[0] for line in lines] == [
         "lag 1, nothing held fixed",
         "lag 1, documents held fixed",
         "lag 1, tokens too",
         "lag 1, previous tokens too",
     ]
-    assert [*findings.decomposition_findings(steps().assign(estimate=np.nan))] == []
+    assert lags.as_more_is_held_fixed(steps().assign(estimate=np.nan)) == []
 
 
 @pytest.mark.parametrize("fields", [{"largest_cluster_rows": 74}, {"n_documents": 5}])
 def test_a_text_of_fewer_rows_or_among_few_texts_is_not_named(fields):
     fits = FITS.assign(**{"largest_cluster_rows": 150} | fields)
-    assert list(findings.dominating_document(fits)) == []
+    assert list(claims_of_fits.dominating_document(fits)) == []

@@ -4,10 +4,11 @@ import re
 
 import pandas as pd
 import pytest
-from described import regressions_in
+from described import as_fits, regressions_in, settings_stated
 from pictures import grid
 
 from attnlag.report import latex
+from attnlag.report.claims_table import in_memory
 from attnlag.storage import tables
 
 RECORD = {
@@ -15,13 +16,7 @@ RECORD = {
     "corpus": {"name": "small", "documents": 20, "texts": 20},
     "stages": {
         "design": {"covariates": []},
-        "regression": {
-            "outcome": "norm",
-            "fixed_effects": "document",
-            "equivalence_bound": 0.05,
-            "alpha": 0.05,
-            "adjust": "holm",
-        },
+        "regression": settings_stated(),
     },
 }
 
@@ -46,7 +41,8 @@ def regression(tmp_path):
         n_obs=[1701, 1802, 1903, 0],
     )
     controls = rows[["layer", "term"]].assign(
-        permuted_mean=[-0.011, -0.024, -0.093, None, 0.031, 0.042, 0.153, None]
+        permuted_mean=[-0.011, -0.024, -0.093, None, 0.031, 0.042, 0.153, None],
+        order_p_adjusted=float("nan"),
     )
     before = pd.DataFrame({"scale": ["own", "default"], "before": [0.46, 1.42]}).assign(
         quantity="lag_1",
@@ -59,6 +55,8 @@ def regression(tmp_path):
         initializer_range=0.02,
         origin="stated",
         left_out="",
+        difference=0.2,
+        documents=18,
     )
     medians = pd.DataFrame(
         {
@@ -70,7 +68,7 @@ def regression(tmp_path):
     )
     frames = {
         "coefficients": rows,
-        "fits": fits,
+        "fits": as_fits(fits),
         "controls": controls,
         "before_training": before,
         "medians": medians,
@@ -106,7 +104,9 @@ def test_each_cell_of_the_table_is_that_of_its_layer_and_term(regression):
 
 
 def test_each_macro_has_its_number(regression):
-    macros = re.findall(r"^\\newcommand\{\\(\w+)\}\{(.*)\}$", latex.numbers([regression]), re.M)
+    macros = re.findall(
+        r"^\\newcommand\{\\(\w+)\}\{(.*)\}$", latex.numbers(in_memory([regression])), re.M
+    )
     assert {name: text.replace("$", "") for name, text in macros} == {
         "WithinLayers": "3",
         "WithinDocuments": "19",

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from attnlag.claims.training import scale_label, scale_of
+from attnlag.claims.run import RunClaims
 from attnlag.quantities.catalogue import SITES
 from attnlag.regression import labels
+from attnlag.regression.labels import scale_of
 from attnlag.regression.terms import distance, is_lead, named
 from attnlag.report import answers
 from attnlag.report.explorer import documents, sheets, tokens
@@ -22,6 +23,7 @@ from attnlag.report.explorer.packing import block, json_block, quantised
 from attnlag.report.explorer.paths import folder_of, tables_of
 from attnlag.report.explorer.tokens import ShownTokens
 from attnlag.report.regression_tables import RegressionTables
+from attnlag.wording import scale_label
 
 # Columns of coefficients and of controls in the index.
 NUMBERS = ("estimate", "std_error", "conf_low", "conf_high", "p_value", "p_adjusted")
@@ -33,8 +35,9 @@ Entry = dict[str, Any]
 
 @dataclass
 class Contents:
-    """The contents of a page."""
+    """The contents of a page, and the claims of the run that they state."""
 
+    claims: RunClaims
     index: dict[str, Any] = field(default_factory=dict)
     # Compressed numbers and texts, by name.
     blocks: dict[str, str] = field(default_factory=dict)
@@ -50,18 +53,20 @@ class Contents:
         self.blocks[name] = json_block(value)
 
 
-def contents(regressions: Sequence[RegressionTables], findings: Sequence[Path]) -> Contents:
-    """Read the contents of the page from all regressions of a run and the texts of all findings.
+def contents(
+    regressions: Sequence[RegressionTables], claims: RunClaims, findings: Sequence[Path]
+) -> Contents:
+    """Read the contents of the page from tables, claims and texts of findings of a run.
 
     It holds at most `documents.MAX_VALUES` of tokens, but at least one document of each corpus.
     """
     results = regressions[0].folder.parents[3]
     names = {regression.name for regression in regressions}
-    page = Contents()
+    page = Contents(claims)
     page.index["findings"] = [_findings(path, results, names) for path in findings]
     page.index["answers"] = [
-        {"of": study.split("/"), **site_answers._asdict()}
-        for study, site_answers in answers.of_sites(regressions).items()
+        {"of": list(site), **site_answers._asdict()}
+        for site, site_answers in answers.of_sites(claims).items()
     ]
     page.index["categories"] = labels.UPOS
     page.index |= {"studies": [], "sheets": {}, "texts": {}, "norms": {}, "sources": {}}
@@ -111,7 +116,7 @@ def add_site(
     if written:
         page.add_json(f"{study}.sources", written.pop("writers"))
         page.index["sources"][study] = written
-    page.index["sheets"][study] = sheets.sheets_of_site(regression)
+    page.index["sheets"][study] = sheets.sheets_of_site(regression, page.claims)
 
 
 def add_regression(
@@ -125,7 +130,7 @@ def add_regression(
     step = max(page.index["norms"][regression.study]["step"])
     entry["about"] = about(regression, step, shown)
     page.index["studies"].append(entry)
-    page.index["sheets"][name] = sheets.sheets_of_regression(regression)
+    page.index["sheets"][name] = sheets.sheets_of_regression(regression, page.claims)
 
 
 def about(regression: RegressionTables, step: float, shown: ShownDocuments) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from attnlag.claims.run import RunClaims
 from attnlag.report.explorer.contents import Contents, contents
 from attnlag.report.explorer.packing import json_block
 from attnlag.report.regression_tables import RegressionTables
@@ -17,9 +18,11 @@ FOLDER = Path(__file__).parent
 PROGRAMS = "contents page.charts documents page.state page.study page.tokens page".split()
 
 
-def page(regressions: Sequence[RegressionTables], findings: Sequence[Path]) -> str:
+def page(
+    regressions: Sequence[RegressionTables], claims: RunClaims, findings: Sequence[Path]
+) -> str:
     """Return the page as HTML; `documents.MAX_VALUES` bounds its size."""
-    return page_of(contents(regressions, findings))
+    return page_of(contents(regressions, claims, findings))
 
 
 def page_of(contents: Contents) -> str:

@@ -1,0 +1,146 @@
+"""All claims about one regression, in the order in which its tables are made."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from attnlag.claims import checkpoints, fits, lags, subsets, training
+from attnlag.claims.fits import Fit
+from attnlag.claims.row import Row
+from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.regression.inference.response import MAX_DISTANCE
+from attnlag.regression.labels import UNITS
+from attnlag.regression.terms import is_lead, lags_among, nearest_lag
+
+RANDOM_ORDER = "tokens in random order"
+
+# Claims whose numbers are in the unit of the coefficients.
+IN_UNITS_OF_COEFFICIENTS = {
+    *("lag", "lag_range", "response", "without_one_document", "omitted_lags", "halves"),
+    *("groups", "groups_extremes", "classes", "classes_extremes", "nested_model", "random_order"),
+    *("training_first", "training_highest", "training_settled", "training_final"),
+}
+
+
+@dataclass(frozen=True)
+class Further:
+    """Tables of a regression beside its fit, empty or None where nothing asks for them.
+
+    Parameters
+    ----------
+    slopes, tests : DataFrame
+        ``classes`` and ``equal_slopes``: slopes by class of tokens, and tests that they are equal.
+    trait : str
+        The property by which tokens are classified.
+    steps : DataFrame
+        ``nested_models``.
+    by_step : DataFrame, optional
+        ``training``: the regression at earlier checkpoints.
+    """
+
+    slopes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    tests: pd.DataFrame = field(default_factory=pd.DataFrame)
+    trait: str = ""
+    steps: pd.DataFrame = field(default_factory=pd.DataFrame)
+    by_step: pd.DataFrame | None = None
+
+
+def claims_of_regression(fitted: Fit, texts: int, further: Further = Further()) -> Iterator[Row]:
+    """Yield the claims of a regression; ``texts`` is the number of different texts."""
+    unit = UNITS[fitted.settings.outcome]
+    for row in _claims(fitted, texts, further):
+        if row.claim in IN_UNITS_OF_COEFFICIENTS and not row.unit:
+            row = replace(row, unit=unit)
+        yield row
+
+
+def _claims(fitted: Fit, texts: int, further: Further) -> Iterator[Row]:
+    goodness = fitted.goodness
+    settings = fitted.settings
+    usable = fits.usable(goodness)
+    yield fits.fitted_layers(goodness)
+    yield from fits.without_attention(goodness)
+    yield from fits.unfitted_layers(goodness)
+    if len(usable):
+        yield from fits.few_texts(fitted)
+        yield from fits.dominating_document(usable)
+        yield from _sizes(fitted, texts)
+        yield from fits.pooled_medians(fitted)
+        yield from fits.order(fitted.controls, settings)
+        yield from training.by_scale(
+            fitted.before_training,
+            alpha=settings.alpha,
+            bound=settings.equivalence_bound,
+            nearest=nearest_lag(fitted.coefficients["term"]),
+        )
+        if further.by_step is not None:
+            yield from _along_training(fitted, further.by_step)
+        yield from fits.explained(fitted)
+        yield from _doubts(fitted)
+        yield from fits.rows_dropped(usable)
+        yield fits.tails(usable)
+        yield from fits.few_clusters(fitted)
+    if len(fitted.groups):
+        yield from subsets.groups(fitted.groups, settings.alpha)
+    if len(further.tests):
+        trait = further.trait
+        yield from subsets.classes(
+            further.slopes, further.tests, trait, settings.alpha, settings.adjust
+        )
+    if len(further.steps):
+        yield from lags.as_more_is_held_fixed(further.steps)
+
+
+def _sizes(fitted: Fit, texts: int) -> Iterator[Row]:
+    """Yield each lag and lead with its controls, the responses, and the nearest lag's influence."""
+    settings = fitted.settings
+    shared: dict[str, Any] = {
+        "equivalence_bound": settings.equivalence_bound,
+        "alpha": settings.alpha,
+        "texts": texts,
+    }
+    medians: dict[Any, Any] = fitted.medians.set_index("term").to_dict("index")
+    terms = lags_among(fitted.coefficients["term"])
+    nearest = nearest_lag(terms)
+    for term in terms:
+        row = lags.size(fitted.coefficients, term, medians[term], adjust=settings.adjust, **shared)
+        permuted = [*fits.random_order(fitted.controls, term)]
+        for control in permuted:
+            row = replace(row, baseline=RANDOM_ORDER, baseline_value=control.value)
+        yield row
+        yield lags.over_layers(fitted.coefficients, term)
+        if term == nearest and OUTCOMES[settings.outcome].logarithm and not is_lead(term):
+            yield lags.follows(row, settings.outcome)
+        yield from permuted
+    for tokens in range(1, MAX_DISTANCE + 1):
+        response = lags.response(fitted.medians, tokens, **shared)
+        if response:
+            yield response
+    if len(fitted.influence):
+        without = lags.without_one_document(
+            fitted.coefficients, fitted.influence, settings.equivalence_bound
+        )
+        if without:
+            yield without
+
+
+def _along_training(fitted: Fit, by_step: pd.DataFrame) -> Iterator[Row]:
+    """Yield how each lag and lead goes along training, and the loss."""
+    for term in lags_among(fitted.coefficients["term"]):
+        yield from checkpoints.course(
+            by_step, term, bound=fitted.settings.equivalence_bound, alpha=fitted.settings.alpha
+        )
+    yield from checkpoints.losses(by_step)
+
+
+def _doubts(fitted: Fit) -> Iterator[Row]:
+    """Yield whether halves of texts differ, lags are too few, and the nearest is not linear."""
+    usable = fits.usable(fitted.goodness)
+    settings = fitted.settings
+    terms = fitted.coefficients["term"].unique().tolist()
+    if settings.bias_correction != "none":
+        yield from lags.halves(usable, fitted.coefficients, settings.alpha, settings.adjust)
+    yield lags.omitted_lags(usable, terms, settings.alpha, settings.adjust)
+    yield from lags.curvature(usable, terms, settings.alpha, settings.adjust)

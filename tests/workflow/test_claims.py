@@ -1,0 +1,108 @@
+"""Every number that a run says is one of its claims, as results/claims.csv has them."""
+
+import base64
+import gzip
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from attnlag import wording
+from attnlag.claims.row import STUDY, rows_in
+from attnlag.claims.run import RunClaims, by_analysis, read_claims
+from attnlag.report import answers, latex
+
+# Numbers of templates and names, which are the same whatever is measured.
+CONSTANT = (
+    "10% larger →",
+    "1% larger in all earlier layers",
+    "lies within ±25%",
+    "(to decide",
+    "After a 1% larger",
+)
+# Titles about norms are of a sample of tokens, which no table has.
+TITLES_OF_SAMPLES = re.compile(
+    r"Norms |From position|Parts of speech|One more nat|No token|No layer"
+)
+
+
+@pytest.fixture(scope="module")
+def results(whole_once):
+    project, _ = whole_once
+    return project.folder / "results"
+
+
+@pytest.fixture(scope="module")
+def claims(results):
+    """Return the claims of the run, read from the table that a spreadsheet opens."""
+    texts = dict.fromkeys((*STUDY, "claim", "subject", "baseline", "unit", "adjust", "table"), str)
+    table = pd.read_csv(results / "claims.csv", dtype=texts, keep_default_na=False, na_values=[""])
+    return table.fillna(dict.fromkeys(texts, ""))
+
+
+@pytest.fixture(scope="module")
+def said(claims):
+    """Return every text of every claim, longest first."""
+    found = set()
+    for row in rows_in(claims):
+        texts = [wording.text(row, length) for length in ("title", "answer", "finding")]
+        if row.claim == "lag":
+            texts.append(wording.cell(row))
+        found |= {text for text in texts if text}
+        # A title begins with a capital, and what stands below another does not.
+        found |= {wording.clause(text) for text in texts if text}
+    return sorted(found, key=len, reverse=True)
+
+
+def numbers_left(text, said):
+    """Return the numbers of a text that are in no claim, names of terms and layers apart."""
+    for words in (*said, *CONSTANT):
+        text = text.replace(words, "")
+    text = re.sub(r"\b(lag|lead|layer|step)s? [\d, and]+", "", text)
+    return re.findall(r"\d[\d.,]*", text)
+
+
+def test_the_answers_are_those_of_the_table(results, claims):
+    records = read_claims([results / "claims.parquet"]).records
+    run = RunClaims(by_analysis(claims), records)
+    assert (results / "answers.txt").read_text() == answers.of_run(run)
+    assert len(latex.numbers(run).splitlines()) > 20
+
+
+def test_each_number_of_answers_and_findings_is_that_of_a_claim(results, said):
+    files = [results / "answers.txt", *results.rglob("findings.txt")]
+    assert len(files) > 6
+    for path in files:
+        for line in path.read_text().splitlines():
+            if "check" not in line and "sum of heads" not in line:
+                assert numbers_left(line, said) == [], f"{path.name}: {line}"
+
+
+def test_each_number_of_a_title_and_of_the_page_is_that_of_a_claim(results, said):
+    page = (results / "explorer.html").read_text()
+    blocks = re.findall(r'id="block-\d+">([^<]*)<', page)
+    index = json.loads(gzip.decompress(base64.b64decode(blocks[0])))
+    sheets = [sheet for group in index["sheets"].values() for sheet in group]
+    titles = [sheet["claim"] for sheet in sheets]
+    titles += [answer[1] for site in index["answers"] for answer in site["lines"]]
+    titles = [title for title in titles if not TITLES_OF_SAMPLES.match(title)]
+    assert len(titles) > 12
+    for title in titles:
+        assert numbers_left(title, said) == [], title
+
+
+def test_each_number_of_a_template_is_a_field_of_its_claim(claims):
+    """Fields are told apart by giving each of them a number of its own."""
+    numbers = {"value": 0.111, "low": 0.222, "high": 0.333, "baseline_value": 0.444}
+    numbers |= {"baseline_low": 0.555, "baseline_high": 0.666}
+    counts = {"layers": 71, "above": 72, "below": 73, "within": 74, "undecided": 75, "texts": 76}
+    # A text may state any number of its claim: swapped ends would show.
+    for row in rows_in(claims.assign(**numbers, **counts, bound=0.777)):
+        for length in ("title", "answer", "finding"):
+            text = wording.text(row, length)
+            place = text.find("0.22 to 0.33")
+            assert "0.33 to 0.22" not in text
+            assert "0.67 to 0.56" not in text
+            if "interval" in text and "no interval" not in text and place < 0:
+                assert "22.2% to 33.3%" in text or "intervals" in text
