@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from contextlib import chdir
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from snakemake.api import SnakemakeApi
 from snakemake.logging import logger
@@ -32,6 +32,8 @@ class Job(NamedTuple):
     given: list[str]
     made: list[str]
     command: str | None
+    threads: int
+    resources: dict[str, Any]
 
 
 class Listener(logging.Handler):
@@ -45,13 +47,21 @@ class Listener(logging.Handler):
         if getattr(record, "event", None) == LogEvent.JOB_INFO:
             told = vars(record)
             given, made = (list(map(str, told[kind] or [])) for kind in ("input", "output"))
-            self.jobs.append(Job(told["rule_name"], given, made, told["shellcmd"]))
+            resources = dict(told["resources"].items())
+            job = Job(told["rule_name"], given, made, told["shellcmd"], told["threads"], resources)
+            self.jobs.append(job)
 
 
-def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) -> list[Job]:
+def plan(
+    folder: Path,
+    targets: tuple[str, ...] = (),
+    everything: bool = False,
+    attempt: int = 1,
+    cores: int = 2,
+) -> list[Job]:
     """Return the jobs that Snakemake announces for a run in a project's folder.
 
-    Errors of Snakemake are raised.
+    ``attempt`` says how often a job is tried. Errors of Snakemake are raised.
     """
     # The cache is keyed by the path of a folder, whose files tests change.
     catalogue.figures.cache_clear()
@@ -61,14 +71,15 @@ def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) 
         with chdir(folder), SnakemakeApi(output) as api:
             logger.addHandler(listener)
             workflow = api.workflow(
-                resource_settings=ResourceSettings(cores=2), snakefile=Path("Snakefile")
+                resource_settings=ResourceSettings(cores=cores), snakefile=Path("Snakefile")
             )
             # As in profiles/default.
             settings = DAGSettings(
                 targets=set(targets), max_checksum_file_size=100_000_000, forceall=everything
             )
             workflow.dag(settings).execute_workflow(
-                executor="dryrun", execution_settings=ExecutionSettings(lock=False)
+                executor="dryrun",
+                execution_settings=ExecutionSettings(lock=False, attempt=attempt),
             )
     finally:
         # As a separate process, a plan changes nothing global.

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,19 @@ from attnlag.escaping import text_for
 STUDY = "results/tiny/small/attention"
 # Clears the screen, begins a line of its own and rings; turns the text around; half a character.
 HOSTILE = "\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028\u200e\u200f\u061c\uffff \udc80"
+
+
+# Marks that turn the direction of text around have no class of their own in Unicode.
+DIRECTIONS = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+# Controls, ends of lines and paragraphs, halves of characters, and what is no character.
+UNPRINTABLE = ("Cc", "Zl", "Zp", "Cs", "Cn")
+
+
+def acting(text: str) -> list[str]:
+    """Return the characters of a line that would act in a terminal."""
+    return [
+        sign for sign in text if unicodedata.category(sign) in UNPRINTABLE or sign in DIRECTIONS
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +46,7 @@ def test_no_control_character_reaches_the_terminal_or_a_text_file(hostile_run):
     assert len(files) > 10
     for text in (printed, *(path.read_text(encoding="utf-8") for path in files)):
         for line in text.split("\n"):
-            assert text_for("line", line) == line
+            assert acting(line) == []
             assert not line.lstrip().startswith("error:")
 
 
@@ -84,6 +98,11 @@ def test_no_page_holds_the_script_of_a_text(hostile_run):
     assert SCRIPT[:20] not in page.read_text(encoding="utf-8")
 
 
+def test_hostile_characters_act_before_they_are_escaped():
+    acts = "\x1b\x9b\r\n\x07\u202e\u2028\u200e\u200f\u061c\uffff\udc80"
+    assert acting(HOSTILE) == list(acts)
+
+
 def test_control_characters_are_escaped_and_other_text_is_kept():
     # The same, escaped.
     assert text_for("line", HOSTILE) == (
@@ -103,11 +122,11 @@ def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path):
     command = command_of("prepare_corpus", files, made, settings, names, clusters_needed=0)
     result = ran([*command, "--log", "log.txt"], status=1, cwd=tmp_path)
     logged, _, again = (tmp_path / "log.txt").read_text("utf-8").rpartition("to run it again: ")
-    assert text_for("line", again.strip()) == again.strip()
+    assert acting(again.strip()) == []
     for printed in (result.stderr, logged):
         lines = printed.split("\n")
         assert len(lines) == 4
         assert lines.pop() == ""
         for number, line in enumerate(lines):
             assert line.startswith(rf"error: a\x1b[2J\n.jsonl:{min(number, 1) + 2}: ")
-            assert text_for("line", line) == line
+            assert acting(line) == []

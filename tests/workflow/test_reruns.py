@@ -1,7 +1,8 @@
 """The jobs that run again after a change, for each row of the table in docs/reruns.md.
 
 ``reruns.txt`` lists them for a project with the default sections. A change of the flow shows in the
-list: delete it, run this file, read the difference. The page is generated from the list.
+list: run this file with ``--write-lists`` and without xdist, read the difference. A row that ran
+nothing is deleted first. The page is generated from the list.
 """
 
 import json
@@ -219,7 +220,7 @@ ROWS = {
 
 def stored():
     """Return the jobs of each row of the list."""
-    lines = STORED.read_text(encoding="utf-8").splitlines() if STORED.exists() else []
+    lines = STORED.read_text(encoding="utf-8").splitlines()
     return dict(zip(lines[::2], map(str.strip, lines[1::2]), strict=True))
 
 
@@ -242,12 +243,13 @@ def test_the_list_has_each_row():
     # Changes that run nothing are all made together, in another test.
     [(row, apply) for row in ROWS if stored().get(row) != "nothing" for apply in ROWS[row]],
 )
-def test_a_change_runs_the_documented_jobs(to_plan, row, apply):
+def test_a_change_runs_the_documented_jobs(to_plan, write_lists, row, apply):
     apply(to_plan)
     jobs = planned(to_plan)
-    if row not in stored():
-        with STORED.open("a", encoding="utf-8") as file:
-            file.write(f"{row}\n  {jobs}\n")
+    if write_lists:
+        rows = stored() | {row: jobs}
+        lines = [f"{each}\n  {rows[each]}\n" for each in ROWS if each in rows]
+        STORED.write_text("".join(lines), encoding="utf-8")
     assert stored()[row] == jobs
 
 
