@@ -14,7 +14,7 @@ PACKAGES = {
     "figures": "catalogue · one module per figure · templates",
     "claims": "each statement once, with its numbers",
     "interventions": "edits · derivative · finite · elasticities",
-    "regression": "design · estimation · inference · beyond",
+    "regression": "design · estimation · inference · slopes",
     "quantities": "catalogue · passes · norms · heads · sources …",
     "corpus": "documents · formats · tokens · properties",
     "model": "fetching · decoder · hooks · loading",

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from scipy import special
 
 from attnlag.interventions import cross_layer, elasticities, prediction_vs_effect
 from attnlag.interventions.finite_effects import finite_effects
+from attnlag.quantities.estimates import Estimates
 from attnlag.regression.settings import ElasticitiesSettings
 
 
@@ -51,9 +51,10 @@ def tables_of(
     trials = prediction_vs_effect.pair_trials(effects, caused, settings)
     same_layer = prediction_vs_effect.same_layer_trials(coefficients, settings.alpha)
     df = caused.pop("predictive_df").to_numpy(float)
-    margin = special.stdtrit(df, 1 - settings.alpha / 2) * caused["predictive_std_error"]
-    caused["predictive_conf_low"] = caused["predictive"] - margin
-    caused["predictive_conf_high"] = caused["predictive"] + margin
+    slopes = Estimates(caused["predictive"], caused["predictive_std_error"], df)
+    low, high = slopes.interval(settings.alpha)
+    caused["predictive_conf_low"] = low
+    caused["predictive_conf_high"] = high
     return {
         "elasticities": caused,
         "total_effects": elasticities.beside_predictions(

@@ -13,6 +13,7 @@ from scipy import special
 
 from attnlag.interventions.cross_layer import PAIR_KEYS, PREDICTIVE_COLUMNS
 from attnlag.interventions.settings import FACTORS
+from attnlag.quantities.estimates import Estimates
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.settings import ElasticitiesSettings
 
@@ -58,14 +59,14 @@ def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame
     # A ratio that is equal in all documents, such as 1 or 0 by definition, has only rounding error.
     error = sums.std_error
     error = np.where(error < 1e-12 * np.maximum(1, np.abs(estimate)), 0.0, error)
-    margin = special.stdtrit(sums.df, 1 - settings.alpha / 2) * error
+    low, high = Estimates(estimate, error, sums.df).interval(settings.alpha)
     # The effect of scaling on a norm is stated per per cent of the scale.
     factor = np.ones(len(cells))
     for name, scale in FACTORS.items():
         scaled = (cells["intervention"] == name) & (cells["target_layer"] >= 0)
         factor[scaled] = np.log(scale)
     # Division by a negative number exchanges the ends of the interval.
-    ends = np.sort([(estimate - margin) / factor, (estimate + margin) / factor], axis=0)
+    ends = np.sort([low / factor, high / factor], axis=0)
     layer = cells["target_layer"].astype("Int64")
     cells["target_layer"] = layer.where(layer >= 0)
     keys = ["source_site", "source_layer", "target_site", "target_layer", "lag", "intervention"]
@@ -114,9 +115,10 @@ def beside_predictions(
     keys = ["target_site", "target_layer", "lag"]
     table = summed.merge(predicted, on=["source_site", *keys], how="left", sort=False)
     df = table["predicted_df"].to_numpy(float)
-    margin = special.stdtrit(df, 1 - alpha / 2) * table["predicted_std_error"]
-    table["predicted_conf_low"] = table["predicted"] - margin
-    table["predicted_conf_high"] = table["predicted"] + margin
+    predictions = Estimates(table["predicted"], table["predicted_std_error"], df)
+    low, high = predictions.interval(alpha)
+    table["predicted_conf_low"] = low
+    table["predicted_conf_high"] = high
     table = table.merge(_lags(coefficients), on=keys, how="left", sort=False)
     shares = []
     numbers: list[dict[Any, Any]] = table.to_dict("records")

@@ -9,10 +9,10 @@ with the errors of a ratio of sums (`means.RatioSums`).
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from attnlag.interventions.elasticities import ratios
 from attnlag.interventions.settings import FACTORS, SMALL
+from attnlag.quantities.estimates import Estimates
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.inference import results
 from attnlag.regression.settings import ElasticitiesSettings
@@ -37,16 +37,15 @@ def finite_effects(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.
     for key, group in later.groupby(KEYS, observed=True, sort=False):
         by_document = group.groupby("document", observed=True)[["effect_sum", "positions"]].sum()
         sums = RatioSums.of(*by_document.to_numpy(float).T)
-        margin = special.stdtrit(sums.df, 1 - settings.alpha / 2) * sums.std_error
+        low, high = sums.estimates.interval(settings.alpha)
         _, estimates, layers = ratios(group, ["target_layer"])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            p_values = 2 * special.stdtr(layers.df, -np.abs(estimates) / layers.std_error)
+        p_values = Estimates(estimates, layers.std_error, layers.df).p_value
         adjusted = results.adjusted_p_values(pd.Series(p_values), "holm")
         row = dict(zip(KEYS, key, strict=True))
         row["estimate"] = float(sums.mean)
         row["std_error"] = float(sums.std_error)
-        row["conf_low"] = float(sums.mean - margin)
-        row["conf_high"] = float(sums.mean + margin)
+        row["conf_low"] = float(low)
+        row["conf_high"] = float(high)
         row["layers"] = len(estimates)
         row["clear"] = int((adjusted < settings.alpha).sum())
         row |= dict(zip(RATIOS, _ratio(group, small, settings.alpha), strict=True))
@@ -74,5 +73,5 @@ def _ratio(changed: pd.DataFrame, small: pd.DataFrame, alpha: float) -> tuple[fl
     products = pd.DataFrame({"crossed": arc * slope, "squared": slope**2})
     by_document = products.groupby(pairs["document"].astype(str))[["crossed", "squared"]].sum()
     sums = RatioSums.of(*by_document.to_numpy(float).T)
-    margin = special.stdtrit(sums.df, 1 - alpha / 2) * sums.std_error
-    return float(sums.mean), float(sums.mean - margin), float(sums.mean + margin)
+    low, high = sums.estimates.interval(alpha)
+    return float(sums.mean), float(low), float(high)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from attnlag.interventions.elasticities import LAYERS, ratios
+from attnlag.quantities.estimates import Estimates
 from attnlag.regression.inference import results
 from attnlag.regression.settings import ElasticitiesSettings
 
@@ -52,14 +52,14 @@ def pair_trials(
     for key, pairs in _of_later_layers(elasticities).groupby(keys, observed=True, sort=False):
         effect = pairs["estimate"].to_numpy(float)
         _, estimate, about = ratios(sums[key], LAYERS)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            p_values = 2 * special.stdtr(about.df, -np.abs(estimate) / about.std_error)
+        p_values = Estimates(estimate, about.std_error, about.df).p_value
         differs = results.adjusted_p_values(pd.Series(p_values), "holm") < settings.alpha
-        t = special.stdtrit(pairs["predictive_df"].to_numpy(float), 1 - settings.alpha / 2)
+        df = pairs["predictive_df"].to_numpy(float)
         for prediction, name in ((ALONE, "predictive"), (GIVEN, "predictive_given")):
             coefficient, error = pairs[[name, f"{name}_std_error"]].to_numpy(float).T
             if np.isfinite(coefficient).sum() > 1:
-                counts = _counts(effect, coefficient, differs, np.abs(coefficient) > t * error)
+                margin = Estimates(coefficient, error, df).margin(settings.alpha)
+                counts = _counts(effect, coefficient, differs, np.abs(coefficient) > margin)
                 rows.append((*key, prediction, *counts))
     return pd.DataFrame(rows, columns=[*TRIAL_KEYS, *COUNTS])
 

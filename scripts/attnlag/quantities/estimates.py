@@ -19,7 +19,8 @@ class Estimates:
     @property
     def statistic(self) -> Any:
         """The value in standard errors."""
-        return self.value / self.std_error
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.divide(self.value, self.std_error)
 
     @property
     def p_value(self) -> Any:

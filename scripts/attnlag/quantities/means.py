@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from scipy import special
 
 from attnlag.quantities.estimates import Estimates
 
@@ -77,15 +76,18 @@ class RatioSums:
             return np.sqrt((df + 1) / df * np.maximum(squares, 0)) / self.rows
 
     @property
+    def estimates(self) -> Estimates:
+        """The mean with its error."""
+        return Estimates(self.mean, self.std_error, self.df)
+
+    @property
     def p_value(self) -> Any:
         """Two-sided p-value of a mean of zero; NaN with fewer than two clusters."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            statistic = np.abs(np.divide(self.mean, self.std_error))
-        return 2 * special.stdtr(self.df, -statistic)
+        return self.estimates.p_value
 
     def columns(self, alpha: float) -> dict[str, Any]:
         """Return the columns of a table of means over tokens, clustered by document."""
-        low, high = Estimates(self.mean, self.std_error, self.df).interval(alpha)
+        low, high = self.estimates.interval(alpha)
         ends = {"conf_low": low, "conf_high": high}
         counts = {"tokens": self.rows.astype(int), "documents": self.clusters.astype(int)}
         return {"mean": self.mean, "std_error": self.std_error, **ends, **counts}
