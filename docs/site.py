@@ -47,7 +47,7 @@ def on_files(files, config):
 
 def library():
     """Return the page of the library's public names."""
-    parts = ["# The library", attnlag.__doc__]
+    parts = ["# The library", attnlag.__doc__.replace("::\n", ":\n")]
     for name in attnlag.__all__:
         parts.append(f"## {name}")
         parts.append(f"::: attnlag.study.{attnlag.PUBLIC[name]}.{name}")
