@@ -40,7 +40,7 @@ use rule program as write_findings with:
 
 use rule program as build_explorer with:
     input:
-        **targets.of_all_studies(targets.explorer_tables, CONFIG),
+        **targets.all_study_files(targets.explorer_tables, CONFIG),
         claims="results/claims.parquet",
         corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
         findings=[path for path in final_targets(CONFIG) if path.endswith("/findings.txt")],
