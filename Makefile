@@ -45,10 +45,11 @@ $(TESTED): $(READY)
 	.venv-$*/bin/python $(PIP) --editable '.[$*]'
 	touch $@
 
-test-python: ### run the tests of the library in Python 3.13 too, if this machine has it
-	@if python3.13 -c '' 2> /dev/null; \
-	then $(MAKE) test PYTHON=python3.13 VENV=.venv-3.13 OPTIONS=tests/unit; \
-	else echo "python3.13: not found, so the tests ran in one version of Python"; fi
+test-python: ### run the tests of the library in Python 3.13 too
+	$(MAKE) test PYTHON=python3.13 VENV=.venv-3.13 OPTIONS=tests/unit
+
+test-smallest: $(READY) ### run the three short texts of .test/, as the README says
+	$(BIN)/snakemake --cores 2 --directory .test
 
 test-slurm: .venv-slurm/.installed ### test on a real Slurm on this machine, installing it if needed (Debian, as root)
 	which slurmctld slurmd sbatch munged ip > /dev/null || { $(APT) update; \

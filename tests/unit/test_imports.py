@@ -1,8 +1,12 @@
 """Imports point down the packages, and what a plan imports needs no slow library."""
 
 import ast
+import itertools
+import re
 import sys
+import tomllib
 
+import pytest
 from projects import ROOT, ran
 
 # From the library's face down: a package imports only from those after it.
@@ -51,3 +55,58 @@ def test_light_modules_import_no_slow_library():
         code += [f"import {module}", f"print('{module}', {slow} & set(sys.modules))"]
     found = ran([sys.executable, "-c", "\n".join(code)], cwd=ROOT / "scripts").stdout
     assert found.splitlines() == [f"{module} set()" for module in LIGHT]
+
+
+# Packages whose modules have another name.
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
+# Other libraries that benchmarks look at with --peers, in environments of their own.
+PEERS = {"nnsight", "pyfixest", "transformer_lens"}
+
+
+def distributions_in(folder):
+    """Return the distributions that the programs below a folder import, with a file that does."""
+    own = {path.stem for path in ROOT.rglob("*.py") if ".venv" not in path.parts[len(ROOT.parts)]}
+    found = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for name in names:
+                name = name.partition(".")[0]
+                if name in sys.stdlib_module_names or name in ("attnlag", *own):
+                    continue
+                name = DISTRIBUTIONS.get(name, name).replace("_", "-").lower()
+                found[name] = str(path.relative_to(ROOT))
+    return found
+
+
+def declared():
+    """Return the packages of the project: those of all users, and those of extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+
+    def names(requirements):
+        return {re.match(r"[\w-]+", each)[0].replace("_", "-").lower() for each in requirements}
+
+    return names(project["dependencies"]), names(itertools.chain(*extras.values()))
+
+
+def test_what_the_library_imports_is_declared():
+    """Parts of speech need an extra."""
+    needed, _ = declared()
+    found = distributions_in("scripts")
+    own = {"snakemake-logger-plugin-attnlag"}
+    missing = {name: found[name] for name in found.keys() - needed - own - {"spacy"}}
+    assert missing == {}
+    assert len(found) > 15
+
+
+@pytest.mark.parametrize("folder", ["tests", "docs", "benchmarks"])
+def test_what_developers_import_is_declared(folder):
+    needed, extra = declared()
+    found = distributions_in(folder)
+    own = {"snakemake-logger-plugin-attnlag", *(name.replace("_", "-") for name in PEERS)}
+    assert {name: found[name] for name in found.keys() - needed - extra - own} == {}
