@@ -100,6 +100,13 @@ lint: $(TESTED) ### check style, spelling, types and generated pages
 	$(BIN)/snakemake --snakefile workflow/Snakefile --cores 1 --directory .test --forceall --rulegraph > /dev/null
 	$(BIN)/python docs/generate.py --check
 
+# The scripts of the page are one module: a name that none of them states, or that none uses, is an error.
+lint-page: $(READY) ### check the JavaScript of the explorer, installing node if needed (Debian, as root)
+	command -v npx > /dev/null || { $(APT) update; $(APT) install --no-install-recommends npm; }
+	mkdir -p build
+	$(BIN)/python -c 'from attnlag.report.explorer import page; print(page.program())' > build/explorer.js
+	npx --yes @biomejs/biome@2.3.8 lint --error-on-warnings build/explorer.js
+
 # A package that the index says nothing about counts as a failure.
 audit: .venv-audit/.installed ### look up known vulnerabilities of the installed packages
 	$(BIN)/python -m pip list --exclude attnlag --format freeze | sed 's/+.*//' > .venv-audit/installed.txt

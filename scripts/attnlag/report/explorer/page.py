@@ -38,12 +38,17 @@ def page_of(contents: Contents) -> str:
         "@STYLE@": _read("page.css"),
         "@NAMES@": json_block(list(blocks)),
         "@DATA@": data,
-        "@PROGRAM@": "\n".join(_read(f"{name}.js") for name in PROGRAMS),
+        "@PROGRAM@": program(),
     }
     text = _read("page.html")
     for mark, replacement in replacements.items():
         text = text.replace(mark, replacement)
     return text
+
+
+def program() -> str:
+    """Return the JavaScript of the page, which is one module."""
+    return "\n".join(_read(f"{name}.js") for name in PROGRAMS)
 
 
 def glossary() -> dict[str, str]:

@@ -49,8 +49,9 @@ function readAddress() {
 function sayUnknown() {
   const unknown = Object.entries(asked).filter(([key, value]) => !KEYS.includes(key) || String(state[key] ?? "") !== value);
   find("trouble").hidden = !unknown.length;
-  find("trouble").textContent = "The address asks for what this study does not have: " + unknown.map(([key, value]) =>
-    `${key} “${value}”${KEYS.includes(key) && state[key] !== undefined ? ` (shown: ${state[key]})` : ""}`).join(", ") + ".";
+  const parts = unknown.map(([key, value]) =>
+    `${key} “${value}”${KEYS.includes(key) && state[key] !== undefined ? ` (shown: ${state[key]})` : ""}`);
+  find("trouble").textContent = `The address asks for what this study does not have: ${parts.join(", ")}.`;
   asked = {};
 }
 

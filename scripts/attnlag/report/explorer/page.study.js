@@ -132,7 +132,7 @@ function answerRow([label, text, isPart]) {
   const row = make("tr", ""), head = make("th", "", {scope: "row", className: isPart ? "part" : ""}), data = make("td", "");
   head.append(...withTerms(label));
   // The word that answers stands out.
-  const [, answer, details] = text.match(/^(\S*\d[^\s,:;]*(?: to \S*\d[^\s,:;]*)?|[^:]+(?=: )|)([^]*)$/);
+  const [, answer, details] = text.match(/^(\S*\d[^\s,:;]*(?: to \S*\d[^\s,:;]*)?|[^:]+(?=: )|)(.*)$/s);
   data.append(make("b", answer), ...withTerms(details));
   row.append(head, data);
   return row;
