@@ -109,15 +109,22 @@ SHARED_WORDS = {
 CASES = """\
 # Whole sections. All problems are reported at once.
 tokenz: {}  #> tokenz: unknown key, expected one of $SECTIONS; did you mean 'tokens'?
+
 1: {}  #> [1]: unknown key, expected one of $SECTIONS
+
 tokens: [1]  #> tokens: found [1], expected a mapping, as in {key: value}
+
 sources: off  #> sources: found false, expected a mapping, as in {key: value}, or null
+
 controls: null
 #> controls: found null, expected a mapping, as in {permutation: null, random_weights: null,
 #  revisions: null}
+
 regressions: [1, 2]
 #> regressions: found [1, 2], expected a mapping, as in {name: {key: value}}
+
 norms: {drop_first: one}  #> norms.drop_first: found "one", expected a whole number
+
 extraction:
   fast: 2  #> extraction.fast: found 2, expected true or false
   device: gpu
@@ -127,19 +134,26 @@ extraction:
     - atention
 #> extraction.sites[1]: found "atention", expected attention, mlp or block; did you mean
 #  'attention'?
+
 inference: {alpha: .nan, folds: x}  #> inference.alpha: found NaN, expected less than 1
 #> inference.folds: found "x", expected a whole number
+
 causal: {targets: most, documents: 0, interventions: [halve, zer]}
 #> causal.targets: found "most", expected a number of layers, a list of layers, or all
 #> causal.documents: found 0, expected a number of at least 1 and at most 1,000,000,000, or all
 #> causal.interventions[1]: found "zer", expected halve, double, zero or mean; did you mean 'zero'?
+
 figures: {titles: none}  #> figures.titles: found "none", expected true or false
 
 models: [tiny]
 #> models: found ["tiny"], expected a mapping, as in {name: {key: value}}
+
 corpora:  #> corpora: found null, expected a mapping, as in {name: {key: value}}
+
 regressions: {}  #> regressions: found {}, expected at least one entry
+
 extraction: {sites: []}  #> extraction.sites: found [], expected at least one entry
+
 tokens: {max_length: long}  #> tokens.max_length: found "long", expected a whole number
 
 # Some keys are wrong by themselves; others do not go together, and the one to change is named.
@@ -367,6 +381,8 @@ extraction: {layers: []}  #> extraction.layers: found [], expected at least one 
 models:
   tiny: {source: hub, repository: a b, revision: c0, layers: 2}
 #> models.tiny.repository: found "a b", expected a repository, as in openai-community/gpt2
+
+models:
   mine: {source: path, path: mine}
 figures: {layers: [2, 5], formats: [swg]}
 #> figures.formats[0]: found "swg", expected svg, png or pdf; did you mean 'svg'?
@@ -452,16 +468,42 @@ regressions: {a: {lags: [1], outcome: angle}}
 """
 
 
-@pytest.mark.parametrize("case", Template(CASES).substitute(SHARED_WORDS).split("\n\n"))
-def test_each_mistake_is_one_exact_line(case):
-    lines, expected = [], []
+def parsed(case):
+    """Return the text of the file of a case, and its problems."""
+    lines, problems = [], []
     for line in case.replace("\n#  ", " ").splitlines():
         stated, _, problem = line.partition("#> ")
-        lines += [stated] * bool(stated)
-        expected += [f"{FILE}:{len(lines)}: {problem}"] * bool(problem)
+        if stated:
+            lines.append(stated)
+        if problem:
+            problems.append(f"{FILE}:{len(lines)}: {problem}")
     sections = yaml.safe_load("\n".join(lines))
-    lines += [TINY] * ("models" not in sections) + [WORDS] * ("corpora" not in sections)
-    assert problems_of("\n".join(lines)) == expected
+    if "models" not in sections:
+        lines.append(TINY)
+    if "corpora" not in sections:
+        lines.append(WORDS)
+    return "\n".join(lines), problems
+
+
+FILES = [parsed(case) for case in Template(CASES).substitute(SHARED_WORDS).split("\n\n")]
+MISTAKES = [(text, problem) for text, problems in FILES for problem in problems]
+
+
+def named(problem):
+    """Return the key of a problem and what was found there."""
+    return problem.partition(": ")[2].partition(", expected")[0][:60]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), MISTAKES, ids=[named(problem) for _, problem in MISTAKES]
+)
+def test_each_mistake_is_one_exact_line(text, problem):
+    assert problem in problems_of(text)
+
+
+@pytest.mark.parametrize(("text", "problems"), FILES, ids=[named(each[0]) for _, each in FILES])
+def test_all_mistakes_of_a_file_are_reported_at_once_and_nothing_else(text, problems):
+    assert problems_of(text) == problems
 
 
 def with_row(row):
