@@ -599,7 +599,7 @@ CAUSES = {
         "layers whose effect is shown to be within a quarter of the prediction, above it, below it",
         answer=every_verdict(
             "Hardly in {within} of {layers} layers, in part in {above}, the other way in {below}, "
-            "undecided in {undecided}",
+            "undecided in {undecided} (texts: {texts})",
             TOO_FEW_TEXTS=TOO_FEW_TEXTS,
             NONE="Not tested",
         ),
@@ -714,7 +714,11 @@ SCALES = {
     "default": "transformers' scale",
     "by-depth": "the scale by depth",
 }
-ORIGINS = {"transformers": "the default", "stated": "stated"}
+ORIGINS = {
+    "config": "stated by the model",
+    "stated": "stated in the configuration",
+    "transformers": "the default of transformers",
+}
 COSINES = {CENTRED: "centred cosine", PLAIN: "cosine"}
 BESIDE = {
     "random_pairs": "random pairs",

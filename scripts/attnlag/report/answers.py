@@ -226,9 +226,9 @@ def _causes(claims: Claims) -> Iterator[Answer]:
     text = wording.text(decided, ANSWER)
     if effects:
         listed = ", ".join(wording.texts(effects, ANSWER))
-        text += f": 1% larger in all earlier layers changes the next by {listed}; texts: "
+        text += f": 1% larger in all earlier layers changes the next by {listed}"
         rows = claims.all("documents_to_decide") if decided.undecided else []
-        text += "; ".join([f"{decided.texts}", *wording.texts(rows, ANSWER)])
+        text = "; ".join([text, *wording.texts(rows, ANSWER)])
     yield Answer("Does one cause the next?", text, False)
     predicted = [claims.one("effect_predicted", row.subject) for row in effects]
     if any(predicted):
