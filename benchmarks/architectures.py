@@ -16,6 +16,7 @@ import sys
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ TOWER = {
     "image_size": 28,
     "patch_size": 14,
 }
-BESIDE = {
+BESIDE: dict[str, dict[str, Any]] = {
     **{name: {"vision_config": TOWER} for name in IMAGES if name not in TEXT},
     "mistral3": {"vision_config": {"model_type": "pixtral", **TOWER}},
     "qwen2_vl": {"vision_config": {"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2}},
@@ -122,7 +123,7 @@ LENGTHS = (40, 29, 13, 37, 38)
 
 def config_of(model_type):
     """Return the configuration of a tiny model."""
-    kind = CONFIG_MAPPING[model_type]
+    kind: Any = CONFIG_MAPPING[model_type]
     try:
         whole = kind()
         text = whole.get_text_config()
@@ -183,7 +184,7 @@ def sequences_of(model):
 
 def plain_hooks(model, adjustments, sequence):
     """Return the outputs of each layer's modules for one sequence, and the inputs of blocks."""
-    seen = {}
+    seen: dict[Any, Any] = {}
 
     def vectors(found):
         found = found[0] if isinstance(found, (tuple, list)) else found
@@ -268,6 +269,7 @@ def differs_from_ablation(decoder, sequence):
     tracer.trace({("a", 0): sequence})
     found = tracer.tables()["sources", "attention"].to_pandas()
     ids = torch.tensor(sequence[None].astype(np.int64))
+    assert tracer.sources is not None
     worst = 0.0 if tracer.layers else float("inf")
     for number in tracer.layers:
         layer = tracer.sources.heads[number]
@@ -352,7 +354,7 @@ VERDICTS = ("verified", "refused", "not run")
 
 def page_of(rows):
     """Return the page with these rows, of which those of one verdict and reason share a line."""
-    lines = {}
+    lines: dict[tuple[Any, ...], list[str]] = {}
     for model_type, *found in rows:
         lines.setdefault(tuple(found), []).append(model_type)
     counts = [f"{sum(row[1] == verdict for row in rows)} {verdict}" for verdict in VERDICTS]

@@ -39,6 +39,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ from attnlag.regression.design import properties
 from attnlag.regression.design.design import Counts, Formula, designs
 from attnlag.regression.estimation import crossproducts, omitted_lags, residuals
 from attnlag.regression.estimation import equal_halves as halves_test
-from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.estimation.moments import Moments, unpacked, with_clusters
 from attnlag.regression.estimation.regress import LayerFit, fit_layer
 from attnlag.regression.inference import bootstrap, controls, diagnostics, permutation, response
@@ -258,7 +259,10 @@ def equal_halves(replications: int, draws: int, random: np.random.Generator) -> 
                 y, lag = simulated(rows, n, random, slope, skewed=skewed)
                 products = products_of(rows - 1, y[later], lag[later], lag[later - 1])
                 layers = layers_of(products, "half-panel", lags=2)
-                p_values += [halves_test.equal_halves(solve(layer)).p_value for layer in layers]
+                for layer in layers:
+                    solution = solve(layer)
+                    assert isinstance(solution, Solution)
+                    p_values.append(halves_test.equal_halves(solution).p_value)
             rejected.append(float(np.mean(np.array(p_values) < ALPHA)))
         show(documents, tokens, lengths, *rejected)
 
@@ -281,7 +285,7 @@ def dominated(replications: int, draws: int, random: np.random.Generator) -> Non
     header("longest", "effective number of documents", "estimator", *COVARIANCES)
     for longest in (60, 500, 3000):
         rows = np.append(np.linspace(20, 60, 127).astype(np.int64), longest) - 2
-        parts = {"within": [], "half-panel": []}
+        parts: dict[str, list[Any]] = {"within": [], "half-panel": []}
         for n in blocks(rows, replications):
             slope = np.clip(LAG + 0.1 * random.normal(size=(len(rows), n)), -0.6, 0.9)
             products = products_of(rows, *simulated(rows, n, random, slope))
@@ -428,7 +432,7 @@ def redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
     for regression, documents in itertools.product(("notebook", "within"), (13, 40, 128)):
         path = RESULTS / "attention" / regression / "crossproducts/0000.parquet"
         stored = list(crossproducts.Stored([path], keep=True))
-        options = {"effects": regression == "within"}
+        options: dict[str, Any] = {"effects": regression == "within"}
         whole = [fit_layer(solve(layer.prepared(**options)), "cluster") for layer in stored]
         lags = [whole[0].names.index(name) for name in ("lag_1", "lag_2")]
         truth = np.stack([fit.estimate[lags] for fit in whole])
@@ -518,10 +522,12 @@ def by_class(replications: int, draws: int, random: np.random.Generator) -> None
     for documents, errors, slopes in itertools.product(
         SIZES[0], ("CRV1", "CR2"), (SLOPES, (LAG,) * 4)
     ):
-        shared = {"alpha": ALPHA, "adjust": "none", "bootstrap": 0, "folds": 2}
+        shared: dict[str, Any] = {"alpha": ALPHA, "adjust": "none", "bootstrap": 0, "folds": 2}
         settings = RegressionSettings(
-            **{"fixed_effects": "none", "bias_correction": "none"},
-            **{"covariance": COVARIANCES[errors], **shared},
+            fixed_effects="none",
+            bias_correction="none",
+            covariance=COVARIANCES[errors],
+            **shared,
         )
         of_upos = ClassesSettings(regression=settings, property="upos", offset=0, least_rows=1)
         parts = []
@@ -798,7 +804,8 @@ def proportions(replications: int, draws: int, random: np.random.Generator) -> N
             slopes = slope + 0.1 * random.normal(size=(documents, 1))
             finite = slopes * small + 0.15 * size * random.standard_t(5, size=small.shape)
             sums = RatioSums.of((finite * small).sum(axis=1), (small**2).sum(axis=1))
-            covered.append(covers((sums.mean, sums.std_error, sums.df), slope))
+            estimate = np.array([sums.mean, sums.std_error, sums.df])
+            covered.append(covers(estimate, slope))
         show(documents, spread, np.mean(covered))
 
 

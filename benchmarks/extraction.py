@@ -13,6 +13,8 @@ own.
 """
 
 import argparse
+import functools
+import io
 import os
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -40,8 +43,8 @@ def causal_model(kind: str) -> torch.nn.Module:
     torch.manual_seed(0)
     if kind == "gpt2":
         return GPT2LMHeadModel(GPT2Config()).eval()
-    size = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30}
-    heads = {"num_attention_heads": 9, "num_key_value_heads": 3}
+    size: dict[str, Any] = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30}
+    heads: dict[str, Any] = {"num_attention_heads": 9, "num_key_value_heads": 3}
     return LlamaForCausalLM(LlamaConfig(vocab_size=49_152, **size, **heads)).eval()
 
 
@@ -53,7 +56,8 @@ def transformer_lens() -> Callable[[torch.Tensor], list[torch.Tensor]]:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    config = GPT2Config(architectures=["GPT2LMHeadModel"], attn_implementation="eager")
+    options: dict[str, Any] = {"attn_implementation": "eager"}
+    config = GPT2Config(architectures=["GPT2LMHeadModel"], **options)
     with tempfile.TemporaryDirectory() as folder:
         GPT2LMHeadModel(config).save_pretrained(folder)
         model = TransformerBridge.boot_transformers(folder, device="cpu").eval()
@@ -73,7 +77,9 @@ def nnsight() -> Callable[[torch.Tensor], list[torch.Tensor]]:
 
     def run(ids: torch.Tensor) -> list[torch.Tensor]:
         with model.trace(ids):
-            outputs = [].save()
+            # nnsight gives lists a method.
+            outputs: Any = []
+            outputs = outputs.save()
             for block in model.transformer.h:
                 outputs.append(block.attn.output[0])
         return [output.norm(dim=-1) for output in outputs]
@@ -93,6 +99,13 @@ def serve(name: str, path: str) -> None:
             print(seconds(lambda: [forward(ids) for ids in batches]), flush=True)
 
 
+def seconds_of_run(asks: IO[str], answers: IO[str]) -> float:
+    """Ask a peer's process for a run, and return the seconds that it says."""
+    asks.write("go\n")
+    asks.flush()
+    return float(answers.readline())
+
+
 def peers_of(environment: Path, ids: Path, wanted: list[str]) -> dict[str, Callable[[], float]]:
     """Return what runs each peer and says how long it took; make the environment if need be."""
     python = environment / "bin" / "python"
@@ -101,22 +114,20 @@ def peers_of(environment: Path, ids: Path, wanted: list[str]) -> dict[str, Calla
         (packages,) = environment.glob("lib/python*/site-packages")
         (packages / "attnlag.pth").write_text(f"{Path(np.__file__).parents[1]}\n")
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
-    runs = {}
+    runs: dict[str, Callable[[], float]] = {}
     for name in wanted:
         process = subprocess.Popen(
-            [python, __file__, "--serve", name, ids],
-            **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True},
+            [str(python), __file__, "--serve", name, str(ids)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )
+        assert process.stdin is not None
+        assert process.stdout is not None
         if process.stdout.readline().strip() != "ready":
             sys.exit(f"{name} does not run")
-
-        def run(process: subprocess.Popen[str] = process) -> float:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            return float(process.stdout.readline())
-
-        runs[name] = run
+        runs[name] = functools.partial(seconds_of_run, process.stdin, process.stdout)
     return runs
 
 
@@ -170,7 +181,7 @@ def compare(kind: str, mixed: bool, given: argparse.Namespace, folder: Path) -> 
     if mixed:
         lengths = np.minimum(random.lognormal(5.33, 0.7, given.sequences).astype(int) + 4, 1024)
     sequences = [random.integers(0, WORDS, length) for length in lengths]
-    base_model = model.base_model
+    base_model: Any = model.base_model
     blocks = base_model.h if kind == "gpt2" else base_model.layers
     attention = [block.attn if kind == "gpt2" else block.self_attn for block in blocks]
     ways = {
@@ -178,11 +189,13 @@ def compare(kind: str, mixed: bool, given: argparse.Namespace, folder: Path) -> 
         "language model with logits": plain(model, sequences, []),
         "attnlag.measure": ours(model, sequences),
     }
-    measures = {name: lambda way=way: seconds(way) for name, way in ways.items()}
+    measures: dict[str, Callable[[], float]] = {}
+    for name, way in ways.items():
+        measures[name] = functools.partial(seconds, way)
     if kind == "gpt2" and not mixed:
         np.save(folder / "ids.npy", np.stack(sequences))
         measures |= peers_of(given.environment, folder / "ids.npy", given.peers)
-    times = {name: [] for name in measures}
+    times: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(given.rounds):
         for name, measure in measures.items():
             times[name].append(measure())
@@ -209,6 +222,7 @@ if __name__ == "__main__":
         serve(*given.serve)
         sys.exit()
     # A line as soon as it is known, to whatever it goes.
+    assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(line_buffering=True)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:

@@ -13,6 +13,7 @@ sources are those of the first 64 tokens of 13 documents.
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,11 +26,11 @@ from attnlag.model import random_weights
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "data/models/smollm2-135m-instruct"
-WITHIN = {"lags": [1, 2], "fixed_effects": "document", "covariates": ["position"]}
+WITHIN: dict[str, Any] = {"lags": [1, 2], "fixed_effects": "document", "covariates": ["position"]}
 FACTORS = ["own", "own-x1.2", "own-x1.3", "own-x1.5", "own-x2"]
 # As many as the default control has.
 DOCUMENTS = 12
-FITS = {
+FITS: dict[str, tuple[str, dict[str, Any]]] = {
     **{"within": ("attention", WITHIN), "pooled": ("attention", {"lags": [1, 2]})},
     "MLP": ("mlp", WITHIN),
 }
@@ -47,16 +48,20 @@ def centred_cosine(measured):
 
 def effective_sources(model, tokenizer, texts):
     """Return the mean effective number of sources by layer."""
-    beginnings = {"quantities": "sources", "max_length": 64, "progress": False}
+    beginnings: dict[str, Any] = {"quantities": "sources", "max_length": 64, "progress": False}
     rows = attnlag.measure(model, tokenizer, texts[:13], **beginnings).table("sources")
     return rows.query("position > 0 and window == 0").groupby("layer")["effective"].mean()
 
 
 def by_layer(model, tokenizer, texts):
     """Return the quantities of a model, each by layer."""
-    options = {"sites": ["attention", "mlp"], "quantities": "vectors", "progress": False}
+    options: dict[str, Any] = {
+        "sites": ["attention", "mlp"],
+        "quantities": "vectors",
+        "progress": False,
+    }
     measured = attnlag.measure(model.eval(), tokenizer, texts, **options)
-    found = {}
+    found: dict[str, Any] = {}
     for name, (site, terms) in FITS.items():
         fit = attnlag.fit(measured, site=site, **terms)
         lags = fit.coefficients.pivot(index="layer", columns="term", values="estimate")

@@ -62,7 +62,7 @@ def main() -> None:
         )
         own = (found.tokens["position"] >= 1).to_numpy()
         by_term = fit.coefficients.groupby("term")["estimate"]
-        return np.log(found.sizes["attention"][:, own]), {n: v.to_numpy() for n, v in by_term}
+        return np.log(found.sizes["attention"][:, own]), {str(n): v.to_numpy() for n, v in by_term}
 
     norms, before = measured()
     print(f"size of the errors: {round_once_more(model):.4f} of the weights")

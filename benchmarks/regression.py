@@ -148,7 +148,7 @@ def python_of(engine: str, environment: Path) -> Path:
     python = environment / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        install = [python, "-m", "pip", "install", "--quiet", "pyfixest", "pyarrow"]
+        install = [str(python), "-m", "pip", "install", "--quiet", "pyfixest", "pyarrow"]
         subprocess.run(install, check=True)
     return python
 

@@ -165,7 +165,8 @@ def jobs_of(project: Project) -> pd.DataFrame:
 @functools.cache
 def seconds_to_start(program: str) -> float:
     """Return the seconds that a program takes to say what it needs, after all its imports."""
-    command, taken = [sys.executable, ROOT / "scripts/run.py", program], []
+    command = [sys.executable, str(ROOT / "scripts/run.py"), program]
+    taken = []
     for _ in range(3):
         begun = time.monotonic()
         subprocess.run(command, capture_output=True, check=False)

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,7 +16,7 @@ def asked(description: str) -> bool:
     return parser.parse_args().smallest
 
 
-def save_model(folder: Path, **config: object) -> None:
+def save_model(folder: Path, **config: Any) -> None:
     """Write a random GPT-2 of 2 layers and width 32, with a tokenizer of 2,000 tokens.
 
     Parameters
@@ -27,14 +28,21 @@ def save_model(folder: Path, **config: object) -> None:
     """
     import torch
     from tokenizers import ByteLevelBPETokenizer
-    from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
+    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import GPT2TokenizerFast  # type: ignore[attr-defined] # isort: skip
 
     folder.mkdir(exist_ok=True)
     trained = ByteLevelBPETokenizer()
     trained.train(str(ROOT / "data" / "prompts.jsonl"), 2000, special_tokens=["<|endoftext|>"])
     trained.save_model(str(folder))
     GPT2TokenizerFast.from_pretrained(folder).save_pretrained(folder)
-    sizes = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": 256, "vocab_size": 2000}
+    sizes: dict[str, Any] = {
+        "n_layer": 2,
+        "n_embd": 32,
+        "n_head": 2,
+        "n_positions": 256,
+        "vocab_size": 2000,
+    }
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0, **config))
     model.save_pretrained(folder)

@@ -111,7 +111,7 @@ if __name__ == "__main__":
     frame = pd.DataFrame(rows).set_index("way")
     for rate in ("write", "read"):
         frame.insert(0, f"{rate} ratio", frame[f"{rate} MB/s"] / frame[f"{rate} MB/s"].iloc[0])
-    shown = {column: "{:.2f}".format for column in frame} | dict.fromkeys(
+    shown: dict[Any, Any] = {column: "{:.2f}".format for column in frame} | dict.fromkeys(
         ["error, median", "error, largest"], "{:.0e}".format
     )
     shown |= dict.fromkeys(["write MB/s", "read MB/s"], "{:,.0f}".format)

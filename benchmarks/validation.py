@@ -71,7 +71,7 @@ def sizes(folder: Path) -> pd.DataFrame:
     """
     norms = pd.read_parquet(folder / "attention" / "norms" / "0000.parquet")
     stream = pd.read_parquet(folder / "stream" / "0000.parquet")
-    names = [name for name in norms if name.startswith("layer_")]
+    names = [name for name in map(str, norms) if name.startswith("layer_")]
     later = norms["position"] > 0
     logs = np.log(norms.loc[later, names].to_numpy(float))
     skew, kurtosis = stats.skew(logs), stats.kurtosis(logs, fisher=False)
@@ -93,7 +93,7 @@ def one_text_at_a_time(folder: Path) -> pd.DataFrame:
     texts, without first tokens: that must equal the regression ``notebook``.
     """
     norms = pd.read_parquet(folder / "attention" / "norms" / "0000.parquet")
-    names = [name for name in norms if name.startswith("layer_")]
+    names = [name for name in map(str, norms) if name.startswith("layer_")]
     documents = norms["document"].astype(str).to_numpy()
     table = pd.read_parquet(folder / "attention" / "notebook" / "coefficients.parquet")
     found = []
@@ -124,14 +124,15 @@ def main() -> None:
         f"directions that hold {VARIANCE:.0%} of the variance: {found.median():.0%} of the width "
         f"in the median layer, {found.min():.0%} to {found.max():.0%}"
     )
-    found = growth(folder)
+    grown = growth(folder)
+    total = float(np.prod(grown))
     print(
-        f"growth of the stream's norm: {found.median():.3f} times in the median layer, "
-        f"{found.min():.2f} to {found.max():.2f}, {found.prod():.0f} times from first to last"
+        f"growth of the stream's norm: {grown.median():.3f} times in the median layer, "
+        f"{grown.min():.2f} to {grown.max():.2f}, {total:.0f} times from first to last"
     )
-    found = first_token(folder)
-    gap = found["attention"] - found["mean"]
-    attention, share = found.loc[gap.idxmax(), ["attention", "mean"]]
+    received = first_token(folder)
+    gap = received["attention"] - found["mean"]
+    attention, share = received.loc[gap.idxmax(), ["attention", "mean"]]
     print(
         f"the first token has more attention than share of the adjustment in {(gap > 0).sum()} of "
         f"{len(gap)} layers; in layer {gap.idxmax()}, {attention:.0%} and {share:.0%}"

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,7 +73,8 @@ def significant_in(rows: pd.DataFrame) -> int:
 def lag_2_without_means(results: Results) -> pd.Series:
     """Return the coefficient of lag 2 by layer, where the means of documents alone are removed."""
     design = pd.read_parquet(results.folder / "attention/notebook/design")
-    layers = sorted({name.partition(".")[0] for name in design if name.startswith("layer_")})
+    names = map(str, design)
+    layers = sorted({name.partition(".")[0] for name in names if name.startswith("layer_")})
     found = {}
     for layer in layers:
         rows = design[["document", *(f"{layer}.{term}" for term in ("y", "lag_1", "lag_2"))]]
@@ -90,8 +92,9 @@ def slopes_around_medians(results: Results) -> pd.DataFrame:
     """
     design = pd.read_parquet(results.folder / "attention/within/design")
     document = design["document"].astype(str).to_numpy()
-    layers = sorted({name.partition(".")[0] for name in design if name.startswith("layer_")})
-    shared = [name for name in design if name.startswith("position_")]
+    names = list(map(str, design))
+    layers = sorted({name.partition(".")[0] for name in names if name.startswith("layer_")})
+    shared = [name for name in names if name.startswith("position_")]
     found = []
     for layer in layers:
         terms = design[shared].assign(
@@ -184,7 +187,7 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
     rejected = (results.control("within")["order_p_adjusted"] <= 0.05).sum()
     yield "docs/tutorial.md", f"is rejected in all {rejected} layers"
     yield "docs/tutorial.md", f"Before training, lag 1 is {scales}, [or gone]"
-    largest = within["estimate"].idxmax()
+    largest: Any = within["estimate"].idxmax()
     yield (
         "docs/tutorial.md",
         f"The median of lag 1 over the layers is {lag:.2f}, and the largest value is "
@@ -391,10 +394,11 @@ def of_directions(results: Results) -> Iterator[tuple[str, str]]:
         "more than half.",
     )
     below, over = whole["sink_at_floor"], whole["sink_above"]
-    others, most = over[below.notna()].median(), floor.idxmax()
+    rest = over[below.notna()].median()
+    most: Any = floor.idxmax()
     yield (
         page,
-        f"give it {below.median():.0%} in the median layer, others {others:.0%}; in layer {most}, "
+        f"give it {below.median():.0%} in the median layer, others {rest:.0%}; in layer {most}, "
         f"which has the most such tokens, {below[most]:.0%} and {over[most]:.0%}.",
     )
 
@@ -431,7 +435,7 @@ def of_sources(results: Results) -> Iterator[tuple[str, str]]:
     less = (differs & (apart["difference"] < 0)).sum()
     yield page, f"raised more than their own in {more} of {len(apart)} layers and less in {less}"
     yield "docs/post.md", f"more than their own in {more} of {len(apart)} layers, less in {less}"
-    most = following["difference"].idxmax()
+    most: Any = following["difference"].idxmax()
     yield (
         page,
         f"most in layer {most}: {following['difference'][most]:.2f} SD against "
@@ -470,7 +474,8 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
         f"all preceding layers predict {', '.join(predicted[:-1])} and {predicted[-1]}.",
     )
     pairs = results.table("causal/elasticities").query("intervention == 'derivative' and lag == 1")
-    most = pairs.loc[pairs["predictive"].idxmax()]
+    largest: Any = pairs["predictive"].idxmax()
+    most = pairs.loc[largest]
     yield (
         "docs/tutorial.md",
         f"coefficients of one layer for another reach {most['predictive']:.2f} (standard error "
@@ -518,7 +523,8 @@ def of_others(results: Results) -> Iterator[tuple[str, str]]:
     )
     first = validation.first_token(folder)
     gap = first["attention"] - first["mean"]
-    attention, written = first.loc[gap.idxmax(), ["attention", "mean"]]
+    largest: Any = gap.idxmax()
+    attention, written = first.loc[largest, ["attention", "mean"]]
     yield (
         page,
         f"in {(gap > 0).sum()} of {len(gap)} layers; in layer {gap.idxmax()}, {attention:.0%} and "
@@ -567,7 +573,9 @@ def of_models(results: Results) -> Iterator[tuple[str, str]]:
     ):
         yield page, f"| {row} | {' | '.join(f'{value:.3f}' for value in rows['value'])} |"
     cells = [
-        f"{c.value:.3f}" + f" ({c.conf_low:.3f} to {c.conf_high:.3f})" * (c.verdict == "undecided")
+        str(f"{c.value:.3f} ({c.conf_low:.3f} to {c.conf_high:.3f})")
+        if c.verdict == "undecided"
+        else f"{c.value:.3f}"
         for c in deeper.itertuples()
     ]
     yield page, f"| larger in the deeper half, by | {' | '.join(cells)} |"
@@ -632,6 +640,11 @@ STATEMENTS = (
 )
 
 
+def with_numbers(text: str, numbers: Iterator[str]) -> str:
+    """Return a text with other numbers in place of its own."""
+    return NUMBER.sub(lambda found: next(numbers), text)
+
+
 def differences(root: Path, statements: Iterator[tuple[str, str]], write: bool) -> Iterator[str]:
     """Yield a line for each statement that a page lacks, or, unless written, has otherwise."""
     for name, expected in statements:
@@ -644,8 +657,7 @@ def differences(root: Path, statements: Iterator[tuple[str, str]], write: bool) 
         if found is None:
             yield f"{name}: lacks the statement '{expected}'"
             continue
-        numbers = iter(NUMBER.findall(expected))
-        said = NUMBER.sub(lambda _, of=numbers: next(of), found[0])
+        said = with_numbers(found[0], iter(NUMBER.findall(expected)))
         if said == found[0].replace("−", "-"):
             continue
         if write:

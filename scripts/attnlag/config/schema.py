@@ -107,7 +107,9 @@ class Config(Section):
         """Return the quantities that a pass measures: requested, or used by a regression."""
         asked = set(self.extraction.quantities)
         for name, regression in self.regressions.items():
-            asked |= {regression.by_file, *self.files_of_tokens(name)}
+            asked |= self.files_of_tokens(name)
+            if regression.by_file:
+                asked.add(regression.by_file)
         return [
             name
             for name, quantity in catalogue.OPTIONAL.items()
