@@ -47,7 +47,7 @@ import pyarrow as pa
 from scipy import signal, stats
 
 from attnlag.interventions import elasticities
-from attnlag.quantities.columns import layer_name, layer_number, layers_in
+from attnlag.quantities.columns import layer_name, layers_in
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.design import properties
 from attnlag.regression.design.design import Counts, Formula, designs
@@ -67,7 +67,7 @@ from attnlag.regression.settings import (
     TrainingSettings,
 )
 from attnlag.regression.slopes import classes
-from attnlag.regression.units import Unit
+from attnlag.regression.units import layer_units
 from attnlag.storage import tables
 
 LAG, ALPHA, LAYERS = 0.3, 0.05, 30
@@ -655,7 +655,7 @@ def omitted_tests(norms: pa.Table, lags: list[int], effects: bool) -> pd.DataFra
     formula = Formula(DesignSettings(lags=lags), {})
     batches = norms.combine_chunks().to_batches()
     layers = crossproducts.moments_of_numbers(
-        batches, formula, [Unit(layer_number(name)) for name in layers_in(norms.schema)]
+        batches, formula, layer_units(layers_in(norms.schema))
     )
     lines = [residuals.line_of(solve(moments.prepared(effects=effects))) for moments in layers]
     further = omitted_lags.omitted_lags(lines[0].terms, layers[0].documents)

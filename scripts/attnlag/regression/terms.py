@@ -1,6 +1,6 @@
 """Terms of a regression: their names and the places of their values."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -37,9 +37,14 @@ def is_lag_or_lead(term: str) -> bool:
     return term.startswith(("lag_", "lead_"))
 
 
+def lag_places(terms: Sequence[str]) -> list[int]:
+    """Return the places of lags and leads among terms."""
+    return [place for place, term in enumerate(terms) if is_lag_or_lead(term)]
+
+
 def lags_among(terms: Iterable[str]) -> list[str]:
     """Return the lags among the terms of a regression, shortest first, followed by the leads."""
-    lags = {term for term in terms if is_lag_or_lead(term)}
+    lags = set(filter(is_lag_or_lead, terms))
     return sorted(lags, key=lambda term: (is_lead(term), distance(term)))
 
 

@@ -32,7 +32,10 @@ def sha256_of(path: str | Path) -> str:
 def digests(paths: Iterable[str | Path]) -> dict[str, str]:
     """Return the SHA-256 of files by path, each read by a thread; missing files have none."""
     # The largest files come first, which balances the threads.
-    sizes = {str(path): os.path.getsize(path) for path in paths if os.path.isfile(path)}
+    sizes = {}
+    for path in paths:
+        if os.path.isfile(path):
+            sizes[str(path)] = os.path.getsize(path)
     ordered = sorted(sizes, key=sizes.__getitem__, reverse=True)
     digest_of = {}
     with (
@@ -47,7 +50,10 @@ def digests(paths: Iterable[str | Path]) -> dict[str, str]:
 
 def remembered(paths: Iterable[str | Path]) -> dict[str, str]:
     """Return the SHA-256 of files as ``digests`` does; read only those that may have changed."""
-    states = {str(path): _state(path) for path in paths if os.path.isfile(path)}
+    states = {}
+    for path in paths:
+        if os.path.isfile(path):
+            states[str(path)] = _state(path)
     memory = recalled(MEMORY)
     unchanged = {}
     for path, state in states.items():

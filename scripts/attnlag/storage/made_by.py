@@ -20,11 +20,11 @@ def settings_of_file(settings: Any) -> Any:
     """Return a job's settings, as JSON values, without those that choose which files it makes."""
     if not isinstance(settings, dict):
         return settings
-    return {
-        key: settings_of_file(value)
-        for key, value in settings.items()
-        if key not in CHOICE_OF_FILES
-    }
+    kept = {}
+    for key, value in settings.items():
+        if key not in CHOICE_OF_FILES:
+            kept[key] = settings_of_file(value)
+    return kept
 
 
 def state_job(stage: str, names: Mapping[str, str], settings: Any) -> None:

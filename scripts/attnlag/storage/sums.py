@@ -27,15 +27,22 @@ class Sums:
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     def __add__(self, other: Self) -> Self:
-        total = {name: own + getattr(other, name) for name, own in self.arrays().items()}
+        total = {}
+        for name, own in self.arrays().items():
+            total[name] = own + getattr(other, name)
         return replace(self, **total)
 
     def write(self, path: str | Path, record: dict[str, Any]) -> None:
         """Write the arrays as a table with a row per layer, and the other fields to its record."""
         arrays = self.arrays()
-        columns = {name: _column(array) for name, array in arrays.items()}
-        facts = {name: value for name, value in vars(self).items() if name not in arrays}
-        table = pa.table({"layer": pa.array(self.layers, pa.int32()), **columns})
+        columns = {"layer": pa.array(self.layers, pa.int32())}
+        facts = {}
+        for name, value in vars(self).items():
+            if name in arrays:
+                columns[name] = _column(value)
+            else:
+                facts[name] = value
+        table = pa.table(columns)
         write_table(table, path, {**record, "sums": facts})
 
     @classmethod

@@ -258,7 +258,7 @@ def document_names(path: Path) -> set[str]:
 
 
 def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
-    """Return the documents of a batch, in order, and the first row of each."""
+    """Return the documents of a batch, in order, and the first row of each, (documents,) int."""
     column = batch.column("document")
     codes = column.indices.to_numpy()
     starts = np.flatnonzero(np.diff(codes, prepend=-1))

@@ -99,10 +99,8 @@ def room_for_shards(sizes: Mapping[Path, float], shards: int) -> str:
         total += missing * size
     first = next(iter(sizes))
     free = room_for(first)
-    size = amount(total)
-    if count > 1:
-        size += " in all"
-    room = f"{counted(count, 'file')} of {size} to be written, {amount(free)} free"
+    in_all = " in all" if count > 1 else ""
+    room = f"{counted(count, 'file')} of {amount(total)}{in_all} to be written, {amount(free)} free"
     if total > free:
         raise UserError(
             f"{first.parent}: found {room}; expected more room or less to write "

@@ -67,8 +67,11 @@ class ComparedStudy:
     @cached_property
     def documents(self) -> list[str]:
         """The documents that contribute rows, in order."""
-        files = [pq.read_table(path, columns=["document", "n"]) for path in self.shards]
-        counts = pd.concat([table.to_pandas().astype({"document": str}) for table in files])
+        frames = []
+        for path in self.shards:
+            table = pq.read_table(path, columns=["document", "n"])
+            frames.append(table.to_pandas().astype({"document": str}))
+        counts = pd.concat(frames)
         rows = counts.groupby("document", sort=False)["n"].sum()
         return rows.index[rows > 0].tolist()
 
@@ -110,10 +113,10 @@ def combined_coefficients(studies: Sequence[ComparedStudy]) -> pd.DataFrame:
 
     It is layer / (layers - 1): 0 for the first (or only) layer, 1 for the last.
     """
-    frames = [
-        study.coefficients.assign(depth=study.coefficients["layer"] / max(study.layers - 1, 1))
-        for study in studies
-    ]
+    frames = []
+    for study in studies:
+        depth = study.coefficients["layer"] / max(study.layers - 1, 1)
+        frames.append(study.coefficients.assign(depth=depth))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -172,7 +175,7 @@ def profile(layers: Iterable[Moments]) -> Profile:
 def nearest_layers(layers: int, points: int) -> np.ndarray:
     """Return the nearest of ``layers`` layers for each of ``points`` layers, by relative depth.
 
-    If two layers are equally near, the earlier one is returned.
+    The result is (points,) int. If two layers are equally near, it is the earlier one.
     """
     # Integer arithmetic keeps ties exact.
     depth_of_points = np.arange(points)[:, None] * max(layers - 1, 1)

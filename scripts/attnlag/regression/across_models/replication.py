@@ -27,7 +27,10 @@ TRAINING = "lag 1 is smaller than before training, at the model's own scale and 
 
 
 def mean(profile: Profile, term: str, layers: slice = slice(None)) -> np.ndarray:
-    """Return the mean of a coefficient over fitted layers, then what documents add to its error."""
+    """Return the mean of a coefficient over fitted layers, then what documents add to its error.
+
+    The result is (1 + documents,); all NaN if no layer is fitted.
+    """
     numbers = np.concatenate([profile.estimate[None], profile.scores])
     by_layer = numbers[:, layers, profile.terms.index(term)]
     return by_layer[:, np.isfinite(by_layer[0])].mean(axis=1)
@@ -36,7 +39,10 @@ def mean(profile: Profile, term: str, layers: slice = slice(None)) -> np.ndarray
 def contrasts(
     profile: Profile, controls: pd.DataFrame, equivalence_bound: float
 ) -> dict[str, tuple[np.ndarray, float]]:
-    """Return what each claim says: means or their differences, and what they are above."""
+    """Return what each claim says: means or their differences, and what they are above.
+
+    The means are as `mean` returns them, and the bound is NaN without a permutation.
+    """
     middle = len(profile.estimate) // 2
     lag_1 = mean(profile, "lag_1")
     lag_2 = mean(profile, "lag_2")

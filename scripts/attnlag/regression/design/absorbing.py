@@ -19,8 +19,11 @@ TOLERANCE = 1e-10
 MAX_STEPS = 10_000
 
 
-def _tells(code: np.ndarray, other: np.ndarray) -> bool:
-    """Return whether each level of a factor occurs with only one level of another factor."""
+def is_nested_in(code: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether each level of a factor occurs with only one level of another factor.
+
+    Both are (rows,) int, levels from 0.
+    """
     pairs = code * (int(other.max(initial=-1)) + 1) + other
     return len(np.unique(pairs)) == len(np.unique(code))
 
@@ -30,13 +33,20 @@ class Effects:
 
     def __init__(self, factors: Sequence[np.ndarray]) -> None:
         # (rows,) int arrays: levels of each factor, numbered from 0.
-        self.codes = [np.unique(each, return_inverse=True)[1].astype(np.int64) for each in factors]
-        starts = np.cumsum([0, *(code.max(initial=-1) + 1 for code in self.codes)])
-        columns = np.stack([c + s for c, s in zip(self.codes, starts, strict=False)], axis=1)
+        self.codes = []
+        columns_of_factors = []
+        levels = 0
+        for factor in factors:
+            _, code = np.unique(factor, return_inverse=True)
+            code = code.astype(np.int64)
+            self.codes.append(code)
+            columns_of_factors.append(levels + code)
+            levels += int(code.max(initial=-1)) + 1
+        columns = np.stack(columns_of_factors, axis=1)
         pointers = np.arange(len(columns) + 1) * len(self.codes)
         data = np.ones(columns.size), columns.reshape(-1), pointers
         # (rows, levels) array: 1 where a row has a level of one factor after another.
-        self.dummies = sparse.csr_array(data, shape=(len(columns), int(starts[-1])))
+        self.dummies = sparse.csr_array(data, shape=(len(columns), levels))
 
     def rank(self) -> int:
         """Return the rank of the dummies.
@@ -47,9 +57,9 @@ class Effects:
         """
         codes = self.codes
         for code in self.codes:
-            beside = [factor for factor in codes if factor is not code]
-            if any(_tells(factor, code) for factor in beside):
-                codes = beside
+            others = [factor for factor in codes if factor is not code]
+            if any(is_nested_in(factor, code) for factor in others):
+                codes = others
         sizes = [int(code.max(initial=-1)) + 1 for code in codes]
         if len(codes) == 1:
             return sizes[0]

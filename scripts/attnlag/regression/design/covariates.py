@@ -87,11 +87,11 @@ def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
     t = np.log1p(knots)
     cubes = np.maximum(x - t[:, None], 0) ** 3
     gap = t[-1] - t[-2]
-    bent = [
-        cubes[j] - cubes[-2] * (t[-1] - t[j]) / gap + cubes[-1] * (t[-2] - t[j]) / gap
-        for j in range(len(t) - 2)
-    ]
-    return np.stack([x, *(column / (t[-1] - t[0]) ** 2 for column in bent)])[:, position]
+    columns = [x]
+    for knot, cube in zip(t[:-2], cubes, strict=False):
+        bent = cube - cubes[-2] * (t[-1] - knot) / gap + cubes[-1] * (t[-2] - knot) / gap
+        columns.append(bent / (t[-1] - t[0]) ** 2)
+    return np.stack(columns)[:, position]
 
 
 def _log_frequency_values(keys: pa.Table, log_frequency: np.ndarray) -> np.ndarray:

@@ -81,6 +81,7 @@ class Formula:
         """Read what the covariates need to know of the corpus, or of some of its documents.
 
         Properties of tokens are in the file of the design's shard, or in a list of all shards.
+        Raise UserError if a covariate lacks its file.
         """
         lookups = {}
         for name in settings.covariates:
@@ -104,7 +105,10 @@ class Formula:
         return pa.schema([*KEY_FIELDS, *((name, pa.float64()) for name in names)])
 
     def outcomes(self, position: np.ndarray) -> np.ndarray:
-        """Return the tokens of consecutive whole sequences with enough tokens around them."""
+        """Return the tokens of consecutive whole sequences with enough tokens around them.
+
+        They are (outcomes,) indices into ``position``, (tokens,), which begins at 0 in each.
+        """
         lengths = sequence_lengths(position)
         last = np.repeat(lengths, lengths) - self.after
         return np.flatnonzero((position >= self.before) & (position < last))
@@ -142,8 +146,9 @@ class Formula:
     def complete(self, position: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return which tokens of consecutive whole sequences give a row of the design, as indices.
 
-        ``values`` are `shared_values`. Further results are the `shared_terms` of the rows, and the
-        outcomes that are left out because they lack a covariate.
+        ``position`` is (tokens,), and ``values`` are `shared_values`, (shared terms, tokens). The
+        indices are (rows,). Further results are the `shared_terms` of the rows, (shared terms,
+        rows), and the outcomes that are left out because they lack a covariate.
         """
         rows = self.outcomes(position)
         shared = self.shared_terms(values, rows)
@@ -154,7 +159,10 @@ class Formula:
 
 
 def sequence_lengths(position: np.ndarray) -> np.ndarray:
-    """Return the number of tokens of each of consecutive whole sequences."""
+    """Return the number of tokens of each of consecutive whole sequences, (sequences,) int.
+
+    ``position`` is (tokens,) and begins at 0 in each.
+    """
     return np.diff(np.flatnonzero(position == 0), append=len(position))
 
 
@@ -220,7 +228,7 @@ class Counts:
     def add_norms(
         self, layer: str, norms: np.ndarray, values: np.ndarray, keys: pa.Table, outcome: Outcome
     ) -> None:
-        """Add the norms of a layer, and the values regressed, that have no logarithm."""
+        """Add the norms of a layer, (tokens,), and the values regressed, that have no logarithm."""
         # A first token has no previous token to be compared with.
         expected = keys["position"].to_numpy() >= outcome.first_position
         zero = np.count_nonzero(norms == 0) if outcome.logarithm else 0
@@ -248,10 +256,14 @@ def read_counts(path: str | Path) -> dict[str, Any]:
 
 def usable_sequences(counts: Sequence[Mapping[str, Any]], names: str) -> int:
     """Return the number of sequences that give rows; a UserError about ``names`` if none does."""
-    sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
+    sequences = 0
+    longest = 0
+    least = 0
+    for count in counts:
+        sequences += count["sequences"] - count["short_sequences"]
+        longest = max(longest, count["longest_sequence"])
+        least = max(least, count["fewest_tokens"])
     if not sequences:
-        longest = max(count["longest_sequence"] for count in counts)
-        least = max(count["fewest_tokens"] for count in counts)
         raise UserError(
             f"{names}: found no sequence long enough to give a row: the longest has "
             f"{counted(longest, 'token')}, expected at least {least}; give longer texts, nearer "

@@ -55,7 +55,10 @@ class Property:
         self._spans = dict(zip(starts, ends, strict=True))
 
     def values_of(self, keys: pa.Table) -> np.ndarray:
-        """Return the values of some tokens, or say which one is not in the table."""
+        """Return the values of some tokens, (tokens,) float64, NaN if unknown.
+
+        Raise UserError if one is not in the table.
+        """
         import numpy as np
 
         document = keys["document"].combine_chunks()
@@ -83,9 +86,10 @@ class Property:
     def at(
         self, rows: pa.RecordBatch | pa.Table, offset: int, before_first: float = float("nan")
     ) -> np.ndarray:
-        """Return the values of the tokens at an offset from the rows of a design.
+        """Return the values of the tokens at an offset from the rows of a design, (rows,) float64.
 
-        ``before_first`` stands for the position before the first token of a sequence.
+        ``before_first`` stands for the position before the first token of a sequence. Raise
+        UserError if a token is not in the table.
         """
         import numpy as np
         import pyarrow as pa

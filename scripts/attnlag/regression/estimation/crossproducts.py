@@ -305,8 +305,14 @@ class Stored(Sequence[Moments]):
     """
 
     def __init__(self, paths: Sequence[str | Path], *, keep: bool = False) -> None:
-        self.files = [(path, pq.read_metadata(path)) for path in paths]
-        self.facts = [tables.read_provenance(path)["crossproducts"] for path in paths]
+        self.files = []
+        self.facts = []
+        rows = 0
+        for path in paths:
+            metadata = pq.read_metadata(path)
+            rows += metadata.num_rows
+            self.files.append((path, metadata))
+            self.facts.append(tables.read_provenance(path)["crossproducts"])
         self.record = tables.read_provenance(paths[0])
         self.of_logs = OUTCOMES[self.record.settings("design")["outcome"]].logarithm
         self.layers = self.facts[0]["layers"]
@@ -314,7 +320,7 @@ class Stored(Sequence[Moments]):
         self.cells = self.facts[0]["cells"]
         p = 1 + len(self.terms)
         self.packed = p * (p + 1) // 2
-        self.documents = sum(metadata.num_rows for _, metadata in self.files) // self.cells
+        self.documents = rows // self.cells
         # A regression of halves has their sum too.
         cells = self.cells + (self.facts[0]["halves"] == 2)
         needed = self.documents * len(self.layers) * cells * self.packed * 8

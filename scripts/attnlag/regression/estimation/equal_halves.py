@@ -10,7 +10,7 @@ from attnlag.regression.estimation.least_squares import Solution, half_rows
 from attnlag.regression.estimation.normal_equations import whiten_half
 from attnlag.regression.estimation.wald import NO_TEST, Wald
 from attnlag.regression.limits import MIN_DOCUMENTS
-from attnlag.regression.terms import is_lag_or_lead
+from attnlag.regression.terms import lag_places
 
 
 def equal_halves(solution: Solution) -> Wald:
@@ -25,7 +25,7 @@ def equal_halves(solution: Solution) -> Wald:
     halves = solution.corrected
     if halves is None or moments.count < MIN_DOCUMENTS:
         return NO_TEST
-    lags = solution.unwhiten[[is_lag_or_lead(name) for name in moments.names]]
+    lags = solution.unwhiten[lag_places(moments.names)]
     first_half = lags @ whiten_half(halves.first.inverse)
     minus_second_half = -lags @ whiten_half(halves.second.inverse)
     (test,) = cr2(

@@ -61,11 +61,11 @@ class Unfitted:
         return np.full(self.moments.k, np.nan)
 
     def estimates(self, s: np.ndarray) -> np.ndarray:
-        """Return NaN for each coefficient, as `Solution.estimates`."""
+        """Return NaN for each coefficient, (…, K), as `Solution.estimates`."""
         return np.full((*s.shape[1:-2], self.moments.k), np.nan)
 
     def weighted(self, draws: Iterable[np.ndarray]) -> np.ndarray:
-        """Return NaN for each draw and coefficient, as `Solution.weighted`."""
+        """Return NaN for each draw and coefficient, (draws, K), as `Solution.weighted`."""
         count = sum(len(weights) for weights in draws)
         return np.full((count, self.moments.k), np.nan)
 
@@ -176,7 +176,7 @@ def solve(moments: Moments) -> Solution | Unfitted:
         return Unfitted(moments, reason)
 
     # Covariates come first, then lags and leads.
-    order = np.argsort([is_lag_or_lead(name) for name in moments.names], kind="stable")
+    order = np.argsort(list(map(is_lag_or_lead, moments.names)), kind="stable")
     names = [moments.names[place] for place in order]
     columns = np.array(moments.columns)[order]
     scale = size[columns]

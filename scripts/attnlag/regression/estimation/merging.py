@@ -32,10 +32,12 @@ def moments_of_documents(
     Classes of tokens are merged anew, and terms that begin as one of ``without`` are left out.
     """
     own = [moments.only(documents) for moments in layers]
-    terms = kept_terms(own[0].terms, own)
-    terms = {term: parts for term, parts in terms.items() if not term.startswith(without)}
+    kept = dict(kept_terms(own[0].terms, own))
+    for term in list(kept):
+        if term.startswith(without):
+            del kept[term]
     for moments in own:
-        yield moments.prepared(terms, effects=effects, corrected=corrected)
+        yield moments.prepared(kept, effects=effects, corrected=corrected)
 
 
 def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> KeptTerms:
@@ -73,24 +75,40 @@ def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> KeptTerms:
     return kept
 
 
+def merged_terms(kept: KeptTerms) -> dict[str, list[str]]:
+    """Return the terms that are sums of several of the design, or of another one, with these."""
+    merged = {}
+    for term, parts in kept.items():
+        if list(parts) != [term]:
+            merged[term] = list(parts)
+    return merged
+
+
 def merged_classes(
     classes: Sequence[str], size: np.ndarray, present: np.ndarray, *, documents: int, rows: int
 ) -> dict[str, list[str]]:
     """Return the classes with enough tokens and ``other``, each with the classes that make it up.
 
-    ``size`` and ``present`` have the numbers of rows and of documents of each class, ``rows`` and
-    ``documents`` the smallest ones of a separate class. If ``other`` is in fewer documents or has
+    ``size`` and ``present``, (classes,) int, have the rows and documents of each class; ``rows``
+    and ``documents`` are the smallest ones of a separate class. If ``other`` is in fewer documents or has
     fewer than `MIN_ROWS` rows, the smallest of the remaining classes is merged into it. A class
     without rows is in none.
     """
-    there = [place for place in range(len(classes)) if size[place] > 0]
-    small = [p for p in there if present[p] < documents or size[p] < rows]
-    large = sorted((p for p in there if p not in small), key=lambda p: size[p])
+    small = []
+    large = []
+    for place in np.flatnonzero(size > 0).tolist():
+        if present[place] < documents or size[place] < rows:
+            small.append(place)
+        else:
+            large.append(place)
+    large.sort(key=size.__getitem__)
     # A merged class is in at least as many documents as the most common of its classes.
     enough = min(rows, MIN_ROWS)
     while small and large and (size[small].sum() < enough or present[small].max() < documents):
         small.append(large.pop(0))
-    merged = {classes[place]: [classes[place]] for place in sorted(large)}
+    merged = {}
+    for place in sorted(large):
+        merged[classes[place]] = [classes[place]]
     if small:
         merged[OTHER] = [classes[place] for place in sorted(small)]
     return merged

@@ -111,7 +111,7 @@ class Moments:
         return self.through(map_of(self.terms, kept), list(kept))
 
     def recentred(self, centre: np.ndarray) -> "Moments":
-        """Return the moments about another centre, exactly."""
+        """Return the moments about another centre, (p,), exactly."""
         if np.array_equal(centre, self.centre):
             return self
         to = np.eye(self.p)
@@ -155,9 +155,14 @@ class Moments:
         """Return the moments of some documents, in their order."""
         if documents == self.clusters:
             return self
-        place = {name: index for index, name in enumerate(self.clusters)}
-        names = [name for name in documents if name in place]
-        return with_clusters(self, names, self.s[:, [place[name] for name in names]])
+        place_of = {name: index for index, name in enumerate(self.clusters)}
+        names = []
+        places = []
+        for name in documents:
+            if name in place_of:
+                names.append(name)
+                places.append(place_of[name])
+        return with_clusters(self, names, self.s[:, np.array(places, dtype=np.intp)])
 
     def prepared(
         self,
@@ -197,7 +202,10 @@ def map_of(terms: Sequence[str], kept: KeptTerms) -> np.ndarray:
 
 
 def with_clusters(moments: Moments, clusters: list[str], s: np.ndarray) -> Moments:
-    """Return the moments with other clusters and their sums; documents are those with rows."""
+    """Return the moments with other clusters and their sums, (cells, clusters, p, p).
+
+    Documents are those with rows.
+    """
     documents = int((s[..., 0, 0].sum(axis=0) > 0.5).sum())
     return replace(moments, clusters=clusters, s=s, documents=documents)
 
@@ -208,9 +216,12 @@ def joined(parts: Sequence[Moments]) -> Moments:
         return parts[0]
     # Those without rows have no means that could be their centre.
     largest = max(parts, key=lambda part: part.documents)
-    clusters = [name for part in parts for name in part.clusters]
-    s = np.concatenate([part.recentred(largest.centre).s for part in parts], axis=1)
-    return with_clusters(largest, clusters, s)
+    clusters: list[str] = []
+    sums = []
+    for part in parts:
+        clusters += part.clusters
+        sums.append(part.recentred(largest.centre).s)
+    return with_clusters(largest, clusters, np.concatenate(sums, axis=1))
 
 
 def unpacked(packed: np.ndarray, p: int) -> np.ndarray:

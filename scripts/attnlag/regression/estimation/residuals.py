@@ -271,7 +271,8 @@ def _sum_layer(line: Line, hac_lags: int, omitted: Sequence[int], rows: Rows) ->
     e2 = e * e
     s = x * e
     # The numbers of a perfect fit have no unit.
-    sigma, unit = (each if each > 0 else 1 for each in (line.sigma, line.spread))
+    sigma = line.sigma if line.sigma > 0 else 1
+    unit = line.spread if line.spread > 0 else 1
     bins = _bins(e / sigma, RESIDUAL_EDGES)
     size = len(COARSE_EDGES) + 1
     cells = _bins(fitted / unit, COARSE_EDGES) * size + _bins(e / sigma, COARSE_EDGES)
@@ -288,7 +289,11 @@ def _sum_layer(line: Line, hac_lags: int, omitted: Sequence[int], rows: Rows) ->
     for lag in range(1, hac_lags + 1):
         cross = present[2:] @ past[lag - 1][2:].T
         meat += (1 - lag / (hac_lags + 1)) * (cross + cross.T)
-    lags = range(1, AUTOCORRELATION_LAGS + 1)
+    pairs = []
+    lagged = []
+    for lag in range(1, AUTOCORRELATION_LAGS + 1):
+        pairs.append(np.count_nonzero(is_row[reach:] & is_row[reach - lag : -lag]))
+        lagged.append(present[1] @ past[lag - 1][1])
     return {
         "n": len(e),
         "effects": 0,
@@ -299,8 +304,8 @@ def _sum_layer(line: Line, hac_lags: int, omitted: Sequence[int], rows: Rows) ->
         "squares": x @ e2,
         "meat": meat,
         "differences": step @ step,
-        "pairs": [np.count_nonzero(is_row[reach:] & is_row[reach - lag : -lag]) for lag in lags],
-        "lagged": [present[1] @ past[lag - 1][1] for lag in lags],
+        "pairs": pairs,
+        "lagged": lagged,
         "histogram": np.bincount(bins, minlength=len(RESIDUAL_EDGES) + 1),
         "fitted_histogram": np.bincount(cells, minlength=size * size).reshape(size, size),
         **score_sums._asdict(),

@@ -56,7 +56,7 @@ class Sample:
         self.rows = np.flatnonzero(np.repeat(used, counts))
 
     def column(self, name: str) -> np.ndarray:
-        """Return a column in these rows."""
+        """Return a column in these rows, (rows,)."""
         return tables.values_at(self.paths, name, self.rows)
 
     def keys(self) -> pa.Table:

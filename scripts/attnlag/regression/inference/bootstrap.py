@@ -14,7 +14,7 @@ from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import response
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import BootstrapSettings
-from attnlag.regression.terms import is_lag_or_lead
+from attnlag.regression.terms import lag_places
 
 # Weights in one block of draws: 8 MB, whatever the numbers of clusters and draws; and those of all
 # draws that are kept, so that layers share them.
@@ -81,8 +81,8 @@ def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: floa
     fitted layer could be estimated, which intervals and standard errors come from, and ``clusters``
     the documents or groups with rows.
     """
-    fitted = [index for index, fit in enumerate(fits) if fit.reason is None]
     terms = fits[0].names
+    fitted = [index for index, fit in enumerate(fits) if fit.reason is None]
     names = [*terms, *response.response_terms(terms)]
     columns = ["median", "std_error", "conf_low", "conf_high", "lowest", "highest"]
     estimates = draws[:0]
@@ -125,7 +125,7 @@ def medians_of_jackknife(
         documents than ``MIN_DOCUMENTS``, and all columns are if no layer was fitted.
     """
     names = fits[0].names
-    lags = [place for place, name in enumerate(names) if is_lag_or_lead(name)]
+    lags = lag_places(names)
     fits = [fit for fit in fits if fit.reason is None]
     index = pd.Index([names[place] for place in lags], name="term")
     if not fits:
@@ -196,5 +196,8 @@ def joint_margin(
 
 
 def effective_number(rows: np.ndarray) -> float:
-    """Return how many documents of equal size tell as much as those with these rows: N² / Σ n²."""
+    """Return how many documents of equal size tell as much as those with rows n: N² / Σ n².
+
+    ``rows`` is (documents,).
+    """
     return float(rows.sum() ** 2 / (rows**2).sum())

@@ -12,7 +12,7 @@ is compared with the trained model on the same documents, without correction too
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.quantities.columns import layer_number
 from attnlag.quantities.estimates import Estimates
 from attnlag.quantities.outcomes import in_batches
 from attnlag.quantities.settings import multiple_of_own
@@ -40,7 +39,7 @@ from attnlag.regression.settings import (
     TrainingSettings,
 )
 from attnlag.regression.terms import is_lag_or_lead, is_lead
-from attnlag.regression.units import Unit
+from attnlag.regression.units import key_columns, layer_units
 from attnlag.storage import tables
 
 # How weights were drawn at one scale, and the moments of each layer with these.
@@ -68,15 +67,9 @@ def fit_alone(
 
 def coefficients_by_unit(solutions: Sequence[Solution | Unfitted]) -> pd.DataFrame:
     """Return ``estimate`` by ``layer``, ``part`` and ``term``; NaN where a layer has no fit."""
-    moments = [solution.moments for solution in solutions]
-    terms = [each.k for each in moments]
-    columns = {
-        "layer": np.repeat([each.layer for each in moments], terms),
-        "part": np.repeat([each.part for each in moments], terms),
-        "term": list(chain.from_iterable(each.names for each in moments)),
-        "estimate": np.concatenate([solution.estimate for solution in solutions]),
-    }
-    return pd.DataFrame(columns)
+    estimates = [solution.estimate for solution in solutions]
+    table = pd.DataFrame(key_columns([solution.moments for solution in solutions]))
+    return table.assign(estimate=np.concatenate(estimates))
 
 
 @dataclass(frozen=True)
@@ -170,7 +163,7 @@ def untrained(
     for path, stream in zip(norms, streams or repeat(None), strict=False):
         outcome = formula.outcome
         names = outcome.columns(pq.read_schema(path).names)
-        units = [Unit(layer_number(name)) for name in names]
+        units = layer_units(names)
         progress = "design of random weights"
         batches = in_batches(outcome, path, stream, tables.ROWS_AT_ONCE, progress)
         record = tables.read_provenance(path)
@@ -194,17 +187,15 @@ def random_weights(
     # The first scale has the shortest name.
     names = [f"random_weights_{draw['scale'].replace('-', '_')}" for draw, _ in untrained[1:]]
     names = ["random_weights", *names]
-    fits = {
-        name: uncorrected_fits(layers, documents, settings)
-        for name, (_, layers) in zip(names, untrained, strict=True)
-    }
+    fits = {}
+    for name, (_, layers_before) in zip(names, untrained, strict=True):
+        fits[name] = uncorrected_fits(layers_before, documents, settings)
     after = uncorrected_fits(trained, documents, settings)
     layers = shared_layers([*fits.values()], after)
     own = own_range([draw for draw, _ in untrained])
-    compared = [
-        _compared(draw, own, fits[name], after, layers, settings.alpha)
-        for name, (draw, _) in zip(names, untrained, strict=True)
-    ]
+    compared = []
+    for name, (draw, _) in zip(names, untrained, strict=True):
+        compared.append(_compared(draw, own, fits[name], after, layers, settings.alpha))
     fits["trained"] = after
     index = fits["random_weights"].coefficients.index
     table = pd.DataFrame({name: fit.coefficients.reindex(index) for name, fit in fits.items()})

@@ -143,7 +143,7 @@ def fit_regression(
         medians=bootstrap.medians_over_layers(fits, drawn, settings.alpha),
         residual_sums=sums,
         influence=results.influence_table(fits),
-        merged={term: list(parts) for term, parts in kept.items() if list(parts) != [term]},
+        merged=merging.merged_terms(kept),
         groups=groups.coefficients_by_group(stored, group_of, settings),
         controls=control_table,
         before_training=before_training,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from attnlag.corpus.documents import largest_groups
@@ -35,10 +34,11 @@ def coefficients_by_group(
         for moments in own:
             fits.append(fit_layer(solve(moments), settings.covariance, jackknifed=True))
         table = results.coefficients_table(fits, settings)
-        terms = len(fits[0].names)
-        table["n_obs"] = np.repeat([fit.n_obs for fit in fits], terms)
-        table["n_documents"] = np.repeat([fit.n_documents for fit in fits], terms)
-        table["status"] = np.repeat([status(fit.reason) for fit in fits], terms)
+        layers_fitted = []
+        for fit in fits:
+            layers_fitted.append((fit.layer, fit.n_obs, fit.n_documents, status(fit.reason)))
+        columns = ["layer", "n_obs", "n_documents", "status"]
+        table = table.merge(pd.DataFrame(layers_fitted, columns=columns), on="layer")
         medians = bootstrap.medians_of_jackknife(fits, settings, len(largest))
         table = table.merge(medians, on="term", how="left")
         tables.append(table.assign(subset=group))

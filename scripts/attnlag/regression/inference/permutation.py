@@ -17,8 +17,6 @@ outcome, lag or lead of a row in any layer. A layer without any norm in a docume
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +32,7 @@ from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.estimation.samples import generator_of
 from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors, PermutationsSettings
-from attnlag.regression.terms import is_lag_or_lead
+from attnlag.regression.terms import lag_places
 from attnlag.storage.sums import Sums
 from attnlag.storage.tables import read_provenance, runs
 
@@ -82,7 +80,11 @@ class PermutedMoments(Sums):
     def add(
         self, order: int, own_terms: np.ndarray, shared: np.ndarray, document: np.ndarray
     ) -> None:
-        """Add the terms of some documents in one order, of which 0 is the observed."""
+        """Add the terms of some documents in one order, of which 0 is the observed.
+
+        ``own_terms`` are (terms, layers, rows), NaN where a layer has no row, ``shared`` (shared
+        terms, rows), and ``document`` (rows,) numbers of documents.
+        """
         usable = ~np.isnan(own_terms[0])
         every = slice(None), *_runs(document)
         for layer in np.flatnonzero(usable.any(axis=1)):
@@ -159,8 +161,9 @@ def permuted(
         counts = np.diff(starts, append=batch.num_rows)
         document = np.repeat(np.arange(len(names)), counts)
         position = keys["position"].to_numpy()
-        numbers = (batch[name].to_numpy(zero_copy_only=False) for name in layers)
-        values = np.stack([outcome_values(formula.outcome, each) for each in numbers])
+        values = np.empty((len(layers), len(batch)))
+        for row, name in zip(values, layers, strict=True):
+            row[:] = outcome_values(formula.outcome, batch[name].to_numpy(zero_copy_only=False))
         shared = formula.shared_values(keys)
         finite = np.isfinite(values)
         # A layer without any norm in a document would keep all its tokens in place.
@@ -169,9 +172,11 @@ def permuted(
         moves &= position >= formula.settings.drop_first
         # No row has these tokens; a layer without any norm in a document keeps NaN.
         values[:, ~moves] = 0
-        offsets = {place.offset for place in formula.places.values()}
         rows, *_ = formula.complete(position, shared)
-        rows = rows[np.all([moves[rows + offset] for offset in offsets], axis=0)]
+        movable = np.ones(len(rows), dtype=bool)
+        for term_place in formula.places.values():
+            movable &= moves[rows + term_place.offset]
+        rows = rows[movable]
         if not len(rows):
             continue
         pool = document
@@ -238,12 +243,17 @@ def permutations_by_layer(shards: Sequence[PermutedMoments], kept: KeptTerms) ->
         # Removing the means of documents removes the centre too.
         if not moments.within:
             parts = [part.recentred(moments.centre) for part in parts]
-        moments = replace(
-            moments,
-            s=reduce(add, (part.s for part in parts)),
-            documents=sum(part.documents for part in parts),
-            squares=reduce(add, (part.squares for part in parts)) if moments.within else None,
-        )
+        s = np.zeros_like(moments.s)
+        documents = 0
+        squares = None
+        if moments.within:
+            squares = np.zeros(moments.p)
+        for part in parts:
+            s += part.s
+            documents += part.documents
+            if squares is not None and part.squares is not None:
+                squares += part.squares
+        moments = replace(moments, s=s, documents=documents, squares=squares)
         if not moments.within:
             observed = replace(moments, s=moments.s[:, :1])
             moments = moments.recentred(observed.centred().centre)
@@ -263,7 +273,7 @@ def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
     The table has a row per layer and term; W and p-values are those of the layer.
     """
     names, orders = estimates_by_permutation(layers)
-    lags = [place for place, name in enumerate(names) if is_lag_or_lead(name)]
+    lags = lag_places(names)
     fitted = np.isfinite(orders[0]).all(axis=1)
     # A draw may make a layer collinear.
     orders = orders[np.isfinite(orders[:, fitted]).all(axis=(1, 2))]

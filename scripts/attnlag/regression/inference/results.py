@@ -1,7 +1,6 @@
 """Tables of coefficients and fits."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,10 @@ from scipy import special
 
 from attnlag.quantities.estimates import Estimates
 from attnlag.regression.estimation.regress import LayerFit
-from attnlag.regression.estimation.wald import Wald
-from attnlag.regression.labels import status
+from attnlag.regression.labels import OK, status
 from attnlag.regression.settings import Errors
 from attnlag.regression.terms import is_lag_or_lead
+from attnlag.regression.units import key_columns
 
 # Number of influential documents that are kept for each layer and term.
 INFLUENTIAL = 100
@@ -30,27 +29,31 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
     coefficients. ``equivalence`` states whether one is negligible (`equivalence_test`), except for
     the intercept and the columns of a spline, for which no size is.
     """
-    terms = [len(fit.names) for fit in fits]
+    estimate = []
+    std_error = []
+    df = []
+    uncorrected = []
+    for fit in fits:
+        estimate.append(fit.estimate)
+        std_error.append(fit.coefficients.std_error)
+        df.append(fit.df)
+        uncorrected.append(fit.uncorrected)
     coefficients = Estimates(
-        value=np.concatenate([fit.estimate for fit in fits]),
-        std_error=np.concatenate([fit.coefficients.std_error for fit in fits]),
-        df=np.concatenate([fit.df for fit in fits]),
+        value=np.concatenate(estimate),
+        std_error=np.concatenate(std_error),
+        df=np.concatenate(df),
     )
     low, high = coefficients.interval(settings.alpha)
-    columns = {
-        "layer": np.repeat([fit.layer for fit in fits], terms),
-        "part": np.repeat([fit.part for fit in fits], terms),
-        "term": list(chain.from_iterable(fit.names for fit in fits)),
-        "estimate": coefficients.value,
-        "uncorrected": np.concatenate([fit.uncorrected for fit in fits]),
-        "std_error": coefficients.std_error,
-        "df": coefficients.df,
-        "statistic": coefficients.statistic,
-        "p_value": coefficients.p_value,
-        "conf_low": low,
-        "conf_high": high,
-    }
-    table = pd.DataFrame(columns)
+    table = pd.DataFrame(key_columns(fits)).assign(
+        estimate=coefficients.value,
+        uncorrected=np.concatenate(uncorrected),
+        std_error=coefficients.std_error,
+        df=coefficients.df,
+        statistic=coefficients.statistic,
+        p_value=coefficients.p_value,
+        conf_low=low,
+        conf_high=high,
+    )
     by_term = table.groupby("term")
     table["p_adjusted"] = by_term["p_value"].transform(adjusted_p_values, adjust=settings.adjust)
     table["equivalence"] = None
@@ -75,7 +78,7 @@ def equivalence_test(
     df: pd.Series | np.ndarray | int,
     settings: Errors,
 ) -> np.ndarray:
-    """Return which coefficients of several layers are shown to be beyond or within ± δ.
+    """Return which coefficients of several layers, (layers,), are shown to be beyond or within ± δ.
 
     ``"present"``: |β| ≤ δ is rejected by the p-value of |b| at the bound, which at δ = 0 is the
     two-sided one of β = 0; what is present is thus significant too. ``"absent"``: |β| ≥ δ is
@@ -97,7 +100,7 @@ def equivalence_test(
 
 
 def adjusted_p_values(p_values: pd.Series, adjust: str) -> np.ndarray:
-    """Return p-values corrected for their number; NaN stays NaN and is not counted."""
+    """Return p-values, (tests,), corrected for their number; NaN stays and is not counted."""
     adjusted = p_values.to_numpy(copy=True)
     tested = ~np.isnan(adjusted)
     if adjust == "none" or not tested.any():
@@ -150,7 +153,7 @@ def fits_table(
 ) -> pd.DataFrame:
     """Return one row per layer with the goodness of fit, and the diagnostics of residuals.
 
-    ``dropped`` counts the rows of each layer that were dropped for a zero or non-finite norm, and
+    ``dropped``, (layers,), counts the rows that were dropped for a zero or non-finite norm, and
     ``mixers`` names those of layers without attention.
     """
     rows = []
@@ -164,20 +167,25 @@ def fits_table(
             "f_df": fit.wald.df,
             "f_df_residual": fit.wald.df_residual,
             "f_p_value": fit.wald.p_value,
+            "halves_f": fit.halves.statistic,
+            "halves_df": fit.halves.df,
+            "halves_df_residual": fit.halves.df_residual,
+            "halves_p_value": fit.halves.p_value,
+            "mixer": mixers.get(str(fit.layer), "attention"),
+            "status": status(fit.reason),
         }
         rows.append(row | fit.goodness | _largest_cluster(fit))
-    columns = ["layer", "n_obs", "n_dropped", "n_documents", *GOODNESS, "parameters"]
-    table = pd.DataFrame(rows).assign(n_dropped=dropped).reindex(columns=columns)
-    diagnostics = diagnostics.reset_index(drop=True).astype(float)
-    diagnostics.loc[[fit.reason is not None for fit in fits]] = np.nan
-    table = pd.concat([table, diagnostics], axis=1)
-    for name in Wald._fields:
-        column = "halves_f" if name == "statistic" else f"halves_{name}"
-        table[column] = [getattr(fit.halves, name) for fit in fits]
+    table = pd.DataFrame(rows).assign(n_dropped=dropped)
     table["halves_p_adjusted"] = adjusted_p_values(table["halves_p_value"], adjust)
-    table["mixer"] = [mixers.get(str(fit.layer), "attention") for fit in fits]
-    table["status"] = [status(fit.reason) for fit in fits]
-    return table
+    first = ["layer", "n_obs", "n_dropped", "n_documents", *GOODNESS, "parameters"]
+    last = ["halves_f", "halves_df", "halves_df_residual", "halves_p_value", "halves_p_adjusted"]
+    last += ["mixer", "status"]
+    diagnostics = diagnostics.reset_index(drop=True).astype(float)
+    diagnostics.loc[table["status"] != OK] = np.nan
+    # A column of `GOODNESS` that no layer has is NaN.
+    return pd.concat(
+        [table.reindex(columns=first), diagnostics, table.reindex(columns=last)], axis=1
+    )
 
 
 def _largest_cluster(fit: LayerFit) -> dict[str, Any]:

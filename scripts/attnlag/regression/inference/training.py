@@ -21,7 +21,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
-from attnlag.quantities.columns import layer_number
 from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
@@ -30,7 +29,7 @@ from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference.controls import fit_alone, jackknife
 from attnlag.regression.settings import DesignSettings, TrainingSettings
 from attnlag.regression.terms import is_lag_or_lead, is_lead
-from attnlag.regression.units import Unit
+from attnlag.regression.units import layer_units
 from attnlag.storage import tables
 
 # The name of the final weights in the column ``revision``. They have no step.
@@ -98,7 +97,7 @@ def moments_of(formula: Formula, norms: Path, stream: Path | None = None) -> lis
     """
     outcome = formula.outcome
     names = outcome.columns(pq.read_schema(norms).names)
-    units = [Unit(layer_number(name)) for name in names]
+    units = layer_units(names)
     progress = "design of a checkpoint"
     batches = in_batches(outcome, norms, stream, tables.ROWS_AT_ONCE, progress)
     precision = tables.read_provenance(norms).precision

@@ -36,7 +36,7 @@ from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.labels import status
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
-from attnlag.regression.terms import LEVEL, OF, class_of, class_term, is_lag_or_lead
+from attnlag.regression.terms import LEVEL, OF, class_of, class_term, is_lag_or_lead, lag_places
 from attnlag.storage import tables
 
 # Subset of the slopes that all classes share.
@@ -107,7 +107,7 @@ def with_levels(layer: Moments, classes: "MergedClasses", covariates: KeptTerms)
 
     What is subtracted from lags is the same in all classes, which moves the levels alone.
     """
-    lags = [term for term in layer.terms if is_lag_or_lead(term)]
+    lags = list(filter(is_lag_or_lead, layer.terms))
     lags_by_class = [class_term(lag, name) for lag in lags for name in classes.names]
     levels = [class_term(LEVEL, name) for name in classes.names[:-1]]
     terms = ["y", *lags_by_class, *covariates, *levels]
@@ -149,7 +149,7 @@ def slopes_by_class(
     classes = merge_classes(layers, settings)
     terms = layers[0].terms
     covariates = covariates_beside(merging.kept_terms(terms, layers), settings)
-    lags = [term for term in terms if is_lag_or_lead(term)]
+    lags = list(filter(is_lag_or_lead, terms))
     separate_fits, pooled_fits = fit_classes(layers, lags, classes, covariates, regression)
     slopes = table_of_slopes(separate_fits, pooled_fits, classes, regression)
     return slopes, table_of_tests(separate_fits, lags, classes, regression)
@@ -301,7 +301,7 @@ def errors_of_differences(separate: LayerFit, pooled: LayerFit) -> np.ndarray:
     They are the jackknife's: both regressions leave out the same document. NaN if there is only one
     class, or no fit. The result is (slopes,).
     """
-    slopes = [place for place, name in enumerate(separate.names) if is_lag_or_lead(name)]
+    slopes = lag_places(separate.names)
     shared = [pooled.names.index(_lag_of(separate.names[place])) for place in slopes]
     if separate.left_out is None or pooled.left_out is None or len(slopes) == len(set(shared)):
         return np.full(len(slopes), np.nan)

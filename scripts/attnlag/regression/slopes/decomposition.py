@@ -41,7 +41,7 @@ MAX_DECOMPOSED = 500_000
 
 
 def factors_of(sample: Sample, token_properties: Sequence[Path]) -> dict[str, np.ndarray]:
-    """Return the level of each of `EFFECTS` in each row of a sample of the designs of all shards.
+    """Return the level of each of `EFFECTS`, (rows,) int, in a sample of the designs of all shards.
 
     Levels are -1 in documents without parts of speech if there are others with some.
     """
