@@ -49,7 +49,7 @@ from scipy import signal, stats
 from attnlag.interventions import elasticities
 from attnlag.quantities.columns import layer_name, layers_in
 from attnlag.quantities.means import RatioSums
-from attnlag.regression.design import properties
+from attnlag.regression import properties
 from attnlag.regression.design.design import Counts, Formula, designs
 from attnlag.regression.estimation import crossproducts, omitted_lags, residuals
 from attnlag.regression.estimation import equal_halves as halves_test

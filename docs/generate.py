@@ -25,7 +25,7 @@ from write_lesson import notebooks
 from attnlag.config.schema import Config
 from attnlag.model.settings import SOURCES, ModelSource
 from attnlag.pipeline.outputs import OUTPUTS, SHARED, Output
-from attnlag.regression.design.covariates import CATALOGUE
+from attnlag.regression.covariates import CATALOGUE
 from attnlag.section import IN_WORDS, Section
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,7 @@
 import json
 
 from attnlag.pipeline.program import log
-from attnlag.regression.design.properties import read_property
+from attnlag.regression.properties import read_property
 from attnlag.storage import writing
 
 

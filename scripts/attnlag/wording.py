@@ -21,9 +21,9 @@ from attnlag.interventions.prediction_vs_effect import ALONE
 from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.settings import MULTIPLE, multiple_of_own
 from attnlag.regression.covariances import label_of
-from attnlag.regression.design.properties import SLOPES
 from attnlag.regression.labels import ADJUSTMENTS, runs
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.properties import SLOPES
 from attnlag.regression.slopes.decomposition import POOLED
 from attnlag.regression.terms import named
 

@@ -41,7 +41,7 @@ def test_imports_point_down():
 
 # One interpreter imports them in this order, so none may load what a later one may not.
 LIGHT = {
-    "attnlag.regression.design.covariates": {"numpy", "pandas", "pyarrow", "scipy"},
+    "attnlag.regression.covariates": {"numpy", "pandas", "pyarrow", "scipy"},
     "attnlag.figures.catalogue": {"matplotlib", "numpy", "pandas", "seaborn"},
     "attnlag.quantities.norms": {"torch", "transformers"},
     "attnlag.model.folder": {"torch", "transformers", "huggingface_hub", "safetensors"},

@@ -21,7 +21,7 @@ LIBRARY = "scripts/attnlag"
 CATALOGUE = f"{LIBRARY}/quantities/catalogue.py"
 # Where the blocks of code of each walk of the page go: after which line of a file, or in a new one.
 WALKS = {
-    "covariate": [(f"{LIBRARY}/regression/design/covariates.py", r"^CATALOGUE: .* = \{\n")],
+    "covariate": [(f"{LIBRARY}/regression/covariates.py", r"^CATALOGUE: .* = \{\n")],
     "covariance": [(f"{LIBRARY}/regression/covariances.py", r"^CATALOGUE = \{\n")],
     "property of tokens": [(f"{LIBRARY}/corpus/catalogue.py", r"^CATALOGUE = \{\n")],
     "quantity": [

@@ -8,9 +8,9 @@ import pandas as pd
 
 from attnlag.claims.row import Row, Verdict, with_interval
 from attnlag.corpus.catalogue import NONE
-from attnlag.regression.design.properties import OTHER
 from attnlag.regression.inference.groups import fitted_groups
 from attnlag.regression.labels import UPOS
+from attnlag.regression.properties import OTHER
 from attnlag.regression.slopes.classes import ALL
 from attnlag.regression.terms import is_lag_or_lead, nearest_lag
 

@@ -21,8 +21,8 @@ from attnlag.interventions.settings import Causal
 from attnlag.model.settings import PackageSource, PathSource, Source, may_be_taken
 from attnlag.quantities import catalogue
 from attnlag.quantities.settings import Extraction, Norms, Sources
+from attnlag.regression import covariates
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
-from attnlag.regression.design import covariates
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import Controls, Inference, Regression
 from attnlag.section import NAMED, Name, Section

@@ -17,7 +17,7 @@ from attnlag.model.settings import ModelSource, PathSource
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, changeable
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.covariances import CLUSTERED
-from attnlag.regression.design.covariates import (
+from attnlag.regression.covariates import (
     CATALOGUE,
     layer_places,
     needs_layers_between,

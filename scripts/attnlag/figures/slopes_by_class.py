@@ -6,8 +6,8 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Lines, Map, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text
-from attnlag.regression.design.properties import MODERATORS, OTHER, SLOPES, TERCILES
 from attnlag.regression.labels import UNITS
+from attnlag.regression.properties import MODERATORS, OTHER, SLOPES, TERCILES
 from attnlag.regression.slopes.classes import ALL
 from attnlag.regression.terms import named, nearest_lag
 

@@ -15,7 +15,7 @@ from attnlag.config.reading import read_yaml
 from attnlag.corpus import catalogue as properties
 from attnlag.figures import catalogue
 from attnlag.quantities import catalogue as quantities
-from attnlag.regression.design import covariates
+from attnlag.regression import covariates
 
 TABLE = read_yaml(Path(__file__).with_name("outputs.yaml")).values
 

@@ -6,8 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from attnlag.quantities import catalogue
 from attnlag.quantities.settings import Norms, RandomWeights, Revisions
-from attnlag.regression import covariances
-from attnlag.regression.design import covariates, properties
+from attnlag.regression import covariances, covariates, properties
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.section import (
     AtLeastTwo,

@@ -21,7 +21,7 @@ from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
 from attnlag.quantities import centred, traced_tables
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, QUANTITIES, Outcome
-from attnlag.regression.design import covariates, properties
+from attnlag.regression import covariates, properties
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.estimation.moments import Moments

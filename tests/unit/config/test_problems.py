@@ -20,8 +20,8 @@ from attnlag.config.removed import REMOVED
 from attnlag.config.schema import Config
 from attnlag.model.settings import PackageSource
 from attnlag.pipeline.outputs import reserved_names
-from attnlag.regression.design.covariates import CATALOGUE
-from attnlag.regression.design.properties import CLASSES, MODERATORS
+from attnlag.regression.covariates import CATALOGUE
+from attnlag.regression.properties import CLASSES, MODERATORS
 
 FILE = "config.yaml"
 TINY = "models: {tiny: {source: hub, repository: a/b, revision: c0}}\n"

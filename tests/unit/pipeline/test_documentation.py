@@ -23,7 +23,7 @@ from attnlag.config.schema import Config
 from attnlag.corpus.settings import Corpus
 from attnlag.model.settings import SOURCES
 from attnlag.pipeline.outputs import OUTPUTS
-from attnlag.regression.design.covariates import CATALOGUE
+from attnlag.regression.covariates import CATALOGUE
 
 GALLERY = ROOT / "docs" / "gallery"
 

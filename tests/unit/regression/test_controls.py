@@ -18,9 +18,9 @@ from scipy.stats import false_discovery_control
 
 from attnlag.quantities.columns import KEYS
 from attnlag.regression.design.design import Formula
-from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import controls, fitting, permutation
+from attnlag.regression.properties import Property
 from attnlag.regression.settings import DesignSettings, Errors
 from attnlag.storage import tables
 

@@ -20,6 +20,8 @@ from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.estimation import cr2 as cr2_module
 from attnlag.regression.estimation.equal_halves import equal_halves
 from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.regress import contrast
+from attnlag.regression.estimation.row_regression import regress_rows
 from attnlag.regression.estimation.wald import NO_TEST
 from attnlag.regression.inference import bootstrap, response, results
 from attnlag.regression.settings import BootstrapSettings
@@ -58,9 +60,9 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, lengt
         v, df = cr2(y, x, codes, [*wide, *(contrast @ wide for contrast in joint)])
         assert_allclose(fit.covariance, wide @ v @ wide.T, rtol=1e-10, atol=1e-14)
         assert_allclose(fit.df, df[:k], rtol=1e-10)
-        for test, contrast, eta in zip(fit.joint, joint, df[k:], strict=True):
+        for test, rows, eta in zip(fit.joint, joint, df[k:], strict=True):
             # That of a single contrast is a t test.
-            expected = aht(fit.estimate, fit.covariance, contrast, eta)
+            expected = aht(fit.estimate, fit.covariance, rows, eta)
             found = test.statistic, test.df, test.df_residual, test.p_value
             assert found == pytest.approx(expected, rel=1e-9)
         if effects:
@@ -69,6 +71,38 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, lengt
         told = pd.Series((x @ np.linalg.inv(x.T @ x)[1 - effects]) ** 2).groupby(codes).sum()
         effective = len(told) / (1 + told.var(ddof=0) / told.mean() ** 2)
         assert fit.goodness["effective_documents"] == pytest.approx(effective, rel=1e-9)
+
+
+@pytest.mark.parametrize("effects", [False, True])
+def test_the_interval_of_a_contrast_is_that_of_the_direct_formulas(effects):
+    table = design_table(LENGTHS, 1)
+    (moments,) = layers_of(table, effects=effects)
+    y, x, codes = columns_of(table, 0)
+    x = with_effects(x, codes) if effects else x
+    k = moments.k
+    c = np.zeros((2, k))
+    c[0, -2:] = 1
+    c[1, -2:] = [1, -2]
+    wide = c @ np.eye(k, x.shape[1])
+    v, df = cr2(y, x, codes, [*wide])
+    found = contrast(solve(moments), c)
+    assert_allclose(found.value, wide @ ols(y, x), rtol=1e-9)
+    low, high = found.interval(0.1)
+    margin = stats.t.ppf(0.95, df) * np.sqrt(np.diag(wide @ v @ wide.T))
+    assert_allclose(low, found.value - margin, rtol=1e-9)
+    assert_allclose(high, found.value + margin, rtol=1e-9)
+    assert_allclose(found.p_value, 2 * stats.t.sf(np.abs(found.statistic), df), rtol=1e-9)
+
+
+def test_a_mean_is_the_case_of_one_constant_regressor():
+    """Clusters of equal size give the error of the mean of their means, with G - 1."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=(9, 5)) + random.normal(size=(9, 1))
+    cluster = np.repeat(np.arange(9), 5)
+    fit = regress_rows(np.ones((1, 45)), values.ravel(), cluster)
+    expected = stats.ttest_1samp(values.mean(axis=1), 0).confidence_interval(0.95)
+    low, high = fit.coefficients.interval(0.05)
+    assert_allclose([low[0], high[0]], [expected.low, expected.high], rtol=1e-10)
 
 
 def test_an_estimate_that_one_document_determines_alone_has_no_error():

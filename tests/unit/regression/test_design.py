@@ -30,8 +30,9 @@ from oracles import first_halves, lags_of, spline
 from attnlag.corpus.catalogue import FILES, TAGS
 from attnlag.errors import UserError
 from attnlag.quantities import columns
-from attnlag.regression.design import covariates, design
-from attnlag.regression.design.covariates import CATALOGUE
+from attnlag.regression import covariates
+from attnlag.regression.covariates import CATALOGUE
+from attnlag.regression.design import design
 from attnlag.regression.design.design import Counts, Formula
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import fitting

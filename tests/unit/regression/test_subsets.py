@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracles import aht, clustered, cr2, dummies_of, half_panel, jackknifed, multipletests, ols
 from scipy import stats
 
-from attnlag.regression.design import properties
+from attnlag.regression import properties
 from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import groups, results

@@ -20,7 +20,7 @@ from attnlag.errors import UserError, counted
 from attnlag.quantities.catalogue import OUTCOMES, Outcome
 from attnlag.quantities.columns import KEY_FIELDS, KEYS, layer_number
 from attnlag.quantities.outcomes import outcome_values
-from attnlag.regression.design.covariates import CATALOGUE, Covariate, layer_places
+from attnlag.regression.covariates import CATALOGUE, Covariate, layer_places
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Place
 from attnlag.regression.units import Unit

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from attnlag.regression.design.covariates import layers_before
+from attnlag.regression.covariates import layers_before
 from attnlag.regression.estimation import reasons
 from attnlag.regression.estimation.cr2 import ClusterRows, plain_scores
 from attnlag.regression.estimation.half_panel import HalfPanel, half_panel

@@ -10,10 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from attnlag.regression.design.covariates import CATALOGUE, classes_of
-from attnlag.regression.design.properties import OTHER
+from attnlag.regression.covariates import CATALOGUE, classes_of
 from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.properties import OTHER
 
 # Smallest number of rows that identify the slopes of the merged class.
 MIN_ROWS = 30
@@ -90,9 +90,9 @@ def merged_classes(
     """Return the classes with enough tokens and ``other``, each with the classes that make it up.
 
     ``size`` and ``present``, (classes,) int, have the rows and documents of each class; ``rows``
-    and ``documents`` are the smallest ones of a separate class. If ``other`` is in fewer documents or has
-    fewer than `MIN_ROWS` rows, the smallest of the remaining classes is merged into it. A class
-    without rows is in none.
+    and ``documents`` are the smallest ones of a separate class. If ``other`` is in fewer documents
+    or has fewer than `MIN_ROWS` rows, the smallest of the remaining classes is merged into it. A
+    class without rows is in none.
     """
     small = []
     large = []

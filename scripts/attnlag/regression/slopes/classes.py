@@ -20,13 +20,6 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities.estimates import Estimates
 from attnlag.regression.covariances import CATALOGUE
-from attnlag.regression.design.properties import (
-    MODERATORS,
-    OTHER,
-    Property,
-    classes_of,
-    read_property,
-)
 from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import KeptTerms, Moments, map_of, product
@@ -35,6 +28,13 @@ from attnlag.regression.estimation.wald import with_bounded_eta
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.labels import status
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.properties import (
+    MODERATORS,
+    OTHER,
+    Property,
+    classes_of,
+    read_property,
+)
 from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
 from attnlag.regression.terms import LEVEL, OF, class_of, class_term, is_lag_or_lead, lag_places
 from attnlag.storage import tables

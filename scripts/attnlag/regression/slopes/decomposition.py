@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from attnlag.corpus.catalogue import NONE, TAGS
 from attnlag.quantities.columns import layer_name
 from attnlag.quantities.estimates import Estimates
-from attnlag.regression.design import properties
+from attnlag.regression import properties
 from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.design.design import layers_and_terms
 from attnlag.regression.estimation.row_regression import regress_rows

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from attnlag.corpus.catalogue import CATALOGUE as PROPERTIES
 from attnlag.corpus.catalogue import TokenProperty, log_frequencies
 from attnlag.errors import UserError
-from attnlag.regression.design.properties import OTHER, Property, dummies, read_property
+from attnlag.regression.properties import OTHER, Property, dummies, read_property
 from attnlag.regression.terms import Place
 
 if TYPE_CHECKING:
