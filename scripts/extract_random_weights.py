@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
@@ -21,26 +20,22 @@ from attnlag.pipeline.program import log
 from attnlag.quantities import catalogue, centred, columns, extraction, passes
 from attnlag.quantities.settings import RandomWeightsSettings
 from attnlag.storage import tables
-from attnlag.storage.sequences import stored_sequences
+from attnlag.storage.sequences import TokensOfDocuments
 
 
 def main(job, settings: RandomWeightsSettings):
-    run, output, folder = settings.extraction, job.output, Path(job.options.folder)
+    run = settings.extraction
+    output = job.output
+    folder = Path(job.options.folder)
     sites = run.sites
     torch.set_num_threads(job.threads)
     source = verify_folder(folder, "initial_weights")
     record = tables.shared_provenance(job.input.tokens)
-    documents = set(first_of_groups(job.input.corpus, settings.documents))
-    sequences = [
-        sequence
-        for path in job.input.tokens
-        for sequence in stored_sequences(path)
-        if sequence.document in documents
-    ]
-    lengths = [len(sequence.ids) for sequence in sequences]
+    documents = first_of_groups(job.input.corpus, settings.documents)
+    sample = TokensOfDocuments(job.input.tokens, documents)
     device = loading.choose_device(job.options.device)
     precision = loading.choose_dtype(folder, device, run.dtype)
-    loading.check_room_to_draw(folder, job.options.batch_tokens, max(lengths, default=0))
+    loading.check_room_to_draw(folder, job.options.batch_tokens, sample.longest)
     name = f"{record.names}, random weights"
 
     def record_of(draw, decoder, quantity, site):
@@ -66,16 +61,17 @@ def main(job, settings: RandomWeightsSettings):
         modules=run.modules,
         name=source["name"],
     )
-    total = sum(lengths) * len(settings.scales)
+    total = sample.tokens * len(settings.scales)
     made_at: list[str] = []
     decoder: Any = None
     with (
         TemporaryDirectory() as place,
-        tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar,
+        extraction.progress_bar(name, total) as bar,
     ):
         # Centred cosines come from stored vectors, as those of the trained model do.
-        for site in sites if output.centred_cosines else ():
-            files_of_draws[0]["vectors", site] = Path(place, f"{site}.parquet")
+        if output.centred_cosines:
+            for site in sites:
+                files_of_draws[0]["vectors", site] = Path(place, f"{site}.parquet")
         for draw, files in zip(draws, files_of_draws, strict=True):
             if draw.left_out:
                 log.info(f"{name}: scale {draw.scale} is left out: {draw.left_out}")
@@ -97,16 +93,18 @@ def main(job, settings: RandomWeightsSettings):
                 fast=run.fast,
                 progress=bar.update,
             )
-            of_draw = partial(record_of, draw, decoder)
-            quantity_files = extraction.QuantityFiles(files, of_draw, run.storage_dtype)
-            extraction.record(sequences, extractor, quantity_files)
-            for number, site in enumerate(sites if ("vectors", sites[0]) in files else ()):
-                cosines, distances = centred.cosines_of(files["vectors", site])
-                of_site = of_draw("centred_cosines", site)
-                tables.write_table(cosines, output.centred_cosines[number], of_site)
-                tables.write_table(distances, output.distances[number], of_site)
+            quantity_files = extraction.QuantityFiles(
+                files, partial(record_of, draw, decoder), run.storage_dtype
+            )
+            extraction.record(sample.sequences, extractor, quantity_files)
+            for number, site in enumerate(sites):
+                if ("vectors", site) in files:
+                    cosines, distances = centred.cosines_of(files["vectors", site])
+                    made = record_of(draw, decoder, "centred_cosines", site)
+                    tables.write_table(cosines, output.centred_cosines[number], made)
+                    tables.write_table(distances, output.distances[number], made)
     log.info(
-        f"{name}: {counted(sum(lengths), 'token')} of {counted(len(documents), 'document')} x "
+        f"{name}: {counted(sample.tokens, 'token')} of {counted(len(documents), 'document')} x "
         f"{counted(len(decoder.blocks), 'layer')}, at the {'scales' if made_at[1:] else 'scale'} "
         f"{', '.join(made_at)}"
     )

@@ -17,7 +17,7 @@ from attnlag.pipeline.program import log
 from attnlag.quantities import catalogue, extraction, passes
 from attnlag.quantities.settings import RevisionSettings
 from attnlag.storage import tables
-from attnlag.storage.sequences import sequences_of_documents
+from attnlag.storage.sequences import TokensOfDocuments
 
 
 def main(job, settings: RevisionSettings):
@@ -27,8 +27,7 @@ def main(job, settings: RevisionSettings):
     source = verify_folder(folder, "step")
     record = tables.shared_provenance(job.input.tokens)
     documents = first_of_groups(job.input.corpus, settings.documents)
-    sequences = sequences_of_documents(job.input.tokens, documents)
-    lengths = [len(sequence.ids) for sequence in sequences]
+    sample = TokensOfDocuments(job.input.tokens, documents)
     quantities = run.all_quantities()
     decoder = loading.load_decoder(
         folder,
@@ -36,11 +35,11 @@ def main(job, settings: RevisionSettings):
         device=job.options.device,
         modules=run.modules,
         batch_tokens=job.options.batch_tokens,
-        longest=max(lengths, default=0),
+        longest=sample.longest,
         head=catalogue.need_head(quantities),
     )
     name = f"{record.names}, step {source['step']}"
-    with extraction.progress_bar(name, sum(lengths)) as bar:
+    with extraction.progress_bar(name, sample.tokens) as bar:
         extractor = extraction.Extractor(
             decoder,
             quantities=quantities,
@@ -57,5 +56,5 @@ def main(job, settings: RevisionSettings):
                 passes.record_of_revision, record, settings.model_dump(), decoder, source
             ),
         )
-        extraction.record(sequences, extractor, files)
+        extraction.record(sample.sequences, extractor, files)
     log.info(f"{name}: {counted(len(documents), 'document')}, {extractor.summary()}")

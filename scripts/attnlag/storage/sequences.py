@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,19 +37,6 @@ def stored_sequences(tokens: Path) -> Iterator[TokenSequence]:
         yield from map(TokenSequence, *keys, ids)
 
 
-def sequences_of_documents(
-    shards: Iterable[Path], documents: Collection[str]
-) -> list[TokenSequence]:
-    """Return the sequences of some documents in the tokens files of all shards, in order."""
-    wanted = set(documents)
-    sequences: list[TokenSequence] = []
-    for path in shards:
-        for sequence in stored_sequences(path):
-            if sequence.document in wanted:
-                sequences.append(sequence)
-    return sequences
-
-
 @dataclass(frozen=True)
 class TokensFile:
     """The tokens of a shard in a file."""
@@ -69,6 +57,35 @@ class TokensFile:
         for sequence in self.sequences():
             longest = max(longest, len(sequence.ids))
         return longest
+
+
+@dataclass(frozen=True)
+class TokensOfDocuments:
+    """The tokens of some documents, in the files of all shards."""
+
+    shards: Iterable[Path]
+    documents: Collection[str]
+
+    @cached_property
+    def sequences(self) -> list[TokenSequence]:
+        """The sequences, in order."""
+        wanted = set(self.documents)
+        sequences: list[TokenSequence] = []
+        for path in self.shards:
+            for sequence in stored_sequences(path):
+                if sequence.document in wanted:
+                    sequences.append(sequence)
+        return sequences
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens."""
+        return sum(len(sequence.ids) for sequence in self.sequences)
+
+    @property
+    def longest(self) -> int:
+        """Number of tokens of the longest sequence, 0 if there is none."""
+        return max((len(sequence.ids) for sequence in self.sequences), default=0)
 
 
 def keys_of(sequences: Sequence[TokenSequence]) -> list[pa.Array]:
