@@ -173,8 +173,11 @@ class Section(BaseModel):
     @classmethod
     def null_switches_off(cls) -> list[str]:
         """Return the keys that may be null and are not by default."""
-        nullable = [k for k, f in cls.model_fields.items() if NoneType in get_args(f.annotation)]
-        return [key for key in nullable if cls.model_fields[key].default is not None]
+        keys: list[str] = []
+        for key, field in cls.model_fields.items():
+            if NoneType in get_args(field.annotation) and field.default is not None:
+                keys.append(key)
+        return keys
 
     @model_validator(mode="before")
     @classmethod

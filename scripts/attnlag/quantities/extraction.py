@@ -110,13 +110,21 @@ class Extractor:
         for computation in self.computations.values():
             computation.expect(sequences)
 
+    def remarks(self) -> dict[str, str]:
+        """Return the errors of checks in words by quantity, or why layers have none."""
+        remarks: dict[str, str] = {}
+        for (name, _), computation in self.computations.items():
+            if computation.remark:
+                remarks[name] = computation.remark
+        return remarks
+
     def summary(self) -> str:
         """Return what was run and what the checks found, in words for the log."""
         number = len(self.decoder.blocks if self.layers is None else self.layers)
         layers = counted(number, "layer")
         padding = 1 - self.tokens / max(self.padded_tokens, 1)
         findings = [f"block input + adjustments = block output within {self.identity_error:.1e}"]
-        findings += [each.remark for each in self.computations.values() if each.remark]
+        findings += self.remarks().values()
         return (
             f"{counted(self.tokens, 'token')} x {layers} ({', '.join(self.sites)}) on "
             f"{self.decoder.model.device} ({self.computed_by}), {padding:.1%} padding; "

@@ -367,7 +367,11 @@ def measure(
         modules=modules,
     )
     model, name, documents, tokens = prepared(model, tokenizer, texts, groups, config.tokens, name)
-    group_of = {document.id: document.group for document in documents}
+    texts_by_document: dict[str, str] = {}
+    groups_by_document: dict[str, str] = {}
+    for document in documents:
+        texts_by_document[document.id] = document.text
+        groups_by_document[document.id] = document.group
     tagger_in_use = source_of_words(tagger, documents)
     weight = next(model.parameters())
     run = Run(
@@ -388,14 +392,30 @@ def measure(
             tokens[list(numbers)] = numbers.astype(np.float32)
     return Measurement(
         model=name,
-        texts={document.id: document.text for document in documents},
-        groups=group_of,
+        texts=texts_by_document,
+        groups=groups_by_document,
         tokens=tokens,
         tokenizer=tokenizer,
         run=run,
         tagger=tagger_in_use,
         **measured,
     )
+
+
+def _tables(extractor: Extractor, sequences: Sequence[TokenSequence]) -> dict[Key, pa.Table]:
+    """Return the rows of a run's files by quantity and site, in memory."""
+    computations = extractor.computations
+    rows: dict[Key, list[pa.Table]] = {key: [] for key in computations}
+
+    def keep(run: list[TokenSequence], values: Values) -> None:
+        for key, computation in computations.items():
+            rows[key].append(rows_of(computation, run, values[key]))
+
+    measure_runs(sequences, extractor, keep)
+    tables: dict[Key, pa.Table] = {}
+    for key, runs in rows.items():
+        tables[key] = pa.concat_tables(runs).unify_dictionaries()
+    return tables
 
 
 @dataclass(frozen=True)
@@ -417,32 +437,31 @@ class Run:
     ) -> dict[str, Any]:
         """Run a model over tokens; return the fields of a `Measurement` that hold what it gives."""
         sequences = sequences_of(tokens)
-        shown = {"desc": f"{self.name}: tokens", "disable": not progress, "delay": 2}
-        plans = {name: QUANTITIES[name].measured_in for name in quantities}
-        with evaluated(model), tqdm(total=len(tokens), unit="token", **shown) as bar:
+        forward = ["norms"]
+        single: list[str] = []
+        for name in quantities:
+            plan = forward if QUANTITIES[name].measured_in == "forward" else single
+            plan.append(name)
+        bar = tqdm(
+            total=len(tokens),
+            unit="token",
+            desc=f"{self.name}: tokens",
+            disable=not progress,
+            delay=2,
+        )
+        with evaluated(model), bar:
             decoder = decoder_of(model, self.modules, self.name)
             extractor = Extractor(
                 decoder,
-                quantities=["norms", *(name for name, plan in plans.items() if plan == "forward")],
+                quantities=forward,
                 sites=self.sites,
                 layers=self.layers,
                 batch_tokens=self.batch_tokens,
                 threads=torch.get_num_threads(),
                 progress=bar.update,
             )
-            computations = extractor.computations
-            rows: dict[Key, list[pa.Table]] = {key: [] for key in computations}
-
-            def keep(run: list[TokenSequence], values: Values) -> None:
-                for key, computation in computations.items():
-                    rows[key].append(rows_of(computation, run, values[key]))
-
-            measure_runs(sequences, extractor, keep)
-            remarks = {name: each.remark for (name, _), each in computations.items() if each.remark}
-            tables = {
-                key: pa.concat_tables(runs).unify_dictionaries() for key, runs in rows.items()
-            }
-            single = [name for name, plan in plans.items() if plan == "single"]
+            tables = _tables(extractor, sequences)
+            remarks = extractor.remarks()
             if single:
                 tracer = Tracer(decoder, self.sites)
                 tracer.trace({(document, window): ids for document, window, ids in sequences})
