@@ -227,8 +227,8 @@ def effects(
     passes = Passes(model, batch_tokens, threads)
     first = batch_of(max(sequences.values(), key=len)[:PROBE_TOKENS])
     with passes.first():
-        shown = verification.short_pass(decoder, first)
-    decoder.check_identity(shown.evidence)
+        first_pass = verification.short_pass(decoder, first)
+    decoder.check_identity(first_pass.evidence)
     # The longest sequences come first.
     groups = passes.batches(list(sequences.values()))
     size = per_token(decoder, groups[0], settings)

@@ -187,7 +187,7 @@ class Computation:
         elif self.holds_vectors:
             self.shape = (self.width,)
 
-    def check(self, shown: Any) -> Check:
+    def check(self, passed: Any) -> Check:
         """Check the quantity by what a short pass gave, a `layer_pass.BatchPass`.
 
         Layers that fail are taken from ``layers``. If ``ok`` is False, no layer has values.

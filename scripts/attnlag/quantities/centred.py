@@ -141,11 +141,11 @@ class CentredCosines:
         n = self.counts.reshape(-1, documents)
         total = self.totals.reshape(-1, documents)
         document = self._document[self._paired]
-        apart = document[:, None] != document[None, :]
+        other_document = document[:, None] != document[None, :]
         random_pairs: list[int] = []
         random_total: list[float] = []
         for sample in self._sample:
-            cosines = (sample @ sample.T)[apart]
+            cosines = (sample @ sample.T)[other_document]
             finite = cosines[np.isfinite(cosines)]
             random_pairs.append(len(finite))
             random_total.append(finite.sum(dtype=float))

@@ -146,11 +146,11 @@ class Extractor:
 
         The float32 arrays, of each layer that has values, are (tokens,) or have further dimensions.
         """
-        shown = None
+        first_pass = None
         if self.identity_error is None and len(sequences):
-            shown = self._begin(max(sequences, key=len))
+            first_pass = self._begin(max(sequences, key=len))
         batches = self.passes.batches(sequences)
-        values = self._room(sum(map(len, sequences)), self.computations)
+        values = self._empty_values(sum(map(len, sequences)), self.computations)
 
         def done(batch: Batch) -> None:
             self.tokens += len(batch.rows)
@@ -160,8 +160,8 @@ class Extractor:
         # A sequence may exceed the share of a pass, but all passes together stay in the budget.
         most = max(1, self.batch_tokens // max((batch.real.size for batch in batches), default=1))
         self.passes.run(batches, lambda batch: self.forward(batch, values), done, most)
-        if shown:
-            self._compare(sequences, batches, values, shown)
+        if first_pass:
+            self._compare(sequences, batches, values, first_pass)
         return values
 
     def forward(self, batch: Batch, values: Values) -> None:
@@ -194,7 +194,7 @@ class Extractor:
             )
         copies.flush()
 
-    def _room(self, rows: int, computations: Mapping[Key, Computation]) -> Values:
+    def _empty_values(self, rows: int, computations: Mapping[Key, Computation]) -> Values:
         """Return empty arrays with the given number of rows, as `measure` fills them."""
         values: dict[Key, list[np.ndarray]] = {}
         for key, each in computations.items():
@@ -206,24 +206,24 @@ class Extractor:
         decoder = self.decoder
         batch = batch_of(sequence[: verification.TOKENS])
         with self.passes.first():
-            shown = self._short_pass(batch)
+            first_pass = self._short_pass(batch)
         if len(sequence) == len(batch.rows) or self.passes.length_matters:
             # There are no numbers of the first tokens beside later ones to compare with.
-            verification.no_token_sees_later_ones(decoder, shown, self._short_pass)
-        self.identity_error = decoder.check_identity(shown.evidence)
+            verification.no_token_sees_later_ones(decoder, first_pass, self._short_pass)
+        self.identity_error = decoder.check_identity(first_pass.evidence)
         for each in self.computations.values():
-            each.check(shown.passed)
+            each.check(first_pass.passed)
         self._leave_out_layers()
         if self.fast:
             self.computed_by = onednn.pack_weights(decoder, batch.ids[0])
-        return shown
+        return first_pass
 
     def _compare(
         self,
         sequences: Sequence[np.ndarray],
         batches: Sequence[Batch],
         values: Values,
-        shown: verification.ShortPass,
+        first_pass: verification.ShortPass,
     ) -> None:
         """Compare the values of some sequences with those of their first tokens alone.
 
@@ -242,18 +242,18 @@ class Extractor:
         bound = verification.CAUSALITY_TOLERANCE[self.decoder.dtype]
         for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]):
             rows = slice(ends[index] - len(sequences[index]), ends[index])
-            beside: dict[Key, list[np.ndarray]] = {}
+            in_batch: dict[Key, list[np.ndarray]] = {}
             for key in self.compared:
-                beside[key] = [array[rows] for array in values[key]]
+                in_batch[key] = [array[rows] for array in values[key]]
             if index == longest:
-                alone = self._values_of(shown)
-                if verification.differences(beside, alone).max() > bound:
-                    again = self._short_pass(shown.passed.batch)
+                alone = self._values_of(first_pass)
+                if verification.differences(in_batch, alone).max() > bound:
+                    again = self._short_pass(first_pass.passed.batch)
                     verification.no_token_sees_later_ones(self.decoder, again, self._short_pass)
             else:
                 alone = self._alone(sequences[index])
             if index in shared:
-                verification.batch_invariance(self.decoder, beside, alone)
+                verification.batch_invariance(self.decoder, in_batch, alone)
 
     def _short_pass(self, batch: Batch) -> verification.ShortPass:
         self.passes.reset()
@@ -263,13 +263,13 @@ class Extractor:
     def _alone(self, sequence: np.ndarray) -> Values:
         """Return the values to compare for the first tokens of a sequence by itself."""
         sequence = sequence[: verification.TOKENS]
-        values = self._room(len(sequence), self.compared)
+        values = self._empty_values(len(sequence), self.compared)
         self.forward(batch_of(sequence), values)
         return values
 
-    def _values_of(self, shown: verification.ShortPass) -> Values:
+    def _values_of(self, first_pass: verification.ShortPass) -> Values:
         """Return the values to compare of a short pass."""
-        layers = {passed.layer: passed for passed in shown.passed.layers}
+        layers = {passed.layer: passed for passed in first_pass.passed.layers}
         values: dict[Key, list[np.ndarray]] = {}
         for key, each in self.compared.items():
             values[key] = [each.of(layers[number]).cpu().numpy() for number in each.layers]

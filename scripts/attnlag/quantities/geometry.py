@@ -99,7 +99,7 @@ class PairSample:
         """Choose tokens from the next sequences of the shard."""
         rows = []
         start = 0
-        taken = len(self.documents)
+        first_slot = len(self.documents)
         for document, window, ids in sequences:
             if self._passed in self._sampled and len(ids) > 1:
                 digest = hashlib.sha256(f"{document} {window}".encode(errors="surrogatepass"))
@@ -109,7 +109,7 @@ class PairSample:
             start += len(ids)
             self._passed += 1
         self._rows = np.array(rows, np.int64)
-        self._slots = np.arange(taken, taken + len(rows))
+        self._slots = np.arange(first_slot, first_slot + len(rows))
 
     def keep(self, layer: int, rows: np.ndarray, added: torch.Tensor, stream: torch.Tensor) -> None:
         """Keep the vectors of the sample's tokens in a layer, given those of a batch of rows."""
@@ -127,7 +127,7 @@ class PairSample:
         mean is None if no pair has a finite value.
         """
         codes = np.unique(self.documents, return_inverse=True)[1]
-        apart = torch.from_numpy(codes[:, None] != codes[None, :])
+        other_document = torch.from_numpy(codes[:, None] != codes[None, :])
         means: dict[str, Any] = {name: [] for name in (*OF_A_PASS, *RELATIVE)}
         for place in self._places.values():
             a = torch.from_numpy(self.added[: len(codes), place]).double()
@@ -139,9 +139,9 @@ class PairSample:
             for name in RELATIVE:
                 values[name] = values[name.removesuffix("_relative")] / xx.sqrt()
             for name, value in values.items():
-                finite = value[apart & value.isfinite()]
+                finite = value[other_document & value.isfinite()]
                 means[name].append(float(finite.mean()) if len(finite) else None)
-        return {"pairs": int(apart.sum()), "layers": list(self._places), **means}
+        return {"pairs": int(other_document.sum()), "layers": list(self._places), **means}
 
 
 class Geometry(Computation):

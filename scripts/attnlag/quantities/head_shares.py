@@ -30,8 +30,8 @@ def at_floor(head_norms: np.ndarray, position: np.ndarray) -> np.ndarray:
     The norms of heads are (tokens, heads), of consecutive whole sequences.
     """
     first = np.maximum.accumulate(np.where(position == 0, np.arange(len(position)), 0))
-    apart = np.linalg.norm(head_norms - head_norms[first], axis=1)
-    return (position > 0) & (apart <= FLOOR * np.linalg.norm(head_norms[first], axis=1))
+    distances = np.linalg.norm(head_norms - head_norms[first], axis=1)
+    return (position > 0) & (distances <= FLOOR * np.linalg.norm(head_norms[first], axis=1))
 
 
 def table(

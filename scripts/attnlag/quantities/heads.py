@@ -219,19 +219,19 @@ class Heads(Computation):
         return words
 
     @torch.inference_mode()
-    def check(self, shown: BatchPass) -> Check:
+    def check(self, passed: BatchPass) -> Check:
         """Check that heads and bias add up to the adjustment, and leave out the other layers."""
         # Not all layers may be wanted.
-        self.heads = {layer: self.heads[layer] for layer in self.layers}
-        for passed in shown.layers:
-            if passed.layer not in self.heads:
+        self.heads = {number: self.heads[number] for number in self.layers}
+        for layer in passed.layers:
+            if layer.layer not in self.heads:
                 continue
-            check = self._check_layer(passed)
+            check = self._check_layer(layer)
             if check.ok:
                 self.error = max(self.error, check.error)
             else:
                 self.without.append(check.reason)
-                del self.heads[passed.layer]
+                del self.heads[layer.layer]
         self.layers = list(self.heads)
         reason = self.without[0] if self.without else ""
         return Check(ok=bool(self.heads), error=self.error, reason=reason)

@@ -115,9 +115,9 @@ class Readout:
             spread = ((z @ self.covariance) * z).sum(-1).sqrt()
             by_layer.append(torch.stack([(row * z).sum(-1) / spread for row in rows], dim=1))
         effects = torch.stack(by_layer)
-        place = TARGETS.index("next")
-        effects[:, -1, place] = torch.nan
-        effects[:, (len(ids) // 2 - 1) % len(ids), place + len(TARGETS)] = torch.nan
+        next_word = TARGETS.index("next")
+        effects[:, -1, next_word] = torch.nan
+        effects[:, (len(ids) // 2 - 1) % len(ids), next_word + len(TARGETS)] = torch.nan
         return effects
 
 

@@ -107,20 +107,20 @@ class Surprisal(Computation):
         logits = logits if self.scale == 1 else logits * self.scale
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
-    def check(self, shown: BatchPass) -> Check:
+    def check(self, passed: BatchPass) -> Check:
         """Compare logits with those that the model gives; it must run its head once."""
         number = self.layers[0]
-        times = shown.counts[number, STREAM]
+        times = passed.counts[number, STREAM]
         if times != 1:
             self._refuse(f"{times} passes of its head", "one")
-        (stream,) = [layer.stream for layer in shown.layers if layer.layer == number]
+        (stream,) = [layer.stream for layer in passed.layers if layer.layer == number]
         assert stream is not None  # it was given once
         gap = 0.0
         size = 0.0
         hidden = stream.to(self.head.weight.device)
         with torch.inference_mode():
             for rows, outputs in logits_by_rows(self.head, hidden):
-                expected = shown.output.logits[0, rows].float().to(outputs.device)
+                expected = passed.output.logits[0, rows].float().to(outputs.device)
                 gap += float((self._as_stated(outputs.float()) - expected).double().square().sum())
                 size += float(expected.double().square().sum())
         if not gap**0.5 <= TOLERANCE[self.head.weight.dtype] * size**0.5:

@@ -104,14 +104,14 @@ def short_pass(
 
 
 def no_token_sees_later_ones(
-    decoder: Decoder, shown: ShortPass, again: Callable[[Batch], ShortPass]
+    decoder: Decoder, first_pass: ShortPass, again: Callable[[Batch], ShortPass]
 ) -> None:
     """Raise UserError if the model is not a decoder, whose tokens see no later ones.
 
     All tokens in the second half of a sequence are replaced. A decoder gives the first half the
     same vectors, usually with equal bits, because the two passes have the same shape.
     """
-    (ids,) = shown.passed.batch.ids
+    (ids,) = first_pass.passed.batch.ids
     half = len(ids) // 2
     if not half:
         return
@@ -122,7 +122,7 @@ def no_token_sees_later_ones(
     exchanged[:half] = ids[:half]
     changed = again(batch_of(exchanged.numpy()))
     largest = 0.0
-    for measured, expected in zip(changed.vectors, shown.vectors, strict=True):
+    for measured, expected in zip(changed.vectors, first_pass.vectors, strict=True):
         gaps = relative_differences(measured[:half].numpy(), expected[:half].numpy())
         largest = max(largest, gaps.max())
     if largest > CAUSALITY_TOLERANCE[decoder.dtype]:
@@ -132,9 +132,9 @@ def no_token_sees_later_ones(
         )
 
 
-def batch_invariance(decoder: Decoder, beside: Values, alone: Values) -> None:
+def batch_invariance(decoder: Decoder, in_batch: Values, alone: Values) -> None:
     """Raise UserError if a sequence in its batch has other results than its beginning alone."""
-    gaps = differences(beside, alone)
+    gaps = differences(in_batch, alone)
     usual, high = np.quantile(gaps, [0.5, 0.99])
     if not (usual <= identity.TOLERANCE[decoder.dtype] and high <= BATCH_TOLERANCE[decoder.dtype]):
         tokens = len(next(iter(alone.values()))[0])
@@ -146,11 +146,11 @@ def batch_invariance(decoder: Decoder, beside: Values, alone: Values) -> None:
         )
 
 
-def differences(beside: Values, alone: Values) -> np.ndarray:
+def differences(in_batch: Values, alone: Values) -> np.ndarray:
     """Return the relative differences between a sequence's first tokens alone and in its batch."""
     gaps: list[np.ndarray] = []
     for key in alone:
-        for measured, expected in zip(beside[key], alone[key], strict=True):
+        for measured, expected in zip(in_batch[key], alone[key], strict=True):
             gaps.append(relative_differences(measured[: len(expected)], expected))
     return np.concatenate(gaps)
 
