@@ -105,7 +105,7 @@ class Config(Section):
 
     def quantities_measured(self) -> list[str]:
         """Return the quantities that a pass measures: requested, or used by a regression."""
-        asked = set(self.extraction.quantities)
+        asked: set[str | None] = set(self.extraction.quantities)
         for name, regression in self.regressions.items():
             asked |= self.files_of_tokens(name)
             if regression.by_file:

@@ -66,8 +66,12 @@ class Speller:
 
     def __init__(self, tokenizer: Any):
         self.tokenizer = tokenizer
-        self.added = {i: token.content for i, token in tokenizer.added_tokens_decoder.items()}
-        self.special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self.added: dict[int, str] = {}
+        self.special: set[int] = set()
+        for number, token in tokenizer.added_tokens_decoder.items():
+            self.added[number] = token.content
+            if token.special:
+                self.special.add(number)
         self._bytes = functools.cache(self._bytes_of)
 
     def spans(self, document: str, ids: Sequence[int], text: bytes, *, truncated: bool) -> Spans:

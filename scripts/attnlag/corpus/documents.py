@@ -83,11 +83,15 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
     """
     problems = Problems()
     first_places: dict[str, str] = {}
-    columns = {key: field for key in Document._fields if (field := getattr(settings, key))}
+    columns: dict[str, str] = {}
+    for key in Document._fields:
+        field = getattr(settings, key)
+        if field:
+            columns[key] = field
     paths = [*map(Path, files)]
     plain = [path for path in paths if name_parts(path)[1] in PLAIN_TEXT]
     if plain and settings.tags is not None:
-        others = f" and {counted(len(plain) - 1, 'other file')}" * (len(plain) > 1)
+        others = f" and {counted(len(plain) - 1, 'other file')}" if len(plain) > 1 else ""
         problems.add(
             f"{plain[0]}{others}: no field '{settings.tags}' in plain text; expected tags in a "
             "file of their own, or documents in a format with fields"
@@ -262,7 +266,10 @@ class Tally:
     _sha256: Any = attribute(default_factory=hashlib.sha256)
 
     def counting(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Yield the documents that have words, and count all."""
+        """Yield the documents that have words, and count all.
+
+        Raise UserError after the last document if all lack words.
+        """
         for document in documents:
             if document is LEFT_OUT:
                 self.empty += 1
@@ -274,9 +281,11 @@ class Tally:
             if text in self._texts:
                 self.repeated.append(document.id)
             self._texts.add(text)
-            for encoded in (value.encode() for value in document if value is not None):
-                self._sha256.update(len(encoded).to_bytes(8, "little"))
-                self._sha256.update(encoded)
+            for value in document:
+                if value is not None:
+                    encoded = value.encode()
+                    self._sha256.update(len(encoded).to_bytes(8, "little"))
+                    self._sha256.update(encoded)
             yield document
         if self.empty and not self.documents:
             raise UserError("found only documents without words, expected words in one at least")

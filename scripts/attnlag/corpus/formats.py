@@ -70,7 +70,10 @@ def name_parts(file: Path) -> tuple[str, str, str]:
 def listed(names: Iterable[str]) -> str:
     """Return the first ten names in quotes, or ``nothing``."""
     quoted = [repr(name if len(name) <= 40 else f"{name[:40]}…") for name in names]
-    return ", ".join(quoted[:10] + ["…"] * (len(quoted) > 10)) or "nothing"
+    if not quoted:
+        return "nothing"
+    first = ", ".join(quoted[:10])
+    return f"{first}, …" if len(quoted) > 10 else first
 
 
 def file_rows(
@@ -129,7 +132,10 @@ def file_rows(
 
 
 def unpacked(stream: BinaryIO, file: Path) -> pa.BufferReader:
-    """Return the whole content of a compressed stream, which can be read from any position."""
+    """Return the whole content of a compressed stream, which can be read from any position.
+
+    Raise UserError if it is larger than `MAX_UNPACKED`.
+    """
     content = stream.read(MAX_UNPACKED + 1)
     if len(content) > MAX_UNPACKED:
         raise UserError(
@@ -221,7 +227,8 @@ def csv_rows(lines: TextLines, delimiter: str, fields: Mapping[str, str]) -> Ite
             header = cells
             wrong = column_problems(header, fields)
             if wrong:
-                yield from ((start, problem) for problem in wrong)
+                for problem in wrong:
+                    yield start, problem
                 return
         elif len(cells) != len(header):
             cells_found = counted(len(cells), "cell")
@@ -236,26 +243,32 @@ def parquet_rows(source: Any, file: Path, fields: Mapping[str, str]) -> Iterator
     schema = parquet.schema_arrow
     wrong = column_problems(schema.names, fields) or column_kind_problems(schema, fields)
     if wrong:
-        yield from ((None, problem) for problem in wrong)
+        for problem in wrong:
+            yield None, problem
         return
     names = sorted(set(fields.values()))
     batches = parquet.iter_batches(batch_rows(parquet, names, file), columns=names)
-    rows = (scalars for batch in batches for scalars in zip(*batch.select(names), strict=True))
-    for number, scalars in enumerate(rows, 1):
-        try:
-            yield number, {n: s.as_py() for n, s in zip(names, scalars, strict=True)}
-        except UnicodeDecodeError as error:
-            yield number, f"a value is not UTF-8 ({error}); expected UTF-8"
+    number = 0
+    for batch in batches:
+        for scalars in zip(*batch.select(names), strict=True):
+            number += 1
+            try:
+                yield number, {n: s.as_py() for n, s in zip(names, scalars, strict=True)}
+            except UnicodeDecodeError as error:
+                yield number, f"a value is not UTF-8 ({error}); expected UTF-8"
 
 
 def column_kind_problems(schema: pa.Schema, fields: Mapping[str, str]) -> list[str]:
     """Return a problem for each column that cannot hold what it is read as."""
-    return [
-        f"the column '{name}' is {schema.field(name).type}; expected strings (or, for ids and "
-        "groups, whole numbers)"
-        for key, name in fields.items()
-        if not serves_as(key, schema.field(name).type)
-    ]
+    problems: list[str] = []
+    for key, name in fields.items():
+        kind = schema.field(name).type
+        if not serves_as(key, kind):
+            problems.append(
+                f"the column '{name}' is {kind}; expected strings (or, for ids and groups, whole "
+                "numbers)"
+            )
+    return problems
 
 
 def serves_as(key: str, kind: pa.DataType) -> bool:
@@ -272,9 +285,13 @@ def batch_rows(parquet: pq.ParquetFile, names: list[str], file: Path) -> int:
 
     A value may be stored once for all rows that share it. No value is larger than its unpacked
     row group, which bounds the memory of a batch.
+
+    Raise UserError if one document may take more than `LONGEST_DOCUMENT`.
     """
-    groups = map(parquet.metadata.row_group, range(parquet.num_row_groups))
-    chunks = (group.column(column) for group in groups for column in range(group.num_columns))
+    chunks: list[Any] = []
+    for number in range(parquet.num_row_groups):
+        group = parquet.metadata.row_group(number)
+        chunks += map(group.column, range(group.num_columns))
     largest = 1
     for chunk in chunks:
         if chunk.path_in_schema in names:
@@ -290,13 +307,16 @@ def batch_rows(parquet: pq.ParquetFile, names: list[str], file: Path) -> int:
 
 def column_problems(names: list[str], fields: Mapping[str, str]) -> list[str]:
     """Return a problem for each field that is not exactly one of the columns."""
-    return [
-        f"{times} columns are called '{field}'; expected one, among {listed(names)}"
-        if (times := names.count(field))
-        else f"no column '{field}'; found {listed(names)}{nearest(field, names)}"
-        for field in dict.fromkeys(fields.values())
-        if names.count(field) != 1
-    ]
+    problems: list[str] = []
+    for field in dict.fromkeys(fields.values()):
+        times = names.count(field)
+        if times > 1:
+            problems.append(
+                f"{times} columns are called '{field}'; expected one, among {listed(names)}"
+            )
+        if times == 0:
+            problems.append(f"no column '{field}'; found {listed(names)}{nearest(field, names)}")
+    return problems
 
 
 def text_rows(lines: TextLines, is_document: bool) -> Iterator[Row]:

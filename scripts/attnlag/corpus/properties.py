@@ -145,7 +145,8 @@ def table(
     """
     document = tokenized.document
     keys = keys_of(tokenized.sequences)
-    position, ids = (key.to_numpy() for key in keys[2:])
+    position = keys[2].to_numpy()
+    ids = keys[3].to_numpy()
     is_text = position >= bos
     data = document.text.encode()
     own_ids = np.where(is_text, ids, -1).tolist()
@@ -157,13 +158,18 @@ def table(
     if words.tags is not None:
         codes = np.array([*map(TAGS.index, words.tags), TAGS.index(SPACE)])
         upos = np.where(control, upos, codes[columns["word"]])
-    by_token = (values.tolist() for values in (ids, is_text, *spans))
+    texts: list[str] = []
+    tokens = zip(
+        ids.tolist(), is_text.tolist(), spans.starts.tolist(), spans.ends.tolist(), strict=True
+    )
+    for token, own, start, end in tokens:
+        if own:
+            texts.append(data[start:end].decode(errors="replace"))
+        else:
+            texts.append(speller.added.get(token, ""))
     rows = {
         **dict(zip(KEYS, keys, strict=True)),
-        "text": [
-            data[start:end].decode(errors="replace") if own else speller.added.get(token, "")
-            for token, own, start, end in zip(*by_token, strict=True)
-        ],
+        "text": texts,
         "byte_start": spans.starts,
         "byte_end": spans.ends,
         **columns,

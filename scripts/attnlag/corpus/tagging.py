@@ -150,19 +150,20 @@ def pipeline_of(package: str, version: str | None, sha256: str | None) -> Any:
 
 def tagged_by(nlp: Any, documents: Sequence[Document]) -> Iterator[TaggedWords]:
     """Yield the words of documents with their tags from a spaCy pipeline, without white space."""
-    parts = (
-        (part, (number, start))
-        for number, document in enumerate(documents)
-        for start, part in parts_of(document.text)
-    )
-    tagged = nlp.pipe(parts, as_tuples=True, batch_size=BATCH)
+
+    def all_parts() -> Iterator[tuple[str, tuple[int, int]]]:
+        for number, document in enumerate(documents):
+            for start, part in parts_of(document.text):
+                yield part, (number, start)
+
+    tagged = nlp.pipe(all_parts(), as_tuples=True, batch_size=BATCH)
     for _, parts_of_text in itertools.groupby(tagged, key=lambda pair: pair[1][0]):
-        yield _words(
-            (start + token.idx, token.text, token.pos_ or "X")
-            for part, (_, start) in parts_of_text
-            for token in part
-            if not token.is_space
-        )
+        words: list[tuple[int, str, str]] = []
+        for part, (_, start) in parts_of_text:
+            for token in part:
+                if not token.is_space:
+                    words.append((start + token.idx, token.text, token.pos_ or "X"))
+        yield _words(words)
 
 
 def parts_of(text: str) -> Iterator[tuple[int, str]]:
@@ -177,7 +178,10 @@ def parts_of(text: str) -> Iterator[tuple[int, str]]:
 
 
 def pipeline_folder(package: str) -> Path:
-    """Return the folder in an installed package that holds a spaCy pipeline (its config.cfg)."""
+    """Return the folder in an installed package that holds a spaCy pipeline (its config.cfg).
+
+    Raise UserError if the package has none, or several.
+    """
     files = metadata.files(package) or []
     folders = [Path(str(f.locate())).parent for f in files if f.name == "config.cfg"]
     if len(folders) != 1:

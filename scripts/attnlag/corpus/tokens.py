@@ -106,6 +106,8 @@ def adds_bos(tokenizer: Any, prepend_bos: str | bool) -> bool:
     """Return whether sequences begin with the begin-of-sequence token.
 
     ``"auto"`` follows the tokenizer's own default.
+
+    Raise UserError if the tokenizer has no such token and one is asked for.
     """
     if prepend_bos == "auto":
         return tokenizer.bos_token_id is not None and (
@@ -206,14 +208,16 @@ def tokenize(
 
 def _refuse_special(documents: list[str], matches: list[list[re.Match[str]]]) -> None:
     """Raise UserError if the text of a document looks like a control token."""
-    problems = [
-        f"document '{document}', character {marks[0].start() + 1}: found '{marks[0][0]}', which "
-        "looks like a control token of the model"
-        + (f", and {len(marks) - 1} more" if len(marks) > 1 else "")
-        + "; expected none, or to read them as text or as tokens"
-        for document, marks in zip(documents, matches, strict=True)
-        if marks
-    ]
+    problems: list[str] = []
+    for document, marks in zip(documents, matches, strict=True):
+        if not marks:
+            continue
+        more = f", and {len(marks) - 1} more" if len(marks) > 1 else ""
+        problems.append(
+            f"document '{document}', character {marks[0].start() + 1}: found '{marks[0][0]}', "
+            f"which looks like a control token of the model{more}; expected none, or to read them "
+            "as text or as tokens"
+        )
     if problems:
         raise UserError(problems)
 

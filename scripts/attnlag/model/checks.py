@@ -31,7 +31,10 @@ MASK = re.compile(r".*\b(attn|attention)\.bias")
 def checked_config(
     folder: Path, tensors: int, layers: int | None = None, width: int | None = None
 ) -> Any:
-    """Return the config of a model if attnlag can measure it and it is as stated."""
+    """Return the config of a model if attnlag can measure it and it is as stated.
+
+    Raise UserError if attnlag cannot run such a model, or if it is not as stated.
+    """
     import transformers
 
     path = folder / "config.json"
@@ -72,8 +75,11 @@ def checked_config(
 
 def context_length(text: Any) -> int | None:
     """Return the context length of the text part of a config in tokens; None if unlimited."""
-    lengths = (getattr(text, key, None) for key in CONTEXT_KEYS)
-    return next((length for length in lengths if isinstance(length, int) and length > 0), None)
+    for key in CONTEXT_KEYS:
+        length = getattr(text, key, None)
+        if isinstance(length, int) and length > 0:
+            return length
+    return None
 
 
 def _settings_refused(config: Any, tensors: int) -> Iterator[str]:

@@ -105,15 +105,16 @@ class Decoder:
     @property
     def remark(self) -> str:
         """The layout, and the layers with another mixer than attention, in words, if any."""
-        layers_of: dict[str, list[str]] = {}
-        for layer, kind in self.mixers.items():
-            layers_of.setdefault(kind, []).append(layer)
-        others = (
-            f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)} "
-            f"{'have' if len(layers) > 1 else 'has'} {kind} in place of attention"
-            for kind, layers in layers_of.items()
-        )
-        return "; ".join(filter(None, [self.layout, *others]))
+        layers_by_mixer: dict[str, list[str]] = {}
+        for layer, mixer in self.mixers.items():
+            layers_by_mixer.setdefault(mixer, []).append(layer)
+        words = [self.layout] if self.layout else []
+        for mixer, layers in layers_by_mixer.items():
+            if len(layers) > 1:
+                words.append(f"layers {', '.join(layers)} have {mixer} in place of attention")
+            else:
+                words.append(f"layer {layers[0]} has {mixer} in place of attention")
+        return "; ".join(words)
 
     def check_identity(self, evidence: list[identity.Evidence]) -> float:
         """Return the largest error of `residual_identity`; raise UserError if the check fails."""
@@ -148,6 +149,9 @@ def decoder_of(
 
     Each layout whose modules exist is tried until one passes the check in a short pass. The run
     verifies it again. A factor that is not ``declared`` is found by the check.
+
+    Raise UserError if no layout, or not the declared one, passes the check, or if the model has no
+    embeddings of tokens.
     """
     whole = model
     model = getattr(model, "base_model", model)
@@ -217,19 +221,14 @@ def blocks_at(
         raise UserError(
             f"found '{blocks}' to be a {type(listed).__name__}, expected the list of the blocks"
         )
-    paths = {"attention": attention, "mlp": mlp}
-    return [
-        BlockModules(
-            block,
-            {
-                name: _modules(block, path, f"{blocks}.{layer}.")
-                for name, path in paths.items()
-                if path
-            },
-            scale,
-        )
-        for layer, block in enumerate(listed)
-    ]
+    found: list[BlockModules] = []
+    for layer, block in enumerate(listed):
+        above = f"{blocks}.{layer}."
+        sublayers = {"attention": _modules(block, attention, above)}
+        if mlp:
+            sublayers["mlp"] = _modules(block, mlp, above)
+        found.append(BlockModules(block, sublayers, scale))
+    return found
 
 
 def _modules(block: torch.nn.Module, paths: str, above: str) -> tuple[torch.nn.Module, ...]:
@@ -347,11 +346,10 @@ def unknown(model: Any, name: str, failures: Sequence[str]) -> str:
     problem = f"model {name}: found the type '{model.config.model_type}' ({type(model).__name__})"
     layouts = "; ".join(failures) or f"{len(LAYOUTS)} layouts, whose modules it lacks"
     # The blocks are the longest list of modules.
-    lists = [
-        (path, module)
-        for path, module in model.named_modules()
-        if isinstance(module, torch.nn.ModuleList) and len(module)
-    ]
+    lists: list[tuple[str, torch.nn.ModuleList]] = []
+    for path, module in model.named_modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module):
+            lists.append((path, module))
     path, blocks = max(lists, key=lambda item: len(item[1]), default=("PATH", []))
     if blocks:
         children = ", ".join(child for child, _ in blocks[0].named_children())

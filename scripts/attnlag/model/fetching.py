@@ -51,6 +51,9 @@ def fetch_model(
 
     An existing folder is replaced at the end and stays unchanged if anything fails. The settings
     are those of a source in the configuration, checked.
+
+    Raise UserError if the model cannot be fetched, or is not one that attnlag runs; nothing is left
+    in the folder.
     """
     try:
         with replaced_whole(target) as folder:
@@ -156,10 +159,9 @@ def _describe(
     check_weights(folder, tensors)
     parameters = model.num_parameters()
     initial_weights = state_initializer_range(folder, config, settings.get("initializer_range"))
-    files: dict[str, dict[str, Any]] = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        for path in sorted(folder.iterdir())
-    }
+    files: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.iterdir()):
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     # This file is not part of the model and must not change the model's digest.
     (folder / ARCHITECTURE).write_text(
         f"{counted(parameters, 'parameter')}; the paths of modules begin inside "
@@ -184,7 +186,10 @@ def _describe(
     }
     serialised = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / SOURCE_RECORD).write_text(serialised + "\n", encoding="utf-8")
-    weights = sum(entry["bytes"] for file, entry in files.items() if file.endswith(".safetensors"))
+    weights = 0
+    for file, entry in files.items():
+        if file.endswith(".safetensors"):
+            weights += entry["bytes"]
     quantised = ""
     if "bits" in record:
         quantised = f", from {record['bits']}-bit weights ({record['quantization']})"
@@ -201,6 +206,8 @@ def state_initializer_range(folder: Path, config: Any, stated: float | None) -> 
 
     The record says whether it is ``stated`` by the entry in the configuration, from the model's
     own ``config``, or ``assumed``, being what transformers fills in.
+
+    Raise UserError if config.json states another one, or if this type of model has none.
     """
     text = config.get_text_config()
     assumed = initial_range(text)

@@ -42,6 +42,8 @@ def verify_folder(folder: str | Path, *needed: str) -> dict[str, Any]:
 
     The content of every file is compared; one that has been read before is not read again. An older
     version of attnlag may have written a record without the entries that are ``needed``.
+
+    Raise UserError if there is no record, or a file is missing or was changed.
     """
     folder = Path(folder)
     advice = "run 'snakemake --forcerun fetch_model' to make the folder anew"
@@ -51,11 +53,12 @@ def verify_folder(folder: str | Path, *needed: str) -> dict[str, Any]:
     with as_user_error(f"{path}: found a damaged file; {advice}", (ValueError,)):
         record = json.loads(path.read_text(encoding="utf-8"))
     digests = remembered(folder / file for file in record["files"])
-    problems = [
-        f"{path}: found no '{key}', expected a record of this version; {advice}"
-        for key in needed
-        if key not in record
-    ]
+    problems: list[str] = []
+    for key in needed:
+        if key not in record:
+            problems.append(
+                f"{path}: found no '{key}', expected a record of this version; {advice}"
+            )
     for file, entry in record["files"].items():
         digest = digests.get(str(folder / file))
         if digest != entry["sha256"]:
@@ -80,11 +83,17 @@ def choose_files(names: Iterable[str], where: str, tokenizer: bool = True) -> li
 
     They are the config, the tokenizer files and either ``model.safetensors`` or the index of
     sharded weights. Without ``tokenizer``, its files are not needed.
+
+    Raise UserError if files that a model needs are missing, or if weights are not clear.
     """
     top = sorted(name for name in set(names) if "/" not in name and "\\" not in name)
 
     def matching(patterns: Iterable[str]) -> list[str]:
-        return [n for n in top if any(fnmatch.fnmatchcase(n, pattern) for pattern in patterns)]
+        chosen: list[str] = []
+        for name in top:
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+                chosen.append(name)
+        return chosen
 
     problems = []
     if "config.json" not in top:

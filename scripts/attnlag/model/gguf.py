@@ -29,6 +29,9 @@ def convert_gguf(path: Path, folder: Path) -> dict[str, Any]:
 
     It takes no more memory than the largest tensor. Return ``quantization`` and ``bits`` of most
     weights, or nothing if they are not quantised. What transformers has no place for is refused.
+
+    Raise UserError if the file is damaged, or holds what the model of transformers has no place
+    for.
     """
     import gguf
     import torch

@@ -78,11 +78,10 @@ def config_of(header: Any, architecture: str, file: str) -> Any:
 
     keys = {key: field.contents() for key, field in header.fields.items()}
     tensors = {tensor.name: tensor for tensor in header.tensors}
-    factors = {
-        name: gguf.dequantize(tensors[name].data, tensors[name].tensor_type)
-        for name in FACTORS.get(architecture, ())
-        if name in tensors
-    }
+    factors: dict[str, Any] = {}
+    for name in FACTORS.get(architecture, ()):
+        if name in tensors:
+            factors[name] = gguf.dequantize(tensors[name].data, tensors[name].tensor_type)
     renamed: Any = GGUF_CONFIG_MAPPING
     names = renamed[architecture] | FURTHER.get(architecture, {})
     prefix = f"{architecture}."
@@ -91,8 +90,9 @@ def config_of(header: Any, architecture: str, file: str) -> Any:
     named = {key: name for key, name in names.items() if name and name != "head_dim"}
     values = {name: left.pop(key) for key, name in named.items() if key in left}
     for section in ("general", "tokenizer"):
-        others = {f"{section}.{key}": name for key, name in renamed[section].items()}
-        values |= {name: keys[key] for key, name in others.items() if key in keys}
+        for key, name in renamed[section].items():
+            if f"{section}.{key}" in keys:
+                values[name] = keys[f"{section}.{key}"]
     # Only the text model of Gemma 3 is in GGUF.
     values["model_type"] = {"gemma3": "gemma3_text"}.get(architecture, architecture)
     kind = CONFIG_MAPPING[values["model_type"]]
@@ -125,12 +125,13 @@ def config_of(header: Any, architecture: str, file: str) -> Any:
     for key, neutral in NEUTRAL.items():
         if left.get(key) == neutral:
             del left[key]
-    problems = [
-        f"{file} states {architecture}.{key} ({value}), for which transformers' "
-        f"{kind.__name__} has no place; expected the model in safetensors"
-        for key, value in left.items()
-        if key not in DESCRIBING
-    ]
+    problems: list[str] = []
+    for key, value in left.items():
+        if key not in DESCRIBING:
+            problems.append(
+                f"{file} states {architecture}.{key} ({value}), for which transformers' "
+                f"{kind.__name__} has no place; expected the model in safetensors"
+            )
     if int(keys.get("split.count", 1)) > 1:
         problems.append(f"{file} is a part of a model (split.count); expected it in one file")
     if problems:
@@ -185,7 +186,9 @@ def _rotation(
         as_in_llama3 = _as_in_llama3(factors["rope_freqs.weight"], values)
     original = left.get("rope.scaling.original_context_length", values["max_position_embeddings"])
     if architecture == "phi3" and {*FACTORS["phi3"]} <= {*factors}:
-        long, short = (factors[name].tolist() for name in FACTORS["phi3"])
+        long_name, short_name = FACTORS["phi3"]
+        long = factors[long_name].tolist()
+        short = factors[short_name].tolist()
         scaling = {"rope_type": "longrope", "long_factor": long, "short_factor": short}
         attention = left.pop("rope.scaling.attn_factor", None)
         if attention:

@@ -44,6 +44,9 @@ def from_hub(settings: Mapping[str, Any], folder: Path, tokenizer: bool = True) 
     """Fill ``folder`` from a repository of the hub, and return the commit and the licence.
 
     Without ``tokenizer``, the repository need not have its files.
+
+    Raise UserError if the repository, its revision or its files cannot be read, or if it is no
+    complete model.
     """
     repository = settings["repository"]
     with offline.lifted(), problems_in_words(repository, settings["revision"]):

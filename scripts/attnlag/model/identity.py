@@ -92,7 +92,9 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     def keep(_: torch.nn.Module, *inputs: Any) -> None:
         arguments[:] = [_pytree.tree_map(_in_float32, inputs)]
 
-    before = [(b.block.register_forward_pre_hook, keep, {"with_kwargs": True}) for b in blocks]
+    before: list[hooks.Hook] = []
+    for block in blocks:
+        before.append((block.block.register_forward_pre_hook, keep, {"with_kwargs": True}))
     points = (STREAM, *SUBLAYERS, OUTPUT)
     with hooks.attached(before), hooks.tap(blocks, points, receive) as tapped:
         yield result
@@ -128,8 +130,12 @@ def _error(stream: torch.Tensor, added: Sequence[torch.Tensor], result: torch.Te
     error = float((gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
     if result.dtype not in HALF or math.isnan(error) or not added:
         return error
-    orders = reduce(operator.add, added, stream), stream + reduce(operator.add, added)
-    return 0.0 if any(torch.equal(total.to(result.dtype), result) for total in orders) else error
+    one_by_one = reduce(operator.add, added, stream)
+    at_once = stream + reduce(operator.add, added)
+    for total in (one_by_one, at_once):
+        if torch.equal(total.to(result.dtype), result):
+            return 0.0
+    return error
 
 
 def _factor(
@@ -143,12 +149,11 @@ def _factor(
         return None
     total = reduce(operator.add, (each.double() for each in added))
     estimate = float((total * (result.double() - stream.double())).sum() / total.square().sum())
-    near = [
-        value
-        for value in vars(block).values()
-        if isinstance(value, float) and abs(value - estimate) <= NEAR * abs(estimate)
-    ]
-    for scale in (*near, float(f"{estimate:.7g}")):
+    candidates: list[float] = []
+    for value in vars(block).values():
+        if isinstance(value, float) and abs(value - estimate) <= NEAR * abs(estimate):
+            candidates.append(value)
+    for scale in (*candidates, float(f"{estimate:.7g}")):
         if _error(stream, [each * scale for each in added], result) <= BOUND:
             return scale
     return None

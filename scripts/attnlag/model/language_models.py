@@ -58,6 +58,8 @@ def new_model(config: Any, dtype: Any = None, *, head: bool = True, **options: A
     """Return a new model of a config, or its base model.
 
     Without ``dtype`` it has the precision of the config.
+
+    Raise UserError if transformers has no causal language model of this type.
     """
     from transformers import AutoModel
 

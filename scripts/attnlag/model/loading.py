@@ -43,7 +43,10 @@ HEADROOM = 512 * 2**20
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu`` or ``cuda[:n]``; a missing device is an error."""
+    """Return the device for ``auto``, ``cpu`` or ``cuda[:n]``.
+
+    Raise UserError if the device is missing.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
@@ -137,7 +140,10 @@ def load_base_model(
     head: bool = False,
     fast: bool = False,
 ) -> torch.nn.Module:
-    """Return the base model of a model, or with ``head`` all of it, on the devices of a map."""
+    """Return the base model of a model, or with ``head`` all of it, on the devices of a map.
+
+    Raise UserError if transformers cannot load the model, or if the checkpoint lacks weights.
+    """
     config = config_of(folder)
     if fast:
         config = with_fused_gelu(config)
@@ -162,7 +168,10 @@ def load_base_model(
 
 
 def choose_dtype(folder: Path, device: torch.device, dtype: str) -> torch.dtype:
-    """Return a precision by name; ``auto`` is float32 on CPU, that of most weights on CUDA."""
+    """Return a precision by name; ``auto`` is float32 on CPU, that of most weights on CUDA.
+
+    Raise UserError if most weights are stored in another precision than these.
+    """
     if dtype != "auto":
         return getattr(torch, dtype)
     if device.type == "cpu":
@@ -213,6 +222,8 @@ def place(
     """Return the device of each part of a model, as a ``device_map`` of accelerate.
 
     A model is placed on one device if it fits, otherwise on several with whole blocks on each.
+
+    Raise UserError if the model fits on no device and not on all together.
     """
     weights = base_model.get_memory_footprint()
     tokens = max(batch_tokens, longest)
@@ -224,8 +235,10 @@ def place(
     if len(room) > 1:
         from accelerate import infer_auto_device_map  # Not needed for a single device.
 
-        lists = (each for each in base_model.modules() if isinstance(each, torch.nn.ModuleList))
-        blocks = {type(block).__name__ for blocks in lists for block in blocks}
+        blocks: set[str] = set()
+        for module in base_model.modules():
+            if isinstance(module, torch.nn.ModuleList):
+                blocks.update(type(block).__name__ for block in module)
         limits: dict[Any, int] = {**dict(enumerate(room.values())), "cpu": 0}
         places: dict[str, Any] = infer_auto_device_map(
             base_model, max_memory=limits, no_split_module_classes=sorted(blocks)

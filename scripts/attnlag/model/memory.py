@@ -45,7 +45,8 @@ def _left_in_groups(root: Path) -> Iterator[int]:
         for folder in (group, *group.parents):
             # A group without a limit says "max", which is no number.
             with suppress(OSError, ValueError):
-                most, used = (int((folder / name).read_text()) for name in (limit, usage))
+                most = int((folder / limit).read_text())
+                used = int((folder / usage).read_text())
                 statistics = (folder / "memory.stat").read_text().splitlines()
                 counts = dict(line.split() for line in statistics)
                 yield most - used + int(counts.get(cached, 0))

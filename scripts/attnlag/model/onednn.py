@@ -58,8 +58,10 @@ def pack_weights(decoder: Decoder, ids: torch.Tensor) -> str:
     capable = torch.backends.cpu.get_cpu_capability() == CAPABILITY
     if not capable or weights.device.type != "cpu" or weights.dtype not in NORM_BOUNDS:
         return "plain torch"
-    blocks = (block.block for block in decoder.blocks)
-    modules = list(dict.fromkeys(module for block in blocks for module in block.modules()))
+    modules: list[Module] = []
+    for block in decoder.blocks:
+        modules += block.block.modules()
+    modules = list(dict.fromkeys(modules))
     linears = [m for m in modules if isinstance(m, Linear) and m.weight.numel() >= MIN_ELEMENTS]
     with torch.inference_mode(), ExitStack() as undo:
         with following_activations(modules) as activations:

@@ -170,10 +170,10 @@ class PathSource(ModelSource):
 
     def checkpoints(self) -> dict[int, dict[str, Any]]:
         """Return the keys of earlier checkpoints, as those of `origin`, by step of training."""
-        revisions = self.revisions or {}
-        return {
-            step: {"source": self.source, "path": str(folder)} for step, folder in revisions.items()
-        }
+        checkpoints: dict[int, dict[str, Any]] = {}
+        for step, folder in (self.revisions or {}).items():
+            checkpoints[step] = {"source": self.source, "path": str(folder)}
+        return checkpoints
 
 
 class FilePart(Section):

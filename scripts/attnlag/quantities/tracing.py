@@ -29,6 +29,10 @@ from attnlag.storage.sequences import TokenSequence, keys_of
 READOUT_TOKENS = 64
 
 
+# What passes over single sequences give.
+TRACED = ("sources", "sinks", "readout")
+
+
 class Tracer:
     """Runs a model, with its head if it has one, over single sequences.
 
@@ -57,8 +61,8 @@ class Tracer:
         # Why sequences are left out, after others were traced.
         self.failures: list[str] = []
 
-    def remarks(self) -> dict[str, str]:
-        """Return the errors of the checks by quantity, or why there are none."""
+    def remarks(self, quantities: Sequence[str] = TRACED) -> dict[str, str]:
+        """Return the errors of the checks of some quantities, or why there are none."""
         words = f"shares add up to 1 within {self.error:.1e}"
         if self.without:
             words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"
@@ -71,7 +75,8 @@ class Tracer:
             readout = f"effects add up to the logits within {self.readout.error:.1e}"
         elif self.readout is not None:
             readout = f"no readout: {self.readout}"
-        return {"sources": words, "sinks": words, "readout": readout}
+        remarks = {"sources": words, "sinks": words, "readout": readout}
+        return {name: remarks[name] for name in quantities}
 
     def tables(self) -> dict[Key, pa.Table]:
         """Return what was traced by quantity and site, without rows if nothing is known."""

@@ -101,7 +101,10 @@ def names_of(argument: str, names: Any) -> list[str]:
 
 
 def keys_of_section(name: str, value: Any) -> dict[str, Any]:
-    """Return an argument that has keys of a section of the configuration; None has none."""
+    """Return an argument that has keys of a section of the configuration; None has none.
+
+    Raise UserError if it is something else.
+    """
     if value is None:
         return {}
     if not isinstance(value, Mapping):

@@ -32,6 +32,8 @@ def prepared(
     """Return a model without a wrapper, its name, the documents, and their tokens.
 
     Parameters and errors are those of `measure`.
+
+    Raise UserError as `measure` does.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
@@ -131,7 +133,10 @@ def unwrapped(model: Any) -> Any:
 
 
 def name_of(model: Any, name: str | None) -> str:
-    """Return the name of a model without a wrapper, which the user may have given."""
+    """Return the name of a model without a wrapper, which the user may have given.
+
+    Raise UserError if the name is no text.
+    """
     if name is not None and not isinstance(name, str):
         raise UserError(f"name: found {shown(name)}, expected text")
     path = str(getattr(model, "name_or_path", "")).rstrip("/")
@@ -140,25 +145,27 @@ def name_of(model: Any, name: str | None) -> str:
 
 def _tokens(sequences: pa.Table, texts: Mapping[str, str]) -> pd.DataFrame:
     """Return a row per token of some sequences, with its piece of the text."""
-    frames = (
-        pd.DataFrame(
-            {
-                "document": row["document"],
-                "window": row["window"],
-                "position": np.arange(len(row["input_ids"])),
-                "token_id": row["input_ids"],
-                "token": token_texts(texts[row["document"]], row["char_start"], row["char_end"]),
-            }
-        )
-        for row in sequences.to_pylist()
-    )
+    frames: list[pd.DataFrame] = []
+    for row in sequences.to_pylist():
+        text = texts[row["document"]]
+        columns = {
+            "document": row["document"],
+            "window": row["window"],
+            "position": np.arange(len(row["input_ids"])),
+            "token_id": row["input_ids"],
+            "token": token_texts(text, row["char_start"], row["char_end"]),
+        }
+        frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
 
 
 def sequences_of(tokens: pd.DataFrame) -> list[TokenSequence]:
     """Return the sequences of tokens, in their order."""
     windows: Any = tokens.groupby(["document", "window"], sort=False)["token_id"]
-    return [TokenSequence(name, int(window), ids.to_numpy()) for (name, window), ids in windows]
+    sequences: list[TokenSequence] = []
+    for (name, window), ids in windows:
+        sequences.append(TokenSequence(name, int(window), ids.to_numpy()))
+    return sequences
 
 
 def occurrences(tokens: pd.DataFrame) -> pa.Table:

@@ -109,11 +109,11 @@ class Measurement:
 
     def _layers_of(self, quantity: str) -> dict[str, list[np.ndarray]]:
         """Return the array of each layer by site, with a row per token."""
-        return {
-            site: [array_of(rows[layer]) for layer in layers_in(rows.schema)]
-            for (name, site), rows in self.tables.items()
-            if name == quantity
-        }
+        layers: dict[str, list[np.ndarray]] = {}
+        for (name, site), rows in self.tables.items():
+            if name == quantity:
+                layers[site] = [array_of(rows[layer]) for layer in layers_in(rows.schema)]
+        return layers
 
     @cached_property
     def norms(self) -> pd.DataFrame:
@@ -178,10 +178,10 @@ class Measurement:
 
         Without a tagger, parts of speech are ``none``. ``properties.to_pandas()`` is a data frame.
         """
-        documents = [
-            Tokenized(Document(name, self.groups[name], self.texts[name]), list(sequences))
-            for name, sequences in groupby(sequences_of(self.tokens), lambda each: each.document)
-        ]
+        documents: list[Tokenized] = []
+        for name, sequences in groupby(sequences_of(self.tokens), lambda each: each.document):
+            document = Document(name, self.groups[name], self.texts[name])
+            documents.append(Tokenized(document, list(sequences)))
         (table,) = token_properties.describe(
             [documents],
             self.tagger,
@@ -465,7 +465,9 @@ class Run:
             if single:
                 tracer = Tracer(decoder, self.sites)
                 tracer.trace({(document, window): ids for document, window, ids in sequences})
-                tables |= {key: rows for key, rows in tracer.tables().items() if key[0] in single}
-                remarks |= {name: why for name, why in tracer.remarks().items() if name in single}
+                for key, traced in tracer.tables().items():
+                    if key[0] in single:
+                        tables[key] = traced
+                remarks |= tracer.remarks(single)
         error = float(extractor.identity_error or 0.0)
         return {"tables": tables, "remarks": remarks, "identity_error": error}

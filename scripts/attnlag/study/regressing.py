@@ -92,7 +92,10 @@ class Fit:
         return findings.of_regression(self.fitted, self.name, by_class, self.training)
 
     def summary(self, layer: int) -> str:
-        """Return the fit of one layer as a table of text."""
+        """Return the fit of one layer as a table of text.
+
+        Raise UserError if there is no such layer.
+        """
         if layer not in self.fitted.layers:
             raise UserError(f"layer: found {layer}, expected {_in_words(self.fitted.layers)}")
         return layer_summary(self.fitted, layer, self.name)
@@ -298,13 +301,13 @@ def _fitted(
         documents = first_of_groups(files["corpus"], control.documents)
         # As in a run, outcomes other than norms have the first scale alone.
         scales = control.scales if outcome.quantity == "norms" else control.scales[:1]
-        drawn = [
-            _write_outcome(one, site, outcome, folder / draw["scale"], draw=draw)
-            for draw, one in measurement.draws(
-                documents, scales, control.seed, [_measured_for(outcome)]
-            )
-        ]
-        paths, streams = map(list, zip(*drawn, strict=True))
+        paths: list[Path] = []
+        streams: list[Path] = []
+        draws = measurement.draws(documents, scales, control.seed, [_measured_for(outcome)])
+        for draw, drawn in draws:
+            path, stream = _write_outcome(drawn, site, outcome, folder / draw["scale"], draw=draw)
+            paths.append(path)
+            streams.append(stream)
         untrained = controls.untrained(build.design, files, paths, streams if relative else [])
     inference = stages.regression_settings(config, IN_MEMORY)
     fitted = fitting.fit_regression(
