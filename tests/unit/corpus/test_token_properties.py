@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from attnlag.corpus import properties, tagging, tokens
-from attnlag.corpus.alignment import Speller, token_texts
+from attnlag.corpus.alignment import Speller, sentencepiece, token_texts
 from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
 from attnlag.storage.sequences import TokenSequence
@@ -270,3 +270,19 @@ def test_tags_that_do_not_match_the_words_are_refused(tags, said):
 )
 def test_the_texts_of_tokens_add_up_to_the_document(text, spans, texts):
     assert token_texts(text, *zip(*spans, strict=True)) == texts
+
+
+@pytest.mark.parametrize(
+    ("token", "spelt"),
+    [
+        ("<0xE2>", b"\xe2"),
+        ("\u2581the", b" the"),
+        # What only looks like a byte is text.
+        ("<0xE2a", b"<0xE2a"),
+        ("<0x>", b"<0x>"),
+        ("a0xE2>", b"a0xE2>"),
+        ("sounds", b"sounds"),
+    ],
+)
+def test_only_a_whole_number_in_brackets_is_a_byte(token, spelt):
+    assert sentencepiece(token) == spelt

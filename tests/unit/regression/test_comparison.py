@@ -297,6 +297,21 @@ def test_a_claim_is_a_t_test_of_the_means_of_documents():
     assert {*table.index} - {*alone} == {"lag 1 is larger than with tokens in random order"}
 
 
+@pytest.mark.parametrize(
+    ("shift", "verdict"), [(-0.2, "holds"), (0.0, "undecided"), (0.2, "fails")]
+)
+def test_a_lag_is_compared_with_that_of_tokens_in_random_order_layer_by_layer(shift, verdict):
+    means = np.full((LAYERS, 2), 0.1)
+    permuted = 0.1 + shift + np.linspace(-0.05, 0.05, LAYERS)
+    table, lags = verdicts_of("one", means, permuted=permuted)
+    row = table.set_index("claim").loc["lag 1 is larger than with tokens in random order"]
+    values = (lags[:, :, 0] - permuted).mean(axis=1)
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (row["value"], row["std_error"]) == pytest.approx((values.mean(), stats.sem(values)))
+    assert (row["conf_low"], row["conf_high"]) == pytest.approx((low, high))
+    assert row["verdict"] == verdict
+
+
 ABOVE = "above the model's own"
 
 

@@ -63,6 +63,16 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
     assert target.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_the_old_folder_stays_if_the_new_one_cannot_take_its_place(tmp_path):
+    target = tmp_path / "summary"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(FileNotFoundError), writing.replaced_whole(target) as folder:
+        folder.rmdir()
+    assert names(target) == ["old"]
+    assert names(tmp_path) == ["summary"]
+
+
 def test_what_a_killed_writer_leaves_is_found(tmp_path):
     target = tmp_path / "results/a.txt"
     with writing.written_whole(target) as temporary:

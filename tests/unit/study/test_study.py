@@ -349,6 +349,12 @@ def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured):
     assert set(np.round(x)) == {0, 1}
     assert dots.xaxis.label.get_color() == ".15"  # the style of all figures
     np.testing.assert_allclose(np.sort(y), np.sort(logs.ravel()), rtol=1e-6)
+    # Layers are whole numbers in order, on both panels that have them.
+    for axes in (dots, lines):
+        axes.figure.canvas.draw()
+        shown = [label.get_text() for label in axes.get_xticklabels()]
+        assert [text for text in shown if text] == ["0", "1"]
+        assert axes.get_xlabel() == "layer"
     assert len(first.patches) == len(np.histogram_bin_edges(logs[0], bins="fd")) - 1
     weak = fit.coefficients.query("term != 'intercept' and p_value >= 0.05")
     crosses = [line.get_ydata() for line in lines.lines if line.get_marker() == "x"]
