@@ -28,9 +28,10 @@ def sizes_in(record: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of layers, the width and the vocabulary that a record states."""
     sizes = {}
     for size, keys in SIZES.items():
-        numbers = [record[key] for key in keys if isinstance(record.get(key), int)]
-        if numbers:
-            sizes[size] = numbers[0]
+        for key in reversed(keys):
+            if isinstance(record.get(key), int):
+                # Of several, the first counts.
+                sizes[size] = record[key]
     return sizes
 
 
@@ -46,7 +47,8 @@ def folder_problem(path: Path, expected: str) -> str | None:
     try:
         if not path.exists():
             return f"found no folder '{path}', {expected}"
-        if problem := name_problem(path):
+        problem = name_problem(path)
+        if problem:
             return problem
         if path.is_file():
             return f"'{path}' is a file, {expected}"

@@ -16,30 +16,42 @@ def located(
     the command line.
     """
     in_force = dict(values_by_path(raw))
-    stated = [dict(values_by_path(reading.values)) for reading in readings.values()]
-    # Another workflow's file may hold the configuration as a section.
-    sections = (path for values in stated for path, value in values.items() if value == raw)
-    section: KeyPath = next(sections, ())
+    section = _section_with(raw, readings)
     places: dict[KeyPath, tuple[int, int]] = {}
-    for number, (values, reading) in enumerate(zip(stated, readings.values(), strict=True)):
+    for number, reading in enumerate(readings.values()):
+        values = dict(values_by_path(reading.values))
         for path, value in in_force.items():
             whole = (*section, *path)
             if path and whole in values and _same(values[whole], value):
                 places[path] = number, reading.line(whole)
+    names = [*map(str, readings), "command line" if places else "configuration"]
     # A file may have none of the keys.
-    files = {number for number, _ in places.values()}
-    with_keys = isinstance(raw, Mapping) and raw
-    places[()] = min(files, default=len(readings) if with_keys else 0), 0
-    names = [*map(str, readings), "command line" if files else "configuration"]
+    first_file = 0
+    if places:
+        first_file = min(number for number, _ in places.values())
+    elif isinstance(raw, Mapping) and raw:
+        first_file = len(readings)
+    places[()] = first_file, 0
     lines = []
     for path, sentence in problems:
-        nearest = next(path[:n] for n in range(len(path), -1, -1) if path[:n] in in_force)
+        nearest = path
+        while nearest not in in_force:
+            nearest = nearest[:-1]
         # The command line comes last.
         number, line = places.get(nearest, (len(readings), 0))
         where = f"{names[number]}:{line}" if line else names[number]
         words = filter(None, (where, written((*section, *path)), sentence))
         lines.append((number, line, ": ".join(words)))
     return [text for *_, text in sorted(lines, key=lambda line: line[:2])]
+
+
+def _section_with(raw: Any, readings: Mapping[Path, Reading]) -> KeyPath:
+    """Return the section of another workflow's file that holds the configuration, () for none."""
+    for reading in readings.values():
+        for path, value in values_by_path(reading.values):
+            if value == raw:
+                return path
+    return ()
 
 
 def _same(value: Any, other: Any) -> bool:

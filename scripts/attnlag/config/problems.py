@@ -49,7 +49,8 @@ def check(
     if unread:
         return None, [text_for("line", problem) for problem in unread]
     raw = {} if raw is None else null_named(raw)
-    config, sentences = None, []
+    config = None
+    sentences: list[Problem] = []
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:

@@ -31,8 +31,10 @@ class Reading(NamedTuple):
 
 def read_yaml(file: Path) -> Reading:
     """Read a configuration file; UserError if it cannot be, is not YAML or repeats a key."""
-    if problem := unreadable(file):
-        raise UserError(f"{file}: {problem}{file_alike(file) if 'no such' in problem else ''}")
+    problem = unreadable(file)
+    if problem:
+        alike = file_alike(file) if "no such" in problem else ""
+        raise UserError(f"{file}: {problem}{alike}")
     content = file.read_bytes()
     try:
         text = content.decode()
@@ -45,14 +47,16 @@ def read_yaml(file: Path) -> Reading:
     try:
         try:
             # Snakemake tries to read JSON first, which tabs may indent; YAML refuses these.
-            values, text = json.loads(text), text.expandtabs()
+            values = json.loads(text)
+            text = text.expandtabs()
         except ValueError:
             values = yaml.safe_load(text)
         places = list(_places(yaml.compose(text, yaml.SafeLoader), ()))
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(_yaml_problem(file, error)) from None
     lines: dict[KeyPath, int] = {}
-    repeated, problems = set(), []
+    repeated = set()
+    problems = []
     for path, line in places:
         # The line of a repeated section also speaks for the keys in it.
         if path[:-1] in repeated:
@@ -70,23 +74,26 @@ def read_yaml(file: Path) -> Reading:
 
 def _places(node: yaml.Node | None, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
     """Yield every key and list entry of a file with its line; keys from a merge have none."""
-    entries: list[tuple[str | int, yaml.Node, yaml.Node]] = []
     if isinstance(node, yaml.MappingNode):
         make = yaml.SafeLoader("").construct_object
-        pairs = [(key, item) for key, item in node.value if not key.tag.endswith(":merge")]
-        entries = [(part_of_path(make(key, deep=True)), key, item) for key, item in pairs]
+        for key, item in node.value:
+            if not key.tag.endswith(":merge"):
+                entry = (*path, part_of_path(make(key, deep=True)))
+                yield entry, key.start_mark.line + 1
+                yield from _places(item, entry)
     elif isinstance(node, yaml.SequenceNode):
-        entries = [(number, item, item) for number, item in enumerate(node.value)]
-    for part, placed, item in entries:
-        yield (*path, part), placed.start_mark.line + 1
-        yield from _places(item, (*path, part))
+        for number, item in enumerate(node.value):
+            yield (*path, number), item.start_mark.line + 1
+            yield from _places(item, (*path, number))
 
 
 def part_of_path(key: Any) -> str | int:
     """Return a key of a mapping as pydantic writes it in the path of an error."""
-    if isinstance(key, int) and key.bit_length() > 63:
-        return str(key)
-    return "null" if key is None else key if isinstance(key, (str, int)) else str(key)
+    if key is None:
+        return "null"
+    if isinstance(key, int) and key.bit_length() <= 63:
+        return key
+    return str(key)
 
 
 def null_named(value: Any) -> Any:
@@ -100,8 +107,11 @@ def written(path: KeyPath) -> str:
     """Return a key path such as ``figures.layers[0]``, with unusual keys in quotes."""
     text = ""
     for part in path:
-        word = part if re.fullmatch(r"[\w.-]+", str(part)) else json.dumps(part)
-        text += f"[{part}]" if isinstance(part, int) else f".{word}" if text else str(word)
+        if isinstance(part, int):
+            text += f"[{part}]"
+            continue
+        word = part if re.fullmatch(r"[\w.-]+", part) else json.dumps(part)
+        text += f".{word}" if text else word
     return text
 
 

@@ -110,11 +110,11 @@ class Config(Section):
             asked |= self.files_of_tokens(name)
             if regression.by_file:
                 asked.add(regression.by_file)
-        return [
-            name
-            for name, quantity in catalogue.OPTIONAL.items()
-            if name in asked and quantity.sites(self.extraction.sites)
-        ]
+        measured = []
+        for name, quantity in catalogue.OPTIONAL.items():
+            if name in asked and quantity.sites(self.extraction.sites):
+                measured.append(name)
+        return measured
 
     def quantities_of_model(self) -> list[str]:
         """Return the quantities of the model, not of a site, that a pass measures."""
@@ -139,11 +139,11 @@ class Config(Section):
 
     def regressions_of_training(self) -> list[str]:
         """Return the regressions of norms, which are fitted to earlier checkpoints too."""
-        return [
-            name
-            for name, regression in self.regressions.items()
-            if catalogue.OUTCOMES[regression.outcome].folder == "norms"
-        ]
+        names = []
+        for name, regression in self.regressions.items():
+            if catalogue.OUTCOMES[regression.outcome].folder == "norms":
+                names.append(name)
+        return names
 
     def files_of_tokens(self, regression: str) -> set[str]:
         """Return the files that a regression's covariates need."""
@@ -156,12 +156,12 @@ class Config(Section):
 
     def figures_drawn(self, stage: str) -> list[Figure]:
         """Return the figures that a stage draws if it runs."""
-        return [
-            figure
-            for figure in drawn_by(stage)
-            if (not figure.on_request or figure.name in self.figures.also)
-            and self._may_have(figure.needs)
-        ]
+        figures = []
+        for figure in drawn_by(stage):
+            is_asked = not figure.on_request or figure.name in self.figures.also
+            if is_asked and self._may_have(figure.needs):
+                figures.append(figure)
+        return figures
 
     def _may_have(self, need: str) -> bool:
         """Return whether a run may have what a figure needs."""
@@ -170,10 +170,13 @@ class Config(Section):
             return any(corpus.tagger and corpus.tagger.gives_tags for corpus in corpora)
         if need == "groups":
             return any(map(may_have_groups, corpora))
-        several, traced = len(self.regressions) > 1, self.with_sources()
-        others = {"": True, "regressions": several, "sources": traced}
-        others["revisions"] = bool(self.models_with_revisions())
-        return others[need] if need in others else self.measures(need)
+        if need == "regressions":
+            return len(self.regressions) > 1
+        if need == "sources":
+            return self.with_sources()
+        if need == "revisions":
+            return bool(self.models_with_revisions())
+        return not need or self.measures(need)
 
     def clusters_needed(self) -> int:
         """Return the number of documents that clustered errors need; 0 for other errors."""
@@ -190,8 +193,8 @@ class Config(Section):
         head's place.
         """
         for name, regression in self.regressions.items():
-            of_norms = regression.outcome == "norm" and bool(regression.lags)
-            if of_norms and "previous_layer" not in regression.covariates:
+            explains_norms = regression.outcome == "norm" and bool(regression.lags)
+            if explains_norms and "previous_layer" not in regression.covariates:
                 return name
         return ""
 
@@ -216,13 +219,12 @@ class Config(Section):
         if self.causal is None:
             return {}
         sites = catalogue.changeable(self.extraction.sites)
-        pairs = itertools.product(
-            self.causal.source_sites or sites, self.causal.target_sites or sites
-        )
-        return {
-            source if source == target else f"{source}_to_{target}": (source, target)
-            for source, target in pairs
-        }
+        pairs = {}
+        for source in self.causal.source_sites or sites:
+            for target in self.causal.target_sites or sites:
+                name = source if source == target else f"{source}_to_{target}"
+                pairs[name] = source, target
+        return pairs
 
     def sites_changed(self) -> list[str]:
         """Return the sites that interventions change or observe; [] for none."""
@@ -231,9 +233,10 @@ class Config(Section):
 
     def files_of(self, corpus: str) -> list[str]:
         """Return a corpus's files on this machine in order, each once, with globs expanded."""
-        patterns = self.corpora[corpus].files or []
-        files = [file for pattern in patterns for file in files_matching(pattern)]
-        return list(dict.fromkeys(files))
+        files: dict[str, None] = {}
+        for pattern in self.corpora[corpus].files or []:
+            files |= dict.fromkeys(files_matching(pattern))
+        return list(files)
 
     def model_files(self, model: str) -> list[str]:
         """Return the files that a model is made from, if it is on this machine."""
@@ -251,8 +254,11 @@ def files_of_folder(path: Path) -> list[str]:
     if path.is_file():
         return [str(path)]
     # The folder may also contain files that are not taken, with any names.
-    files = (file for file in path.iterdir() if file.is_file())
-    return sorted(str(file) for file in files if may_be_taken(file.name))
+    files = []
+    for file in path.iterdir():
+        if file.is_file() and may_be_taken(file.name):
+            files.append(str(file))
+    return sorted(files)
 
 
 def may_have_groups(corpus: Corpus) -> bool:

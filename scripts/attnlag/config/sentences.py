@@ -31,7 +31,8 @@ def key_of(error: Mapping[str, Any], raw: Any) -> KeyPath:
 
     Pydantic's path also has the kinds of sources and the types that a value was parsed as.
     """
-    parts, stated = error["loc"], dict(values_by_path(raw))
+    parts = error["loc"]
+    stated = dict(values_by_path(raw))
     if parts[:1] == ("models",):
         parts = (*parts[:2], *parts[3:])  # A model may have a key like the kind of its source.
     path: KeyPath = ()
@@ -65,15 +66,19 @@ def _not_null(kind: Any) -> Any:
 
 def sentence_of(error: Mapping[str, Any]) -> str:
     """Return the found and the expected value, in words, for one of pydantic's errors."""
-    kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    kind = error["type"]
+    context = error.get("ctx", {})
+    value = error["input"]
     place = error["loc"]
+    word = kind.partition("_")[0]
     valid: list[str] = []
     if kind == "value_error":
         return str(context["error"])
     if kind == "impossible":
         return str(context["sentence"])
     if kind in ("missing", "extra_forbidden", "invalid_key"):
-        name, fields = place[-1], _not_null(_type_at(place[:-1])).model_fields
+        name = place[-1]
+        fields = _not_null(_type_at(place[:-1])).model_fields
         if kind == "missing":
             meaning = fields[name].description or "a value"
             return f"is missing, expected {meaning[0].lower()}{meaning[1:]}"
@@ -97,7 +102,7 @@ def sentence_of(error: Mapping[str, Any]) -> str:
         expected = f"at least {'one entry' if least == 1 else f'{least} entries'}"
     elif kind == "string_too_short":
         expected = "text that is not empty"
-    elif (word := kind.partition("_")[0]) in EXPECTED:
+    elif word in EXPECTED:
         expected = EXPECTED[word]
         section = _type_at(place) if word == "model" else None
         off: list[str] = getattr(section, "null_switches_off", list)() if value is None else []

@@ -44,7 +44,8 @@ def value_problems(
         spelled: dict[str, str] = {}
         for name in getattr(config, section):
             # They would share a folder on disks that do not tell case apart.
-            if (other := spelled.setdefault(name.casefold(), name)) != name:
+            other = spelled.setdefault(name.casefold(), name)
+            if other != name:
                 yield (
                     (section, name),
                     f"the name '{name}' is '{other}' but for case, expected another",
@@ -56,7 +57,8 @@ def value_problems(
     yield from _length_problems(config)
     for name, regression in config.regressions.items():
         yield from _regression_problems(name, regression, config)
-    control, alpha = config.controls.permutation, config.inference.alpha
+    control = config.controls.permutation
+    alpha = config.inference.alpha
     if control and control.within == "upos":
         yield from _tagger_problems(("controls", "permutation", "within"), "upos", config)
     fewest = math.ceil(min(1 / alpha, 1e15)) - 1  # 1 / alpha may be infinite
@@ -93,8 +95,10 @@ def _model_problems(config: Config) -> Iterator[Problem]:
     """Yield the models that are missing, and layers and widths that models lack."""
     for name, model in config.models.items():
         facts = _facts(name, model)
-        if isinstance(model, PathSource) and (problem := _model_problem(name, model.path)):
-            yield ("models", name, "path"), problem
+        if isinstance(model, PathSource):
+            problem = _model_problem(name, model.path)
+            if problem:
+                yield ("models", name, "path"), problem
         for fact, words in (("layers", "{} layers"), ("width", "a width of {}")):
             value = getattr(model, fact)
             if value and value != facts.get(fact, value):
@@ -165,7 +169,8 @@ def _regression_problems(name: str, regression: Regression, config: Config) -> I
     keys = dict.fromkeys(regression.slopes_by or (), "slopes_by")
     for needed, key in (keys | dict.fromkeys(regression.covariates, "covariates")).items():
         yield from _tagger_problems(("regressions", name, key), needed, config)
-    folder, extraction = OUTCOMES[regression.outcome].folder, config.extraction
+    folder = OUTCOMES[regression.outcome].folder
+    extraction = config.extraction
     measured = "geometry" if folder == "centred_cosines" else folder
     lack = None
     if folder == "source_parts":
@@ -202,18 +207,25 @@ def _length_problems(config: Config) -> Iterator[Problem]:
     """Yield the regressions without rows because all sequences are too short."""
     longest = config.tokens.max_length or math.inf
     for name, regression in config.regressions.items():
-        lags, leads, places = regression.lags, regression.leads, layer_places(regression.covariates)
-        furthest = [f"lag {max(lags)}"] if lags else [*places][:1]
-        furthest += [f"lead {max(leads)}"] if leads else []
+        lags = regression.lags
+        leads = regression.leads
+        places = layer_places(regression.covariates)
+        furthest = [f"lag {max(lags)}"] if lags else list(places)[:1]
+        if leads:
+            furthest.append(f"lead {max(leads)}")
+        need = "needs" if len(furthest) == 1 else "need"
         # Tokens needed besides the outcome; a covariate may contain a lag.
-        offsets = [place.offset for place in places.values()]
-        reach = max([0, *lags, *(-o for o in offsets)]) + max([0, *leads, *offsets])
+        before = max([0, *lags])
+        after = max([0, *leads])
+        for place in places.values():
+            before = max(before, -place.offset)
+            after = max(after, place.offset)
         dropped = config.norms.drop_first
-        needed = dropped + OUTCOMES[regression.outcome].first_position + reach + 1
+        needed = dropped + OUTCOMES[regression.outcome].first_position + before + after + 1
         if longest < needed:
             yield (
                 ("regressions", name, "lags" if lags else "leads"),
-                f"found {' and '.join(furthest)}, which need{'s' * (len(furthest) == 1)} "
+                f"found {' and '.join(furthest)}, which {need} "
                 f"sequences of {needed} tokens (norms.drop_first is {dropped}), but "
                 f"tokens.max_length is {longest}",
             )
@@ -227,9 +239,15 @@ def _file_problem(pattern: str) -> str | None:
         return f"{pattern!r} cannot be read: {getattr(error, 'strerror', None) or error}"
     if not files:
         return f"{pattern!r} matches no file"
-    if problem := next(filter(None, map(name_problem, files)), None):
-        return problem
-    problems = {file: problem for file in files if (problem := unreadable(file))}
+    for file in files:
+        problem = name_problem(file)
+        if problem:
+            return problem
+    problems = {}
+    for file in files:
+        problem = unreadable(file)
+        if problem:
+            problems[file] = problem
     if not problems:
         return None
     file, problem = next(iter(problems.items()))
@@ -238,8 +256,10 @@ def _file_problem(pattern: str) -> str | None:
     if problem.startswith("is a folder"):
         return f"{pattern!r} {problem} or a glob, as in {str(file / '*.txt')!r}"
     more = len(problems) - 1
-    also = f"; so {'is' if more == 1 else 'are'} {counted(more, 'other file')}" if more else ""
-    return f"{str(file)!r} {problem}{also}"
+    if not more:
+        return f"{str(file)!r} {problem}"
+    verb = "is" if more == 1 else "are"
+    return f"{str(file)!r} {problem}; so {verb} {counted(more, 'other file')}"
 
 
 def _model_problem(name: str, path: Path) -> str | None:
