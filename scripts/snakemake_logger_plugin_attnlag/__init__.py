@@ -58,7 +58,10 @@ def problems_of_configfiles() -> str:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--configfile", "--configfiles", nargs="+", default=[])
     files = parser.parse_known_args()[0].configfile
-    return "\n".join(problem for file in files for problem in reading_problems(file))
+    problems = []
+    for file in files:
+        problems += reading_problems(file)
+    return "\n".join(problems)
 
 
 def problem_in_words(message: str) -> str:
@@ -148,7 +151,8 @@ class LogHandler(LogHandlerBase):
         facts = vars(record)
         if event == LogEvent.JOB_INFO:
             names = ", ".join((facts.get("wildcards") or {}).values())
-            rule, logs = str(facts["rule_name"]), list(facts.get("log") or ())
+            rule = str(facts["rule_name"])
+            logs = list(facts.get("log") or ())
             job = JobInfo(f"{rule} ({names})" if names else rule, rule, logs)
             self.jobs[facts["jobid"]] = job
             self.forecast.started(facts["jobid"], rule)
@@ -199,13 +203,16 @@ class LogHandler(LogHandlerBase):
         text = f"{stats['total']:,} job{'' if stats['total'] == 1 else 's'} to run"
         if not self.common_settings.dryrun:
             return text
-        return "\n".join([f"{text}:", *(f"{count:6,}  {rule}" for rule, count in jobs.items())])
+        lines = [f"{text}:"]
+        for rule, count in jobs.items():
+            lines.append(f"{count:6,}  {rule}")
+        return "\n".join(lines)
 
     def progress(self, done: int, total: int) -> str:
         """Return a line for each job that has just ended, the last with what is still to come."""
-        lines = [job.line() for job in self.finished]
+        lines = " · ".join(job.line() for job in self.finished)
         self.finished = []
-        text = f"[{done} of {total}] {' · '.join(lines)}"
+        text = f"[{done} of {total}] {lines}"
         # A terminal shows what is still to come below.
         if self.clear or not self.rest():
             return text

@@ -3,6 +3,7 @@
 Seconds of earlier runs in the same folder count until a job of the rule has ended in this one.
 """
 
+import itertools
 import json
 import time
 from collections import Counter
@@ -52,8 +53,10 @@ class Forecast:
 
     def means(self) -> dict[str, float]:
         """Return the mean seconds of a job by rule, as far as known."""
-        measured = {rule: sum(each) / len(each) for rule, each in self.seconds.items()}
-        return self.earlier | measured
+        means = dict(self.earlier)
+        for rule, seconds in self.seconds.items():
+            means[rule] = sum(seconds) / len(seconds)
+        return means
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the last job ends, None if too little is known.
@@ -63,7 +66,7 @@ class Forecast:
         and take ten times as long as others.
         """
         now = time.monotonic()
-        ended = [seconds for each in self.seconds.values() for seconds in each]
+        ended = list(itertools.chain(*self.seconds.values()))
         if not ended or (len(ended) < MIN_JOBS and not self.earlier):
             return None
         means = self.means()
