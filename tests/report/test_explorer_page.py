@@ -18,9 +18,11 @@ from playwright.sync_api import Page, expect
 from projects import SEVERAL, Project, command_of, new_project, save_model
 
 from attnlag.quantities.columns import KEYS
+from attnlag.report.claims_table import claims_of_study, in_memory
 from attnlag.report.explorer import contents
 from attnlag.report.explorer import page as pages
 from attnlag.report.regression_tables import declared
+from attnlag.storage import tables
 
 HOSTILE = (
     '</script><script>alert("text")</script><img src=x onerror=alert("image")> &amp; $x$ \u2028'
@@ -91,6 +93,9 @@ def file(project: Project, studies: list[Path], tmp_path_factory: pytest.TempPat
     findings = [path.with_name("findings.txt") for path in studies]
     given = files_in(project.folder / "results")
     given |= {"coefficients": studies, "findings": findings}
+    claims, records = claims_of_study(declared(**given))
+    tables.write_frame(claims, folder / "claims.parquet", {"studies": records})
+    given["claims"] = folder / "claims.parquet"
     for name in ("explorer.html", "again.html"):
         made = {"page": folder / name, "answers": folder / "answers.txt"}
         command = command_of("build_explorer", given, made)
@@ -499,7 +504,8 @@ def test_a_study_without_what_a_tab_shows_has_no_such_tab(
     files = files_in(studies[0].parents[4])
     given = {name: paths for name, paths in files.items() if name not in lacking}
     given["coefficients"] = [path for path in studies if path.parts[-5:-2] == STUDY]
-    found = contents.contents(declared(**given), [])
+    regressions = declared(**given)
+    found = contents.contents(regressions, in_memory(regressions), [])
     (tmp_path / "bare.html").write_text(pages.page_of(found), encoding="utf-8")
     page = ready(browser.new_page(), tmp_path / "bare.html", "tab=heads")
     assert page.locator("#tabs button").all_inner_texts() == tabs

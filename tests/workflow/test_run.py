@@ -36,9 +36,10 @@ import attnlag
 from attnlag.claims.row import Verdict
 from attnlag.errors import UserError
 from attnlag.figures import catalogue
+from attnlag.report.claims_table import in_memory
 from attnlag.report.explorer import contents, documents, page
 from attnlag.storage.tables import read_provenance
-from attnlag.wording import LABELS
+from attnlag.wording import CLAIMS
 
 RECORD = "results/provenance.json"
 STUDY = "results/tiny/small/attention/notebook"
@@ -55,7 +56,7 @@ def test_the_explorer_shows_fewer_documents_rather_than_more_bytes(finished_once
 
     def bytes_and_documents(values: int) -> tuple[int, int]:
         monkeypatch.setattr(documents, "MAX_VALUES", values)
-        shown = contents.contents(regressions, [])
+        shown = contents.contents(regressions, in_memory(regressions), [])
         texts = json.loads(gzip.decompress(base64.b64decode(shown.blocks["tiny/small.texts"])))
         return len(page.page_of(shown).encode()), len(texts)
 
@@ -193,7 +194,7 @@ def test_a_notebook_reads_the_results_of_a_run(finished_once):
     assert norms["norm"].tolist() == stored["layer_01"].to_pylist()
     assert (project.folder / "results/answers.txt").read_text() == study.findings
     claims = study.claims
-    assert {"lag", "response"} <= set(claims["claim"]) <= set(LABELS)
+    assert {"lag", "response"} <= set(claims["claim"]) <= set(CLAIMS)
     assert set(claims["verdict"]) <= set(Verdict)
     first = claims.query("claim == 'lag' and subject == 'lag_1'").iloc[0]
     estimates = table.query("term == 'lag_1' and subset == 'all'")["estimate"]

@@ -28,7 +28,7 @@ NORMAL_KURTOSIS = 3.0
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitTables:
     """What the tables of a regression say of its fit.
 
     Parameters
@@ -111,7 +111,7 @@ def without_attention(fits: pd.DataFrame) -> Iterator[Row]:
         )
 
 
-def few_texts(fitted: Fit) -> Iterator[Row]:
+def few_texts(fitted: FitTables) -> Iterator[Row]:
     """Yield that documents are too few to cluster by, with the errors that are taken instead."""
     documents = int(usable(fitted.goodness)["n_documents"].max())
     if documents < MIN_DOCUMENTS:
@@ -144,7 +144,7 @@ def dominating_document(fits: pd.DataFrame) -> Iterator[Row]:
     )
 
 
-def pooled_medians(fitted: Fit) -> Iterator[Row]:
+def pooled_medians(fitted: FitTables) -> Iterator[Row]:
     """Yield that documents are too few for intervals of medians of a pooled regression."""
     fits = usable(fitted.goodness)
     documents = int(fits["n_documents"].max())
@@ -160,7 +160,7 @@ def pooled_medians(fitted: Fit) -> Iterator[Row]:
         )
 
 
-def few_clusters(fitted: Fit) -> Iterator[Row]:
+def few_clusters(fitted: FitTables) -> Iterator[Row]:
     """Yield that clusters are too few, or too unequal, for the intervals.
 
     Within documents, CR2 holds for as few clusters as are fitted at all. The subject is why it does
@@ -246,7 +246,7 @@ def random_order(controls: pd.DataFrame, term: str) -> Iterator[Row]:
         yield over_layers(row, permuted["permuted_mean"])
 
 
-def explained(fitted: Fit) -> Iterator[Row]:
+def explained(fitted: FitTables) -> Iterator[Row]:
     """Yield R²: of each layer, the highest, in unseen documents, of lags, and below zero."""
     fits = usable(fitted.goodness)
     settings = fitted.settings

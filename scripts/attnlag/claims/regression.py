@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from attnlag.claims import checkpoints, fits, lags, subsets, training
-from attnlag.claims.fits import Fit
+from attnlag.claims.fits import FitTables
 from attnlag.claims.row import Row
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.inference.response import MAX_DISTANCE
@@ -47,7 +47,9 @@ class Further:
     by_step: pd.DataFrame | None = None
 
 
-def claims_of_regression(fitted: Fit, texts: int, further: Further = Further()) -> Iterator[Row]:
+def claims_of_regression(
+    fitted: FitTables, texts: int, further: Further = Further()
+) -> Iterator[Row]:
     """Yield the claims of a regression; ``texts`` is the number of different texts."""
     unit = UNITS[fitted.settings.outcome]
     for row in _claims(fitted, texts, further):
@@ -56,7 +58,7 @@ def claims_of_regression(fitted: Fit, texts: int, further: Further = Further()) 
         yield row
 
 
-def _claims(fitted: Fit, texts: int, further: Further) -> Iterator[Row]:
+def _claims(fitted: FitTables, texts: int, further: Further) -> Iterator[Row]:
     goodness = fitted.goodness
     settings = fitted.settings
     usable = fits.usable(goodness)
@@ -93,7 +95,7 @@ def _claims(fitted: Fit, texts: int, further: Further) -> Iterator[Row]:
         yield from lags.as_more_is_held_fixed(further.steps)
 
 
-def _sizes(fitted: Fit, texts: int) -> Iterator[Row]:
+def _sizes(fitted: FitTables, texts: int) -> Iterator[Row]:
     """Yield each lag and lead with its controls, the responses, and the nearest lag's influence."""
     settings = fitted.settings
     shared: dict[str, Any] = {
@@ -126,7 +128,7 @@ def _sizes(fitted: Fit, texts: int) -> Iterator[Row]:
             yield without
 
 
-def _along_training(fitted: Fit, by_step: pd.DataFrame) -> Iterator[Row]:
+def _along_training(fitted: FitTables, by_step: pd.DataFrame) -> Iterator[Row]:
     """Yield how each lag and lead goes along training, and the loss."""
     for term in lags_among(fitted.coefficients["term"]):
         yield from checkpoints.course(
@@ -135,7 +137,7 @@ def _along_training(fitted: Fit, by_step: pd.DataFrame) -> Iterator[Row]:
     yield from checkpoints.losses(by_step)
 
 
-def _doubts(fitted: Fit) -> Iterator[Row]:
+def _doubts(fitted: FitTables) -> Iterator[Row]:
     """Yield whether halves of texts differ, lags are too few, and the nearest is not linear."""
     usable = fits.usable(fitted.goodness)
     settings = fitted.settings

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
-from attnlag.claims.fits import Fit
+from attnlag.claims.fits import FitTables
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import lags_among
@@ -106,9 +106,9 @@ class RegressionTables:
         return min(documents, self.record["corpus"]["texts"])
 
     @property
-    def fit(self) -> Fit:
+    def fit(self) -> FitTables:
         """What the tables say of the fit."""
-        return Fit(
+        return FitTables(
             settings=TypeAdapter(RegressionSettings).validate_python(self.settings),
             coefficients=self.coefficients,
             goodness=self.fits,

@@ -4,7 +4,7 @@ import numpy as np
 from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 
-from attnlag.claims.fits import Fit
+from attnlag.claims.fits import FitTables
 from attnlag.escaping import text_for
 from attnlag.regression.covariances import label_of
 from attnlag.regression.labels import OUTCOMES, correction
@@ -22,7 +22,7 @@ PREDICTIVE = (
 )
 
 
-def layer_summary(fitted: Fit, layer: int, name: str) -> str:
+def layer_summary(fitted: FitTables, layer: int, name: str) -> str:
     """Return the fit of one layer of the regression ``name`` as a table of text."""
     settings, fit = fitted.settings, fitted.goodness.iloc[fitted.layers.index(layer)]
     mixer = fit["mixer"]

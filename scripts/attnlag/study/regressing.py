@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -12,6 +12,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from attnlag.claims.fits import FitTables
+from attnlag.claims.regression import Further, claims_of_regression
+from attnlag.claims.row import frame
+from attnlag.claims.run import Claims
 from attnlag.config.schema import Config
 from attnlag.corpus.documents import Document, corpus_table, first_of_groups
 from attnlag.errors import UserError
@@ -30,7 +34,8 @@ from attnlag.regression.labels import R_SQUARED
 from attnlag.regression.settings import TrainingSettings
 from attnlag.regression.slopes import classes, decomposition
 from attnlag.regression.terms import lags_among
-from attnlag.report import findings
+from attnlag.report.findings import findings_of_regression
+from attnlag.report.lines import Line
 from attnlag.report.summaries import layer_summary
 from attnlag.storage import tables
 from attnlag.study.checking import IN_MEMORY, checked, keys_of_section, one_name
@@ -64,6 +69,8 @@ class Fit:
     # quantity; see `attnlag.regression.inference.training.TrainingTables`.
     training: pd.DataFrame | None = field(default=None, repr=False)
     training_layers: pd.DataFrame | None = field(default=None, repr=False)
+    # With ``slopes_by``: the property by which tokens are classified.
+    trait: str = ""
 
     @property
     def coefficients(self) -> pd.DataFrame:
@@ -87,9 +94,39 @@ class Fit:
     @property
     def findings(self) -> str:
         """The findings of the regression and its controls, in words."""
-        tables = self.classes, self.equal_slopes, self.nested_models
-        by_class = [table for table in tables if table is not None]
-        return findings.of_regression(self.fitted, self.name, by_class, self.training)
+        outcome = self.fitted.settings.outcome
+        return findings_of_regression(self._claims, self.name, outcome)
+
+    @property
+    def claims(self) -> pd.DataFrame:
+        """What the tables show, a row a claim; `docs/outputs.md` has the columns."""
+        return frame(self._claims.rows)
+
+    @cached_property
+    def _claims(self) -> Claims:
+        """The claims of the regression."""
+        fitted = self.fitted
+        tables = FitTables(
+            settings=fitted.settings,
+            coefficients=fitted.coefficients,
+            goodness=fitted.goodness,
+            medians=fitted.medians,
+            controls=fitted.controls,
+            influence=fitted.influence,
+            groups=fitted.groups,
+            before_training=fitted.before_training,
+        )
+        further = Further(by_step=self.training)
+        if self.classes is not None:
+            further = Further(
+                slopes=self.classes,
+                tests=self.equal_slopes,
+                trait=self.trait,
+                steps=self.nested_models,
+                by_step=self.training,
+            )
+        documents = int(fitted.goodness["n_documents"].max())
+        return Claims(tuple(claims_of_regression(tables, documents, further)))
 
     def summary(self, layer: int) -> str:
         """Return the fit of one layer as a table of text.
@@ -109,6 +146,7 @@ class Fit:
             fits=self.fits,
             controls=self.controls if controlled else None,
             medians=self.medians,
+            claims=self._claims,
             r_squared_name=R_SQUARED[settings.fixed_effects],
             **settings.model_dump(include={"alpha", "adjust", "equivalence_bound", "outcome"}),
         )
@@ -128,7 +166,7 @@ class Fit:
         return figure.draw(figure.claim, PAGE)
 
     def __repr__(self) -> str:
-        return "\n  ".join([self.name, *findings.sizes(self.fitted)])
+        return "\n  ".join([self.name, *Line(("lag",), each="subject").texts(self._claims)])
 
     def _repr_html_(self) -> str:
         terms = lags_among(list(self.coefficients["term"].unique()))
@@ -332,6 +370,8 @@ def _fitted(
     sizes = measurement.sizes[site][:, used]
     tables_of_fit = fitted.groups, fitted.controls, fitted.before_training
     fit = Fit(name, fitted, *tables_of_fit, sizes, *by_class)
+    if by_class:
+        fit.trait = stages.classes_settings(config, IN_MEMORY).property
     if path_of_training:
         fit.training = path_of_training.medians
         fit.training_layers = path_of_training.layers

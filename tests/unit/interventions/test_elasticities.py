@@ -6,11 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
-from attnlag.report.causal import causal_findings
 from designs import design_table, effects_table
 from oracles import cr2, mean_of, multipletests, ols
 from scipy import stats
 
+from attnlag import wording
 from attnlag.claims import causes
 from attnlag.interventions import (
     cross_layer,
@@ -25,8 +25,19 @@ from attnlag.regression.settings import ElasticitiesSettings
 
 SETTINGS = ElasticitiesSettings(alpha=0.05)
 NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTION)
-NO_CHANGES = pd.DataFrame(columns=finite_effects.COLUMNS)
-NO_TRIALS = pd.DataFrame(columns=[*prediction_vs_effect.TRIAL_KEYS, *prediction_vs_effect.COUNTS])
+
+
+def said_of(table):
+    """Return what is said of the effects of a site on itself."""
+    nothing = pd.DataFrame()
+    rows = causes.on_the_next_token(
+        *(table, nothing, nothing, nothing),
+        source="attention",
+        target="attention",
+        alpha=0.05,
+        texts=99,
+    )
+    return wording.texts([*rows], "finding")
 
 
 def test_an_exact_effect_has_no_error():
@@ -77,12 +88,11 @@ def test_the_sum_over_sources_is_that_of_each_document():
     # t with 4 degrees of freedom has its 97.5th percentile at 2.776.
     assert table.loc[2, "predicted_conf_low"] == pytest.approx(0.4 - 2.776445 * 0.02)
     assert np.isnan(table.loc[1, "predicted_conf_low"])
-    text = "\n".join(causal_findings(table.reset_index(), NO_TRIALS, NO_CHANGES, 0.05))
-    assert "1% longer in all earlier layers changes the next by 0.02% (" in text
-    assert "these layers, over all documents, predicts 0.40 (0.34 to 0.46); effect" in text
-    assert "predicts unknown (no interval); effect" in text
+    text = "; ".join(said_of(table.reset_index()))
+    assert "1% larger in all earlier layers changes the next by 0.02% (" in text
+    assert "these layers, over all documents, predicts 0.40% (0.34 to 0.46)" in text
     assert "effect / prediction: 0.19 (" in text
-    assert text.endswith("its own lag 1: 0.60")
+    assert "its own lag 1: 0.60" in text
     # Without predictions there is no share.
     alone = elasticities.beside_predictions(given[0], NO_PREDICTIONS, {}, 0.05)
     told = ["regression", "coefficient", "share", "share_low", "share_high", "predicted"]
@@ -197,8 +207,8 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     lags = {"attention": lags_of([0.4])}
     beside = elasticities.beside_predictions(summed, NO_PREDICTIONS, lags, 0.05)
     assert len(beside) == documents
-    line, *_ = causal_findings(beside, NO_TRIALS, NO_CHANGES, 0.05)
-    told = "layer 1: 1% longer in all earlier layers changes the next by 0.03% (no interval); a reg"
+    line, *_ = said_of(beside)
+    told = "1% larger in all earlier layers changes the next by 0.03% (no interval)"
     assert (told if documents else "no document has a token with a previous one") in line
 
 

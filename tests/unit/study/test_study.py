@@ -306,13 +306,13 @@ def test_coefficients_equal_those_of_statsmodels_and_stand_beside_controls(measu
     found = fit.coefficients.query("layer == 1").set_index("term")["estimate"]
     np.testing.assert_allclose(found[["lag_1", "lag_2"]], plain.params[["lag_1", "lag_2"]])
     assert fit.controls[["permuted_mean", "random_weights"]].notna().to_numpy().all()
-    for words in ("on the order of tokens", "before training"):
+    for words in ("the order of tokens matters", "before training"):
         assert words in fit.findings
     scales = ["own", "default", "by-depth", "own-x1.5"]
     assert fit.before_training["scale"].unique().tolist() == scales
     assert "lag_2" in fit.summary(layer=1)
     drawn = fit.plot()
-    assert "median" in drawn.get_suptitle()
+    assert "After a 1% larger adjustment the next is" in drawn.get_suptitle()
     assert any("before training" in text.get_text() for text in drawn.findobj(Text))
     assert "lag_1" in fit._repr_html_()
     assert "attention" in measured._repr_html_()
@@ -336,7 +336,7 @@ def test_few_texts_are_fitted_with_errors_within_them(model, tokenizer, measured
     pd.testing.assert_frame_equal(fit.coefficients, plain.coefficients)
     assert (fit.coefficients["vcov_type"] == "hac").all()
     assert fit.coefficients["std_error"].notna().all()
-    assert "3 documents are too few to cluster by" in fit.findings
+    assert "documents: 3, too few to cluster by" in fit.findings
     assert "nan" not in fit.findings
 
 
