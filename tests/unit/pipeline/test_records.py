@@ -139,6 +139,31 @@ def test_a_run_ends_with_the_figures_besides_those_of_every_run_in_their_first_s
         assert [line for line in said if ".png" in line] == [asked]
 
 
+def test_a_run_ends_with_its_answers_and_what_the_comparison_found(folder):
+    """The findings of a single study are in its folder."""
+    compared = folder / "results/comparison/findings.txt"
+    single = folder / "results/m/comparison/findings.txt"
+    for path in (compared, single):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"found in {path.parent.parent.name}\n")
+    answers = folder / "results/answers.txt"
+    config = Config.model_validate({"corpora": {"c": {"files": "x"}}})
+    targets = [str(path.relative_to(folder)) for path in (compared, single)]
+    # Older answers are of another run: the findings are named.
+    answers.write_text("the answers")
+    os.utime(answers, (1, 1))
+    paths = [f"findings: {path}" for path in targets]
+    assert closing.words(config, targets).splitlines()[:2] == paths
+    os.utime(answers)
+    said = closing.words(config, targets).splitlines()
+    assert said[:2] == ["the answers", "found in results"]
+    assert "found in m" not in said
+    # Answers of the very same moment are no older.
+    for path in (answers, compared, single):
+        os.utime(path, (9, 9))
+    assert closing.words(config, targets).startswith("the answers")
+
+
 @pytest.fixture
 def lock(tmp_path, monkeypatch):
     """Return a lock that a killed run on this machine has left in the working folder."""

@@ -4,6 +4,7 @@ import re
 import tempfile
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -189,17 +190,15 @@ def test_a_token_or_document_that_a_file_lacks_is_refused(covariate, problem, tm
         build(table, spec, facts=facts_of(tmp_path, table.slice(0, 3)))
 
 
-@pytest.mark.parametrize("halves", [False, True])
-@pytest.mark.parametrize("outcome", ["norm", "relative"])
-def test_one_pass_over_norms_gives_a_design_and_its_cross_products(
-    outcome, halves, tmp_path, monkeypatch
-):
-    """A relative design is that of the ratios.
+@pytest.fixture(params=[(a, b) for a in ("norm", "relative") for b in (False, True)], ids=str)
+def written(request, tmp_path, monkeypatch):
+    """Return what one pass over norms writes, and what it should: a relative design is of ratios.
 
     Batches end within documents, which may have windows, no rows, or tokens without surprisal. One
     batch of rows is in memory at a time. Both files of norms hold numbers that have no logarithm,
     and are cut at other rows.
     """
+    outcome, halves = request.param
     documents, random = [[9, 20], [2], [31], [3], [5, 1, 6], [1]], np.random.default_rng(1)
     norms, stream = random.lognormal(size=(2, 78, 2)).astype(np.float32)
     norms[12, 0], norms[41, 1] = 0, np.inf
@@ -216,40 +215,61 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(
     else:
         files[1] = None
     plain = design_settings((1, 2), covariates=["surprisal"])
-    expected, counted = build(norms_of_windows(documents, norms), plain, facts=facts)
-
+    expected, expected_counts = build(norms_of_windows(documents, norms), plain, facts=facts)
     monkeypatch.setattr(tables, "ROWS_AT_ONCE", 7)
-    made = one_alive(monkeypatch, design, "_design_of")
+    batches = one_alive(monkeypatch, design, "_design_of")
     counts = crossproducts.write_design(*files, Formula(terms, facts), halves=halves)
-    assert len(made) == 4
-    frame = pq.read_table(files[2]).to_pandas()
-    pd.testing.assert_frame_equal(frame, expected.to_pandas(), rtol=1e-6, atol=1e-6)
-    assert counts.incomplete_rows == counted.incomplete_rows > 3
-    assert counts.dropped_rows == counted.dropped_rows
-    assert counts.zero_norms == {"layer_00": 1}
-    without = {"layer_01": 1} if outcome == "norm" else {"layer_00": 1, "layer_01": 3}
-    assert counts.nonfinite_norms == without
-    # As if there were two shards of these rows.
-    shards = [files[3]] * 2, [files[2]] * 2
+    return SimpleNamespace(
+        outcome=outcome,
+        halves=halves,
+        design=files[2],
+        crossproducts=files[3],
+        frame=pq.read_table(files[2]).to_pandas(),
+        counts=counts,
+        batches=batches,
+        expected=expected.to_pandas(),
+        expected_counts=expected_counts,
+    )
+
+
+def test_one_pass_over_norms_gives_a_design_a_batch_at_a_time(written):
+    assert len(written.batches) == 4
+    pd.testing.assert_frame_equal(written.frame, written.expected, rtol=1e-6, atol=1e-6)
+
+
+def test_rows_that_a_pass_drops_are_counted_by_reason(written):
+    assert written.counts.incomplete_rows == written.expected_counts.incomplete_rows > 3
+    assert written.counts.dropped_rows == written.expected_counts.dropped_rows
+    assert written.counts.zero_norms == {"layer_00": 1}
+    without = {"layer_01": 1} if written.outcome == "norm" else {"layer_00": 1, "layer_01": 3}
+    assert written.counts.nonfinite_norms == without
+
+
+def test_a_fit_counts_the_rows_and_the_dropped_rows_of_all_shards(written):
+    """As if there were two shards of these rows."""
+    shards = [written.crossproducts] * 2, [written.design] * 2
     group_of = dict.fromkeys(["d0", "d2", "d4"], "one")
     goodness = fitting.fit_regression(*shards, group_of, fit_settings()).goodness
-    dropped = frame[["layer_00.y", "layer_01.y"]].isna().sum()
+    dropped = written.frame[["layer_00.y", "layer_01.y"]].isna().sum()
     assert goodness["n_dropped"].tolist() == (2 * dropped).tolist()
-    assert goodness["n_obs"].tolist() == (2 * (len(frame) - dropped)).tolist()
+    assert goodness["n_obs"].tolist() == (2 * (len(written.frame) - dropped)).tolist()
 
-    stored = crossproducts.Stored(files[3:])
+
+def test_a_pass_writes_the_cross_products_of_each_document_or_its_halves(written):
+    frame, stored = written.frame, crossproducts.Stored([written.crossproducts])
     assert stored[0].clusters == list(frame["document"].unique()) == ["d0", "d2", "d4"]
     first = first_halves(frame["document"].astype(str))
     for layer, own in enumerate(stored):
         names = [f"layer_0{layer}.{term}" for term in TERMS] + ["surprisal"]
-        for cell, half in enumerate([first, ~first] if halves else [first | True]):
+        for cell, half in enumerate([first, ~first] if written.halves else [first | True]):
             for name, s in zip(own.clusters, own.s[cell], strict=True):
                 values = frame.loc[half & (frame["document"] == name), names].dropna().to_numpy()
                 w = np.column_stack([np.ones(len(values)), values - own.centre[1:]])
                 assert_allclose(s, w.T @ w, atol=1e-12)
 
-    # Logarithms of norms are stored as they are, what repeats in a packed form.
-    group = pq.read_metadata(files[2]).row_group(0)
+
+def test_logarithms_are_stored_as_they_are_and_what_repeats_in_a_packed_form(written):
+    group = pq.read_metadata(written.design).row_group(0)
     for column in map(group.column, range(group.num_columns)):
         is_term = column.path_in_schema.startswith("layer_")
         assert column.compression == ("UNCOMPRESSED" if is_term else "ZSTD")
