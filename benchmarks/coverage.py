@@ -657,7 +657,7 @@ def omitted_tests(norms: pa.Table, lags: list[int], effects: bool) -> pd.DataFra
     layers = crossproducts.moments_of_numbers(
         batches, formula, layer_units(layers_in(norms.schema))
     )
-    lines = [residuals.line_of(solve(moments.prepared(effects=effects))) for moments in layers]
+    lines = [residuals.fitted_line(solve(moments.prepared(effects=effects))) for moments in layers]
     further = omitted_lags.omitted_lags(lines[0].terms, layers[0].documents)
     rows = designs(batches, formula, Counts())
     sums = residuals.sum_residuals(rows, lines, 0, omitted=further)

@@ -162,8 +162,8 @@ def _property_covariates(name: str, entry: TokenProperty) -> Iterator[tuple[str,
         yield name, covariate(description=entry.covariate, terms=(name,))
         return
     for own, offset, before in ((name, 0, ""), (f"{name}_previous", -1, " before it")):
-        description, terms = entry.covariate + before, (f"{own}_NAME",)
-        yield own, covariate(description=description, terms=terms, offset=offset)
+        description = entry.covariate + before
+        yield own, covariate(description=description, terms=(f"{own}_NAME",), offset=offset)
 
 
 # In the order in which the terms stand in a design.

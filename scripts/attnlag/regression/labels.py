@@ -7,8 +7,8 @@ from typing import Any
 
 from attnlag.errors import counted, listed
 from attnlag.quantities import catalogue
-from attnlag.regression.estimation import reasons
-from attnlag.regression.estimation.reasons import Reason
+from attnlag.regression import reasons
+from attnlag.regression.reasons import Reason
 
 ADJUSTMENTS = {
     "holm": "Holm",

@@ -19,7 +19,7 @@ LENGTHS = [40, 25, 33, 14, 90, 12, 61, 28, 37]
 
 def omitted_tests(table, omitted, effects, rows=10**6):
     """Return the sums over residuals, and the tests of the omitted lags, of a design."""
-    lines = [residuals.line_of(solve(layer)) for layer in regressed(moments_of(table), effects)]
+    lines = [residuals.fitted_line(solve(layer)) for layer in regressed(moments_of(table), effects)]
     sums = residuals.sum_residuals(batches_of(table, rows), lines, 0, omitted=omitted)
     return sums, diagnostics.omitted_terms_table(sums, Errors())
 
@@ -198,7 +198,7 @@ def test_the_sums_do_not_depend_on_batches_or_on_the_scale_of_norms(effects):
     table = design_of(corpus_of(level=1.0, documents=12), design_settings([1, 2]))
     sums, found = omitted_tests(table, [3, 4, 5], effects)
     total, parts = None, pieces_of(table, "d3", "d7")
-    lines = [residuals.line_of(solve(layer)) for layer in regressed(moments_of(table), effects)]
+    lines = [residuals.fitted_line(solve(layer)) for layer in regressed(moments_of(table), effects)]
     for part in parts:
         own = residuals.sum_residuals(batches_of(part, 10), lines, 0, omitted=[3, 4, 5])
         total = own if total is None else total + own

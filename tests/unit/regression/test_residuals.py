@@ -65,7 +65,7 @@ def frame_of(table, layer, effects):
 
 def lines_of(table, effects=False):
     """Return the fitted lines of a design, whose residuals are summed."""
-    return [residuals.line_of(solve(layer)) for layer in regressed(moments_of(table), effects)]
+    return [residuals.fitted_line(solve(layer)) for layer in regressed(moments_of(table), effects)]
 
 
 def sums_of(table, lines, hac_lags=4, rows=10**6):
@@ -122,7 +122,7 @@ def test_default_hac_lags_grow_with_rows_to_the_power_of_two_ninths():
 def test_diagnostics_do_not_cross_the_starts_of_sequences(documents, missing, effects):
     table = design(documents, missing=missing)
     lines, sums = fitted(table, effects)
-    found = diagnostics.table(sums, lines)
+    found = diagnostics.residual_tests(sums, lines)
     autocorrelation = diagnostics.autocorrelation(sums).set_index(["layer", "lag"])
     assert found["layer"].tolist() == [0, 1]
     for layer in range(2):
@@ -172,7 +172,7 @@ def test_quantiles_equal_those_of_numpy(documents):
     if len(e) < 10:
         # Alone in its bin, a residual is put into the middle.
         assert error.max() < 0.00251 * lines[0].sigma
-    table = diagnostics.table(sums, lines).iloc[0]
+    table = diagnostics.residual_tests(sums, lines).iloc[0]
     assert table["residual_p05"] == diagnostics.quantiles(sums, lines, np.array([0.05]))[0, 0]
 
 
@@ -270,7 +270,7 @@ def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs(effects):
         warnings.simplefilter("error")
         flat = changed(table, {"layer_01.y": np.full(len(table), 2.5)})
         lines, sums = fitted(flat, effects)
-        numbers = diagnostics.table(sums, lines).drop(columns="layer").to_numpy()
+        numbers = diagnostics.residual_tests(sums, lines).drop(columns="layer").to_numpy()
         correlations = diagnostics.autocorrelation(sums)["autocorrelation"].to_numpy()
         covariance = robust_covariance(flat, sums, effects)
     assert sums.n.tolist() == [alone.n[0], 0, alone.n[2]]
@@ -290,7 +290,9 @@ def test_a_perfect_fit_or_no_rows_give_no_warnings():
         slopes, level = np.array([2.0, 0, 0]), 2 * line.means[1]
         lines = [line._replace(slopes=slopes, sigma=0, level=level)]
         sums = sums_of(exact, lines)
-        assert diagnostics.table(sums, lines)["residual_p50"][0] == pytest.approx(0, abs=1e-12)
+        assert diagnostics.residual_tests(sums, lines)["residual_p50"][0] == pytest.approx(
+            0, abs=1e-12
+        )
         empty = sums_of(exact.slice(0, 0), lines)
-        assert diagnostics.table(empty, lines).drop(columns="layer").isna().all(axis=None)
+        assert diagnostics.residual_tests(empty, lines).drop(columns="layer").isna().all(axis=None)
     assert empty.n.tolist() == [0]

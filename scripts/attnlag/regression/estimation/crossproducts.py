@@ -129,7 +129,8 @@ def _gathered(blocks: Iterable[Block], at_once: float = np.inf) -> Iterator[Bloc
         sums.append(block)
         if len(names) >= at_once:
             yield names, np.concatenate(sums)
-            names, sums = [], []
+            names = []
+            sums = []
     if names:
         yield names, np.concatenate(sums)
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from attnlag.regression import reasons
 from attnlag.regression.covariates import layers_before
-from attnlag.regression.estimation import reasons
 from attnlag.regression.estimation.cr2 import ClusterRows, plain_scores
 from attnlag.regression.estimation.half_panel import HalfPanel, half_panel
 from attnlag.regression.estimation.moments import Moments, product
@@ -26,7 +26,7 @@ from attnlag.regression.estimation.normal_equations import (
     regress,
     whiten_half,
 )
-from attnlag.regression.estimation.reasons import Reason
+from attnlag.regression.reasons import Reason
 from attnlag.regression.terms import is_lag_or_lead
 
 # A column whose variation relative to its mean is below this varies only by rounding.

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from attnlag.quantities.estimates import Estimates
+from attnlag.regression import reasons
 from attnlag.regression.covariances import CATALOGUE, Covariance
-from attnlag.regression.estimation import reasons
 from attnlag.regression.estimation.cr2 import Cr2, cr2
 from attnlag.regression.estimation.equal_halves import equal_halves
 from attnlag.regression.estimation.goodness import effective_clusters, goodness
@@ -19,9 +19,9 @@ from attnlag.regression.estimation.least_squares import (
     score_blocks,
 )
 from attnlag.regression.estimation.moments import Moments
-from attnlag.regression.estimation.reasons import Reason
 from attnlag.regression.estimation.wald import NO_TEST, Wald, f_test
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.reasons import Reason
 
 
 @dataclass(frozen=True)

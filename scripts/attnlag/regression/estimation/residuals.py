@@ -42,7 +42,7 @@ RESIDUAL_EDGES = np.linspace(-10, 10, 4001)
 COARSE_EDGES = np.linspace(-5, 5, 101)
 
 
-class Line(NamedTuple):
+class FittedLine(NamedTuple):
     """The fitted line of a layer; its slopes, sigma and spread are NaN if it is not fitted."""
 
     layer: int
@@ -58,7 +58,7 @@ class Line(NamedTuple):
     spread: float
 
 
-def line_of(solution: Solution | Unfitted) -> Line:
+def fitted_line(solution: Solution | Unfitted) -> FittedLine:
     """Return what the pass needs of the solution of a layer."""
     moments = solution.moments
     slopes = np.full(len(moments.terms) - 1, np.nan)
@@ -72,7 +72,7 @@ def line_of(solution: Solution | Unfitted) -> Line:
             level = beta[0] + moments.centre[1]
         sigma = np.sqrt(solution.ssr / moments.df_resid)
         spread = np.sqrt(slopes @ moments.total[0, 2:, 2:] @ slopes / moments.n_obs)
-    return Line(
+    return FittedLine(
         layer=moments.layer,
         terms=moments.terms[1:],
         document_effects=moments.within,
@@ -163,7 +163,7 @@ def default_hac_lags(rows: float) -> int:
 
 def sum_residuals(
     batches: Iterable[pa.RecordBatch],
-    lines: Sequence[Line],
+    lines: Sequence[FittedLine],
     hac_lags: int,
     kept: KeptTerms = MappingProxyType({}),
     omitted: Sequence[int] = (),
@@ -173,7 +173,7 @@ def sum_residuals(
     With 0 lags, Newey-West errors allow for heteroskedasticity alone. ``omitted`` are the further
     lags that are tested.
     """
-    reach = max(AUTOCORRELATION_LAGS, hac_lags)
+    max_lag = max(AUTOCORRELATION_LAGS, hac_lags)
     terms = ["y", *lines[0].terms]
     # Where no further lags are tested, linearity is not either.
     nearest = terms.index(nearest_lag(terms)) if omitted else 0
@@ -182,14 +182,14 @@ def sum_residuals(
         nearest_lag=np.zeros(0),
         document=np.zeros(0, np.intp),
         slots=np.zeros(0, np.intp),
-        end=reach,
+        end=max_lag,
     )
     empty = [_sum_layer(line, hac_lags, omitted, no_rows) for line in lines]
 
     def sum_batch(batch: pa.RecordBatch) -> ResidualSums:
         documents, first_rows = tables.runs(batch)
         document = np.repeat(np.arange(len(documents)), np.diff(first_rows, append=len(batch)))
-        slots = _slots(batch, reach)
+        slots = _slots(batch, max_lag)
         sums = [*empty]
         for place, line in enumerate(lines):
             if not np.isfinite(line.slopes).all():
@@ -227,7 +227,7 @@ def sum_residuals(
 
 
 def _stacked(
-    lines: Sequence[Line],
+    lines: Sequence[FittedLine],
     hac_lags: int,
     omitted: Sequence[int],
     sums_of_layers: list[dict[str, Any]],
@@ -242,13 +242,14 @@ def _stacked(
     )
 
 
-def _slots(batch: pa.RecordBatch, reach: int) -> np.ndarray:
-    """Assign rows to slots so that at least ``reach`` empty slots separate sequences."""
-    document, window = batch["document"].indices.to_numpy(), batch["window"].to_numpy()
+def _slots(batch: pa.RecordBatch, max_lag: int) -> np.ndarray:
+    """Assign rows to slots so that at least ``max_lag`` empty slots separate sequences."""
+    document = batch["document"].indices.to_numpy()
+    window = batch["window"].to_numpy()
     new = (np.diff(document, prepend=-1) != 0) | (np.diff(window, prepend=-1) != 0)
     distance = np.diff(batch["position"].to_numpy(), prepend=0)
-    distance[new] = reach + 1
-    return reach - 1 + np.cumsum(np.minimum(distance, reach + 1))
+    distance[new] = max_lag + 1
+    return max_lag - 1 + np.cumsum(np.minimum(distance, max_lag + 1))
 
 
 class Rows(NamedTuple):
@@ -261,9 +262,13 @@ class Rows(NamedTuple):
     end: int
 
 
-def _sum_layer(line: Line, hac_lags: int, omitted: Sequence[int], rows: Rows) -> dict[str, Any]:
+def _sum_layer(
+    line: FittedLine, hac_lags: int, omitted: Sequence[int], rows: Rows
+) -> dict[str, Any]:
     """Return the sums over the rows of one layer; ``rows.x`` is overwritten."""
-    x, slots, end = rows.x, rows.slots, rows.end
+    x = rows.x
+    slots = rows.slots
+    end = rows.end
     fitted = line.slopes @ x[1:]
     e = x[0] - (fitted + line.level)
     score_sums = _scores_of_omitted_lags(line, omitted, rows, e)
@@ -279,11 +284,12 @@ def _sum_layer(line: Line, hac_lags: int, omitted: Sequence[int], rows: Rows) ->
 
     # With rows in slots, a shift never crosses the start of a sequence. A slot without a row holds
     # zeros; the others hold 1, e, and the scores x e.
-    reach = max(AUTOCORRELATION_LAGS, hac_lags)
+    max_lag = max(AUTOCORRELATION_LAGS, hac_lags)
     placed = np.zeros((2 + len(s), end))
     placed[:, slots] = np.stack([x[0], e, *s])
-    present, is_row = placed[:, reach:], placed[0] != 0
-    past = [placed[:, reach - lag : -lag] for lag in range(1, reach + 1)]
+    present = placed[:, max_lag:]
+    is_row = placed[0] != 0
+    past = [placed[:, max_lag - lag : -lag] for lag in range(1, max_lag + 1)]
     step = (present[1] - past[0][1]) * present[0] * past[0][0]
     meat = s @ s.T
     for lag in range(1, hac_lags + 1):
@@ -292,7 +298,7 @@ def _sum_layer(line: Line, hac_lags: int, omitted: Sequence[int], rows: Rows) ->
     pairs = []
     lagged = []
     for lag in range(1, AUTOCORRELATION_LAGS + 1):
-        pairs.append(np.count_nonzero(is_row[reach:] & is_row[reach - lag : -lag]))
+        pairs.append(np.count_nonzero(is_row[max_lag:] & is_row[max_lag - lag : -lag]))
         lagged.append(present[1] @ past[lag - 1][1])
     return {
         "n": len(e),
@@ -313,7 +319,7 @@ def _sum_layer(line: Line, hac_lags: int, omitted: Sequence[int], rows: Rows) ->
 
 
 def _scores_of_omitted_lags(
-    line: Line, omitted: Sequence[int], rows: Rows, e: np.ndarray
+    line: FittedLine, omitted: Sequence[int], rows: Rows, e: np.ndarray
 ) -> ScoreSums:
     """Return the sums of the rows whose further lags all exist; ``e`` has all residuals.
 
@@ -359,7 +365,7 @@ def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 def sums_of_shards(
     designs: Sequence[Path],
-    lines: Sequence[Line],
+    lines: Sequence[FittedLine],
     hac_lags: int,
     threads: int,
     kept: KeptTerms,

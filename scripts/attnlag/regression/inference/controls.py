@@ -119,7 +119,7 @@ def _summed(coefficients: pd.Series) -> np.ndarray:
     return np.array([is_lag_or_lead(term) and not is_lead(term) for term in terms], dtype=bool)
 
 
-def table(
+def controls_table(
     coefficients: pd.DataFrame,
     goodness: pd.DataFrame,
     trained: Sequence[Moments],

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from attnlag.quantities.estimates import Estimates
 from attnlag.regression.estimation import omitted_lags
 from attnlag.regression.estimation.least_squares import MAX_CONDITION
 from attnlag.regression.estimation.residuals import (
     AUTOCORRELATION_LAGS,
     RESIDUAL_EDGES,
-    Line,
+    FittedLine,
     ResidualSums,
 )
 from attnlag.regression.inference.results import adjusted_p_values
@@ -20,7 +21,7 @@ from attnlag.regression.settings import Errors
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
-def table(sums: ResidualSums, lines: Sequence[Line]) -> pd.DataFrame:
+def residual_tests(sums: ResidualSums, lines: Sequence[FittedLine]) -> pd.DataFrame:
     """Return tests and quantiles of the residuals, one row per layer.
 
     Columns, NaN for a layer that is not fitted:
@@ -83,16 +84,18 @@ def omitted_terms_table(sums: ResidualSums, settings: Errors) -> pd.DataFrame:
     - ``curvature_share``: share of the squared residuals that the square explains
     """
     lags = len(sums.omitted)
-    tests_of_lags, tests_of_squares = [], []
+    tests_of_lags = []
+    tests_of_squares = []
     for place in range(len(sums.layers)):
         score_sums = sums.score_sums(place)
         tests_of_lags.append(omitted_lags.further_lags_test(score_sums, lags))
         tests_of_squares.append(omitted_lags.linearity_test(score_sums, lags))
     table = pd.DataFrame(tests_of_lags)
     squares = pd.DataFrame(tests_of_squares)
-    quantile = 1 - settings.alpha / 2
-    margin = special.stdtrit(table["sum_df"], quantile) * table["std_error"]
-    margin_of_square = special.stdtrit(squares["sum_df"], quantile) * squares["std_error"]
+    lag_sums = Estimates(table["sum"], table["std_error"], table["sum_df"])
+    curvatures = Estimates(squares["sum"], squares["std_error"], squares["sum_df"])
+    low, high = lag_sums.interval(settings.alpha)
+    curvature_low, curvature_high = curvatures.interval(settings.alpha)
     squared_residuals = np.where(sums.n > 0, sums.powers[:, 1], np.nan)
     return pd.DataFrame(
         {
@@ -102,11 +105,11 @@ def omitted_terms_table(sums: ResidualSums, settings: Errors) -> pd.DataFrame:
             "omitted_p_value": table["p_value"],
             "omitted_p_adjusted": adjusted_p_values(table["p_value"], settings.adjust),
             "omitted_sum": table["sum"],
-            "omitted_sum_low": table["sum"] - margin,
-            "omitted_sum_high": table["sum"] + margin,
+            "omitted_sum_low": low,
+            "omitted_sum_high": high,
             "curvature": squares["sum"],
-            "curvature_low": squares["sum"] - margin_of_square,
-            "curvature_high": squares["sum"] + margin_of_square,
+            "curvature_low": curvature_low,
+            "curvature_high": curvature_high,
             "curvature_p_value": squares["p_value"],
             "curvature_p_adjusted": adjusted_p_values(squares["p_value"], settings.adjust),
             "curvature_share": squares["explained"] / squared_residuals,
@@ -131,7 +134,9 @@ def _n_r_squared(products: np.ndarray, scores: np.ndarray, total: float) -> floa
     return float(n * (outer @ np.linalg.solve(inner, outer)) / variation)
 
 
-def quantiles(sums: ResidualSums, lines: Sequence[Line], probabilities: np.ndarray) -> np.ndarray:
+def quantiles(
+    sums: ResidualSums, lines: Sequence[FittedLine], probabilities: np.ndarray
+) -> np.ndarray:
     """Return quantiles of the residuals, in the unit of the residuals.
 
     They are those of ``numpy.quantile`` after each residual is moved within its bin of the

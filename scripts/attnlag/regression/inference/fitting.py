@@ -105,7 +105,7 @@ def fit_regression(
     fits = []
     for moments in stored:
         solution = solve(prepared(moments, group_of=clustered_by))
-        lines.append(residuals.line_of(solution))
+        lines.append(residuals.fitted_line(solution))
         if not from_residuals:
             fits.append(fit(solution, moments, meat=None))
     hac_lags = settings.hac_lags
@@ -121,12 +121,12 @@ def fit_regression(
     dropped = np.zeros(len(stored.layers), dtype=int)
     for count in counts:
         dropped += [count["dropped_rows"].get(layer_name(layer), 0) for layer in stored.layers]
-    tests = diagnostics.table(sums, lines).drop(columns="layer")
+    tests = diagnostics.residual_tests(sums, lines).drop(columns="layer")
     tests = tests.join(diagnostics.omitted_terms_table(sums, settings))
     mixers = stored.record["model"].get("mixers") or {}
     coefficients = results.coefficients_table(fits, settings)
     goodness = results.fits_table(fits, dropped, tests, mixers, settings.adjust)
-    control_table, before_training = controls.table(
+    control_table, before_training = controls.controls_table(
         coefficients,
         goodness,
         stored,

@@ -19,10 +19,10 @@ from attnlag.corpus.catalogue import NONE, TAGS
 from attnlag.quantities.columns import layer_name
 from attnlag.quantities.estimates import Estimates
 from attnlag.regression import properties
-from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.design.design import layers_and_terms
 from attnlag.regression.estimation.row_regression import regress_rows
 from attnlag.regression.estimation.samples import Sample
+from attnlag.regression.slopes.absorbing import Effects
 from attnlag.regression.terms import is_lag_or_lead
 
 # The effects, in the order of entry.
