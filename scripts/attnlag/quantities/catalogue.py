@@ -351,7 +351,9 @@ QUANTITIES = by_name(
         "readout",
         "effects of adjustments on the logits of some tokens",
         "site",
+        "readout.ReadoutEffects",
         measured_in="single",
+        with_head=True,
     ),
 )
 

@@ -19,6 +19,8 @@ import torch
 from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import PROJECTED, STREAM, SUBLAYERS
+from attnlag.quantities.catalogue import Computation, Quantity
+from attnlag.quantities.layer_pass import LayerPass
 from attnlag.quantities.surprisal import check_predicted, head_of, logits_by_rows
 from attnlag.quantities.traced_tables import TARGETS
 
@@ -75,16 +77,11 @@ class Readout:
         words = [logits.argmax(-1) for _, logits in logits_by_rows(self.head, hidden)]
         return torch.cat(words)
 
-    @torch.inference_mode()
-    def effects(
-        self, layers: Sequence[torch.Tensor], ids: torch.Tensor, hidden: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the effects of vectors in one sequence, (layers, tokens, 2 targets).
+    def target_rows(self, ids: torch.Tensor, hidden: torch.Tensor) -> list[torch.Tensor]:
+        """Return W_w - W̄ of the words that effects in one sequence are on, (tokens, width) each.
 
         Parameters
         ----------
-        layers : sequence of torch.Tensor
-            The vectors of each layer, (tokens, width).
         ids : torch.Tensor
             The tokens, (tokens,).
         hidden : torch.Tensor
@@ -92,9 +89,8 @@ class Readout:
 
         Returns
         -------
-        torch.Tensor
-            Effects in standard deviations over the vocabulary: on the `TARGETS` of each token, then
-            on those of the token half a sequence away. The last token has no next one: NaN.
+        list of torch.Tensor
+            For the `TARGETS` of each token, then for those of the token half a sequence away.
 
         Raises
         ------
@@ -108,17 +104,58 @@ class Readout:
         words = torch.cat([words, words.roll(len(ids) // 2, dims=1)])
         weight: torch.Tensor = self.head.weight
         dtype = self.covariance.dtype
-        rows = [(weight[targets].double() - self.mean).to(dtype) for targets in words]
-        by_layer = []
-        for vectors in layers:
-            z = self.norm.z(vectors.to(device, dtype))
-            spread = ((z @ self.covariance) * z).sum(-1).sqrt()
-            by_layer.append(torch.stack([(row * z).sum(-1) / spread for row in rows], dim=1))
-        effects = torch.stack(by_layer)
+        return [(weight[targets].double() - self.mean).to(dtype) for targets in words]
+
+    def effects(self, vectors: torch.Tensor, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the effects of vectors in one sequence, (tokens, targets).
+
+        Parameters
+        ----------
+        vectors : torch.Tensor
+            What a site adds in one layer, (tokens, width).
+        rows : sequence of torch.Tensor
+            Those of `target_rows`.
+
+        Returns
+        -------
+        torch.Tensor
+            Effects in standard deviations over the vocabulary. The last token has no next one: NaN.
+        """
+        tokens = len(vectors)
+        z = self.norm.z(vectors.to(self.head.weight.device, self.covariance.dtype))
+        spread = ((z @ self.covariance) * z).sum(-1).sqrt()
+        effects = torch.stack([(row * z).sum(-1) / spread for row in rows], dim=1)
         next_word = TARGETS.index("next")
-        effects[:, -1, next_word] = torch.nan
-        effects[:, (len(ids) // 2 - 1) % len(ids), next_word + len(TARGETS)] = torch.nan
+        effects[-1, next_word] = torch.nan
+        effects[(tokens // 2 - 1) % tokens, next_word + len(TARGETS)] = torch.nan
         return effects
+
+
+class ReadoutEffects(Computation):
+    """The effects of a site's adjustments on the logits of some words of one sequence."""
+
+    shape = (2 * len(TARGETS),)
+
+    def __init__(self, quantity: Quantity, site: str, decoder: Decoder):
+        super().__init__(quantity, site, decoder)
+        layers: list[int] = []
+        for number, block in enumerate(decoder.blocks):
+            if block.sublayers.keys() >= self.needs:
+                layers.append(number)
+        self.layers = layers
+        # How effects are computed, and the words of the sequence.
+        self.readout: Readout | None = None
+        self.rows: list[torch.Tensor] = []
+
+    def begin_sequence(self, readout: Readout, rows: list[torch.Tensor]) -> None:
+        """Prepare for the layers of the next sequence, given its `Readout.target_rows`."""
+        self.readout = readout
+        self.rows = rows
+
+    @torch.inference_mode()
+    def of(self, layer: LayerPass) -> torch.Tensor:
+        assert self.readout is not None  # a sequence has begun
+        return self.readout.effects(self.vectors(layer), self.rows)
 
 
 def readout_of(decoder: Decoder, ids: torch.Tensor) -> Readout | str:

@@ -17,10 +17,10 @@ from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import HEADS, STREAM
 from attnlag.quantities import columns, formats, traced_tables
-from attnlag.quantities.catalogue import SITES, Check, Key, computation_of
+from attnlag.quantities.catalogue import Check, Key, computation_of
 from attnlag.quantities.layer_pass import LayerPass, Needs, run_pass
 from attnlag.quantities.passes import Batch, Passes, batch_of
-from attnlag.quantities.readout import Readout, readout_of
+from attnlag.quantities.readout import Readout, ReadoutEffects, readout_of
 from attnlag.quantities.sources import CHECKED_TOKENS, LayerSources, Sources
 from attnlag.quantities.traced_tables import READOUT_EFFECTS
 from attnlag.storage.sequences import TokenSequence, keys_of
@@ -52,8 +52,12 @@ class Tracer:
             self.without = self.sources.without
         # The layers that have sources.
         self.layers: list[int] = list(self.sources.layers) if self.sources else []
-        # What computes direct logit attribution, or why nothing does, after the first sequence.
+        # The last norm and the head for direct logit attribution, or why there is none, after the
+        # first sequence; and what computes it by site.
         self.readout: Readout | str | None = None
+        self.effects: dict[str, ReadoutEffects] = {}
+        for site in sites:
+            self.effects[site] = computation_of("readout", site, decoder)
         self.error = 0.0
         # A table for each sequence, as in ``traced_tables``, by quantity and site; sinks are the
         # attention of heads to the first token, in layers that have heads.
@@ -128,14 +132,15 @@ class Tracer:
         """Add the tables of direct logit attribution of one sequence, by site."""
         hidden = layers[len(self.decoder.blocks)].stream
         assert hidden is not None  # the model has run its head
-        for site in self.sites:
-            sublayers = {*SITES[site].sublayers}
-            numbers = [n for n in sorted(layers) if layers[n].added.keys() >= sublayers]
-            vectors = [SITES[site].vectors(layers[n].added) for n in numbers]
-            effects = readout.effects(vectors, batch.ids[0], hidden)
-            by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
+        with torch.inference_mode():
+            target_rows = readout.target_rows(batch.ids[0], hidden)
+        for site, effects in self.effects.items():
+            effects.begin_sequence(readout, target_rows)
+            by_layer = [effects.of(layers[number]) for number in effects.layers]
+            by_token = torch.stack(by_layer, dim=1).flatten(0, 1).double().cpu().numpy()
             by_word = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
-            rows = traced_tables.table(keys_of([sequence]), numbers, by_word, traced_tables.READOUT)
+            keys = keys_of([sequence])
+            rows = traced_tables.table(keys, effects.layers, by_word, traced_tables.READOUT)
             self.rows["readout", site].append(rows)
 
     def _traced(self, batch: Batch) -> "TracedPass":
