@@ -1,19 +1,12 @@
-"""Write the findings of a comparison of models in words, from its tables."""
+"""Write the findings of a comparison of models in words, from the claims of a run."""
 
-import pandas as pd
-
+from attnlag.claims.run import read_claims
 from attnlag.pipeline.program import log
-from attnlag.report.comparison import comparison_findings, replication_findings
-from attnlag.storage import tables, writing
+from attnlag.report.comparison import comparison_findings
+from attnlag.storage import writing
 
 
 def main(job):
-    coefficients, pairs, claims = map(
-        pd.read_parquet, (job.input.coefficients, job.input.pairs, job.input.claims)
-    )
-    settings = tables.read_provenance(job.input.pairs).settings("regression")
-    models = list(coefficients["model"].unique())
-    differences = comparison_findings(pairs, settings["equivalence_bound"])
-    text = differences + replication_findings(claims, models)
-    writing.write_text(text, job.output.findings)
+    claims = read_claims([job.input.claims])
+    writing.write_text(comparison_findings(claims), job.output.findings)
     log.info(f"{job.output.findings}: written")

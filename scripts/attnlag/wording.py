@@ -662,6 +662,20 @@ CAUSES = {
 }
 
 OTHERS = {
+    "models_differ": Words(
+        "difference of two models in a lag (median layer)",
+        finding="{term}, {second}, {third}: median {low_end} in {fourth}, {high_end} in {fifth}; "
+        "layers shown to differ by more than {bound:g}: {above} of {layers}, by less: {within}; "
+        "difference in the median layer: {value:+}; documents that one model lacks: {baseline:,}",
+        untested="{term}, {second}, {third}: median {low_end} in {fourth}, {high_end} in {fifth}; "
+        "layers are not compared over {texts} documents in common",
+    ),
+    "holds": Words("value that is above zero if a claim holds (mean over the layers)"),
+    "replicated": Words(
+        "studies in which a claim is shown",
+        finding="{subject}: holds in {above} of {layers}, fails in {below}, undecided in "
+        "{undecided} ({what})",
+    ),
     "nothing": Words("nothing, as no token remains", finding="{nothing}"),
     "few_texts_measured": Words(
         "texts that are too few for intervals",
@@ -955,6 +969,12 @@ FIELDS: dict[str, Callable[[Row], Any]] = {
     "Term": lambda row: term_name(row)[:1].upper() + term_name(row)[1:],
     "terms": lambda row: listed([named(name) for name in row.names]),
     "subject": lambda row: in_line(row.subject),
+    "second": lambda row: in_line(row.names[1]),
+    "third": lambda row: in_line(row.names[2]),
+    "fourth": lambda row: in_line(row.names[3]),
+    "fifth": lambda row: in_line(row.names[4]),
+    "low_end": lambda row: Number(row.baseline_low),
+    "high_end": lambda row: Number(row.baseline_high),
     "name": lambda row: _step_name(row) if "step " in row.subject else _name(row),
     "names": lambda row: in_line(textwrap.shorten(row.subject, MAX_NAMES, placeholder=" …")),
     "what": _what,

@@ -19,9 +19,7 @@ use rule program as compare_models with:
 
 use rule program as write_comparison with:
     input:
-        coefficients="results/comparison/coefficients.parquet",
-        pairs="results/comparison/pairs.parquet",
-        claims="results/comparison/claims.parquet",
+        claims="results/claims.parquet",
     output:
         findings="results/comparison/findings.txt",
     log:

@@ -15,6 +15,8 @@ use rule program as write_claims with:
 use rule program as join_claims with:
     input:
         claims=every(CLAIMS),
+        pairs=optional(COMPARED, ["results/comparison/pairs.parquet"]),
+        held=optional(COMPARED, ["results/comparison/claims.parquet"]),
     output:
         table="results/claims.parquet",
         csv="results/claims.csv",

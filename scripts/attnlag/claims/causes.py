@@ -124,12 +124,8 @@ def predictions(table: pd.DataFrame, alpha: float) -> list[Row]:
                 unit="%",
                 table="total_effects",
             )
-            columns = {
-                "value": "predicted",
-                "low": "predicted_conf_low",
-                "high": "predicted_conf_high",
-            }
-            found.append(with_interval(claim, row, **columns, alpha=alpha, bound=0.0))
+            columns = ("predicted", "predicted_conf_low", "predicted_conf_high")
+            found.append(with_interval(claim, row, columns, alpha=alpha, bound=0.0))
     return found
 
 
@@ -145,9 +141,7 @@ def shares(table: pd.DataFrame, alpha: float) -> list[Row]:
         claim = with_interval(
             Row(claim="effect_share", subject=_layer(row), table="total_effects"),
             {"share": np.nan, **row},
-            value="share",
-            low="share_low",
-            high="share_high",
+            ("share", "share_low", "share_high"),
             alpha=alpha,
             bound=HARDLY,
             texts=row["documents"],
@@ -274,9 +268,9 @@ def proportion(changes: pd.DataFrame, intervention: str, alpha: float) -> Row:
         subject=f"layer {row['source_layer']}, {intervention}",
         table="finite_effects",
     )
-    columns = {"value": "ratio", "low": "ratio_low", "high": "ratio_high"}
+    columns = ("ratio", "ratio_low", "ratio_high")
     texts = int(row["documents"])
-    return with_interval(claim, less_one, **columns, alpha=alpha, bound=HARDLY, texts=texts)
+    return with_interval(claim, less_one, columns, alpha=alpha, bound=HARDLY, texts=texts)
 
 
 def finite(changes: pd.DataFrame, alpha: float) -> Iterator[Row]:

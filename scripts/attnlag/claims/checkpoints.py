@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from attnlag.claims.row import Row, with_interval
+from attnlag.claims.row import ESTIMATE, Row, with_interval
 
 FINAL = "final weights"
 
@@ -37,9 +37,9 @@ def course(training: pd.DataFrame, quantity: str, *, bound: float, alpha: float)
         ("training_highest", highest),
         ("training_final", final.iloc[0]),
     ):
-        yield _at_step(claim, row, "estimate", "conf_low", "conf_high", bound, alpha)
+        yield _at_step(claim, row, ESTIMATE, bound, alpha)
     columns = ("difference", "difference_low", "difference_high")
-    yield _at_step("training_settled", settled, *columns, bound, alpha)
+    yield _at_step("training_settled", settled, columns, bound, alpha)
     yield Row(
         claim="training_as_high",
         subject=f"{quantity}, {numbers(as_high)}",
@@ -83,7 +83,7 @@ def numbers(steps: pd.Series) -> str:
 
 
 def _at_step(
-    claim: str, row: pd.Series, value: str, low: str, high: str, bound: float, alpha: float
+    claim: str, row: pd.Series, columns: tuple[str, str, str], bound: float, alpha: float
 ) -> Row:
     step = FINAL if pd.isna(row["step"]) else f"step {int(row['step'])}"
     claimed = Row(
@@ -92,6 +92,5 @@ def _at_step(
         layers=int(row["layers"]),
         table="training",
     )
-    columns = {"value": value, "low": low, "high": high}
     texts = int(row["documents"])
-    return with_interval(claimed, row, **columns, alpha=alpha, bound=bound, texts=texts)
+    return with_interval(claimed, row, columns, alpha=alpha, bound=bound, texts=texts)

@@ -84,13 +84,13 @@ def fitted_layers(fits: pd.DataFrame) -> Row:
 def unfitted_layers(fits: pd.DataFrame) -> Iterator[Row]:
     """Yield the layers that were not fitted, by reason, with the rows dropped in each."""
     unfitted = fits[fits["status"] != "ok"]
-    for (status, dropped), rows in unfitted.groupby(["status", "n_dropped"], sort=False):
+    for _, rows in unfitted.groupby(["status", "n_dropped"], sort=False):
         yield Row(
             claim="unfitted",
             subject=numbers(rows["layer"]),
-            value=float(dropped),
+            value=float(rows["n_dropped"].iloc[0]),
             unit="rows",
-            baseline=str(status),
+            baseline=str(rows["status"].iloc[0]),
             layers=len(fits),
             above=len(rows),
             table="fits",

@@ -49,11 +49,12 @@ def coherence(by_layer: pd.Series) -> Iterator[Row]:
     """Yield the coherence of heads: Σ|sum|² / Σ|head|² over tokens, 1 if they are orthogonal."""
     yield over_layers(Row(claim="head_coherence", bound=1.0, table="heads"), by_layer)
     if len(by_layer) > 1:
-        for name, layer in (("lowest", by_layer.idxmin()), ("highest", by_layer.idxmax())):
+        extremes = {"lowest": by_layer.nsmallest(1), "highest": by_layer.nlargest(1)}
+        for name, extreme in extremes.items():
             yield Row(
                 claim="head_coherence_extreme",
-                subject=f"layer {layer}, {name}",
-                value=float(by_layer[layer]),
+                subject=f"layer {extreme.index[0]}, {name}",
+                value=float(extreme.iloc[0]),
                 table="heads",
             )
 
@@ -76,13 +77,14 @@ def floors(layers: pd.DataFrame, coefficients: pd.DataFrame) -> Iterator[Row]:
             value=float(value),
             table="heads",
         )
-        if layer in by_part.index:
+        of_layer = by_part[by_part.index == layer]
+        if len(of_layer):
             yield Row(
                 claim="head_lag_without_floor",
                 subject=f"{rows['term'].iloc[0]}, layer {layer}",
-                value=float(by_part.loc[layer, ABOVE]),
+                value=float(of_layer[ABOVE].iloc[0]),
                 baseline="with them",
-                baseline_value=float(by_part.loc[layer, WHOLE]),
+                baseline_value=float(of_layer[WHOLE].iloc[0]),
                 table="head_coefficients",
             )
 

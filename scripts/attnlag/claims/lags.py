@@ -11,6 +11,8 @@ from attnlag.regression.estimation.omitted_lags import shortest_omitted
 from attnlag.regression.slopes.decomposition import EFFECTS, POOLED
 from attnlag.regression.terms import nearest_lag
 
+MEDIAN = ("median", "conf_low", "conf_high")
+
 
 def size(
     coefficients: pd.DataFrame,
@@ -32,7 +34,7 @@ def size(
     row = with_interval(
         replace(counts, adjust=adjust),
         median,
-        value="median",
+        MEDIAN,
         alpha=alpha,
         bound=equivalence_bound,
         texts=texts,
@@ -118,8 +120,8 @@ def response(
         return None
     return with_interval(
         Row(claim="response", subject=f"{tokens}", table="medians"),
-        rows.iloc[0].to_dict(),
-        value="median",
+        rows.iloc[0],
+        MEDIAN,
         alpha=alpha,
         bound=equivalence_bound,
         texts=texts,
@@ -172,8 +174,8 @@ def omitted_lags(fits: pd.DataFrame, terms: Iterable[str], alpha: float, adjust:
         adjust=adjust,
         table="fits",
     )
-    columns = {"value": "omitted_sum", "low": "omitted_sum_low", "high": "omitted_sum_high"}
-    return with_interval(row, middle, **columns, alpha=alpha, bound=0.0)
+    columns = ("omitted_sum", "omitted_sum_low", "omitted_sum_high")
+    return with_interval(row, middle, columns, alpha=alpha, bound=0.0)
 
 
 def curvature(
@@ -199,7 +201,7 @@ def curvature(
         adjust=adjust,
         table="fits",
     )
-    columns = {"value": "curvature", "low": "curvature_low", "high": "curvature_high"}
+    columns = ("curvature", "curvature_low", "curvature_high")
     share = Row(
         claim="curvature_share",
         subject=term,
@@ -207,7 +209,7 @@ def curvature(
         layers=len(tested),
         table="fits",
     )
-    return [with_interval(row, middle, **columns, alpha=alpha, bound=0.0), share]
+    return [with_interval(row, middle, columns, alpha=alpha, bound=0.0), share]
 
 
 def halves(

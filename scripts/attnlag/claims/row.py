@@ -103,22 +103,24 @@ def verdict_of(low: float, high: float, bound: float, texts: int | None = None) 
     return Verdict.UNDECIDED
 
 
+# Columns of an estimate and of the ends of its interval.
+ESTIMATE = ("estimate", "conf_low", "conf_high")
+
+
 def with_interval(
     row: Row,
-    estimate: Mapping[Any, Any],
+    estimate: Mapping[Any, Any] | pd.Series,
+    columns: tuple[str, str, str] = ESTIMATE,
     *,
-    value: str = "estimate",
-    low: str = "conf_low",
-    high: str = "conf_high",
     alpha: float,
     bound: float,
     texts: int | None = None,
 ) -> Row:
     """Return a claim with the value, the interval and the verdict of a row of a table.
 
-    ``value``, ``low`` and ``high`` are columns of ``estimate``. With too few texts there is no
-    interval.
+    ``columns`` are those of the value and of the ends. With too few texts there is no interval.
     """
+    value, low, high = columns
     ends = (float(estimate[low]), float(estimate[high]))
     verdict = verdict_of(*ends, bound, texts)
     if verdict is Verdict.TOO_FEW_TEXTS:

@@ -82,8 +82,8 @@ class RunClaims:
 
 def read_claims(paths: Iterable[Path]) -> RunClaims:
     """Return the claims in some tables."""
-    analyses = {}
-    records = {}
+    analyses: dict[tuple[str, ...], Claims] = {}
+    records: dict[tuple[str, ...], tables.Record] = {}
     for path in paths:
         analyses |= by_analysis(pd.read_parquet(path))
         for study in tables.read_provenance(path)["studies"]:

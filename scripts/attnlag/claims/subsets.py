@@ -14,6 +14,9 @@ from attnlag.regression.properties import OTHER
 from attnlag.regression.slopes.classes import ALL
 from attnlag.regression.terms import is_lag_or_lead, nearest_lag
 
+# The median over the layers, with an interval that holds for all subsets at once.
+JOINTLY = ("estimate", "median_low", "median_high")
+
 
 def by_subset(table: pd.DataFrame, claim: str, alpha: float) -> list[Row]:
     """Return the median of a lag over the layers in each subset that was fitted.
@@ -31,8 +34,7 @@ def by_subset(table: pd.DataFrame, claim: str, alpha: float) -> list[Row]:
             table=claim,
         )
         estimate = rows.iloc[0].to_dict() | {"estimate": rows["estimate"].median()}
-        ends = {"low": "median_low", "high": "median_high"}
-        found.append(with_interval(row, estimate, **ends, alpha=alpha, bound=0.0))
+        found.append(with_interval(row, estimate, JOINTLY, alpha=alpha, bound=0.0))
     return found
 
 

@@ -85,11 +85,12 @@ def _at_scale(quantity: str, row: dict[Any, Any], alpha: float, bound: float) ->
         return
     if pd.notna(row["before_low"]):
         mean = {**row, "mean": (row["before_low"] + row["before_high"]) / 2}
-        columns = {"value": "mean", "low": "before_low", "high": "before_high"}
+        columns = ("mean", "before_low", "before_high")
         claim = Row(claim="untrained_mean", subject=subject, table="before_training")
-        yield with_interval(claim, mean, **columns, alpha=alpha, bound=bound, texts=texts)
+        yield with_interval(claim, mean, columns, alpha=alpha, bound=bound, texts=texts)
     claim = Row(claim="change_by_training", subject=subject, table="before_training")
-    yield with_interval(claim, row, value="difference", alpha=alpha, bound=0.0, texts=texts)
+    columns = ("difference", "conf_low", "conf_high")
+    yield with_interval(claim, row, columns, alpha=alpha, bound=0.0, texts=texts)
 
 
 def averaging(known: pd.DataFrame) -> Iterator[Row]:

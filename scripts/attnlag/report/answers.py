@@ -109,7 +109,7 @@ def of_site(run: RunClaims, site: tuple[str, ...]) -> SiteAnswers:
     within = [one for one in of_norms if one.has_effects]
     first = (within or of_norms or fitted)[0]
     main = next((one for one in (*within, *of_norms) if one.is_fitted), first)
-    lines = []
+    lines: list[Answer] = []
     if of_norms:
         lines += _regressed(main)
         if main.is_fitted:
@@ -190,9 +190,8 @@ def _beyond_the_nearest(main: Regression) -> Iterator[Answer]:
         ]
         yield Answer("later tokens", "; ".join(parts))
         return
-    for term in terms[1:]:
-        text = wording.text(claims.one("lag", term), "finding")
-        yield Answer(f"{named(term)}, other terms held fixed", text)
+    for row in claims.all("lag")[1:MAX_TERMS]:
+        yield Answer(f"{named(row.subject)}, other terms held fixed", wording.text(row, "finding"))
 
 
 def _pooled(main: Regression, regressions: Sequence[Regression]) -> Iterator[Answer]:
@@ -251,7 +250,8 @@ def text_of(answers: SiteAnswers) -> str:
 
 def of_sites(run: RunClaims) -> dict[tuple[str, ...], SiteAnswers]:
     """Return the answers by the names of model, corpus and site."""
-    sites = dict.fromkeys(key[:3] for key in run.analyses)
+    fitted = [key for key, claims in run.analyses.items() if claims.one("fitted")]
+    sites = dict.fromkeys(key[:3] for key in fitted)
     return {site: of_site(run, site) for site in sites}
 
 

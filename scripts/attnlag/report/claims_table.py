@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,14 +32,14 @@ WITH_LAGS = ("heads", "sources")
 
 def claims_of_study(
     regressions: Sequence[RegressionTables],
-) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Return the claims of all regressions and of what stands beside them, in their order.
 
     The second value has the provenance of each analysis with the names of its study. ``analysis``
     names a regression, or another analysis of its site.
     """
     parts = []
-    studies = []
+    studies: list[dict[str, Any]] = []
     sites = set()
     for regression in regressions:
         place = (regression.model, regression.corpus, regression.site)
@@ -57,8 +58,8 @@ def claims_of_study(
 def in_memory(regressions: Sequence[RegressionTables]) -> RunClaims:
     """Return the claims of some regressions as `read_claims` reads them."""
     table, studies = claims_of_study(regressions)
-    records = {tuple(study["place"]): study["record"] for study in studies}  # type: ignore
-    return RunClaims(by_analysis(table), records)  # type: ignore[arg-type]
+    records = {tuple(study["place"]): study["record"] for study in studies}
+    return RunClaims(by_analysis(table), records)
 
 
 def measured(regression: RegressionTables) -> Row:

@@ -102,11 +102,11 @@ class Fit:
         """What the tables show, a row a claim; `docs/outputs.md` has the columns."""
         return frame(self._claims.rows)
 
-    @cached_property
-    def _claims(self) -> Claims:
-        """The claims of the regression."""
+    @property
+    def _tables(self) -> FitTables:
+        """The tables of the fit."""
         fitted = self.fitted
-        tables = FitTables(
+        return FitTables(
             settings=fitted.settings,
             coefficients=fitted.coefficients,
             goodness=fitted.goodness,
@@ -116,17 +116,18 @@ class Fit:
             groups=fitted.groups,
             before_training=fitted.before_training,
         )
+
+    @cached_property
+    def _claims(self) -> Claims:
+        """The claims of the regression."""
         further = Further(by_step=self.training)
-        if self.classes is not None:
-            further = Further(
-                slopes=self.classes,
-                tests=self.equal_slopes,
-                trait=self.trait,
-                steps=self.nested_models,
-                by_step=self.training,
-            )
-        documents = int(fitted.goodness["n_documents"].max())
-        return Claims(tuple(claims_of_regression(tables, documents, further)))
+        slopes = self.classes
+        tests = self.equal_slopes
+        steps = self.nested_models
+        if slopes is not None and tests is not None and steps is not None:
+            further = Further(slopes, tests, self.trait, steps, self.training)
+        documents = int(self.fits["n_documents"].max())
+        return Claims(tuple(claims_of_regression(self._tables, documents, further)))
 
     def summary(self, layer: int) -> str:
         """Return the fit of one layer as a table of text.
@@ -135,7 +136,7 @@ class Fit:
         """
         if layer not in self.fitted.layers:
             raise UserError(f"layer: found {layer}, expected {_in_words(self.fitted.layers)}")
-        return layer_summary(self.fitted, layer, self.name)
+        return layer_summary(self._tables, layer, self.name)
 
     def plot(self) -> Figure:
         """Draw the coefficients of the lags by layer, beside their controls, and R²."""

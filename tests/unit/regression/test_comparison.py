@@ -15,11 +15,14 @@ from oracles import multipletests, ols
 from projects import refused
 from scipy import stats
 
+from attnlag import wording
+from attnlag.claims.comparison import claims_of_comparison, replicated
+from attnlag.claims.run import RunClaims, by_analysis
 from attnlag.regression.across_models import comparison, replication
 from attnlag.regression.across_models.comparison import STUDY_KEYS
 from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors
-from attnlag.report.comparison import comparison_findings, replication_findings
+from attnlag.report.comparison import comparison_findings
 from attnlag.storage import tables
 
 NONE = pd.DataFrame()
@@ -169,6 +172,14 @@ def test_halves_count_only_where_they_corrected_the_regression(study_of):
     assert {len(layer.s) for layer in corrected.moments()} == {3}
 
 
+def findings_of(pairs):
+    """Return the findings of a comparison of pairs in words."""
+    settings = {"alpha": 0.05, "equivalence_bound": 0.05}
+    held = pd.DataFrame(columns=replication.CLAIM_COLUMNS)
+    table = claims_of_comparison(pairs, held, ["a", "b"], settings)
+    return comparison_findings(RunClaims(by_analysis(table), {}))
+
+
 def test_documents_that_one_model_lacks_are_dropped_and_counted(study_of):
     few, many = documents_of(4, seed=1), documents_of(4, seed=2)
     lost = np.isin(few["document"].to_pylist(), ["d3", "d11"])  # no rows are left of these
@@ -185,8 +196,8 @@ def test_documents_that_one_model_lacks_are_dropped_and_counted(study_of):
     both = pair(*[["d0", "d3", "d7", "d11"]] * 2)
     numbers = ["layers_differing", "layers_alike", "median_a", "median_b", "median_difference"]
     assert_allclose(table[numbers], both[numbers], rtol=1e-9)
-    line = comparison_findings(table, 0.05).splitlines()[1]
-    assert line.endswith("in the median layer; 4 documents with rows in one model only left out")
+    line = findings_of(table).splitlines()[1]
+    assert line.endswith("; documents that one model lacks: 4")
 
 
 @pytest.mark.parametrize("shared", [5, 0])
@@ -199,7 +210,8 @@ def test_layers_are_not_compared_over_few_or_no_common_documents(study_of, share
     assert (table["layers_compared"] == 0).all()
     assert table["median_difference"].isna().all()
     assert (table[["median_a", "median_b"]].isna() == (shared == 0)).all(axis=None)
-    assert "differ by more" not in comparison_findings(table, 0.05)
+    assert "differ by more" not in findings_of(table)
+    assert f"not compared over {shared} documents" in findings_of(table)
 
 
 def test_models_are_compared_in_pairs_within_a_corpus_and_site(study_of):
@@ -223,7 +235,7 @@ def test_models_are_compared_in_pairs_within_a_corpus_and_site(study_of):
     none = pairs_of(*studies[:4])
     assert none.empty
     assert list(none.columns) == list(comparison.PAIR_COLUMNS)
-    assert "no pairs" in comparison_findings(none, 0.05)
+    assert "no pairs" in findings_of(none)
 
 
 def test_the_table_of_all_studies_states_depth(study_of):
@@ -240,11 +252,12 @@ def test_the_table_of_all_studies_states_depth(study_of):
 def test_findings_have_a_line_for_each_pair(study_of):
     design = documents_of(6)
     table = pairs_of(study_of("a", design), study_of("b", steeper(design, 0.3, 4)), alpha=0.1)
-    lines = comparison_findings(table, 0.05).splitlines()
+    lines = findings_of(table).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
     assert lines[1] == (
-        "  lag 1, attention, prompts: median 0.34 in a, 0.54 in b; they are shown to differ by "
-        "more than 0.05 in 4 of 6 layers and by less in 2, −0.30 in the median layer"
+        "  lag 1, attention, prompts: median 0.34 in a, 0.54 in b; layers shown to differ by more "
+        "than 0.05: 4 of 6, by less: 2; difference in the median layer: −0.30; documents that one "
+        "model lacks: 0"
     )
     assert len(lines) == 3
 
@@ -359,12 +372,19 @@ def test_the_sentences_say_what_holds_in_every_model_in_some_and_in_none():
     ]
     # The norms of an untrained model may not vary: there is nothing to compare with.
     tables[1] = tables[1][tables[1]["claim"] != replication.TRAINING]
-    title, *found = replication_findings(pd.concat(tables), ["one", "two"]).splitlines()
-    assert title == "what holds in within:"
-    assert [line.strip().partition(":")[0] for line in found] == [
-        *("holds in each of 2 models", "holds in some only", "is shown in none")
-    ]
-    assert f"{replication.TRAINING} (not known in two)" in found[0]
-    assert "lag 1 is larger in the deeper half of the layers (one)" in found[1]
-    assert found[2].endswith(": lag 1 is larger than lag 2")
+    held = pd.concat(tables, ignore_index=True)
+    rows = {row.subject: row for row in replicated(held)}
+    deeper = rows["lag 1 is larger in the deeper half of the layers"]
+    assert (deeper.layers, deeper.above, deeper.below) == (2, 1, 1)
+    assert wording.text(deeper, "finding").startswith(
+        "lag 1 is larger in the deeper half of the layers: holds in 1 of 2, fails in 1, undecided "
+        "in 0 (one, "
+    )
+    assert rows[replication.TRAINING].layers == 1
+    smaller = rows["lag 1 is larger than lag 2"]
+    assert (smaller.above, smaller.baseline) == (0, "none")
+    # Verdicts on models that were not compared are controls.
+    settings = {"alpha": 0.05, "equivalence_bound": 0.05}
+    of_one = claims_of_comparison(pd.DataFrame(), held, ["one"], settings)
+    assert set(of_one["model"]) == {"one"}
     assert set(tables[1].query("claim.str.contains('deeper')")["verdict"]) == {"fails"}
