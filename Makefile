@@ -48,6 +48,15 @@ $(TESTED): $(READY)
 test-python: ### run the tests of the library in Python 3.13 too
 	$(MAKE) test PYTHON=python3.13 VENV=.venv-3.13 OPTIONS=tests/unit
 
+# pip takes what these versions need besides; torch, Snakemake and what only tests need are those of .venv.
+test-lowest: $(TESTED) ### run tests of the library with the lowest declared versions of its packages
+	$(BIN)/python -m venv --clear .venv-lowest
+	$(BIN)/python -c 'import site; print(*site.getsitepackages(), sep="\n")' \
+		> $$(echo .venv-lowest/lib/python3*/site-packages)/attnlag.pth
+	$(BIN)/python tests/support/lowest_versions.py > .venv-lowest/versions.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-lowest/versions.txt
+	.venv-lowest/bin/python -m pytest tests/unit/config tests/unit/corpus tests/unit/regression
+
 test-smallest: $(READY) ### run the three short texts of .test/, as the README says
 	$(BIN)/snakemake --cores 2 --directory .test
 
