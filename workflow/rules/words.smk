@@ -45,7 +45,7 @@ use rule program as build_explorer with:
         **targets.all_study_files(targets.explorer_tables, CONFIG),
         claims="results/claims.parquet",
         corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
-        findings=[path for path in final_targets(CONFIG) if path.endswith("/findings.txt")],
+        findings=[path for path in final_targets(CONFIG) if path.endswith("findings.txt")],
     output:
         answers="results/answers.txt",
         page=report(
