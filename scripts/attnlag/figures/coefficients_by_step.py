@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullFormatter
 
 from attnlag import wording
 from attnlag.figures.legends import GREY, lag_colours
@@ -109,7 +109,7 @@ def _over_steps(steps: list[int]) -> dict[str, Any]:
 
 
 def _ticks_at(steps: list[int]) -> Any:
-    """Return what writes a few of some steps below their axis."""
+    """Return what writes a few of some steps below their axis; the others have a tick alone."""
     ticks = steps
     if len(steps) > MAX_TICKS:
         places = np.linspace(0, len(steps) - 1, MAX_TICKS).round().astype(int)
@@ -117,7 +117,8 @@ def _ticks_at(steps: list[int]) -> Any:
 
     def write(axes: Axes) -> None:
         axes.xaxis.set_major_locator(FixedLocator(ticks))
-        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_minor_locator(FixedLocator(steps))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter("{x:,.0f}")
 
     return write

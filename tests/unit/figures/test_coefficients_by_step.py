@@ -61,6 +61,14 @@ def test_layers_and_medians_are_lines_over_steps_beside_the_final_weights():
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "8", "64", "512"]
 
 
+def test_a_step_without_room_for_its_number_has_a_tick(monkeypatch):
+    monkeypatch.setattr(coefficients_by_step, "MAX_TICKS", 2)
+    sheet = coefficients_by_step.figure(inputs())
+    axes = sheet.draw(f"{sheet.claim}\ntiny, texts", PAGE).axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "512"]
+    assert axes.xaxis.get_minorticklocs().tolist() == [8, 64]
+
+
 @pytest.mark.parametrize("steps", [[0], [0, 64], [1000, 143000]])
 def test_few_steps_are_drawn_too(steps):
     given = inputs(losses=False)
