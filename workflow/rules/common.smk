@@ -27,8 +27,10 @@ from attnlag.pipeline.targets import final_targets, in_both_formats
 # A file given with --configfile replaces this one; Snakemake would merge the two. Where
 # attnlag is a module, the configuration comes from the workflow that uses it.
 if not workflow.overwrite_configfiles:
-    if Path("config/config.yaml").exists() and (problems := reading_problems("config/config.yaml")):
-        sys.exit("\n".join(problems))
+    if Path("config/config.yaml").exists():
+        problems = reading_problems("config/config.yaml")
+        if problems:
+            sys.exit("\n".join(problems))
 
     configfile: "config/config.yaml"
 
