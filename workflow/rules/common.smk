@@ -69,6 +69,7 @@ DIRECTED = CONFIG.measures("geometry")
 WITH_HEADS = CONFIG.measures("heads")
 TRACED = CONFIG.with_sources()
 PERMUTED = CONFIG.controls.permutation
+COMPARED = is_asked("comparison", CONFIG)
 UNTRAINED = CONFIG.controls.random_weights
 # Endings of the files by scale of the weights; the first has none.
 SCALES = [""]
