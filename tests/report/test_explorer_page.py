@@ -176,7 +176,7 @@ def test_the_first_screen_asks_and_answers(page):
     assert labels[0] == "Does a large adjustment follow a large one?"
     assert {"tokens in random order", "during training", "Check"} < set(labels)
     keys = page.locator("#profile .keys > span").all_inner_texts()
-    assert {"random order", "untrained, first", "trained"} < {key.strip() for key in keys}
+    assert {"random order", "untrained, own", "trained"} < {key.strip() for key in keys}
     # Further answers are folded.
     expect(page.locator("#answers tr")).to_have_count(2)
     page.locator("#further-answers summary").click()
@@ -390,7 +390,7 @@ def test_the_sheets_of_each_tab_have_the_numbers_of_their_tables(page, file, pro
         saved.value.save_as(tmp_path / kind)
     csv = pd.read_csv(tmp_path / "CSV")
     assert csv["layer"].tolist() == [0, 1]
-    same(csv["untrained, first"], controls["random_weights"])
+    same(csv["untrained, own"], controls["random_weights"])
     picture = (tmp_path / "SVG").read_text()
     assert ElementTree.fromstring(picture).tag.endswith("svg")
     assert "var(" not in picture

@@ -29,25 +29,27 @@ def claims_of_comparison(
     """
     tables = [frame([], **dict.fromkeys(STUDY, ""))]
     for row in pairs.itertuples():
-        study = (f"{row.model_a}, {row.model_b}", row.corpus, row.site, analysis_of(row))
-        names = dict(zip(STUDY, map(str, study), strict=True))
+        names = names_of(f"{row.model_a}, {row.model_b}", row)
         tables.append(frame([difference(row, settings)], **names))
     held = held[held["model"].isin(models)]
     for row in held.itertuples():
-        study = (row.model, row.corpus, row.site, analysis_of(row))
-        names = dict(zip(STUDY, map(str, study), strict=True))
-        tables.append(frame([holds(row, settings)], **names))
+        tables.append(frame([holds(row, settings)], **names_of(row.model, row)))
     if len(models) > 1:
         for regression, rows in held.groupby("regression", sort=False):
-            study = ("all models", "", "", f"{COMPARISON}, {regression}")
-            names = dict(zip(STUDY, study, strict=True))
-            tables.append(frame(replicated(rows), **names))
+            study = {"model": "all models", "corpus": "", "site": ""}
+            analysis = f"{COMPARISON}, {regression}"
+            tables.append(frame(replicated(rows), **study, analysis=analysis))
     return pd.concat(tables, ignore_index=True)
 
 
-def analysis_of(row: Any) -> str:
-    """Return the name of the comparison of a regression."""
-    return f"{COMPARISON}, {row.regression}"
+def names_of(model: Any, row: Any) -> dict[str, str]:
+    """Return what tells the claims of a row apart, as `STUDY` has it."""
+    return {
+        "model": str(model),
+        "corpus": str(row.corpus),
+        "site": str(row.site),
+        "analysis": f"{COMPARISON}, {row.regression}",
+    }
 
 
 def difference(row: Any, settings: dict[str, Any]) -> Row:

@@ -255,11 +255,11 @@ def untrained(
     return Line(values, label, color, linestyle=linestyle, linewidth=1.1, behind=True)
 
 
-def untrained_lines(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
+def untrained_lines(rows: pd.DataFrame, first: str, suffix: str = "") -> list[Line]:
     """Return the lines of a table of untrained controls, one for each scale of the weights.
 
-    ``suffix`` is the ending of the columns, as ``_r_squared``. There is no line where nothing
-    varies.
+    ``first`` is the scale whose columns name none, and ``suffix`` the ending of the columns, as
+    ``_r_squared``. There is no line where nothing varies.
     """
     known = [
         name for name in columns_before_training(rows) if rows[f"{name}{suffix}"].notna().any()
@@ -268,7 +268,7 @@ def untrained_lines(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
     for name, dashes in zip(known, cycle(SCALE_DASHES), strict=False):
         label = "untrained"
         if len(known) > 1:
-            label += f", {scale_label(scale_of(name))}"
+            label += f", {scale_label(scale_of(name, first))}"
         lines.append(untrained(rows[f"{name}{suffix}"], label, linestyle=dashes))
     return lines
 

@@ -362,16 +362,16 @@ def _fitted(
         whole = crossproducts.Stored([made])
         settings = stages.training_settings(config, IN_MEMORY)
         path_of_training = _trained(before, measurement, site, formula, whole, settings, folder)
-    by_class: tuple[pd.DataFrame, ...] = ()
+    used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
+    sizes = measurement.sizes[site][:, used]
+    fit = Fit(name, fitted, fitted.groups, fitted.controls, fitted.before_training, sizes)
     if regression.by_file:
         tokens = files[regression.by_file]
         tags = files["token_properties"]
-        by_class = _by_class(config, design, tokens, tags)
-    used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
-    sizes = measurement.sizes[site][:, used]
-    tables_of_fit = fitted.groups, fitted.controls, fitted.before_training
-    fit = Fit(name, fitted, *tables_of_fit, sizes, *by_class)
-    if by_class:
+        slopes, tests, steps = _by_class(config, design, tokens, tags)
+        fit.classes = slopes
+        fit.equal_slopes = tests
+        fit.nested_models = steps
         fit.trait = stages.classes_settings(config, IN_MEMORY).property
     if path_of_training:
         fit.training = path_of_training.medians

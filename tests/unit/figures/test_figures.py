@@ -75,6 +75,7 @@ def claims_of_coefficients(table):
     return (
         *(lag, lags.follows(lag, "norm"), Row("response", "2", value=0.11)),
         Row("untrained_extremes", "lag_1", **extremes),
+        Row("scale", "own"),
     )
 
 
@@ -117,7 +118,7 @@ def test_coefficients_stand_beside_their_controls():
     controls = inputs.controls.query("term == 'lag_1'")
     # Two scales of the initial weights, and the trained model.
     assert [line.label for line in before.lines] == [
-        "untrained, first",
+        "untrained, own",
         "untrained, default",
         "trained",
     ]
