@@ -17,7 +17,7 @@ Everything is computed from cross-products, in coordinates in which X'X = I. The
     H_g = X_g' X_g,    s_g = X_g' e_g,    X_g' A_g e_g = B_g s_g    with B_g = (I - H_g)^(-1/2),
 
 so that V = Σ_g (B_g s_g) (B_g s_g)'. Γ needs only K x K sums over clusters: with Z_g = H_g B_g,
-M_g = B_g H_g B_g - Z_g Z_g and rows w of a contrast, Γ_gg = w M_g w' and
+D_g = B_g H_g B_g - Z_g Z_g and rows w of a contrast, Γ_gg = w D_g w' and
 Γ_gh = -(Z_g w')' (Z_h w'). A hypothesis has q x q blocks Γ_gh, and with orthonormal rows
 η = q (q + 1) / Σ_gh (‖Γ_gh‖² + (tr Γ_gh)²).
 
@@ -150,7 +150,7 @@ class Cr2Weights:
 
     b: np.ndarray  # B_g
     z: np.ndarray  # Z_g
-    m: np.ndarray  # M_g: H_g but for the directions that a cluster alone determines
+    d: np.ndarray  # D_g: H_g but for the directions that a cluster alone determines
 
 
 def cr2_weights(h: np.ndarray) -> Cr2Weights:
@@ -205,7 +205,7 @@ class SatterthwaiteSums:
         """Return the sums with those of further clusters, given contrasts, (tests, q, K)."""
         u = _times_contrasts(weights.z, w)
         tests, clusters, k, q = u.shape
-        gamma = np.einsum("tik,tgkj->tgij", w, _times_contrasts(weights.m, w))
+        gamma = np.einsum("tik,tgkj->tgij", w, _times_contrasts(weights.d, w))
         traces = np.trace(gamma, axis1=-2, axis2=-1)
         inner = np.einsum("tgki,tgkj->tgij", u, u)
         lengths = np.trace(inner, axis1=-2, axis2=-1)
