@@ -37,7 +37,7 @@ if not workflow.overwrite_configfiles:
 
 # A job may run on a machine without the user's files. The submitting run has checked them.
 if workflow.is_main_process:
-    from attnlag.pipeline import records, stale, texts
+    from attnlag.pipeline import machine, records, stale, texts
 
 CONFIG, problems = check(
     config,
@@ -45,6 +45,9 @@ CONFIG, problems = check(
     outputs.reserved_names(),
     texts.problems if workflow.is_main_process else lambda config: (),
 )
+# A scheduler sends jobs to other machines, at most so many nodes at a time.
+if workflow.is_main_process and not problems and workflow.resource_settings.nodes is None:
+    problems = machine.problems(CONFIG)
 if workflow.is_main_process and not problems:
     notes = records.changed_settings(CONFIG)
     notes += records.changed_models(CONFIG)

@@ -42,11 +42,18 @@ def sizes_of_folder(folder: Path) -> dict[str, int]:
     return sizes_in(text if isinstance(text, dict) else record)
 
 
+def below(path: Path) -> str:
+    """Return the folder to which a path is relative, in words; nothing if it is absolute."""
+    if path.is_absolute():
+        return ""
+    return f" in '{Path.cwd()}', where snakemake runs"
+
+
 def folder_problem(path: Path, expected: str) -> str | None:
     """Return the problem of the folder of a model, without reading its weights."""
     try:
         if not path.exists():
-            return f"found no folder '{path}', {expected}"
+            return f"found no folder '{path}'{below(path)}, {expected}"
         problem = name_problem(path)
         if problem:
             return problem

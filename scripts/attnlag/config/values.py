@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from attnlag.config.folders import folder_problem, json_object, sizes_in, sizes_of_folder
+from attnlag.config.folders import below, folder_problem, json_object, sizes_in, sizes_of_folder
 from attnlag.config.reading import KeyPath, file_alike
 from attnlag.config.revisions import revision_problems
 from attnlag.config.schema import Config, files_matching, is_plain_text
@@ -207,28 +207,39 @@ def _length_problems(config: Config) -> Iterator[Problem]:
     """Yield the regressions without rows because all sequences are too short."""
     longest = config.tokens.max_length or math.inf
     for name, regression in config.regressions.items():
-        lags = regression.lags
-        leads = regression.leads
-        places = layer_places(regression.covariates)
-        furthest = [f"lag {max(lags)}"] if lags else list(places)[:1]
-        if leads:
-            furthest.append(f"lead {max(leads)}")
-        need = "needs" if len(furthest) == 1 else "need"
-        # Tokens needed besides the outcome; a covariate may contain a lag.
-        before = max([0, *lags])
-        after = max([0, *leads])
-        for place in places.values():
-            before = max(before, -place.offset)
-            after = max(after, place.offset)
-        dropped = config.norms.drop_first
-        needed = dropped + OUTCOMES[regression.outcome].first_position + before + after + 1
+        needed, key, found = tokens_needed(config, regression)
         if longest < needed:
             yield (
-                ("regressions", name, "lags" if lags else "leads"),
-                f"found {' and '.join(furthest)}, which {need} "
-                f"sequences of {needed} tokens (norms.drop_first is {dropped}), but "
-                f"tokens.max_length is {longest}",
+                ("regressions", name, key),
+                f"{found}, but tokens.max_length is {longest}",
             )
+
+
+def tokens_needed(config: Config, regression: Regression) -> tuple[int, str, str]:
+    """Return the length of the shortest sequence that gives a row of a regression's design.
+
+    The other two are the key that it follows from, and what was found there, in words.
+    """
+    lags = regression.lags
+    leads = regression.leads
+    places = layer_places(regression.covariates)
+    furthest = [f"lag {max(lags)}"] if lags else list(places)[:1]
+    if leads:
+        furthest.append(f"lead {max(leads)}")
+    need = "needs" if len(furthest) == 1 else "need"
+    # Tokens needed besides the outcome; a covariate may contain a lag.
+    before = max([0, *lags])
+    after = max([0, *leads])
+    for place in places.values():
+        before = max(before, -place.offset)
+        after = max(after, place.offset)
+    dropped = config.norms.drop_first
+    needed = dropped + OUTCOMES[regression.outcome].first_position + before + after + 1
+    found = (
+        f"found {' and '.join(furthest)}, which {need} sequences of {needed} tokens "
+        f"(norms.drop_first is {dropped})"
+    )
+    return needed, "lags" if lags else "leads", found
 
 
 def _file_problem(pattern: str) -> str | None:
@@ -238,7 +249,7 @@ def _file_problem(pattern: str) -> str | None:
     except (OSError, ValueError) as error:
         return f"{pattern!r} cannot be read: {getattr(error, 'strerror', None) or error}"
     if not files:
-        return f"{pattern!r} matches no file"
+        return f"{pattern!r} matches no file{below(Path(pattern))}"
     for file in files:
         problem = name_problem(file)
         if problem:
@@ -252,7 +263,7 @@ def _file_problem(pattern: str) -> str | None:
         return None
     file, problem = next(iter(problems.items()))
     if problem == "no such file":
-        return f"found no file {pattern!r}{file_alike(file)}"
+        return f"found no file {pattern!r}{below(file)}{file_alike(file)}"
     if problem.startswith("is a folder"):
         return f"{pattern!r} {problem} or a glob, as in {str(file / '*.txt')!r}"
     more = len(problems) - 1

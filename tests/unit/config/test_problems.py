@@ -64,10 +64,14 @@ def folder(tmp_path, monkeypatch):
 
 
 def problems_of(text, **changes):
-    """Return the problems of a file with ``text``, its sections replaced on the command line."""
+    """Return the problems of a file with ``text``, its sections replaced on the command line.
+
+    The folder to which relative paths are relative is called HERE.
+    """
     Path(FILE).write_text(text)
     raw = {**(yaml.safe_load(text) or {}), **changes}
-    return check(raw, [FILE], reserved_names())[1]
+    problems = check(raw, [FILE], reserved_names())[1]
+    return [line.replace(f"'{Path.cwd()}', where snakemake runs", "HERE") for line in problems]
 
 
 def sound(raw, *files):
@@ -265,7 +269,7 @@ models:
 #  output attention adds, with alternatives if blocks differ
 #> models.e.modules.mlp: found "m p", expected a module's path, as in self_attn, or several,
 #  as in self_attn|mamba
-  f: {source: path, path: yours}  #> models.f.path: found no folder 'yours', $FOLDER
+  f: {source: path, path: yours}  #> models.f.path: found no folder 'yours' in HERE, $FOLDER
   g: {source: path, path: words.txt}  #> models.g.path: 'words.txt' is a file, $FOLDER
   h: {source: path, path: texts}
 #> models.h.path: the folder 'texts' has no config.json, $FOLDER
@@ -327,15 +331,15 @@ corpora:
 #> corpora.g.tagger.file: was removed; give the words and tags of each document in a field of its
 #  row, and the name of the field as column
   h: {files: [words.txt, word.txt, nowhere/x.txt, 'texts/*.csv', 'links/*', pipe, /dev/zero]}
-#> corpora.h.files[1]: found no file 'word.txt'; did you mean 'words.txt'?
-#> corpora.h.files[2]: found no file 'nowhere/x.txt'
-#> corpora.h.files[3]: 'texts/*.csv' matches no file
+#> corpora.h.files[1]: found no file 'word.txt' in HERE; did you mean 'words.txt'?
+#> corpora.h.files[2]: found no file 'nowhere/x.txt' in HERE
+#> corpora.h.files[3]: 'texts/*.csv' matches no file in HERE
 #> corpora.h.files[4]: 'links/a' is a link to 'nowhere', which is missing; so is 1 other file
 #> corpora.h.files[5]: 'pipe' is a pipe, expected a file
 #> corpora.h.files[6]: '/dev/zero' is a device, expected a file
   i: {files: [texts, words.txt/inner.txt]}
 #> corpora.i.files[0]: 'texts' is a folder, expected a file or a glob, as in 'texts/*.txt'
-#> corpora.i.files[1]: found no file 'words.txt/inner.txt'
+#> corpora.i.files[1]: found no file 'words.txt/inner.txt' in HERE
   j: {files: $NAME_300}
 #> corpora.j.files[0]: '$NAME_300' cannot be read: File name too long
   k: {files: [words.txt], text: body}
@@ -442,8 +446,8 @@ models:
 #  did you mean 'version'?
 
 models: {mine: {source: path, path: mine, revisions: [older, nowhere, words.txt]}}
-#> models.mine.revisions: found no folder 'nowhere', expected a Hugging Face folder of an earlier
-#  checkpoint
+#> models.mine.revisions: found no folder 'nowhere' in HERE, expected a Hugging Face folder of an
+#  earlier checkpoint
 #> models.mine.revisions: 'words.txt' is a file, expected a Hugging Face folder of an earlier
 #  checkpoint
 
@@ -834,7 +838,8 @@ def test_the_gpt2_file_lacks_a_text_and_lists_the_gpt2_family_in_lines_to_uncomm
     file = ROOT / "config/gpt2.yaml"
     text, stated = file.read_text(encoding="utf-8"), load(file.name)
     line = text[: text.index("files:")].count("\n") + 1
-    problem = f"{file}:{line}: corpora.text.files[0]: found no file 'data/text.txt'"
+    problem = f"{file}:{line}: corpora.text.files[0]: found no file 'data/text.txt' in "
+    problem += f"'{Path.cwd()}', where snakemake runs"
     assert check(stated, [file])[1] == [problem]
     Path("data/text.txt").write_text("A text.")
     assert list(sound(stated, file).models) == ["gpt2"]

@@ -3,10 +3,11 @@
 import json
 
 import pytest
+import torch
 
 from attnlag.config.problems import check
 from attnlag.config.schema import Config
-from attnlag.pipeline import texts
+from attnlag.pipeline import machine, texts
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,41 @@ def test_a_problem_is_found_before_any_job():
     )
     first, *_ = problems({"text": "body"})
     assert first == "x.jsonl:1: no field 'body'; found 'text', 'genre'"
+
+
+def test_lags_longer_than_every_text_are_found_before_any_job():
+    # A text has six bytes, and so at most nine tokens.
+    assert problems(regressions={"short": {"lags": [7]}}) == []
+    assert problems(regressions={"long": {"lags": [1, 40]}, "short": {"lags": [1]}}) == [
+        "regressions.long.lags: found lag 40, which needs sequences of 42 tokens "
+        "(norms.drop_first is 1), but no text of corpora.mine has more than 9"
+    ]
+    (line,) = problems(regressions={"ahead": {"leads": [9]}})
+    assert line.startswith("regressions.ahead.leads: found lead 9, which needs sequences of 11 to")
+
+
+def test_a_covariate_that_is_constant_is_found_before_any_job():
+    pooled = {"regressions": {"pooled": {"lags": [1], "covariates": ["group"]}}}
+    assert problems(**pooled) == []
+    assert problems({"group": None}, **pooled) == [
+        "regressions.pooled.covariates: found group, but corpora.mine has 1 group, so it is "
+        "constant; expected several groups, or another covariate"
+    ]
+
+
+def test_a_gpu_that_is_not_there_is_found_before_any_job():
+    def found(device):
+        corpora = {"mine": {"files": "x.jsonl"}}
+        return machine.problems(
+            Config.model_validate({"corpora": corpora, "extraction": {"device": device}})
+        )
+
+    assert found("auto") == found("cpu") == []
+    devices = torch.cuda.device_count()
+    (line,) = found(f"cuda:{devices}")
+    assert line.startswith(
+        f"extraction.device: found cuda:{devices}, but torch sees {devices} GPUs here; expected "
+    )
 
 
 def test_texts_are_checked_whatever_else_is_wrong():
