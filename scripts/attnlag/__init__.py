@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attnlag.study.intervening import Interventions, intervene
-    from attnlag.study.measuring import Measurement, measure
+    from attnlag.study.measurement import Measurement
+    from attnlag.study.measuring import measure
     from attnlag.study.regressing import Fit, fit
     from attnlag.study.results import Study, read
     from attnlag.study.verifying import check
@@ -42,7 +43,7 @@ __all__ = [
 PUBLIC = {
     "Fit": "regressing",
     "Interventions": "intervening",
-    "Measurement": "measuring",
+    "Measurement": "measurement",
     "Study": "results",
     "check": "verifying",
     "fit": "regressing",
@@ -57,7 +58,15 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'attnlag' has no attribute '{name}'")
     from importlib import import_module
 
-    return getattr(import_module(f"attnlag.study.{PUBLIC[name]}"), name)
+    try:
+        module = import_module(f"attnlag.study.{PUBLIC[name]}")
+    except ModuleNotFoundError as error:
+        from attnlag.errors import missing_extra
+
+        if problem := missing_extra(error, f"attnlag.{name}"):
+            raise problem from None
+        raise
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

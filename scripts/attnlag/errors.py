@@ -22,6 +22,33 @@ class UserError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+# The extra of pyproject.toml that installs a package, for those that some need.
+EXTRA_OF = {
+    "accelerate": "model",
+    "gguf": "model",
+    "huggingface_hub": "model",
+    "safetensors": "model",
+    "torch": "model",
+    "transformers": "model",
+    "snakemake": "workflow",
+}
+
+
+class MissingExtraError(UserError, ImportError):
+    """A package that only some need is not installed; the message says how to install it."""
+
+
+def missing_extra(error: ImportError, what: str) -> MissingExtraError | None:
+    """Return the error of what needs a package that is missing, None if it is none of an extra."""
+    package = (error.name or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or package not in EXTRA_OF:
+        return None
+    return MissingExtraError(
+        f"{what} needs {package}, which is not installed: "
+        f"pip install 'attnlag[{EXTRA_OF[package]}]'"
+    )
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the valid name nearest to ``name``, or ``""``."""
     matches = get_close_matches(name, list(valid), n=1, cutoff=0.6)
@@ -38,6 +65,13 @@ def amount(size: float) -> str:
     if size >= 1e9:
         return f"{size / 1e9:,.1f} GB"
     return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def numbers_in_words(numbers: Sequence[int]) -> str:
+    """Return whole numbers in words: ``0 to 29``, or ``0, 15, 29`` where there are gaps."""
+    if numbers[-1] - numbers[0] + 1 == len(numbers):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(map(str, numbers))
 
 
 def listed(words: Sequence[str]) -> str:

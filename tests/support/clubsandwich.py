@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 import attnlag
 from attnlag.corpus.tokens import load_tokenizer
 from attnlag.regression.estimation.wald import Wald, with_bounded_eta
-from attnlag.study.measuring import Measurement
+from attnlag.study.measurement import Measurement
 
 CLASSES = ("NOUN", "VERB", "DET")
 COLUMNS = ["layer", "fit", "term", "estimate", "std_error", "df", "p_value", "f", "df_residual"]

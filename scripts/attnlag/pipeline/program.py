@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 from tqdm import tqdm
 
-from attnlag.errors import UserError, amount
+from attnlag.errors import UserError, amount, missing_extra
 from attnlag.escaping import text_for
 from attnlag.pipeline.job import read
 from attnlag.storage.made_by import state_job
@@ -124,6 +124,11 @@ def run() -> None:
         return
     except UserError as error:
         problems = error.problems
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error, stage)
+        problems = missing.problems if missing else []
+        if not problems:
+            log.exception("%s.py failed", arguments.program)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

@@ -14,11 +14,10 @@ import torch
 from attnlag.corpus.alignment import token_texts
 from attnlag.corpus.documents import Document, Tally, value_problem
 from attnlag.corpus.settings import Tokens
-from attnlag.corpus.tokens import token_counts, tokenize, within_vocabulary
+from attnlag.corpus.tokens import tokenize, within_vocabulary
 from attnlag.errors import UserError, shown
 from attnlag.model.checks import context_length
 from attnlag.model.decoder import vocabulary_of
-from attnlag.storage.sequences import TokenSequence
 
 
 def prepared(
@@ -157,21 +156,6 @@ def _tokens(sequences: pa.Table, texts: Mapping[str, str]) -> pd.DataFrame:
         }
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
-
-
-def sequences_of(tokens: pd.DataFrame) -> list[TokenSequence]:
-    """Return the sequences of tokens, in their order."""
-    windows: Any = tokens.groupby(["document", "window"], sort=False)["token_id"]
-    sequences: list[TokenSequence] = []
-    for (name, window), ids in windows:
-        sequences.append(TokenSequence(name, int(window), ids.to_numpy()))
-    return sequences
-
-
-def occurrences(tokens: pd.DataFrame) -> pa.Table:
-    """Return how often each token occurs in all texts."""
-    ids = pa.array([tokens["token_id"].astype(np.int32)], pa.list_(pa.int32()))
-    return token_counts([pa.record_batch({"input_ids": ids})])
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ from attnlag.pipeline import stages
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.section import number_list_or_all
 from attnlag.study.checking import IN_MEMORY, checked, keys_of_section, names_of
-from attnlag.study.inputs import evaluated, prepared, sequences_of
+from attnlag.study.inputs import evaluated, prepared
+from attnlag.study.measurement import sequences_of
 
 # Names of interventions, which further ones cannot have.
 NAMES = [DERIVATIVE, *FACTORS, "zero", "mean"]

@@ -18,7 +18,7 @@ from attnlag.claims.row import frame
 from attnlag.claims.run import Claims
 from attnlag.config.schema import Config
 from attnlag.corpus.documents import Document, corpus_table, first_of_groups
-from attnlag.errors import UserError
+from attnlag.errors import UserError, numbers_in_words
 from attnlag.escaping import text_for
 from attnlag.figures import as_in_the_post, coefficients_by_layer
 from attnlag.figures.sizes import PAGE
@@ -39,8 +39,7 @@ from attnlag.report.lines import Line
 from attnlag.report.summaries import layer_summary
 from attnlag.storage import tables
 from attnlag.study.checking import IN_MEMORY, checked, keys_of_section, one_name
-from attnlag.study.inputs import occurrences
-from attnlag.study.measuring import Measurement
+from attnlag.study.measurement import Measurement, occurrences
 
 # Columns of a table of controls that a control adds.
 CONTROLS = ["permuted_mean", "random_weights"]
@@ -135,7 +134,8 @@ class Fit:
         Raise UserError if there is no such layer.
         """
         if layer not in self.fitted.layers:
-            raise UserError(f"layer: found {layer}, expected {_in_words(self.fitted.layers)}")
+            layers = numbers_in_words(self.fitted.layers)
+            raise UserError(f"layer: found {layer}, expected {layers}")
         return layer_summary(self._tables, layer, self.name)
 
     def plot(self) -> Figure:
@@ -260,7 +260,7 @@ def fit(
     if covariates.needs_layers_between(covariates_used, measurement.layer_numbers):
         raise UserError(
             "covariates: found previous_layer of a measurement of the layers "
-            f"{_in_words(measurement.layer_numbers)}, expected layers without a gap"
+            f"{numbers_in_words(measurement.layer_numbers)}, expected layers without a gap"
         )
     for step, checkpoint in (before or {}).items():
         _check_checkpoint(step, checkpoint, measurement, needed, site)
@@ -277,13 +277,6 @@ def _measured_for(outcome: Outcome) -> str:
     return source if source in QUANTITIES else name
 
 
-def _in_words(layers: Sequence[int]) -> str:
-    """Return layers in words: 0 to 29 if there is no gap."""
-    if layers[-1] - layers[0] + 1 == len(layers):
-        return f"{layers[0]} to {layers[-1]}"
-    return ", ".join(map(str, layers))
-
-
 def _check_checkpoint(
     step: int, checkpoint: Measurement, final: Measurement, quantity: str, site: str
 ) -> None:
@@ -297,8 +290,8 @@ def _check_checkpoint(
         raise UserError(f"{key}: found no '{quantity}' of {site}, expected it to be measured")
     if checkpoint.layer_numbers != final.layer_numbers:
         raise UserError(
-            f"{key}: found the layers {_in_words(checkpoint.layer_numbers)}, expected "
-            f"{_in_words(final.layer_numbers)}, as in the final weights"
+            f"{key}: found the layers {numbers_in_words(checkpoint.layer_numbers)}, expected "
+            f"{numbers_in_words(final.layer_numbers)}, as in the final weights"
         )
     keys = ["document", "window", "position", "token_id"]
     own = final.tokens[final.tokens["document"].isin(checkpoint.texts)]
@@ -487,7 +480,6 @@ def _write_outcome(
 
 def _record(measurement: Measurement) -> tables.Record:
     """Return the provenance of the files of a measurement."""
-    dtype = str(measurement.run.dtype).removeprefix("torch.")
-    measured = tables.provenance({}, "activations", {"used": {"dtype": dtype}})
+    measured = tables.provenance({}, "activations", dict(measurement.passes))
     names = {"model": {"name": measurement.model}, "corpus": {"name": "texts"}}
     return tables.provenance(measured, "tokens", {"shards": 1}, **names)

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,14 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from attnlag.config.schema import Config
 from attnlag.corpus.alignment import token_texts
-from attnlag.errors import UserError, counted, nearest, shown
+from attnlag.corpus.properties import source_of
+from attnlag.corpus.settings import Tagger
+from attnlag.errors import UserError, counted, nearest, numbers_in_words, shown
 from attnlag.pipeline.outputs import OUTPUTS, pattern
 from attnlag.pipeline.unasked import is_asked
-from attnlag.quantities.columns import KEYS, layer_name
+from attnlag.quantities.catalogue import QUANTITIES, SITES
+from attnlag.quantities.columns import KEYS, layer_name, layer_number
 from attnlag.quantities.outcomes import relative_norms
+from attnlag.storage import tables
+from attnlag.study.measurement import Measurement
+
+# Quantities of which a measurement is read from a run, with a row per token.
+STORED = ("norms", "stream", "geometry", "heads", "surprisal")
 
 # What tells the files of a table apart, as the paths of the catalogue name it.
 PLACES = ["model", "corpus", "site", "regression", "pair", "scale", "shard"]
@@ -123,19 +133,88 @@ class Study:
         model, corpus, site = files.iloc[0][PLACES[:3]]
         stored = self.table("norms", model=model, corpus=corpus, site=site)
         if (name := layer_name(layer)) not in stored:
-            layers = stored.columns.str.startswith("layer_").sum()
-            raise UserError(f"layer: found {layer}, expected 0 to {layers - 1}")
+            numbers = map(layer_number, filter(lambda column: "layer_" in column, stored))
+            raise UserError(f"layer: found {layer}, expected {numbers_in_words(list(numbers))}")
         stream = self.table("stream", columns=[name], model=model, corpus=corpus)[name]
-        texts = self.table("corpora", corpus=corpus).set_index("document")["text"]
-        offsets = self.table("tokens", model=model, corpus=corpus)
-        spans = offsets[["document", "char_start", "char_end"]].to_numpy()
+        texts = self.table("corpora", corpus=corpus)
         return stored[KEYS].assign(
             document=stored["document"].astype(str),
-            token=[word for name, *ends in spans for word in token_texts(texts[name], *ends)],
+            token=self._pieces(model, corpus, texts),
             layer=layer,
             norm=stored[name],
             relative=relative_norms(stored[name].to_numpy(), stream.to_numpy()),
         )
+
+    def measurement(self, **of: str) -> Measurement:
+        """Return what the run has measured, as `attnlag.measure` does, for `attnlag.fit`.
+
+        It has the norms of all sites, and directions, heads and surprisal where they were measured.
+
+        Parameters
+        ----------
+        **of : str
+            ``model`` and ``corpus``, where the run has several.
+
+        Raises
+        ------
+        UserError
+            If the run has no such model or corpus, or several to choose from.
+
+        Examples
+        --------
+        >>> measured = attnlag.read("results").measurement()  # doctest: +SKIP
+        >>> attnlag.fit(measured, lags=[1, 2, 3], fixed_effects="document")  # doctest: +SKIP
+        """
+        files = self._files_of("norms", of)
+        model = _only(files, "model")
+        corpus = _only(files, "corpus")
+        ours = (self.files["model"] == model) & (self.files["corpus"] == corpus)
+        stored: dict[tuple[str, str], pa.Table] = {}
+        for name in STORED:
+            folder = QUANTITIES[name].folder or name
+            for site in SITES if QUANTITIES[name].of != "model" else [""]:
+                place = f"{site}/{folder}" if site else folder
+                path = self.folder / model / corpus / place
+                paths = [each for each in self.files["path"][ours] if each.parent == path]
+                shards = [each for each in sorted(paths) if each.stem.isdigit()]
+                if shards:
+                    stored[name, site] = _rows_of(shards)
+        texts = self.table("corpora", corpus=corpus)
+        properties = self._files_of("token_properties", {"model": model, "corpus": corpus})
+        described = _rows_of(properties["path"])
+        parts_of_speech = set(described["upos"].to_pylist())
+        tagged = parts_of_speech > {"none"} or "none" not in parts_of_speech
+        tagger = source_of(Tagger())
+        if tagged:
+            tagger = tagger._replace(keys={"column": "tags"})
+        keys = stored["stream", ""].select(KEYS).to_pandas().astype({"document": str})
+        tokens = keys.assign(token=self._pieces(model, corpus, texts))
+        if ("surprisal", "") in stored:
+            predicted = stored["surprisal", ""].drop_columns(KEYS).to_pandas()
+            tokens = tokens.join(predicted.astype(np.float32))
+        return Measurement(
+            model=model,
+            texts=dict(zip(texts["document"], texts["text"], strict=True)),
+            groups=dict(zip(texts["document"], texts["group"].astype(str), strict=True)),
+            tokens=tokens,
+            tables=stored,
+            remarks={},
+            identity_error=None,
+            passes=tables.read_provenance(files["path"].iloc[0]).settings("activations"),
+            tokenizer=None,
+            run=None,
+            tagger=tagger,
+            stored_properties=described,
+        )
+
+    def _pieces(self, model: str, corpus: str, texts: pd.DataFrame) -> list[str]:
+        """Return the piece of the text of each token, in corpus order."""
+        text_of = dict(zip(texts["document"], texts["text"], strict=True))
+        offsets = self.table("tokens", model=model, corpus=corpus)
+        pieces: list[str] = []
+        for name, *ends in offsets[["document", "char_start", "char_end"]].to_numpy():
+            pieces += token_texts(text_of[name], *ends)
+        return pieces
 
     @property
     def findings(self) -> str:
@@ -175,6 +254,19 @@ class Study:
         fitted = self.files[self.files["table"] == "coefficients"]
         names = [", ".join(row) for row in fitted[PLACES[:4]].itertuples(index=False)]
         return "\n  ".join([f"Study in {self.folder}: {counted(len(names), 'regression')}", *names])
+
+
+def _only(files: pd.DataFrame, place: str) -> str:
+    """Return the one model or corpus of some files, or raise UserError."""
+    names = list(files[place].unique())
+    if len(names) > 1:
+        raise UserError(f"{place}: found none, expected {' or '.join(names)}")
+    return str(names[0])
+
+
+def _rows_of(paths: Iterable[Path]) -> pa.Table:
+    """Return the rows of the files of all shards."""
+    return pa.concat_tables(map(pq.read_table, paths)).unify_dictionaries()
 
 
 def _choose(name: str, names: Sequence[str], where: str) -> None:

@@ -214,7 +214,8 @@ def test_exact_versions_are_within_the_ranges():
 def test_the_conda_environment_has_every_requirement():
     environment = yaml.safe_load((ROOT / "workflow/envs/attnlag.yaml").read_text())
     (listed,) = [item["pip"] for item in environment["dependencies"] if isinstance(item, dict)]
-    default_run = PROJECT["optional-dependencies"]["tagger"]
+    extras = PROJECT["optional-dependencies"]
+    default_run = [*extras["model"], *extras["workflow"], *extras["tagger"]]
     needed = by_name([*PROJECT["dependencies"], *default_run])
     expected = [PINNED.get(name, requirement) for name, requirement in sorted(needed.items())]
     assert listed == [str(requirement) for requirement in expected]
