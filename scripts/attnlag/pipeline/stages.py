@@ -375,7 +375,7 @@ STAGES = {
     "fit_effects": Stage(code=(*REGRESSION, "interventions"), settings=elasticities_settings),
     # The pages and the sentences of a run are made of the same claims.
     "write_findings": Stage(code=(*WORDS, "report/*.py")),
-    "join_claims": Stage(code=("claims/comparison.py", "claims/row.py")),
+    "join_claims": Stage(code=CLAIMS),
     "write_claims": Stage(code=(*CLAIMS, "report/claims_table.py", "report/regression_tables.py")),
     "write_comparison": Stage(code=(*WORDS, "report/*.py")),
     # The page draws the panels of figures.

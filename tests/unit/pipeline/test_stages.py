@@ -113,7 +113,7 @@ FITS |= {"summarize_heads", "summarize_sources"}
 WORDS = {"write_findings", "write_comparison", "write_paper", "check_fits", "build_explorer"}
 FIGURES = {"plot_adjustments", "plot_classes", "plot_comparison", "plot_effects", "plot_heads"}
 FIGURES |= {"plot_regression", "plot_sites", "plot_sources", "plot_training"}
-TOLD = {"write_claims"} | WORDS | FIGURES
+TOLD = {"write_claims", "join_claims"} | WORDS | FIGURES
 # … and what a change of the files of a pattern runs again; the first that a file matches counts.
 RUN_AGAIN = {
     "*/settings.py": set(),
