@@ -8,7 +8,8 @@ tests in tests/unit that execute its line, those of its own package first, and t
 then by the rest of its package's tests; then, with --workflow, by those of the workflow. One run
 of tests/unit with --cov-context=test says which tests execute a line, and how long they take.
 
-What was found is added to results.jsonl in the folder, so that a run goes on where it was stopped.
+What was found is added to results.jsonl in the folder, so that a run goes on where it was stopped;
+--again tries its survivors with the present tests.
 """
 
 import argparse
@@ -64,10 +65,25 @@ def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("file", "line", "start", "before", "after"))
 
 
-def rows_in(path: Path) -> list[dict[str, Any]]:
+def rows_in(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return the rows of results by what identifies a mutant; the last of each counts."""
     if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        return {}
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return {key_of(row): row for row in rows}
+
+
+def present(row: dict[str, Any]) -> Mutant | None:
+    """Return the mutant in the present file, whose lines may have moved; None if it is gone."""
+    path = ROOT / row["file"]
+    if not path.exists():
+        return None
+    equal = [
+        mutant
+        for mutant in mutants_of(row["file"], path.read_text("utf-8"))
+        if (mutant.kind, mutant.before, mutant.after) == (row["kind"], row["before"], row["after"])
+    ]
+    return min(equal, key=lambda mutant: abs(mutant.line - row["line"]), default=None)
 
 
 def chosen_mutants(packages: Sequence[str], count: int, seed: int) -> list[Mutant]:
@@ -92,6 +108,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=60, help="of the tests of a line, at most")
     parser.add_argument("--workflow", action="store_true", help="try tests/workflow too")
+    parser.add_argument("--again", action="store_true", help="try those that survived once more")
     parser.add_argument("--new-map", action="store_true", help="run tests/unit for the map again")
     parser.add_argument("--folder", type=Path, default=ROOT / ".mutants")
     return parser.parse_args()
@@ -106,22 +123,29 @@ def main() -> None:
     tests = Tests(given.folder / "map.json")
     results = given.folder / "results.jsonl"
     rows = rows_in(results)
-    known = {key_of(row) for row in rows}
     command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     commit = subprocess.check_output(command, text=True).strip()
-    with warm_interpreters():
-        for mutant in chosen_mutants(given.package, given.count, given.seed):
-            row = {"commit": commit, "package": package_of(mutant.file), **vars(mutant)}
-            if key_of(row) in known:
+    if given.again:
+        survived = [row for row in rows.values() if row["outcome"] == "survived"]
+        asked = [(row, present(row)) for row in survived]
+    else:
+        mutants = chosen_mutants(given.package, given.count, given.seed)
+        described = [({"package": package_of(each.file), **vars(each)}, each) for each in mutants]
+        asked = [(row, each) for row, each in described if key_of(row) not in rows]
+    with warm_interpreters(), results.open("a", encoding="utf-8") as file:
+        for row, mutant in asked:
+            if mutant is None:
+                print(f"gone: {told(row)}", flush=True)
                 continue
-            row |= outcome(mutant, tests, given.seconds, given.workflow)
-            rows.append(row)
-            with results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            found = outcome(mutant, tests, given.seconds, given.workflow)
+            row = row | {"commit": commit} | found
+            rows[key_of(row)] = row
+            file.write(json.dumps(row) + "\n")
+            file.flush()
             print(f"{row['outcome']:9} {row['seconds']:6} s  {told(row)}  {row['by']}", flush=True)
-    print(table_of(rows))
+    print(table_of(list(rows.values())))
     print("\nSurvivors:")
-    for row in rows:
+    for row in rows.values():
         if row["outcome"] == "survived":
             print(told(row))
 

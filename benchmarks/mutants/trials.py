@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -209,7 +210,9 @@ def stages_of(mutant: Mutant, tests: Tests, seconds: float, workflow: bool) -> I
     own = own_folder(mutant)
     rest = {name for name in tests.seconds if name.startswith(own)} - set(of_line)
     if rest:
-        yield tests.within(tests.in_order(rest, mutant), seconds)
+        # No line of a file that Python does not execute says which tests read it.
+        longest = seconds if mutant.file.endswith(".py") else math.inf
+        yield tests.within(tests.in_order(rest, mutant), longest)
     if workflow:
         yield OTHER_TESTS.get(package_of(mutant.file), ["tests/workflow"])
 

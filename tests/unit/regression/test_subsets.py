@@ -19,6 +19,7 @@ from scipy import stats
 from attnlag.regression import properties
 from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.wald import Wald, with_bounded_eta
 from attnlag.regression.inference import groups, results
 from attnlag.regression.settings import ClassesSettings
 from attnlag.regression.slopes import classes
@@ -320,3 +321,21 @@ def test_a_group_without_rows_has_no_dummies_and_no_coefficients(tokens):
     group_of = {name: "long" for name in documents} | {f"short {i}": "short" for i in range(8)}
     found = groups.fitted_groups(by_group(table, group_of))
     assert found == (["long"], {"short": "0 rows for 2 terms"})
+
+
+def test_an_aht_test_with_fewer_degrees_of_freedom_compares_the_same_distance():
+    q, eta, bound, distance = 2, 40.0, 9.0, 12.5
+    statistic = (eta - q + 1) / (eta * q) * distance
+    test = Wald(statistic, q, eta - q + 1, stats.f.sf(statistic, q, eta - q + 1))
+    bounded = with_bounded_eta(test, bound)
+    expected = (bound - q + 1) / (bound * q) * distance
+    assert bounded == pytest.approx((expected, q, 8, stats.f.sf(expected, q, 8)))
+    # A bound above those that there are changes nothing.
+    for enough in (eta, eta + 1):
+        assert with_bounded_eta(test, enough) == test
+
+
+@pytest.mark.parametrize("bound", [1.0, 0.5])
+def test_without_degrees_of_freedom_there_is_no_test(bound):
+    test = with_bounded_eta(Wald(3.0, 2, 10.0, 0.05), bound)
+    assert np.isnan([test.statistic, test.p_value]).all()
