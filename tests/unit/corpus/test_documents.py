@@ -445,3 +445,19 @@ def test_documents_without_words_are_left_out_on_request(tmp_path):
     assert len(refused(read_all, broken, skipping)) == 2
     (line,) = refused(list, Tally().counting(read_documents(given[1:], skipping)))
     assert line.startswith("found only documents without words")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("tags", None, None),
+        ("tags", "", None),
+        ("tags", 3, "the tags is 3; expected a string"),
+        ("group", "", "the group is empty; expected a value"),
+        ("id", 3, None),
+        ("id", True, "the id is true; expected a string or a whole number"),
+    ],
+)
+def test_a_document_may_lack_tags_and_nothing_else(key, value, problem):
+    found = documents.value_problem(key, "f", {"f": value})
+    assert found == problem

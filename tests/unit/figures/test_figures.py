@@ -37,6 +37,7 @@ from attnlag.figures import (
 )
 from attnlag.figures.inputs import read_effects
 from attnlag.figures.sampling import NormsSample, read_norms, shares_between
+from attnlag.figures.settings import ON_REQUEST
 from attnlag.figures.sizes import PAGE
 from attnlag.figures.templates import Sheet, legend_of
 from attnlag.pipeline.outputs import TABLE
@@ -769,6 +770,10 @@ def test_the_catalogue_of_figures_matches_the_modules():
     assert set(draw_figures.INPUTS) <= {figure.drawn_by for figure in found} | needs
     for figure in found:
         assert figure.drawn_by in draw_figures.INPUTS
+
+
+def test_two_figures_are_drawn_on_request_alone():
+    assert ON_REQUEST == ("as_in_the_post", "diagnostics")
 
 
 def test_each_stage_that_draws_has_a_folder_of_figures_of_its_own():

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from attnlag.corpus.documents import corpus_table, first_of_groups
 from attnlag.figures.as_json import as_json
 from attnlag.figures.templates import Line, Lines, Map, Sheet, permuted
 from attnlag.quantities import traced_tables
-from attnlag.report.explorer import documents, packing, page, tokens
+from attnlag.report.explorer import contents, documents, packing, page, tokens
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
@@ -140,3 +141,29 @@ def test_a_sheet_as_json_marks_layers_without_attention_on_axes_of_layers():
     bare = as_json(sheet, {})
     assert [panel["withoutAttention"] for panel in bare["panels"]] == [[], [], []]
     assert bare["caption"] == "A note."
+
+
+def described(terms, covariates=(), outcome="norm", within=False):
+    """Return the equation of a regression, and what its symbol stands for."""
+    stages = {"design": {"covariates": list(covariates)}}
+    regression = SimpleNamespace(
+        settings={"outcome": outcome},
+        terms=terms,
+        has_effects=within,
+        site="attention",
+        record=SimpleNamespace(settings=stages.get),
+    )
+    return contents.equation(regression)
+
+
+def test_an_equation_has_each_lag_and_lead_and_says_what_is_held_fixed():
+    pooled, symbol = described(["lag_1", "lead_2"], ["log_frequency"])
+    assert pooled == "log a[t] = b0 + b1 log a[t−1] + b2 log a[t+2] + log frequency + e[t]"
+    assert symbol.startswith("a[t]: ")
+    assert symbol.endswith(" of the attention adjustment of token t; pooled over documents")
+    many, symbol = described([f"lag_{n}" for n in range(1, 6)], outcome="relative", within=True)
+    three = "b1 log r[t−1] + b2 log r[t−2] + b3 log r[t−3]"
+    assert many == f"log r[t] = {three} + … + document + e[t]"
+    assert symbol.endswith("; within documents")
+    exactly_three, _ = described(["lag_1", "lag_2", "lag_3"], within=True)
+    assert "…" not in exactly_three
