@@ -187,7 +187,7 @@ ROWS = {
     "the number of shards of a corpus": [change(corpora={"small": {**SMALL, "shards": 2}})],
     "code that draws": [code("figures/drawing.py")],
     "the page of the explorer": [code("report/explorer/page.css", "/* a comment */\n")],
-    "code that words": [code("report/wording.py")],
+    "code that words": [code("report/lines.py")],
     "the words of claims": [code("wording.py")],
     "code of regressions, a comment too": [
         code("regression/estimation/regress.py"),

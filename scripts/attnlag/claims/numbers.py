@@ -9,12 +9,6 @@ def number(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
-def moved(what: str, before: float, after: float) -> str:
-    """Return how something moves a quantity, or leaves it if both are written alike."""
-    old, new = number(before), number(after)
-    return f"leaves {what} at {new}" if old == new else f"moves {what} from {old} to {new}"
-
-
 def significant(value: float) -> str:
     """Return a positive number with two or three digits: ``2.7``, ``193``, ``0.097``."""
     return f"{value:,.0f}" if value >= 99.5 else f"{float(f'{value:.2g}'):g}"

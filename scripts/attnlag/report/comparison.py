@@ -2,8 +2,7 @@
 
 from attnlag.claims.comparison import COMPARISON
 from attnlag.claims.run import Claims, RunClaims
-from attnlag.report.lines import Line, lines_of
-from attnlag.report.wording import titled
+from attnlag.report.lines import Line, lines_of, titled
 
 LINES = (
     Line(("models_differ",), each="subject"),

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from attnlag.claims.run import Claims
 from attnlag.errors import counted
 from attnlag.regression.labels import UNITS
-from attnlag.report.lines import Line, lines_of
-from attnlag.report.wording import titled
+from attnlag.report.lines import Line, lines_of, titled
 from attnlag.storage.tables import Record
 
 # With more target layers, only the smallest and the largest effect are stated.

@@ -1,9 +1,10 @@
 """Lines of text as lists of claims: which stand in a line, in what order, under what heading."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from attnlag import wording
+from attnlag.claims.numbers import with_minus_signs
 from attnlag.claims.row import Row
 from attnlag.claims.run import Claims
 
@@ -65,6 +66,11 @@ KEYS: dict[str, Callable[[Row], str]] = {
     "two": lambda row: ", ".join(row.names[:2]),
     "nearest": lambda row: row.names[0],
 }
+
+
+def titled(title: str, lines: Iterable[str]) -> str:
+    """Return findings as text: a title, and a line for each finding, indented."""
+    return with_minus_signs("\n  ".join([title, *lines])) + "\n"
 
 
 def lines_of(lines: Sequence[Line], claims: Claims) -> list[str]:

@@ -9,7 +9,6 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from attnlag.claims.fits import FitTables
-from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import lags_among
 from attnlag.storage import tables
@@ -20,10 +19,12 @@ class RegressionTables:
     """The tables of a regression in ``results/{model}/{corpus}/{site}/{name}``, as declared."""
 
     def __init__(self, folder: Path, files: Declared):
-        self.folder, self.files = folder, files
+        self.folder = folder
+        self.files = files
         self.model, self.corpus, self.site, self.name = folder.parts[-4:]
         # The folders of its site, and of its model and corpus.
-        self.of_site, self.of_corpus = folder.parents[:2]
+        self.of_site = folder.parent
+        self.of_corpus = folder.parents[1]
         # The names of its model, corpus and site: ``tiny/small/attention``.
         self.study = "/".join(folder.parts[-4:-1])
 
@@ -47,11 +48,6 @@ class RegressionTables:
     def settings(self) -> dict[str, Any]:
         """The settings of the fit."""
         return self.record.settings("regression")
-
-    @property
-    def is_of_norms(self) -> bool:
-        """Whether the outcome is norms or relative norms."""
-        return OUTCOMES[self.settings["outcome"]].folder == "norms"
 
     @property
     def has_effects(self) -> bool:
@@ -127,6 +123,7 @@ class RegressionTables:
 
 def declared(**files: Path | Sequence[Path]) -> list[RegressionTables]:
     """Return the regressions whose coefficients are among some files."""
-    found, coefficients = Declared(**files), files["coefficients"]
+    found = Declared(**files)
+    coefficients = files["coefficients"]
     paths = [coefficients] if isinstance(coefficients, Path) else coefficients
     return [RegressionTables(path.parent, found) for path in paths]

@@ -20,8 +20,6 @@ def test_numbers_are_written_with_a_minus_sign_and_two_decimals():
     assert [numbers.percent(share) for share in (0.123, -0.001, -0.04)] == ["12%", "0%", "−4%"]
     assert numbers.percent(0.1234, 1) == "12.3%"
     assert numbers.interval(-0.1, 0.25) == "−0.10 to 0.25"
-    assert numbers.moved("lag 1", 0.111, -0.004) == "moves lag 1 from 0.11 to 0.00"
-    assert numbers.moved("lag 1", -0.031, -0.034) == "leaves lag 1 at −0.03"
     assert numbers.span([0.2, -0.1, 0.1]) == "−0.10 to 0.20"
     assert numbers.span([0.201, float("nan"), 0.204]) == "0.20"
     assert numbers.with_minus_signs("a-1 is -0.2 (x-3)") == "a-1 is −0.2 (x-3)"

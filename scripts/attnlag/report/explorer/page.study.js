@@ -131,8 +131,8 @@ const isFirst = ({lines}, at) => at === 0 || lines[0].name.startsWith("untrained
 function answerRow([label, text, isPart]) {
   const row = make("tr", ""), head = make("th", "", {scope: "row", className: isPart ? "part" : ""}), data = make("td", "");
   head.append(...withTerms(label));
-  // The word that answers stands out.
-  const [, answer, details] = text.match(/^(\S*\d[^\s,:;]*(?: to \S*\d[^\s,:;]*)?|[^:]+(?=: )|)(.*)$/s);
+  // What answers stands out: of a part a number, of a question the words before a colon.
+  const [, answer, details] = text.match(isPart ? /^(\S*\d[^\s,:;]*|)(.*)$/s : /^([^:]+(?=: )|)(.*)$/s);
   data.append(make("b", answer), ...withTerms(details));
   row.append(head, data);
   return row;
