@@ -178,8 +178,8 @@ def problems_in_words(repository: str, revision: str, kind: Kind = "model") -> I
     except (OSError, ValueError, TypeError, KeyError, errors.HTTPError) as error:
         if is_disk_full(error):
             raise
-        for kind, sentence in sentences.items():
-            if isinstance(error, kind):
+        for error_type, sentence in sentences.items():
+            if isinstance(error, error_type):
                 raise UserError(sentence) from error
         raise UserError(
             f"{endpoint} does not give {repository} at '{revision}' "
