@@ -62,7 +62,7 @@ def log_norms(
 def opened_gates(
     decoder: Decoder, sites: Collection[str], shape: tuple[int, ...]
 ) -> dict[str, list[torch.Tensor]]:
-    """Return gates of 1 for each site, layer, sequence and token, which are leaves of the graph."""
+    """Return gates of 1 by site and layer, (sequences, tokens), which are leaves of the graph."""
     dtype = torch.promote_types(decoder.dtype, torch.float32)
     gates: dict[str, list[torch.Tensor]] = {}
     for site in sites:

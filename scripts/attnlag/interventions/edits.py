@@ -100,7 +100,7 @@ def edited_pass(
 
 
 def log_norm(added: torch.Tensor) -> torch.Tensor:
-    """Return the log of the L2 norm of each vector; NaN if the norm is zero or not finite.
+    """Return log L2 norms of vectors, (…, width), as (…); NaN if a norm is zero or not finite.
 
     A NaN has no gradient.
     """

@@ -97,7 +97,7 @@ def divergence(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
 
 
 def surprisal(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
-    """Return the change of the surprisal of each ``following`` token; NaN where there is none."""
+    """Return changes of surprisal of ``following`` tokens, (changes, distances); NaN if none."""
     next_tokens = following.expand(len(logits), -1)[..., None]
     surprisals = -logits[:, : next_tokens.shape[1]].gather(-1, next_tokens)[..., 0]
     moved = logits.new_full((len(logits) - 1, logits.shape[1]), torch.nan)
@@ -110,7 +110,7 @@ PREDICTIONS = {DIVERGENCE: divergence, SURPRISAL: surprisal}
 
 
 def edited_vector(name: str, edit: Edit, vector: torch.Tensor) -> torch.Tensor:
-    """Return what an edit makes of an adjustment; raise UserError if it is no such vector."""
+    """Return what an edit makes of an adjustment, (width,); UserError if it is no such vector."""
     edited = edit(vector)
     if not isinstance(edited, torch.Tensor) or edited.shape != vector.shape:
         found = type(edited).__name__

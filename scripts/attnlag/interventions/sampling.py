@@ -55,7 +55,8 @@ def beginnings_of(
 ) -> dict[tuple[str, int], np.ndarray]:
     """Return the token ids of documents, by default of all, by document and window.
 
-    At most the given number of tokens of each document is returned, from its beginning.
+    At most the given number of tokens of each document is returned, from its beginning, as
+    (tokens,) int64 for each window.
     """
     found: dict[tuple[str, int], np.ndarray] = {}
     taken: Counter[str] = Counter()
@@ -73,7 +74,7 @@ def generator(seed: int, document: str, *numbers: int) -> np.random.Generator:
 
 
 def signs(seed: int, document: str, window: int, tokens: int) -> np.ndarray:
-    """Return a random sign, -1 or 1, for each token of a sequence."""
+    """Return a random sign, -1 or 1, for each token of a sequence, (tokens,)."""
     return 2.0 * generator(seed, document, window, 0).integers(0, 2, tokens) - 1.0
 
 

@@ -45,7 +45,7 @@ class BlockModules:
     scale: float | None = None
 
     def as_added(self, point: str, vectors: torch.Tensor) -> torch.Tensor:
-        """Return what a point gives as it is added to the stream: scaled, if of a sublayer."""
+        """Return vectors of a point, (…, width), as they are added to the stream: scaled or not."""
         if self.scale is None or point not in SUBLAYERS:
             return vectors
         return vectors * self.scale

@@ -58,7 +58,7 @@ class VectorSums(Sums):
 
 
 def units(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Return centred vectors with length one, float32; NaN if a vector has no direction."""
+    """Return centred vectors with length one, (tokens, width) float32; NaN without a direction."""
     centred = vectors - mean.astype(np.float32)
     sizes = np.sqrt(np.einsum("ij,ij->i", centred, centred, dtype=np.float64))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -46,7 +46,8 @@ def relative_to_stream(
 ) -> tuple[torch.Tensor, ...]:
     """Return the quantities relative to the stream, in the order of the module, in float64.
 
-    They come from the products <a, a>, <a, x> and <x, x>.
+    They come from the products <a, a>, <a, x> and <x, x>, whose shape they have: (tokens,), or
+    (tokens, 1) and (1, tokens) for all pairs. NaN or infinite where the stream is zero.
     """
     size = xx.sqrt()
     parallel = ax / size
@@ -56,7 +57,7 @@ def relative_to_stream(
 
 
 def cosine(ab: torch.Tensor, aa: torch.Tensor, bb: torch.Tensor) -> torch.Tensor:
-    """Return the cosine from the products <a, b>, <a, a> and <b, b>; NaN for a zero vector."""
+    """Return cosines, (tokens,), from products <a, b>, <a, a> and <b, b>; NaN for a zero vector."""
     return ab / (aa * bb).sqrt()
 
 

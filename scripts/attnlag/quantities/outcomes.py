@@ -14,14 +14,14 @@ from attnlag.storage import tables
 
 
 def log_norms(norms: np.ndarray) -> np.ndarray:
-    """Return natural logarithms, float64; NaN if a norm is zero or not finite."""
+    """Return natural logarithms, (tokens,) float64; NaN if a norm is zero or not finite."""
     norms = norms.astype(np.float64)
     usable = np.isfinite(norms) & (norms > 0)
     return np.log(norms, out=np.full_like(norms, np.nan), where=usable)
 
 
 def relative_norms(norms: np.ndarray, stream: np.ndarray) -> np.ndarray:
-    """Return norms divided by those of the stream, float64; NaN if the ratio is undefined."""
+    """Return norms divided by those of the stream, (tokens,) float64; NaN if undefined."""
     usable = np.isfinite(stream) & (stream > 0)
     ratios = np.full(len(norms), np.nan)
     return np.divide(norms, stream, out=ratios, where=usable, dtype=np.float64)

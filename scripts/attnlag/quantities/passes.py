@@ -109,12 +109,12 @@ class Batch(NamedTuple):
 
     @property
     def mask(self) -> torch.Tensor:
-        """``real`` as a tensor."""
+        """``real`` as a tensor, (sequences, tokens) bool."""
         return torch.from_numpy(self.real)
 
     @property
     def starts(self) -> torch.Tensor:
-        """Indices of first tokens among the rows."""
+        """Indices of first tokens among the rows, (sequences,)."""
         lengths = self.real.sum(axis=1)
         return torch.from_numpy(np.cumsum(lengths) - lengths)
 

@@ -1,4 +1,4 @@
-"""Proofs that a model must pass before its numbers are stored.
+"""Checks that a model must pass before its numbers are stored.
 
 A run begins with these checks, in this order:
 
@@ -147,7 +147,10 @@ def batch_invariance(decoder: Decoder, in_batch: Values, alone: Values) -> None:
 
 
 def differences(in_batch: Values, alone: Values) -> np.ndarray:
-    """Return the relative differences between a sequence's first tokens alone and in its batch."""
+    """Return relative differences of a sequence's first tokens in its batch from those alone.
+
+    They are (tokens × layers,), of all quantities and sites in turn.
+    """
     gaps: list[np.ndarray] = []
     for key in alone:
         for measured, expected in zip(in_batch[key], alone[key], strict=True):
@@ -156,7 +159,7 @@ def differences(in_batch: Values, alone: Values) -> np.ndarray:
 
 
 def relative_differences(measured: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Return the relative differences between the vectors or norms of tokens and others.
+    """Return the relative differences between the vectors or norms of tokens and others, (tokens,).
 
     Values that are not finite in both do not differ; in one only, they differ infinitely.
     """
