@@ -254,7 +254,7 @@ def test_digests_are_those_of_the_bytes_in_every_python(unedited):
 
 FIGURE = 'DRAWN_BY = "plot_sites"\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
 RENDERING = {"build_explorer", "plot_regression", "write_findings"}
-CLAIMING = {"write_claims"}
+CLAIMING = {"write_claims", "join_claims"}
 COMPUTING = {"extract_activations", "fit_regression", "build_design", "fit_effects"}
 RANDOM = "extract_random_weights.py"
 REGRESSION = {"build_design", "permute_documents", "fit_regression", "fit_classes", "fit_effects"}
