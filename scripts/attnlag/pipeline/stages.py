@@ -128,8 +128,8 @@ def random_weights_settings(config: Config, names: Names) -> RandomWeightsSettin
 def revision_settings(config: Config, names: Names) -> RevisionSettings:
     extraction = extraction_settings(config, names)
     # Beside norms, what is measured of the model: the loss is known where surprisal is.
-    of_model = config.quantities_of_model()
-    measured = [name for name in extraction.quantities if name in of_model]
+    model_quantities = config.quantities_of_model()
+    measured = [name for name in extraction.quantities if name in model_quantities]
     extraction = extraction.default("storage_dtype").changed(keep="norms", quantities=measured)
     return from_sections(RevisionSettings, config.controls.revisions, extraction=extraction)
 

@@ -240,15 +240,15 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
             study, "training_layers.parquet", config, fitted
         )
 
-    of_study = ["tokens", "token_properties", *config.quantities_of_model()]
-    names = [*of_study, "design"]
+    study_tables = ["tokens", "token_properties", *config.quantities_of_model()]
+    names = [*study_tables, "design"]
     if config.with_sources():
         names.append("sources")
     for name in names:
         files[name] = []
     for shard in config.shards(corpus):
         file = f"{shard}.parquet"
-        for name in of_study:
+        for name in study_tables:
             files[name].append(f"{study}/{name}/{file}")
         files["design"] += _regression_files(study, f"design/{file}", config, regressions)
         if config.with_sources():
