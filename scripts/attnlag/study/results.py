@@ -132,9 +132,11 @@ class Study:
                 raise UserError(f"{place}: found none, expected {' or '.join(names)}")
         model, corpus, site = files.iloc[0][PLACES[:3]]
         stored = self.table("norms", model=model, corpus=corpus, site=site)
-        if (name := layer_name(layer)) not in stored:
-            numbers = map(layer_number, filter(lambda column: "layer_" in column, stored))
-            raise UserError(f"layer: found {layer}, expected {numbers_in_words(list(numbers))}")
+        name = layer_name(layer)
+        if name not in stored:
+            columns = [column for column in map(str, stored) if "layer_" in column]
+            numbers = list(map(layer_number, columns))
+            raise UserError(f"layer: found {layer}, expected {numbers_in_words(numbers)}")
         stream = self.table("stream", columns=[name], model=model, corpus=corpus)[name]
         texts = self.table("corpora", corpus=corpus)
         return stored[KEYS].assign(
