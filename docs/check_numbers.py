@@ -143,13 +143,13 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
     within, second = results.lag("within"), results.lag("within", 2)
     pooled, pooled_second = results.lag("notebook"), results.lag("notebook", 2)
     lag, layers = within["estimate"].median(), len(within)
-    longer = f"{100 * (1.1**lag - 1):.1f}%"
+    larger = f"{100 * (1.1**lag - 1):.1f}%"
     before, trained = before_training(results)
     scales = f"{before.min():.2f} to {before.max():.2f}"
     yield (
         "README.md",
-        f"yes, in {beyond(within)} of {layers} layers. After an adjustment 10% longer, the next is "
-        f"{longer} longer.",
+        f"yes, in {beyond(within)} of {layers} layers. After a 10% larger adjustment the next is "
+        f"{larger} larger.",
     )
     yield (
         "README.md",
@@ -158,7 +158,7 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
     )
     yield (
         "docs/reading.md",
-        f"adjustment is 10% longer has one that is {longer} longer (lag 1 = {lag:.2f})",
+        f"adjustment is 10% larger has one that is {larger} larger (lag 1 = {lag:.2f})",
     )
     yield (
         "docs/reading.md",
