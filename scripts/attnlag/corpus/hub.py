@@ -50,7 +50,8 @@ def fetch_dataset(name: str, settings: DatasetSettings, path: Path) -> dict[str,
     UserError
         If the hub does not give the data set, or it has no such configuration, split or column.
     """
-    repository, revision = settings.dataset, settings.revision
+    repository = settings.dataset
+    revision = settings.revision
     try:
         with offline.lifted(), hub.problems_in_words(repository, revision, "dataset"):
             # The cache may lack files of a split, so the hub must list them.
@@ -97,17 +98,17 @@ def _files(facts: hub.Facts, settings: DatasetSettings) -> list[str]:
             f"config: found '{config}', expected one of {listed(configs)}, which {where} has"
             f"{nearest(config, configs)}"
         )
-    of_config = [part for part in parts if part["config"] == config]
-    splits = sorted({part["split"] for part in of_config})
+    parts_of_config = [part for part in parts if part["config"] == config]
+    splits = sorted({part["split"] for part in parts_of_config})
     if settings.split not in splits:
         raise UserError(
             f"split: found '{settings.split}', expected one of {listed(splits)}, which {config} of "
             f"{where} has{nearest(settings.split, splits)}"
         )
-    of_split = [part for part in of_config if part["split"] == settings.split]
-    if any(part["partial"] for part in of_split):
+    parts_of_split = [part for part in parts_of_config if part["split"] == settings.split]
+    if any(part["partial"] for part in parts_of_split):
         log.warning("%s: the hub has converted only the first part of %s", where, settings.split)
-    return [part[0] for part in of_split]
+    return [part[0] for part in parts_of_split]
 
 
 def _downloaded(
