@@ -249,7 +249,10 @@ def rows_of_documents(
 
 def row_count(paths: Iterable[str | Path]) -> int:
     """Return the total number of rows of some Parquet files."""
-    return sum(pq.read_metadata(path).num_rows for path in paths)
+    rows = 0
+    for path in paths:
+        rows += pq.read_metadata(path).num_rows
+    return rows
 
 
 def document_names(path: Path) -> set[str]:
@@ -262,7 +265,7 @@ def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
     column = batch.column("document")
     codes = column.indices.to_numpy()
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    return [column.dictionary[code].as_py() for code in codes[starts]], starts
+    return column.dictionary.take(pa.array(codes[starts])).to_pylist(), starts
 
 
 def whole_documents(batches: Iterable[pa.RecordBatch], rows: int = 0) -> Iterator[pa.RecordBatch]:
