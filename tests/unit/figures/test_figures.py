@@ -7,8 +7,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import statsmodels.api as sm
 import statsmodels.formula.api as smf
+from oracles import cr2
 from pictures import TITLE, grid, synthetic_controls, synthetic_tables, texts_of, with_interval
+from scipy import stats
 
 import draw_figures
 from attnlag.claims import causes, lags, sources, subsets
@@ -384,16 +387,28 @@ def test_slopes_over_surprisal_are_those_of_least_squares(norms, tmp_path):
     means, slopes = sheet.panels
     order, alone, given = slopes.lines
     expected = []
+    documents = pd.factorize(frame["document"][frame["position"] > 0])[0]
     for layer in LAYERS:
         fit = smf.ols(f"y{layer} ~ surprisal", rest).fit()
         both = smf.ols(f"y{layer} ~ surprisal + frequency", rest).fit()
         expected.append(fit.params["surprisal"])
         assert alone.y[layer] == pytest.approx(fit.params["surprisal"], abs=1e-6)
         assert given.y[layer] == pytest.approx(both.params["surprisal"], abs=1e-6)
-    assert (alone.low < alone.y).all()
-    assert (alone.high > alone.y).all()
-    assert (order.low < 0).all()
-    assert (order.high > 0).all()
+        # Errors are CR2's, clustered by document.
+        y, x = rest[f"y{layer}"].to_numpy(), sm.add_constant(rest[["surprisal", "frequency"]])
+        for line, names, model in ((alone, ["const", "surprisal"], fit), (given, list(x), both)):
+            regressors = x[names].to_numpy()
+            contrast = np.array([[float(name == "surprisal") for name in names]])
+            covariance, (df,) = cr2(y, regressors, documents, [contrast])
+            reach = stats.t.ppf(0.975, df) * np.sqrt((contrast @ covariance @ contrast.T).item())
+            slope = model.params["surprisal"]
+            assert line.low[layer] == pytest.approx(slope - reach, rel=1e-5)
+            assert line.high[layer] == pytest.approx(slope + reach, rel=1e-5)
+        # In random order within documents, 95% of the slopes of 100 draws.
+        draws = norms_by_surprisal.exchanged(rest["surprisal"].to_numpy(), documents, 100)
+        permuted = [np.polyfit(draw, y, 1)[0] for draw in draws]
+        low, high = np.quantile(permuted, [0.025, 0.975])
+        assert (order.low[layer], order.high[layer]) == pytest.approx((low, high), rel=1e-5)
     assert order.high[1] < 0.3 * abs(alone.y[1])
     assert sheet.claim.startswith(
         f"One more nat of surprisal changes the norm by −{-np.expm1(expected[1]):.1%} (layer 1) to "
@@ -407,6 +422,17 @@ def test_slopes_over_surprisal_are_those_of_least_squares(norms, tmp_path):
     lines = {line.label: line for line in means.lines}
     centred = rest["y1"] - rest["y1"].mean()
     np.testing.assert_allclose(lines["layer 1"].y, centred.groupby(fifteenth).mean(), atol=1e-6)
+    assert (means.xlabel, slopes.xlabel) == ("surprisal (nats)", "layer")
+    # The mean of a bin is a ratio of sums over its documents.
+    first = centred[fifteenth == 0]
+    of_bin = pd.Series(documents, rest.index)[first.index]
+    sums = (first - first.mean()).groupby(of_bin).sum()
+    # Effective number of documents, of unequal numbers of tokens.
+    count = len(first) ** 2 / (of_bin.value_counts() ** 2).sum()
+    error = np.sqrt(count / (count - 1) * (sums**2).sum()) / len(first)
+    reach = stats.t.ppf(0.975, count - 1) * error
+    ends = lines["layer 1"].low[0], lines["layer 1"].high[0]
+    assert ends == pytest.approx((first.mean() - reach, first.mean() + reach), rel=1e-5)
 
 
 def study(name, effects, estimate, term="lag_1"):

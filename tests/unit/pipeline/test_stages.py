@@ -286,6 +286,19 @@ def test_code_changes_the_digests_of_the_stages_that_it_computes_or_words(
     assert not changed & (unedited.keys() - changing if others is None else others)
 
 
+def test_digests_are_of_the_files_that_are_there_each_time(copy):
+    """One process may plan several runs."""
+    path = copy / "attnlag/claims/new.py"
+    before = digests.code_digests(copy)["write_claims"]
+    path.write_text("ONE = 1\n")
+    added = digests.code_digests(copy)["write_claims"]
+    path.write_text("ONE = 2\n")
+    edited = digests.code_digests(copy)["write_claims"]
+    path.unlink()
+    assert len({before, added, edited}) == 3
+    assert digests.code_digests(copy)["write_claims"] == before
+
+
 def test_another_format_of_files_changes_every_digest(unedited, monkeypatch):
     monkeypatch.setattr(digests, "FILE_FORMAT", digests.FILE_FORMAT + 1)
     changed = digests.code_digests(SCRIPTS)
