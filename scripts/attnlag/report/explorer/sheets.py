@@ -1,8 +1,9 @@
 """The sheets that the explorer draws: those of figures, from the tables of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -30,6 +31,67 @@ from attnlag.report.regression_tables import RegressionTables
 Entry = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A figure that the page shows if a run has its tables.
+
+    Parameters
+    ----------
+    tab, name : str
+        The tab, and the name of the sheet within it.
+    tables : mapping
+        The names of its declared tables, by those of the inputs of ``read``.
+    read : callable
+        What reads them, as for the files of the figure.
+    figure : module
+        What makes a sheet of them.
+    """
+
+    tab: str
+    name: str
+    tables: Mapping[str, str]
+    read: Callable[..., inputs.Inputs]
+    figure: ModuleType
+
+
+CLASSES = Shown(
+    "kinds",
+    "slopes",
+    {"classes": "classes", "equal_slopes": "equal_slopes"},
+    inputs.read_classes,
+    slopes_by_class,
+)
+TRAINING = Shown(
+    "training",
+    "training",
+    {"training": "training", "training_layers": "training_layers"},
+    inputs.read_training,
+    coefficients_by_step,
+)
+HEADS = Shown(
+    "heads",
+    "heads",
+    {"heads": "heads", "coefficients": "head_coefficients"},
+    inputs.read_heads,
+    heads_by_layer,
+)
+EFFECTS = Shown(
+    "causes",
+    "causes",
+    {"total_effects": "total_effects", "elasticities": "elasticities"},
+    inputs.read_effects,
+    elasticities_by_layer,
+)
+SOURCES = Shown(
+    "sources",
+    "shares",
+    {"shares": "shares", "lags": "lags"},
+    inputs.read_sources,
+    sources_by_layer,
+)
+READOUT = Shown("sources", "readout", {"readout": "readout"}, inputs.read_sources, readout_by_layer)
+
+
 def entry(
     tab: str, name: str, sheet: Sheet, mixers: Mapping[str, str], tables: list[str]
 ) -> list[Entry]:
@@ -39,13 +101,44 @@ def entry(
     return [{"tab": tab, "name": name, "tables": tables, **as_json(sheet, mixers)}]
 
 
+def entry_of(
+    shown: Shown,
+    regression: RegressionTables,
+    claims: RunClaims,
+    folder: Path,
+    settings: Mapping[str, Any] | None = None,
+    heading: str = "",
+) -> list[Entry]:
+    """Return the sheet of a figure from its tables in a folder; nothing without any of them.
+
+    ``heading`` stands before its claim.
+    """
+    files = {}
+    for name, table in shown.tables.items():
+        path = regression.files.one_of(table, folder)
+        if path is None:
+            return []
+        files[name] = path
+    names = SimpleNamespace(regression=regression.name)
+    given = SimpleNamespace(**files)
+    if shown.read is inputs.read_sources:
+        readout = regression.files.all_of("readout", folder)
+        # Either may be unknown.
+        given = SimpleNamespace(**{"shares": [], "lags": []} | files)
+        given.readout = readout or [files["shares"]]
+    read = shown.read(given, names, settings, claims)
+    sheet = shown.figure.figure(read)
+    sheet.claim = f"{heading}{sheet.claim}"
+    tables = tables_of(regression, folder, *shown.tables.values())
+    return entry(shown.tab, shown.name, sheet, read.mixers, tables)
+
+
 def sheets_of_regression(regression: RegressionTables, claims: RunClaims) -> list[Entry]:
     """Return the coefficients of a regression, also by group, class of tokens and checkpoint."""
     folder = regression.folder
-    names = SimpleNamespace(regression=regression.name)
     read = inputs.read_coefficients(
         regression.file("coefficients"),
-        names,
+        SimpleNamespace(regression=regression.name),
         claims,
         fits=regression.fits,
         controls=regression.controls,
@@ -54,56 +147,30 @@ def sheets_of_regression(regression: RegressionTables, claims: RunClaims) -> lis
     )
     sheets = []
     if regression.terms:
-        sheets += entry(
-            "coefficients",
-            "coefficients",
-            coefficients_by_layer.figure(read),
-            read.mixers,
-            tables_of(regression, folder, "coefficients", "fits", "controls"),
-        )
+        sheet = coefficients_by_layer.figure(read)
+        tables = tables_of(regression, folder, "coefficients", "fits", "controls")
+        sheets += entry("coefficients", "coefficients", sheet, read.mixers, tables)
     if len(read.groups):
-        sheets += entry(
-            "coefficients",
-            "groups",
-            groups_by_layer.figure(read),
-            read.mixers,
-            tables_of(regression, folder, "groups"),
-        )
-    classes = regression.files.one_of("classes", folder)
-    if classes:
-        equal_slopes = regression.files.one_of("equal_slopes", folder)
-        files = SimpleNamespace(classes=classes, equal_slopes=equal_slopes)
-        sheet = slopes_by_class.figure(inputs.read_classes(files, names, None, claims))
-        # The tab shows those of all regressions.
-        sheet.claim = f"Regression {regression.name}: {sheet.claim}"
-        tables = tables_of(regression, folder, "classes")
-        sheets += entry("kinds", f"slopes-{regression.name}", sheet, read.mixers, tables)
-    return sheets + _training(regression, claims)
-
-
-def _training(regression: RegressionTables, claims: RunClaims) -> list[Entry]:
-    """Return the regression at earlier checkpoints of the model, if it has any."""
-    folder = regression.folder
-    medians = regression.files.one_of("training", folder)
-    layers = regression.files.one_of("training_layers", folder)
-    if not (medians and layers):
-        return []
-    files = SimpleNamespace(training=medians, training_layers=layers)
+        sheet = groups_by_layer.figure(read)
+        tables = tables_of(regression, folder, "groups")
+        sheets += entry("coefficients", "groups", sheet, read.mixers, tables)
+    # The tab shows the slopes of all regressions.
+    heading = f"Regression {regression.name}: "
+    slopes = replace(CLASSES, name=f"slopes-{regression.name}")
+    sheets += entry_of(slopes, regression, claims, folder, heading=heading)
     settings = {"equivalence_bound": regression.settings["equivalence_bound"]}
-    names = SimpleNamespace(regression=regression.name)
-    read = inputs.read_training(files, names, settings, claims)
-    sheet = coefficients_by_step.figure(read)
-    tables = tables_of(regression, folder, "training", "training_layers")
-    return entry("training", "training", sheet, read.mixers, tables)
+    return sheets + entry_of(TRAINING, regression, claims, folder, settings)
 
 
 def sheets_of_site(regression: RegressionTables, claims: RunClaims) -> list[Entry]:
     """Return what does not depend on the regression, given any of the site."""
+    site = regression.of_site
     return [
         *_parts_of_speech(regression, claims),
-        *_heads(regression, claims),
+        *entry_of(HEADS, regression, claims, site),
         *_effects(regression, claims),
-        *_sources(regression, claims),
+        *entry_of(SOURCES, regression, claims, site),
+        *entry_of(READOUT, regression, claims, site),
     ]
 
 
@@ -125,59 +192,19 @@ def _parts_of_speech(regression: RegressionTables, claims: RunClaims) -> list[En
     return entry("kinds", "means", sheet, norms.mixers, tables)
 
 
-def _heads(regression: RegressionTables, claims: RunClaims) -> list[Entry]:
-    site = regression.of_site
-    heads = regression.files.one_of("heads", site)
-    coefficients = regression.files.one_of("head_coefficients", site)
-    if not (heads and coefficients):
-        return []
-    files = SimpleNamespace(heads=heads, coefficients=coefficients)
-    read = inputs.read_heads(files, SimpleNamespace(), None, claims)
-    tables = tables_of(regression, site, "heads", "head_coefficients")
-    return entry("heads", "heads", heads_by_layer.figure(read), read.mixers, tables)
-
-
 def _effects(regression: RegressionTables, claims: RunClaims) -> list[Entry]:
     """Return a sheet for each site whose changes were observed at this one, itself first."""
     folder = regression.of_corpus
     total = regression.files.one_of("total_effects", folder)
-    single = regression.files.one_of("elasticities", folder)
-    if not (total and single):
+    if total is None:
         return []
     pairs = pd.read_parquet(total, columns=["source_site", "target_site"])
     sources = pairs.loc[pairs["target_site"] == regression.site, "source_site"].unique().tolist()
     sources.sort(key=lambda name: name != regression.site)
-    files = SimpleNamespace(total_effects=total, elasticities=single)
-    tables = tables_of(regression, folder, "total_effects", "elasticities")
     sheets = []
     for source in sources:
         settings = {"source": source, "target": regression.site}
-        effects = inputs.read_effects(files, SimpleNamespace(), settings, claims)
-        sheet = elasticities_by_layer.figure(effects)
-        if len(sources) > 1:
-            sheet.claim = f"{source} to {regression.site}: {sheet.claim}"
-        sheets += entry("causes", f"causes-{source}", sheet, effects.mixers, tables)
-    return sheets
-
-
-def _sources(regression: RegressionTables, claims: RunClaims) -> list[Entry]:
-    """Return who writes adjustments and what they say; either may be unknown."""
-    files = regression.files
-    site = regression.of_site
-    shares: Path | None = files.one_of("shares", site)
-    lags = files.one_of("lags", site)
-    readout = files.all_of("readout", site)
-    sheets = []
-    if shares and lags:
-        given = SimpleNamespace(shares=shares, lags=lags, readout=readout or [shares])
-        traced = inputs.read_sources(given, SimpleNamespace(), None, claims)
-        sheet = sources_by_layer.figure(traced)
-        tables = tables_of(regression, site, "shares", "lags")
-        sheets += entry("sources", "shares", sheet, traced.mixers, tables)
-    if readout:
-        given = SimpleNamespace(shares=[], lags=[], readout=readout)
-        effects = inputs.read_sources(given, SimpleNamespace(), None, claims)
-        sheet = readout_by_layer.figure(effects)
-        tables = tables_of(regression, site, "readout")
-        sheets += entry("sources", "readout", sheet, effects.mixers, tables)
+        heading = f"{source} to {regression.site}: " if len(sources) > 1 else ""
+        shown = replace(EFFECTS, name=f"causes-{source}")
+        sheets += entry_of(shown, regression, claims, folder, settings, heading)
     return sheets
