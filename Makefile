@@ -150,7 +150,7 @@ validate: run ### compare the default run with published numbers, and with the n
 models: $(READY) ## compare two real models: config/models.yaml, about 6 minutes
 	$(BIN)/snakemake --cores all --configfile config/models.yaml $(OPTIONS)
 
-# Text and checkpoints are some 300 MB below data/.
+# Text and checkpoints are some 360 MB below data/.
 data/training/.trained: benchmarks/train_checkpoints.py $(READY)
 	$(BIN)/python $(PIP) --editable '.[model,workflow,tagger,training]'
 	$(BIN)/python benchmarks/train_checkpoints.py $(@D)

@@ -88,6 +88,9 @@ def _is_former_shard(path: Path, shards: int) -> bool:
     """Return whether a table is of a shard that a corpus of some shards does not have."""
     if not re.fullmatch(r"\d{4,}", path.stem) or int(path.stem) < shards:
         return False
+    # Files of checkpoints have the number of their step.
+    if path.parent.name == "revisions":
+        return False
     # The name of another's file may be a number too.
     return METADATA_KEY in (pq.read_metadata(path).metadata or {})
 

@@ -70,7 +70,9 @@ def test_files_of_former_shards_are_named_for_a_shell(folder):
     corpora = {"c": {"files": "x", "shards": 2}}
     config = Config.model_validate({"models": MODELS, "corpora": corpora})
     study = folder / "results/m/c"
-    for name in ("a/0001", "a/0002", "a/0010", "a/0011", "a/0012", "b/0013"):
+    # The last one is a checkpoint.
+    names = ["a/0001", "a/0002", "a/0010", "a/0011", "a/0012", "b/0013", "a/revisions/1024"]
+    for name in names:
         (study / name).parent.mkdir(parents=True, exist_ok=True)
         tables.write_table(pa.table({"x": [1]}), study / f"{name}.parquet", MADE)
     pq.write_table(pa.table({"x": [1]}), study / "b/2024.parquet")
