@@ -143,6 +143,20 @@ def test_a_sheet_as_json_marks_layers_without_attention_on_axes_of_layers():
     assert bare["caption"] == "A note."
 
 
+def test_writers_stand_in_the_order_of_documents(tmp_path):
+    keys = keys_of([TokenSequence(name, 0, np.array([7])) for name in ("b", "a")])
+    columns = dict.fromkeys(traced_tables.NUMBERS, np.zeros(2))
+    shares = np.array([[0.5, 0, 0], [0.9, 0, 0]])
+    columns |= {"strongest": np.zeros((2, 3), int), "strongest_shares": shares}
+    table = traced_tables.table(keys, [0], columns, traced_tables.SOURCES)
+    path = tmp_path / "sources" / "0000.parquet"
+    tables.write_table(table, path, {"stages": {"tokens": {"shards": 1}}})
+    traced = RegressionTables(tmp_path / "within", Declared(sources=[path]))
+    found = tokens.writers(traced, ["b", "a"])
+    assert found["documents"] == ["b", "a"]
+    assert found["writers"] == [[[0, 50], [0, 90]]]
+
+
 def described(terms, covariates=(), outcome="norm", within=False):
     """Return the equation of a regression, and what its symbol stands for."""
     stages = {"design": {"covariates": list(covariates)}}
