@@ -236,6 +236,14 @@ def test_batches_and_shards_change_nothing(gpt2_in_double):
     assert together["d2", 0][0].positions.tolist() == [2, 1, 0, 0]
 
 
+def test_weights_get_no_gradients(gpt2_in_double):
+    """They would take as much memory as the model."""
+    model = copy.deepcopy(gpt2_in_double).requires_grad_(True)
+    effects_in(decoder_of(model), {("d", 0): np.arange(9)})
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
 def test_a_graph_that_does_not_fit_in_memory_is_refused_in_one_line(gpt2_in_double):
     with pytest.raises(MemoryError, match=r"graph for a backward pass over 40 tokens needs about"):
         effects_in(decoder_of(gpt2_in_double), {("d", 0): np.arange(40)}, free=10_000)
