@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from attnlag.config.schema import Config
+from attnlag.pipeline.analyses import is_asked
 from attnlag.pipeline.targets import claim_tables, explorer_tables, final_targets, findings_files
 
 # Nothing optional.
@@ -171,3 +172,14 @@ def test_findings_may_have_the_names_of_wildcards():
         "readout": ["results/{model}/{corpus}/attention/readout/findings.txt"],
         "sources": ["results/{model}/{corpus}/attention/sources/findings.txt"],
     }
+
+
+@pytest.mark.parametrize(
+    ("models", "corpora", "compared"), [(1, 1, False), (2, 1, True), (1, 2, True), (2, 2, True)]
+)
+def test_several_studies_are_compared(models, corpora, compared):
+    raw = {
+        "models": {f"m{n}": {"source": "path", "path": "mine"} for n in range(models)},
+        "corpora": {f"c{n}": {"files": ["a.txt"]} for n in range(corpora)},
+    }
+    assert is_asked("comparison", Config.model_validate(raw)) == compared
