@@ -6,6 +6,7 @@ use rule program as write_claims with:
         unpack(lambda wildcards: targets.claim_tables(CONFIG, wildcards.model, wildcards.corpus)),
     output:
         claims=CLAIMS,
+        csv=f"{STUDY}/claims.csv",
     log:
         "logs/{model}/{corpus}/claims.log",
     params:

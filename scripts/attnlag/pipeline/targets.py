@@ -89,7 +89,7 @@ def study_targets(config: Config, model: str, corpus: str) -> list[str]:
             for pair in config.pairs_changed():
                 files.append(f"{study}/causal/figures/{pair}")
 
-    files.append(f"{study}/claims.parquet")
+    files += in_both_formats(study, "claims").values()
     for paths in findings_files(config, model, corpus).values():
         files += paths
     return files

@@ -30,7 +30,7 @@ results/m/c/attention/notebook/controls.parquet results/m/c/attention/notebook/c
 results/m/c/attention/notebook/groups.parquet results/m/c/attention/notebook/groups.csv
 results/m/c/attention/notebook/figures
 results/m/c/attention/notebook/findings.txt
-results/m/c/claims.parquet
+results/m/c/claims.parquet results/m/c/claims.csv
 results/claims.parquet results/claims.csv
 results/answers.txt
 results/explorer.html
