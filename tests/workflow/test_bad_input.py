@@ -349,7 +349,10 @@ def test_a_layer_that_cannot_be_fitted_is_reported_and_the_others_are_fitted(fin
     pq.write_table(changed(norms, {"layer_01": layer}), path)
     dropped = "4 rows dropped for zero or non-finite norms"
     reason = "the outcome is constant"
-    told = f"layer 1 was not fitted: {reason} ({dropped})"
+    told = (
+        f"layers that were not fitted: 1 ({reason}; rows dropped in each for zero or non-finite "
+        "norms: 4)"
+    )
     message = f"error: tiny, small, attention, notebook: {told}"
     assert re.findall("^error:.*", finished.fails(), re.M) == [message]
     findings = (finished.folder / STUDY / "findings.txt").read_text()
@@ -456,4 +459,4 @@ def test_braces_in_the_folder_of_attnlag_are_a_line(fresh):
 
 def test_a_run_ends_in_an_encoding_without_its_characters(finished):
     printed = finished.run("list_unasked", environment={"PYTHONIOENCODING": "ascii"})
-    assert r"10% longer \u2192" in printed
+    assert r"10% larger \u2192" in printed

@@ -27,8 +27,8 @@ def test_a_run_on_one_text_ends_in_answers_of_this_text_and_an_explorer(fresh):
     path.write_text(text)
     (fresh.folder / "data/text.txt").write_text(TEXT + "\n")
     printed = fresh.run("--configfile", "config/gpt2.yaml", *without_figures())
-    assert "gpt2 · text: 1 document, " in printed
-    assert "Too few texts to tell (1; at least 6): 10% longer" in printed
+    assert "gpt2 · text: documents: 1, " in printed
+    assert "Too few texts to tell (1; at least 6): 10% larger" in printed
     assert "nan" not in printed.lower()
     explorer = (fresh.folder / "results/explorer.html").read_text(encoding="utf-8")
     assert TEXT.split()[0] in explorer

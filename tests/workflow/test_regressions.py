@@ -124,7 +124,7 @@ def test_scales_of_random_weights_that_are_the_models_own_are_left_out(project):
     assert drawn.index[~drawn["any"]].tolist() == ["default", "by-depth"]
     assert set(before.loc["own", "origin"]) == {"config"}
     lines = (project.folder / SITE / "within" / "findings.txt").read_text()
-    assert "transformers' left out: the same as own; by depth left out" in lines
+    assert "transformers' scale left out: the same as own; the scale by depth left out" in lines
 
 
 def test_every_file_and_column_is_described(project):
@@ -188,13 +188,13 @@ def by_class(gpt2, tmp_path_factory):
 
 def test_the_findings_state_how_slopes_differ_and_what_was_permuted(by_class):
     text = (by_class.folder / f"{SITE}/by_class/findings.txt").read_text()
-    unlike = "; medians over the layers: no two of 3 are shown to differ by their joint intervals"
+    unlike = "; medians over the layers: their intervals do not tell any two classes apart"
     assert unlike in text
     rows = table(by_class, "by_class", "nested_models").query("term == 'lag_1'")
     means = rows.groupby("step")["estimate"]
     first, last = means.mean()[["pooled", "token_previous"]]
-    assert f"lag 1, nothing held fixed: {first:.2f} (mean over 2 layers" in text
-    assert f"lag 1, previous tokens too: {last:.2f} (mean over 2 layers" in text
+    assert f"lag 1, nothing held fixed: {first:.2f} (mean over layers: 2" in text
+    assert f"lag 1, previous tokens too: {last:.2f} (mean over layers: 2" in text
     assert "permuted within the parts of speech of their documents 19 times" in text
     text = (by_class.folder / f"{SITE}/held_fixed/findings.txt").read_text()
     assert unlike in text

@@ -113,7 +113,7 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once):
         "8 documents in 2 groups",
         "block input + adjustments = block output within",
         "tokens: 100%",
-        "tiny · small: 8 documents, 303 tokens · attention, 2 layers",
+        "tiny · small: documents: 8, different texts: 8, tokens: 303 · attention, layers: 2",
         "Does a large adjustment follow a large one?",
         "two tokens later",
         "variance explained",
