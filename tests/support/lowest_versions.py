@@ -1,4 +1,4 @@
-"""Print the lowest version that pyproject.toml declares of each dependency, for pip.
+"""Print the lowest version that pyproject.toml declares of what the library imports, for pip.
 
 torch and Snakemake stay as they are installed.
 """
