@@ -196,7 +196,7 @@ lock: ### write requirements.txt from the version ranges in pyproject.toml
 	mv .venv-lock/new.txt requirements.txt
 
 clean: ## remove everything that make has made
-	rm -rf .venv .venv-* .snakemake logs data/models data/training site build
+	rm -rf .venv .venv-* .snakemake logs data/datasets data/models data/training site build
 	find results -mindepth 1 ! -name README.md -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
