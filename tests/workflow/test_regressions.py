@@ -210,3 +210,26 @@ def test_the_library_gives_the_tables_of_a_run_with_slopes_by_class(by_class, re
     controls = by_class.config["controls"]
     fit = attnlag.fit(measured, controls=controls, **REGRESSIONS[regression])
     assert_equal_tables(fit, by_class, regression)
+
+
+def test_a_run_of_some_layers_has_their_numbers(fresh, finished_once):
+    """Layer 0 is neither measured nor stored; geometry and heads have layer 1 alone too."""
+    fresh.write_config(extraction={"layers": [1], "quantities": ["geometry", "heads"]})
+    folder = "results/tiny/small/attention"
+    names = ("notebook/coefficients.parquet", "geometry/means.parquet", "heads/heads.parquet")
+    fresh.run(*(f"{folder}/{name}" for name in names))
+    for path in ("activations", "norms", "geometry"):
+        stored = pq.read_schema(fresh.folder / folder / path / "0000.parquet")
+        layers = {name[:8] for name in stored.names if name.startswith("layer_")}
+        assert layers == {"layer_01"}
+    for name in names:
+        some, whole = (
+            pd.read_parquet(project.folder / folder / name) for project in (fresh, finished_once[0])
+        )
+        of_layer = whole[whole["layer"] == 1].reset_index(drop=True)
+        # These are of all layers that are fitted, and of the controls that the other run has.
+        apart = [column for column in some if "adjusted" in column or "share_of" in column]
+        assert set(some["layer"]) == {1}
+        same = [column for column in some if column in whole and column not in apart]
+        numbers = some[same].select_dtypes("number")
+        pd.testing.assert_frame_equal(numbers, of_layer[numbers.columns], rtol=1e-6)
