@@ -852,7 +852,7 @@ def test_the_gpt2_file_lacks_a_text_and_lists_the_gpt2_family_in_lines_to_uncomm
         assert re.fullmatch("[0-9a-f]{40}", model.revision)
 
 
-@pytest.mark.parametrize("page", ["corpora", "families", "gpu", "models", "questions", "tutorial"])
+@pytest.mark.parametrize("page", ["corpora", "families", "gpu", "models"])
 def test_the_examples_of_a_page_are_well_formed(page):
     text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
