@@ -342,8 +342,8 @@ UNTRAINED = {
     ),
     "untrained_mean": Words(
         "a lag before training (mean over the layers)",
-        answer={Verdict.WITHIN: "within ±{bound:g} {at_scale}"},
-        finding={Verdict.WITHIN: "within ±{bound:g} {at_scale}"},
+        answer={Verdict.WITHIN: "no lag left {at_scale}"},
+        finding={Verdict.WITHIN: "no lag left {at_scale} (mean within ±{bound:g})"},
     ),
     "untrained_averages": Words(
         "smallest R² before training up to the model's own scale, if it is high",
@@ -353,8 +353,8 @@ UNTRAINED = {
     ),
     "trained": Words(
         "the same after training, in the texts of the control (median layer)",
-        answer="trained {value} (texts, the same: {texts})",
-        finding="after training {value} (median layer; texts, the same: {texts}; not corrected for "
+        answer="trained {value} (same texts: {texts})",
+        finding="after training {value} (median layer; same texts: {texts}; not corrected for "
         "bias)",
     ),
     "change_by_training": Words(
@@ -382,7 +382,7 @@ TRAINING = {
     "training_final": Words(
         "a lag of the final weights (median layer)",
         title="its final value is {value}",
-        answer="final {value} (texts, the same: {texts})",
+        answer="final {value} (same texts: {texts})",
         finding="of the final weights: {value} ({interval})",
     ),
     "training_settled": Words(
