@@ -73,6 +73,8 @@ ARITHMETIC = {
     ast.BitAnd: ("&", "|"),
 }
 BOOLEAN = {ast.And: ("and", "or"), ast.Or: ("or", "and")}
+# Functions whose arguments may be swapped.
+SYMMETRIC = ("min", "max")
 # Words that can be a key or a column; sentences are messages.
 KEY = re.compile(r"[A-Za-z_][\w.-]*")
 
@@ -171,6 +173,8 @@ def changes_of_filter(source: PythonSource, node: ast.comprehension) -> Iterator
 
 
 def changes_of_call(source: PythonSource, node: ast.Call) -> Iterator[Change]:
+    if isinstance(node.func, ast.Name) and node.func.id in SYMMETRIC:
+        return
     if len(node.args) < 2 or any(isinstance(argument, ast.Starred) for argument in node.args[:2]):
         return
     one, other = node.args[:2]

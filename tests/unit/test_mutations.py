@@ -31,6 +31,7 @@ def changed(line: str, kind: str) -> list[str]:
         ("a if b else c", "condition", ["a if (not (b)) else c"]),
         ("[a for a in b if a.c]", "condition", ["[a for a in b if (not (a.c))]"]),
         ("f(a, b)", "swapped arguments", ["f(b, a)"]),
+        ("max(a, b)", "swapped arguments", []),
         ("a += b", "dropped statement", ["pass"]),
         ("a[0] = b", "dropped statement", ["pass"]),
         ("a.sort()", "dropped statement", ["pass"]),
