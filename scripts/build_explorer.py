@@ -12,7 +12,7 @@ def main(job):
     regressions = declared(**vars(job.input))
     claims = read_claims([job.input.claims])
     text = page.page(regressions, claims, job.input.findings)
-    writing.write_text(answers.of_run(claims), job.output.answers)
+    writing.write_text(answers.answers_text(claims), job.output.answers)
     writing.write_text(text, job.output.page)
     size = len(text.encode()) / 1e6
     log.info(f"{job.output.page}: open it in a browser; {size:.1f} MB")

@@ -27,7 +27,7 @@ def main(job):
     # Only of what a configuration asks for.
     for name in findings.ANALYSES:
         for path in vars(job.output).get(name, ()):
-            of_folder = claims.of_folder(name, path.parent)
-            writing.write_text(findings.findings_of_analysis(name, of_folder), path)
+            folder_claims = claims.folder_claims(name, path.parent)
+            writing.write_text(findings.findings_of_analysis(name, folder_claims), path)
     study = regressions[0].of_corpus
     log.info(f"{', '.join(study.parts[-2:])}: {counted(len(regressions), 'regression')}")

@@ -49,7 +49,7 @@ def on_the_next_token(
         yield Row(claim="nothing", subject="causal", table="total_effects")
         return
     # A copy of a document tells nothing more.
-    yield from of_layers(near.assign(documents=near["documents"].clip(upper=texts)), alpha)
+    yield from effects_by_layer(near.assign(documents=near["documents"].clip(upper=texts)), alpha)
     yield from _single_layers(pairs, source, target)
     for trial_row in _of_pair(trials, source, target).itertuples():
         yield trial(trial_row)
@@ -78,7 +78,7 @@ def _single_layers(pairs: pd.DataFrame, source: str, target: str) -> Iterator[Ro
         yield single_layers(rows)
 
 
-def of_layers(table: pd.DataFrame, alpha: float) -> Iterator[Row]:
+def effects_by_layer(table: pd.DataFrame, alpha: float) -> Iterator[Row]:
     """Yield effects, shares and own lags of layers, and how many of the shares are decided."""
     found = shares(table, alpha)
     yield from effects(table, alpha)

@@ -77,14 +77,14 @@ def floors(layers: pd.DataFrame, coefficients: pd.DataFrame) -> Iterator[Row]:
             value=float(value),
             table="heads",
         )
-        of_layer = by_part[by_part.index == layer]
-        if len(of_layer):
+        estimates = by_part[by_part.index == layer]
+        if len(estimates):
             yield Row(
                 claim="head_lag_without_floor",
                 subject=f"{rows['term'].iloc[0]}, layer {layer}",
-                value=float(of_layer[ABOVE].iloc[0]),
+                value=float(estimates[ABOVE].iloc[0]),
                 baseline="with them",
-                baseline_value=float(of_layer[WHOLE].iloc[0]),
+                baseline_value=float(estimates[WHOLE].iloc[0]),
                 table="head_coefficients",
             )
 
@@ -100,13 +100,13 @@ def lag(coefficients: pd.DataFrame, regression: str) -> Row | None:
     if heads.empty:
         return None
     shared = _with_controls(heads)
-    of_sum = rows[(rows["part"] == WHOLE) & rows["layer"].isin(shared["layer"])]["estimate"]
+    sums = rows[(rows["part"] == WHOLE) & rows["layer"].isin(shared["layer"])]["estimate"]
     return Row(
         claim="head_lag",
         subject=f"{rows['term'].iloc[0]}, {regression}",
         value=float(shared["estimate"].median()),
         baseline="sum of the heads",
-        baseline_value=float(of_sum.median()),
+        baseline_value=float(sums.median()),
         layers=len(heads),
         table="head_coefficients",
     )

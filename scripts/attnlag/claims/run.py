@@ -61,7 +61,7 @@ class RunClaims:
         """Return the claims of an analysis, none where it has none."""
         return self.analyses.get(study, Claims(()))
 
-    def of_folder(self, analysis: str, folder: Path) -> list[tuple[str, Claims, tables.Record]]:
+    def folder_claims(self, analysis: str, folder: Path) -> list[tuple[str, Claims, tables.Record]]:
         """Return the claims of an analysis whose findings stand in a folder.
 
         Each comes with its site, or with the pair of sites of interventions, whose folder is that

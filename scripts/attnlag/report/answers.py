@@ -71,8 +71,8 @@ class Regression:
     @property
     def is_of_norms(self) -> bool:
         """Whether the outcome is norms or relative norms, and lags or leads are among the terms."""
-        of_norms = OUTCOMES[self.settings["outcome"]].folder == "norms"
-        return of_norms and bool(self.terms or not self.is_fitted)
+        is_norm = OUTCOMES[self.settings["outcome"]].folder == "norms"
+        return is_norm and bool(self.terms or not self.is_fitted)
 
     @property
     def terms(self) -> list[str]:
@@ -94,7 +94,7 @@ class Regression:
         return found
 
 
-def of_site(run: RunClaims, site: tuple[str, ...]) -> SiteAnswers:
+def answers_for_site(run: RunClaims, site: tuple[str, ...]) -> SiteAnswers:
     """Return the answers for one site, named by its model, corpus and site.
 
     The first regression of norms with a fitted layer answers; those with effects of documents come
@@ -105,20 +105,20 @@ def of_site(run: RunClaims, site: tuple[str, ...]) -> SiteAnswers:
         for key, claims in run.analyses.items()
         if key[:3] == site and claims.one("fitted")
     ]
-    of_norms = [one for one in fitted if one.is_of_norms]
-    within = [one for one in of_norms if one.has_effects]
-    first = (within or of_norms or fitted)[0]
-    main = next((one for one in (*within, *of_norms) if one.is_fitted), first)
+    norms_fitted = [one for one in fitted if one.is_of_norms]
+    within = [one for one in norms_fitted if one.has_effects]
+    first = (within or norms_fitted or fitted)[0]
+    main = next((one for one in (*within, *norms_fitted) if one.is_fitted), first)
     lines: list[Answer] = []
-    if of_norms:
+    if norms_fitted:
         lines += _regressed(main)
         if main.is_fitted:
-            lines += _pooled(main, of_norms)
+            lines += _pooled(main, norms_fitted)
     if main is not first:
         text = f"{main.name}; no layer of {first.name} was fitted"
         lines.insert(1, Answer("regression", text))
     lines += _causes(run.of(*site, CAUSAL))
-    if of_norms and main.is_fitted:
+    if norms_fitted and main.is_fitted:
         doubts = [main.claims.one("omitted_lags"), main.claims.one("halves")]
         lines.append(Answer("Check", _joined(doubts), False))
     model = main.record["model"]
@@ -248,13 +248,13 @@ def text_of(answers: SiteAnswers) -> str:
     return "\n".join([answers.title, *rows]) + "\n"
 
 
-def of_sites(run: RunClaims) -> dict[tuple[str, ...], SiteAnswers]:
+def answers_by_site(run: RunClaims) -> dict[tuple[str, ...], SiteAnswers]:
     """Return the answers by the names of model, corpus and site."""
     fitted = [key for key, claims in run.analyses.items() if claims.one("fitted")]
     sites = dict.fromkeys(key[:3] for key in fitted)
-    return {site: of_site(run, site) for site in sites}
+    return {site: answers_for_site(run, site) for site in sites}
 
 
-def of_run(run: RunClaims) -> str:
+def answers_text(run: RunClaims) -> str:
     """Return the answers of a run as text, site by site."""
-    return "\n".join(map(text_of, of_sites(run).values()))
+    return "\n".join(map(text_of, answers_by_site(run).values()))

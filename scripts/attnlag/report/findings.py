@@ -124,8 +124,8 @@ def findings_of_analysis(analysis: str, by_site: Sequence[tuple[str, Claims, Rec
     lines = lines_of(ANALYSES[analysis], claims)
     if analysis == "causal":
         lines = []
-        for pair, of_pair, _ in by_site:
-            lines += [f"{pair}: {line}" for line in lines_of(ANALYSES[analysis], of_pair)]
+        for pair, pair_claims, _ in by_site:
+            lines += [f"{pair}: {line}" for line in lines_of(ANALYSES[analysis], pair_claims)]
     if analysis == "heads" and claims.one("head_share") and not claims.one("head_sink"):
         lines.append(why_no_sinks(record))
     if "check" in record and (analysis == "heads" or not lines):

@@ -337,7 +337,7 @@ def test_effects_stand_beside_their_intervals_and_predictions():
     ]
     assert (rows[1].baseline_value, rows[1].baseline_low, rows[1].baseline_high) == (0.5, -0.2, 0.8)
     shares = causes.shares(table, 0.05)
-    found = [*causes.of_layers(table, 0.05)]
+    found = [*causes.effects_by_layer(table, 0.05)]
     (decided,) = [row for row in found if row.claim == "effects_decided"]
     assert wording.text(decided, "answer") == (
         "Hardly in 1 of 2 layers, in part in 0, the other way in 0, undecided in 1 (texts: 13)"

@@ -76,7 +76,7 @@ SITE = ("tiny", "small", "attention")
 def answered(base, *names):
     """Return the answers of the one site from some regressions."""
     run = in_memory(regressions_in(base, *names))
-    return answers.of_site(run, SITE)
+    return answers.answers_for_site(run, SITE)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_the_answers_state_each_number_once(base):
     stages = {"elasticities": {"alpha": 0.05}}
     tables.write_frame(effects, path, {**RECORD, "stages": stages})
     stored = Path(__file__).with_name("answers.txt").read_text(encoding="utf-8")
-    assert answers.of_run(in_memory(regressions_in(base, "pooled", "within"))) == stored
+    assert answers.answers_text(in_memory(regressions_in(base, "pooled", "within"))) == stored
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_where_no_response_is_implied_further_terms_are_given_the_others(base):
 def test_copies_of_few_texts_tell_of_these_texts_alone(base):
     (within,) = regressions_in(base, "within")
     within.record["corpus"]["texts"] = 5
-    found = answers.of_site(in_memory([within]), SITE)
+    found = answers.answers_for_site(in_memory([within]), SITE)
     assert ": documents: 20, different texts: 5, tokens: 1,234 · " in found.title
     assert found.lines[0].text.startswith("Too few texts to tell (5; at least 6): 10% larger")
     assert "(lag 1, median layer: 0.23, no interval; " in found.lines[0].text
@@ -184,7 +184,7 @@ def test_a_regression_without_a_fitted_layer_leaves_the_answer_to_the_next(base)
     of_both = regressions_in(base, "within", "pooled")
     within, pooled = of_both
     within.fits["status"] = "too few rows"
-    lines = answers.of_site(in_memory(of_both), SITE).lines
+    lines = answers.answers_for_site(in_memory(of_both), SITE).lines
     assert lines[0].text.startswith(
         "Yes, neighbours are alike in size: 10% larger → 2.2% larger (lag 1, median layer: 0.23"
     )
@@ -192,13 +192,13 @@ def test_a_regression_without_a_fitted_layer_leaves_the_answer_to_the_next(base)
     # It does not stand beside itself.
     assert lines[-2].label == "before training"
     pooled.fits["status"] = "too few rows"
-    assert answers.of_site(in_memory(of_both), SITE).lines[0].text == "no layer was fitted"
+    assert answers.answers_for_site(in_memory(of_both), SITE).lines[0].text == "no layer was fitted"
 
 
 def test_regressions_of_directions_alone_have_no_answers(base):
     medians = dict.fromkeys(("lag_1", "lag_2"), interval(0.2))
     regression(base / "attention" / "within", 0.2, "document", medians, outcome="angle")
-    assert answers.of_run(in_memory(regressions_in(base, "within"))).splitlines() == [
+    assert answers.answers_text(in_memory(regressions_in(base, "within"))).splitlines() == [
         "tiny (4-bit) · small: documents: 20, different texts: 20, tokens: 1,234 · attention, "
         "layers: 3"
     ]

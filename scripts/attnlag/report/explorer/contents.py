@@ -66,7 +66,7 @@ def contents(
     page.index["findings"] = [_findings(path, results, names) for path in findings]
     page.index["answers"] = [
         {"of": list(site), **site_answers._asdict()}
-        for site, site_answers in answers.of_sites(claims).items()
+        for site, site_answers in answers.answers_by_site(claims).items()
     ]
     page.index["categories"] = labels.UPOS
     page.index |= {"studies": [], "sheets": {}, "texts": {}, "norms": {}, "sources": {}}
