@@ -181,9 +181,10 @@ class Sheet:
                 axes = canvas.add_subplot(cell, sharey=axes_by_share.get(panel.share))
                 if panel.share:
                     axes_by_share.setdefault(panel.share, axes)
-                # Beside a map, lines have its cells, one for each layer that is there.
-                cells = np.arange(len(layers)) + 0.5
-                x = cells if mixed or not layers else drawing.places_of_layers(layers)
+                # Below a map, lines have its cells, one for each layer that is there.
+                x = np.arange(len(layers)) + 0.5
+                if layers and not any(isinstance(each, Map) for each in panels):
+                    x = drawing.places_of_layers(layers)
                 _draw_lines(axes, panel, layers, x, panel.height_in(size))
                 beside = panels[place - 1] if column else None
                 if panel.share and isinstance(beside, Lines) and beside.share == panel.share:

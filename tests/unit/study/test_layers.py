@@ -10,6 +10,8 @@ from transformers import AutoModelForCausalLM
 import attnlag
 from attnlag.corpus.tokens import load_tokenizer
 from attnlag.figures import drawing
+from attnlag.figures.sizes import PAGE
+from attnlag.figures.templates import Line, Lines, Map, Sheet
 
 LAYERS = [0, 3, 5]
 QUANTITIES = ["vectors", "geometry", "heads", "surprisal", "readout"]
@@ -73,6 +75,16 @@ def test_a_fit_has_the_coefficients_of_these_layers(pair):
 def test_layers_without_a_gap_have_adjacent_cells():
     assert drawing.places_of_layers([1, 2, 3]).tolist() == [0.5, 1.5, 2.5]
     assert drawing.places_of_layers([0, 10, 19]).tolist() == [0.5, 10.5, 19.5]
+
+
+def test_lines_keep_their_distance_and_maps_have_a_cell_for_each_layer():
+    lines = Lines([Line(np.arange(3.0))], "rows")
+    cells = Map(np.ones((2, 3)), ["a", "b"], "norm")
+    for panels, places in (([lines], [0.5, 10.5, 19.5]), ([cells, lines], [0.5, 1.5, 2.5])):
+        figure = Sheet("Three layers", [0, 10, 19], panels, "", across=1).draw("", PAGE)
+        axes = next(each for each in figure.axes if each.get_ylabel() == "rows")
+        assert axes.get_xticks().tolist() == places
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "10", "19"]
 
 
 def test_what_the_layers_do_not_give_is_refused(pair, gpt2_tokenizer):
