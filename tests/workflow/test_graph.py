@@ -51,6 +51,7 @@ causal: {interventions: [zero]}
 sources: {}
 """
 TAGGER = {"package": "en-core-web-sm", "version": "3.8.0", "sha256": 64 * "0"}
+REVIEWS = {"dataset": "small/reviews", "split": "train", "revision": 40 * "0", "documents": 20}
 NO_RULE = {"results/README.md", "results/report.zip", "results/provenance.json"}
 
 
@@ -68,7 +69,7 @@ def test_rules_and_descriptions_agree(to_plan):
         extraction={"sites": ["attention", "mlp"], "quantities": list(OPTIONAL)},
         figures={"also": list(ON_REQUEST)},
         models={"other": model | {"revisions": ["step64"]}},
-        corpora=with_tagger(to_plan),
+        corpora=with_tagger(to_plan) | {"reviews": REVIEWS | {"tagger": TAGGER}},
     )
     jobs = plan(to_plan.folder, ("all", "paper"), everything=True)
     made = {path for job in jobs for path in job.made}
