@@ -171,11 +171,11 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
     above = layers_beyond(around["above"], around["above_error"], documents)
     differs = adjusted_p_values(around["p_value"], "holm") < 0.05
     smaller = int((differs & (around["change"] < 0)).sum())
-    larger = int((differs & (around["change"] > 0)).sum())
+    steeper = int((differs & (around["change"] > 0)).sum())
     yield (
         "docs/reading.md",
         f"below the median of its document lag 1 is above 0.05 in {below} layers, above it in "
-        f"{above}. It is smaller above in {smaller} layers and larger in {larger} (Holm); the "
+        f"{above}. It is smaller above in {smaller} layers and larger in {steeper} (Holm); the "
         f"further slope adds {around['gain'].median():.3f} to R²",
     )
     yield "docs/reading.md", f"text states: `\\WithinLagOneMedian` is {lag:.2f} |"
