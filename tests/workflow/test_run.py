@@ -315,13 +315,12 @@ def test_what_another_configuration_has_left_is_named_and_removed_by_name(finish
     assert (finished.folder / "results/tiny/small/attention/norms/0000.parquet").exists()
 
 
-def test_the_report_numbers_its_chapters_without_gaps_and_warns_of_nothing(whole_once, tmp_path):
-    project, _ = whole_once
-    printed = project.snakemake("--report", str(tmp_path / "report.zip"))
+def test_the_report_numbers_its_chapters_without_gaps_and_warns_of_nothing(finished, tmp_path):
+    printed = finished.snakemake("--report", str(tmp_path / "report.zip"))
     assert "arning" not in printed
     with zipfile.ZipFile(tmp_path / "report.zip") as archive:
         (name,) = [name for name in archive.namelist() if name.endswith("report.html")]
         page = archive.read(name).decode()
     chapters = sorted(set(re.findall(r'"([0-9] [A-Z][a-z]+)"', page)))
-    names = ["Explorer", "Norms", "Coefficients", "Interventions", "Directions"]
+    names = ["Explorer", "Norms", "Coefficients", "Diagnostics", "Interventions", "Directions"]
     assert chapters == [f"{number} {name}" for number, name in enumerate(names)]
