@@ -699,7 +699,13 @@ CLAIMS: dict[str, Words] = (
 
 # Names in words.
 TERMS = {"lags_summed": "the sum of the lags", "r_squared": "R²"}
-NOUNS = {"norm": "adjustment", "relative": "adjustment, relative to its stream,"}
+NOUNS = {
+    "norm": "adjustment",
+    "relative": "adjustment, relative to its stream,",
+    "orthogonal": "orthogonal part of an adjustment",
+    "from_itself": "part that a token writes to itself",
+    "from_earlier": "part that earlier tokens write",
+}
 NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
 TOO_FEW_LAGS = {
     1: "one lag is too few",

@@ -45,6 +45,8 @@ UNREAD = re.compile(r"WorkflowError:\s+Config file (is not valid|must be given)|
 # Errors of Snakemake's own files: no permission, a size limit (ulimit -f), a full disk, a read-only
 # disk, a quota.
 OF_DISK = re.compile(r"^Traceback.*\n\w*Error: \[Errno (?:13|27|28|30|122)\] ([^\n]*)\s*\Z", re.S)
+# The same while it reads a file of rules.
+OF_DISK_IN_RULES = re.compile(r"^OSError in file .*?\n\[Errno (?:13|27|28|30|122)\] ([^\n]*)", re.S)
 # A value of --config.
 NO_VALUE = re.compile(r"^ValueError: Invalid config definition: (.*)", re.M)
 # A reference to the reasons of each job, which attnlag's profiles do not show.
@@ -69,7 +71,7 @@ def problem_in_words(message: str) -> str:
     value = NO_VALUE.search(message)
     if value:
         return f"error: --config: {value[1]}"
-    disk = OF_DISK.search(message)
+    disk = OF_DISK.search(message) or OF_DISK_IN_RULES.search(message)
     if disk:
         return f"error: Snakemake cannot write a file of its own: {disk[1]}"
     problems = problems_of_configfiles() if UNREAD.match(message) else ""

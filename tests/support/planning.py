@@ -58,10 +58,12 @@ def plan(
     everything: bool = False,
     attempt: int = 1,
     cores: int = 2,
+    nodes: int | None = None,
 ) -> list[Job]:
     """Return the jobs that Snakemake announces for a run in a project's folder.
 
-    ``attempt`` says how often a job is tried. Errors of Snakemake are raised.
+    ``attempt`` says how often a job is tried, and ``nodes`` how many jobs a scheduler gets at a
+    time. Errors of Snakemake are raised.
     """
     # The cache is keyed by the path of a folder, whose files tests change.
     catalogue.figures.cache_clear()
@@ -71,7 +73,8 @@ def plan(
         with chdir(folder), SnakemakeApi(output) as api:
             logger.addHandler(listener)
             workflow = api.workflow(
-                resource_settings=ResourceSettings(cores=cores), snakefile=Path("Snakefile")
+                resource_settings=ResourceSettings(cores=cores, nodes=nodes),
+                snakefile=Path("Snakefile"),
             )
             # As in profiles/default.
             settings = DAGSettings(

@@ -118,7 +118,9 @@ def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path):
     file = tmp_path / "a\x1b[2J\n.jsonl"
     file.write_text(f"{row}\n{row}\n" + '{"k\x9b": 1}\n', encoding="utf-8")
     settings = settings_text("prepare_corpus", corpus={"id": "id"})
-    files, made, names = {"files": [file.name]}, {"corpus": "out.parquet"}, {"corpus": "hostile"}
+    files = {"files": [file.name], "source": []}
+    made = {"corpus": "out.parquet"}
+    names = {"corpus": "hostile"}
     command = command_of("prepare_corpus", files, made, settings, names, clusters_needed=0)
     result = ran([*command, "--log", "log.txt"], status=1, cwd=tmp_path)
     logged, _, again = (tmp_path / "log.txt").read_text("utf-8").rpartition("to run it again: ")

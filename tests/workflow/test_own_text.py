@@ -44,7 +44,7 @@ def test_a_name_may_end_as_a_file_does(fresh):
     fresh.run(f"{table}.csv", f"{table}.parquet")
 
 
-@pytest.mark.parametrize("target", ["run", "report", "paper"])
+@pytest.mark.parametrize("target", ["run", "explorer", "paper"])
 @pytest.mark.parametrize(
     ("file", "status", "words"),
     [

@@ -230,15 +230,16 @@ def test_every_parquet_file_states_what_made_it(finished_once):
     project, _ = finished_once
     source = json.loads((project.folder / "data/models/tiny/source.json").read_text())
     for path in project.folder.glob("results/**/*.parquet"):
-        record = read_provenance(path)
+        records = [read_provenance(path)]
         if path.name == "claims.parquet":
-            # The claims of a run are of several studies.
-            (study,) = record["studies"]
-            record = study["record"]
-        assert record["corpus"]["name"] == "small"
-        assert record["versions"]
-        if "corpora" not in path.parts:
-            assert record["model"]["digest"] == source["digest"]
+            # Claims are of several analyses.
+            records = [study["record"] for study in records[0]["studies"]]
+        assert records
+        for record in records:
+            assert record["corpus"]["name"] == "small"
+            assert record["versions"]
+            if "corpora" not in path.parts:
+                assert record["model"]["digest"] == source["digest"]
     record = read_provenance(project.folder / STUDY / "coefficients.parquet")
     assert record.settings("regression")["alpha"] == 0.05
 

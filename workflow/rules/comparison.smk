@@ -31,7 +31,7 @@ use rule program as write_comparison with:
 
 use rule draw as plot_comparison with:
     input:
-        claims=ancient("results/claims.parquet"),
+        claims="results/claims.parquet",
         coefficients="results/comparison/coefficients.parquet",
     output:
         figures=figures_of("plot_comparison", "results/comparison/figures/{site}/{regression}"),

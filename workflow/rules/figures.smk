@@ -2,13 +2,13 @@
 # folder, which is its output. Figures of finished tables take less time than their submission to a
 # cluster.
 #
-# Titles are claims. These change only with the tables of a figure or with code that it runs again
-# for, so that a later change of other claims draws nothing again.
+# Titles are claims, so that figures are drawn again with the claims of their model and corpus. Were
+# these `ancient()`, Snakemake would not look at what else has changed whenever they are made again.
 
 
 use rule draw as plot_adjustments with:
     input:
-        claims=ancient(CLAIMS),
+        claims=CLAIMS,
         norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
         stream=shards_of(f"{STUDY}/stream/{{shard}}.parquet"),
         properties=shards_of(f"{STUDY}/token_properties/{{shard}}.parquet"),
@@ -30,7 +30,7 @@ use rule draw as plot_adjustments with:
 
 use rule draw as plot_regression with:
     input:
-        claims=ancient(CLAIMS),
+        claims=CLAIMS,
         coefficients=f"{RESULTS}/coefficients.parquet",
         fits=f"{RESULTS}/fits.parquet",
         influence=f"{RESULTS}/influence.parquet",
@@ -49,7 +49,7 @@ use rule draw as plot_regression with:
 
 use rule draw as plot_sites with:
     input:
-        claims=ancient(CLAIMS),
+        claims=CLAIMS,
         norms=shards_of(study_files(f"{SITE}/norms/{{shard}}.parquet")),
         coefficients=partly(f"{RESULTS}/coefficients.parquet", site=CONFIG.extraction.sites),
         fits=partly(f"{RESULTS}/fits.parquet", site=CONFIG.extraction.sites),

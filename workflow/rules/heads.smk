@@ -30,7 +30,7 @@ use rule program as summarize_heads with:
 
 use rule draw as plot_heads with:
     input:
-        claims=ancient(CLAIMS),
+        claims=CLAIMS,
         heads=f"{HEADS}/heads.parquet",
         coefficients=f"{HEADS}/head_coefficients.parquet",
     output:

@@ -40,7 +40,7 @@ use rule program as fit_effects with:
 
 use rule draw as plot_effects with:
     input:
-        claims=ancient(CLAIMS),
+        claims=CLAIMS,
         elasticities=f"{CAUSAL}/elasticities.parquet",
         total_effects=f"{CAUSAL}/total_effects.parquet",
     output:

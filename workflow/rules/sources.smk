@@ -56,7 +56,7 @@ use rule program as summarize_sources with:
 
 use rule draw as plot_sources with:
     input:
-        claims=ancient(CLAIMS),
+        claims=CLAIMS,
         shares=optional(TRACED, f"{SOURCES}/shares.parquet"),
         lags=optional(TRACED, f"{SOURCES}/lags.parquet"),
         readout=study_files(f"{SITE}/readout/means.parquet"),

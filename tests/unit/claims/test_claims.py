@@ -9,6 +9,7 @@ import pytest
 from attnlag import wording
 from attnlag.claims import causes, directions, heads, lags, numbers, sources, subsets, training
 from attnlag.claims.row import Row, Verdict, verdict_of
+from attnlag.quantities import catalogue
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.quantities.traced_means import NEXT_LESS_OWN
 
@@ -522,3 +523,8 @@ def test_what_was_before_training_stands_beside_what_is_after_it():
     less = before.assign(before=[0.5, 0.89, np.nan])
     claims = {row.claim for row in training.by_scale(less, alpha=0.1, bound=0.05, nearest="lag_1")}
     assert "untrained_averages" not in claims
+
+
+def test_every_outcome_in_percent_has_a_noun():
+    logarithmic = {name for name, outcome in catalogue.OUTCOMES.items() if outcome.logarithm}
+    assert set(wording.NOUNS) == logarithmic
