@@ -131,7 +131,7 @@ def main() -> None:
         f"{grown.min():.2f} to {grown.max():.2f}, {total:.0f} times from first to last"
     )
     received = first_token(folder)
-    gap = received["attention"] - found["mean"]
+    gap = received["attention"] - received["mean"]
     attention, share = received.loc[gap.idxmax(), ["attention", "mean"]]
     print(
         f"the first token has more attention than share of the adjustment in {(gap > 0).sum()} of "

@@ -478,6 +478,8 @@ def test_layers_without_attention_are_marked_on_axes_of_layers(page, file):
 
 HEADS = ("heads", "head_coefficients")
 PROPERTIES, SOURCES = ("token_properties", "surprisal"), ("shares", "sources")
+# One job makes them.
+CLASSES = ("classes", "equal_slopes")
 
 
 @pytest.mark.parametrize(
@@ -493,7 +495,7 @@ PROPERTIES, SOURCES = ("token_properties", "surprisal"), ("shares", "sources")
             ["Coefficients", "Text", "Kinds of token", "Causes", "Sources and readout", "Training"],
         ),
         (
-            (*HEADS, *PROPERTIES, *SOURCES, "total_effects", "readout", "classes"),
+            (*HEADS, *PROPERTIES, *SOURCES, *CLASSES, "total_effects", "readout"),
             ["Coefficients", "Text", "Training"],
         ),
     ],
