@@ -156,7 +156,7 @@ data/training/.trained: benchmarks/train_checkpoints.py $(READY)
 	$(BIN)/python benchmarks/train_checkpoints.py $(@D)
 	touch $@
 
-training: data/training/.trained ## train small models here and measure their checkpoints: config/training.yaml, about 10 minutes
+training: data/training/.trained ## train small models here and measure their checkpoints: config/training.yaml, about 12 minutes
 	$(BIN)/snakemake --cores all --configfile config/training.yaml $(OPTIONS)
 
 architectures: $(TESTED) ### write benchmarks/architectures.md from tiny models of every type that writes text
