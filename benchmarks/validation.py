@@ -132,7 +132,8 @@ def main() -> None:
     )
     received = first_token(folder)
     gap = received["attention"] - received["mean"]
-    attention, share = received.loc[gap.idxmax(), ["attention", "mean"]]
+    most = received[gap == gap.max()].iloc[0]
+    attention, share = most[["attention", "mean"]]
     print(
         f"the first token has more attention than share of the adjustment in {(gap > 0).sum()} of "
         f"{len(gap)} layers; in layer {gap.idxmax()}, {attention:.0%} and {share:.0%}"
