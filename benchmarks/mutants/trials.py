@@ -33,7 +33,7 @@ LIBRARIES += ["pyarrow.parquet", "transformers.models.gpt2.modeling_gpt2"]
 
 # What pytest returns if a test fails, or a module of tests cannot be imported.
 TESTS_FAILED, INTERRUPTED, USAGE_ERROR, NO_TESTS = 1, 2, 4, 5
-# Of a trial that took too long.
+# The result of a trial that took too long.
 TIMED_OUT = -1
 
 # The tests beside tests/unit of what Python does not import.

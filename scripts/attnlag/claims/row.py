@@ -88,7 +88,7 @@ class Row:
 def verdict_of(low: float, high: float, bound: float, texts: int | None = None) -> Verdict:
     """Return whether an interval lies beyond ± a bound, or within it.
 
-    Of fewer than `MIN_DOCUMENTS` texts nothing is said; None if their number does not matter.
+    Fewer than `MIN_DOCUMENTS` texts decide nothing; None if their number does not matter.
     """
     if texts is not None and texts < MIN_DOCUMENTS:
         return Verdict.TOO_FEW_TEXTS

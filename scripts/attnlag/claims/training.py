@@ -28,7 +28,7 @@ def by_scale(
         The table ``before_training``; scales that were left out have no value. None if nothing was
         drawn.
     alpha : float
-        Of the intervals.
+        One less the level of the intervals.
     bound : float
         The size up to which a coefficient is negligible.
     nearest : str

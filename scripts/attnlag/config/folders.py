@@ -30,7 +30,7 @@ def sizes_in(record: Mapping[str, Any]) -> dict[str, int]:
     for size, keys in SIZES.items():
         for key in reversed(keys):
             if isinstance(record.get(key), int):
-                # Of several, the first counts.
+                # The first of several counts.
                 sizes[size] = record[key]
     return sizes
 

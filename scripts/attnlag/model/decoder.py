@@ -137,7 +137,7 @@ class Trial:
 
     blocks: list[BlockModules]  # with the factors that the pass has found
     layout: str  # in words
-    # Of the pass, an entry for each block that ran; empty if the model could not run.
+    # An entry for each block that ran in the pass; empty if the model could not run.
     evidence: list[identity.Evidence]
     failure: str | None  # why the layout is not taken, in words
 

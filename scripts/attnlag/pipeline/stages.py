@@ -382,7 +382,7 @@ STAGES = {
     "build_explorer": Stage(code=(*FIGURES, "report")),
     "write_paper": Stage(code=(*WORDS, "report/*.py", "report/references.bib")),
     "check_fits": Stage(code=(*WORDS, "report/*.py")),
-    # Of a figure's own module, see `digests.stage_files`.
+    # `digests.stage_files` leaves out the figures that another stage draws.
     "plot_adjustments": Stage(code=FIGURES, settings=adjustment_figure_settings),
     "plot_classes": Stage(code=FIGURES),
     "plot_comparison": Stage(code=FIGURES),

@@ -115,7 +115,7 @@ def findings_of_regression(claims: Claims, name: str, outcome: str) -> str:
 def findings_of_analysis(analysis: str, by_site: Sequence[tuple[str, Claims, Record]]) -> str:
     """Return the findings of an analysis as text, from the claims and the provenance by site.
 
-    Of interventions, whose folder is of all pairs of sites, each line names its pair.
+    Each line of interventions, whose folder has all pairs of sites, names its pair.
     """
     site, claims, record = by_site[0]
     about = ANALYSES_ABOUT.get(analysis, f"{site}, {analysis}")

@@ -77,7 +77,7 @@ def check(
             failures = [f"{trial.layout} ({trial.failure})" for trial in trials]
             raise UserError(decoder.unknown(base_model, name, failures))
         parts = [unexplained_parts(base_model, trial, name) for trial in with_evidence]
-    # Of several layouts that fail, that which explains most.
+    # The layout that explains most, where all fail.
     numbers = [sum(map(len, parts_of_layers)) for parts_of_layers in parts]
     best = numbers.index(min(numbers))
     # nnsight and nnterp are no modules.
