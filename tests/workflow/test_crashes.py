@@ -108,8 +108,8 @@ def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, befor
     before_fits.write_config(inference={"bootstrap": 10_000_000})
     run = before_fits.start("--cores", "2", FITS)
     job = wait_for_job(run, fits)
-    # Room for what it has yet to import, and not for so many draws.
-    job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 300_000_000,) * 2)
+    # Room for what it has yet to import and for threads, and not for so many draws: 5 GB.
+    job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 1_500_000_000,) * 2)
     assert run.wait() == 1
     text = before_fits.printed.read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
