@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import fmean, geometric_mean
 
 # Mean seconds of a job by rule, in the folder of a run.
 MEMORY = Path(".snakemake/attnlag.seconds.json")
@@ -55,22 +55,23 @@ class Forecast:
         """Return the mean seconds of a job by rule, as far as known."""
         means = dict(self.earlier)
         for rule, seconds in self.seconds.items():
-            means[rule] = sum(seconds) / len(seconds)
+            means[rule] = fmean(seconds)
         return means
 
     def seconds_left(self) -> float | None:
         """Return the seconds until the last job ends, None if too little is known.
 
-        As many jobs run at a time as did on average until now. A rule of which nothing is known
-        takes the geometric mean of the jobs that have ended: the few that run a model come first
-        and take ten times as long as others.
+        As many jobs run at a time as did on average until now. A job of a rule of which nothing is
+        known takes the geometric mean over the rules of which jobs have ended: the few that run a
+        model come first, take ten times as long as others, and may have many jobs.
         """
         now = time.monotonic()
         ended = list(itertools.chain(*self.seconds.values()))
         if not ended or (len(ended) < MIN_JOBS and not self.earlier):
             return None
         means = self.means()
-        first_guess = geometric_mean(max(seconds, MIN_SECONDS) for seconds in ended)
+        means_of_this_run = [fmean(seconds) for seconds in self.seconds.values()]
+        first_guess = geometric_mean(max(seconds, MIN_SECONDS) for seconds in means_of_this_run)
         left = 0.0
         spent = sum(ended)
         for rule, count in self.waiting.items():
@@ -89,8 +90,11 @@ class Forecast:
 
 
 def in_words(seconds: float) -> str:
-    """Return a time in words: ``about 40 s``, ``about 3 min``, ``about 2.5 h``."""
-    if seconds < 90:
+    """Return a time in words: ``about 140 s``, ``about 4 min``, ``about 2.5 h``.
+
+    Whole minutes begin at three, where rounding changes a time by at most a sixth.
+    """
+    if seconds < 175:
         return f"about {max(round(seconds, -1), 10):.0f} s"
     if seconds < 5400:
         return f"about {seconds / 60:.0f} min"
