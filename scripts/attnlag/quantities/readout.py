@@ -9,18 +9,16 @@ logits cancel: d_w = ⟨W_w - W̄, z⟩ / √(z'Cz), where C is the covariance o
 vocabulary. A soft cap bends the sum of all effects, so effects are on logits before it.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import PROJECTED, STREAM, SUBLAYERS
-from attnlag.quantities.catalogue import Computation, Quantity
-from attnlag.quantities.layer_pass import LayerPass
+from attnlag.model.hooks import PROJECTED, STREAM
+from attnlag.quantities.catalogue import Check, Computation, Quantity
+from attnlag.quantities.layer_pass import BatchPass, LayerPass
 from attnlag.quantities.surprisal import check_predicted, head_of, logits_by_rows
 from attnlag.quantities.traced_tables import TARGETS
 
@@ -29,17 +27,6 @@ WORDS_AT_ONCE = 8192
 
 # Bound on the error of the sum of all effects, relative to the size of the centred logits.
 LOGITS_BOUND = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-
-
-@dataclass(frozen=True)
-class HeadPass:
-    """What a pass over one sequence gives around the head of the model."""
-
-    # The sum of the embedding and of all that sublayers add, (tokens, width) float64.
-    stream: torch.Tensor
-    hidden: torch.Tensor  # what enters the head, (tokens, width)
-    logits: torch.Tensor  # what leaves it, (tokens, vocabulary)
-    norm: torch.nn.Module  # the last norm, whose output enters the head
 
 
 @dataclass(frozen=True)
@@ -69,8 +56,6 @@ class Readout:
     norm: LinearNorm
     mean: torch.Tensor  # W̄, of the rows of W, (width,) float64
     covariance: torch.Tensor  # C, of these rows, (width, width)
-    # The effects and biases together give the model's centred logits up to this error, relative.
-    error: float
 
     def top1(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the word with the largest logit for each input of the head, (tokens,)."""
@@ -132,23 +117,67 @@ class Readout:
 
 
 class ReadoutEffects(Computation):
-    """The effects of a site's adjustments on the logits of some words of one sequence."""
+    """The effects of a site's adjustments on the logits of some words of one sequence.
+
+    Attributes
+    ----------
+    head : torch.nn.Module or str
+        The head of the model, or why there is none to read out.
+    readout : Readout or None
+        How effects are computed, at any site, once the check has found it.
+    """
 
     shape = (2 * len(TARGETS),)
 
     def __init__(self, quantity: Quantity, site: str, decoder: Decoder):
         super().__init__(quantity, site, decoder)
-        layers: list[int] = []
-        for number, block in enumerate(decoder.blocks):
-            if block.sublayers.keys() >= self.needs:
-                layers.append(number)
-        self.layers = layers
-        # How effects are computed, and the words of the sequence.
+        blocks = decoder.blocks
+        self.layers = [
+            number for number, block in enumerate(blocks) if block.sublayers.keys() >= self.needs
+        ]
+        self.blocks = len(blocks)
+        self.head: Any = head_of(decoder)
+        self.norms: list[torch.nn.Module] = []
+        if not isinstance(self.head, str):
+            self.modules = {(self.blocks, STREAM): self.head, (self.blocks, PROJECTED): self.head}
+            self.norms = _norms_of_the_stream(decoder, self.head.weight.shape[1])
         self.readout: Readout | None = None
+        # The words of the sequence, see `Readout.target_rows`.
         self.rows: list[torch.Tensor] = []
 
+    def check(self, passed: BatchPass) -> Check:
+        """Find the last norm, with which the effects of all sublayers add up to the logits.
+
+        The pass over one sequence has what enters the first block, what all sublayers add, and the
+        input and the output of the head, whose rows are the tokens.
+        """
+        if isinstance(self.head, str):
+            return Check(ok=False, reason=self.head)
+        if passed.problem:
+            return Check(ok=False, reason=passed.problem)
+        times = passed.counts[self.blocks, STREAM]
+        if times != 1:
+            return Check(ok=False, reason=f"the model runs its head {times} times, expected once")
+        if not self.norms:
+            return Check(ok=False, reason="no norm outside the blocks is found")
+        mean, covariance = _moments(self.head.weight)
+        errors: list[float] = []
+        for module in self.norms:
+            norm = _linear_norm(module, self.head.weight)
+            error = _error(self.head, norm, mean, passed)
+            if error <= LOGITS_BOUND[self.head.weight.dtype]:
+                self.readout = Readout(self.head, self.called, norm, mean, covariance)
+                return Check(ok=True, error=error)
+            errors.append(error)
+        least = min(errors)
+        reason = f"the effects of all sublayers add up to the logits only within {least:.1e}"
+        return Check(ok=False, error=least, reason=reason)
+
     def begin_sequence(self, readout: Readout, rows: list[torch.Tensor]) -> None:
-        """Prepare for the layers of the next sequence, given its `Readout.target_rows`."""
+        """Prepare for the layers of the next sequence, given its `Readout.target_rows`.
+
+        The readout that the check of one site has found serves all sites.
+        """
         self.readout = readout
         self.rows = rows
 
@@ -158,26 +187,19 @@ class ReadoutEffects(Computation):
         return self.readout.effects(self.vectors(layer), self.rows)
 
 
-def readout_of(decoder: Decoder, ids: torch.Tensor) -> Readout | str:
-    """Return the last norm and the head of a model, checked on the tokens of a sequence, (tokens,).
-
-    A reason is returned in its place if there is no head, or no LayerNorm or RMSNorm between the
-    last block and the head, or if the sum of all effects is not the model's logits.
-    """
-    head = head_of(decoder)
-    if isinstance(head, str):
-        return head
-    passed = _pass_with_head(decoder, head, ids)
-    if isinstance(passed, str):
-        return passed
-    weight = head.weight
-    norm = _linear_norm(passed.norm, weight)
-    mean, covariance = _moments(weight)
-    with torch.inference_mode():
-        error = _error(head, norm, mean, passed)
-    if not error <= LOGITS_BOUND[weight.dtype]:
-        return f"the effects of all sublayers add up to the logits only within {error:.1e}"
-    return Readout(head, decoder.called, norm, mean, covariance, error)
+def _norms_of_the_stream(decoder: Decoder, width: int) -> list[torch.nn.Module]:
+    """Return the norms outside blocks that can have vectors of a width, the last module first."""
+    inside: set[int] = set()
+    for block in decoder.blocks:
+        inside.update(map(id, block.block.modules()))
+    norms: list[torch.nn.Module] = []
+    for module in decoder.whole.modules():
+        if id(module) in inside or "norm" not in type(module).__name__.lower():
+            continue
+        # Norms of a part of a vector have fewer weights, and some norms have none.
+        if all(parameter.shape == (width,) for parameter in module.parameters()):
+            norms.append(module)
+    return norms[::-1]
 
 
 def _linear_norm(norm: torch.nn.Module, weight: torch.Tensor) -> LinearNorm:
@@ -211,59 +233,34 @@ def _moments(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return mean, covariance.to(dtype)
 
 
-def _pass_with_head(decoder: Decoder, head: torch.nn.Module, ids: torch.Tensor) -> HeadPass | str:
-    """Return what a pass gives around the head and which norm is the last, or a reason."""
-    inside: set[int] = set()
-    for block in decoder.blocks:
-        inside.update(map(id, block.block.modules()))
-    norms: list[torch.nn.Module] = []
-    for module in decoder.whole.modules():
-        if id(module) not in inside and "norm" in type(module).__name__.lower():
-            norms.append(module)
-    modules: dict[tuple[int, str], torch.nn.Module] = {(0, STREAM): head}
-    for place, module in enumerate([head, *norms]):
-        modules[place, PROJECTED] = module
-    outputs: defaultdict[tuple[int, str], list[torch.Tensor]] = defaultdict(list)
-    added: list[torch.Tensor] = []
+def _around_the_head(passed: BatchPass) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return what a pass over one sequence gives before and after the last norm and the head.
 
-    def keep_outer(place: int, point: str, value: torch.Tensor) -> None:
-        outputs[place, point].append(value)
-
-    def keep_added(layer: int, point: str, value: torch.Tensor) -> None:
-        if point != STREAM or layer == 0:
-            rows = decoder.blocks[layer].as_added(point, value.reshape(len(ids), -1))
-            added.append(rows.to(torch.float64, copy=True).cpu())
-
-    with (
-        hooks.tap((), (), keep_outer, modules),
-        hooks.tap(decoder.blocks, (*SUBLAYERS, STREAM), keep_added) as tapped,
-        torch.inference_mode(),
-    ):
-        hooks.forward(decoder.whole, ids[None])
-    if tapped.problem:
-        return tapped.problem
-    times = len(outputs[0, STREAM])
-    if times != 1:
-        return f"the model runs its head {times} times, expected once"
-    (hidden,) = outputs[0, STREAM]
-    logits = outputs[0, PROJECTED][0]
-    for place, norm in enumerate(norms, start=1):
-        for output in outputs[place, PROJECTED]:
-            if torch.equal(output, hidden):
-                stream = sum(added[1:], added[0])
-                return HeadPass(stream, hidden[0], logits[0], norm)
-    return "no norm between the last block and the head is found"
+    These are the sum of the embedding and of all that sublayers add, (tokens, width) float64 on the
+    CPU, what enters the head, (tokens, width), and what leaves it, (tokens, vocabulary).
+    """
+    *layers, head = passed.layers
+    assert layers[0].stream is not None  # the check needs all of these
+    assert head.stream is not None
+    assert head.projected is not None
+    stream = layers[0].stream.double().cpu()
+    for layer in layers:
+        for added in layer.added.values():
+            stream = stream + added.double().cpu()
+    return stream, head.stream, head.projected
 
 
-def _error(head: Any, norm: LinearNorm, mean: torch.Tensor, passed: HeadPass) -> float:
+@torch.inference_mode()
+def _error(head: Any, norm: LinearNorm, mean: torch.Tensor, passed: BatchPass) -> float:
     """Return the error of the sum of all effects and biases, relative to the centred logits."""
+    stream, hidden, logits = _around_the_head(passed)
     device = head.weight.device
-    z = norm.z(passed.stream.to(device))
-    beyond = passed.hidden.to(device).double() - norm.bias
+    z = norm.z(stream.to(device))
+    beyond = hidden.to(device).double() - norm.bias
     inverse = (z * beyond).sum(-1) / z.square().sum(-1)
     offset = getattr(head, "bias", None)
     middle: Any = 0.0 if offset is None else offset.double().mean()
-    centre = passed.logits.double().mean(-1, keepdim=True)
+    centre = logits.to(device).double().mean(-1, keepdim=True)
     gap = 0.0
     size = 0.0
     for start in range(0, len(head.weight), WORDS_AT_ONCE):
@@ -272,7 +269,7 @@ def _error(head: Any, norm: LinearNorm, mean: torch.Tensor, passed: HeadPass) ->
         total = (z * inverse[:, None] + norm.bias) @ rows.T
         if offset is not None:
             total += offset[part].double() - middle
-        expected = passed.logits[:, part].double() - centre
+        expected = logits[:, part].to(device).double() - centre
         gap += float((total - expected).square().sum())
         size += float(expected.square().sum())
     return (gap / size) ** 0.5

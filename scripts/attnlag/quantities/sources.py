@@ -22,7 +22,7 @@ from attnlag.model.hooks import HEADS
 from attnlag.quantities import heads
 from attnlag.quantities.catalogue import Check, Computation, Quantity
 from attnlag.quantities.heads import LayerHeads
-from attnlag.quantities.layer_pass import LayerPass
+from attnlag.quantities.layer_pass import BatchPass, LayerPass
 from attnlag.quantities.traced_tables import PREVIOUS, SOURCE_CLASSES, STRONGEST
 
 # Types in which nothing but a gate that depends on no value lies between attention and its output
@@ -41,9 +41,6 @@ GATED_TYPES = (
 
 # Bound on the errors of shares.
 SHARES_BOUND = 1e-5
-
-# Number of tokens of the first sequence for which the vectors are built, as a check.
-CHECKED_TOKENS = 48
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,7 @@ class Written:
 class LayerSources:
     """The sources of a layer's adjustments in one sequence."""
 
+    # Whether what tokens write makes up the adjustment.
     check: Check
     # By column of the table of sources, see `traced_tables`, tokens first; empty if the check
     # fails.
@@ -98,34 +96,43 @@ class Sources(Computation):
             self.modules[number, HEADS] = layer.projection
         self.gated = decoder.config.model_type in GATED_TYPES
         self.bound = identity.TOLERANCE[decoder.dtype]
-        # The number of tokens for which vectors are built and compared with shares.
-        self.checked_tokens = CHECKED_TOKENS
+
+    def check(self, passed: BatchPass) -> Check:
+        """Compare shares with those of the vectors that tokens write in a pass over one sequence.
+
+        ``without`` then says why layers were taken from ``layers``.
+        """
+        errors: list[float] = []
+        reasons: list[str] = []
+        layers: list[int] = []
+        for layer in passed.layers:
+            if layer.layer not in self.layers:
+                continue
+            check = self._check_vectors(layer)
+            if check.ok:
+                layers.append(layer.layer)
+                errors.append(check.error)
+            else:
+                reasons.append(check.reason)
+        self.layers = layers
+        self.without = [*self.without, *reasons]
+        if not layers:
+            return Check(ok=False, reason=self.without[0])
+        return Check(ok=True, error=max(errors), reason="; ".join(reasons[:1]))
 
     def of(self, layer: LayerPass) -> LayerSources:
         """Return the sources of a layer in one sequence, or why it has none.
 
-        What tokens write and the bias must make up the adjustment, and shares must be those of the
-        vectors.
+        What tokens write and the bias must make up the adjustment.
         """
-        number = layer.layer
-        layer_heads = self.heads[number]
-        attended = values_by_head(layer_heads, layer.attention)
+        attended = self._attended(layer)
         if isinstance(attended, str):
-            return LayerSources(Check(ok=False, reason=f"in layer {number}, {attended}"), {})
-        if self.gated:
-            attended = with_gate(attended, layer)
-        projection = layer_heads.weights.to(attended.values.device)
-        written = written_by_token(attended, projection, layer_heads.bias)
-        added = layer.added["attention"].double()
-        size = added.norm(dim=-1)
-        gap = _gap(layer_heads, added, written.added.to(added.device), size)
-        error = _error(attended, projection, written, self.checked_tokens)
-        if not (gap <= self.bound and error <= SHARES_BOUND):
-            reason = (
-                f"in layer {number}, what tokens write adds up to the adjustment only within "
-                f"{gap:.1e}, and shares to 1 within {error:.1e}"
-            )
-            return LayerSources(Check(ok=False, error=error, reason=reason), {})
+            return LayerSources(Check(ok=False, reason=attended), {})
+        written = self._written(layer.layer, attended)
+        check = self._check_sums(layer, written, _sums_error(written))
+        if not check.ok:
+            return LayerSources(check, {})
+        size = layer.added["attention"].double().norm(dim=-1)
         columns = {
             **dict(zip(SOURCE_CLASSES, written.shares.T, strict=True)),
             **dict(zip(ATTENTION_COLUMNS, written.attention.T, strict=True)),
@@ -137,23 +144,59 @@ class Sources(Computation):
             "strongest": written.strongest,
             "strongest_shares": written.strongest_shares,
         }
-        return LayerSources(Check(ok=True, error=error), columns, written.to_first)
+        return LayerSources(check, columns, written.to_first)
 
-    def missing(self, layer: LayerPass) -> str:
-        """Return why a layer lacks what sources need."""
+    def _attended(self, layer: LayerPass) -> HeadValues | str:
+        """Return the values and weights of a layer in one sequence, or why there are none."""
+        number = layer.layer
         if layer.attention is None:
-            return f"layer {layer.layer} computes attention by itself"
-        return f"layer {layer.layer} adds what its output projection has not made"
+            return f"layer {number} computes attention by itself"
+        if layer.heads is None:
+            return f"layer {number} adds what its output projection has not made"
+        attended = values_by_head(self.heads[number], layer.attention)
+        if isinstance(attended, str):
+            return f"in layer {number}, {attended}"
+        if self.gated:
+            return with_gate(attended, layer.attention, layer.heads)
+        return attended
+
+    def _written(self, number: int, attended: HeadValues) -> Written:
+        """Return what tokens write in a layer."""
+        layer_heads = self.heads[number]
+        projection = layer_heads.weights.to(attended.values.device)
+        return written_by_token(attended, projection, layer_heads.bias)
+
+    def _check_vectors(self, layer: LayerPass) -> Check:
+        """Check the shares of a layer by the vectors that tokens write, which are built."""
+        attended = self._attended(layer)
+        if isinstance(attended, str):
+            return Check(ok=False, reason=attended)
+        written = self._written(layer.layer, attended)
+        projection = self.heads[layer.layer].weights.to(attended.values.device)
+        error = max(_sums_error(written), _vectors_error(attended, projection, written))
+        return self._check_sums(layer, written, error)
+
+    def _check_sums(self, layer: LayerPass, written: Written, error: float) -> Check:
+        """Check that what tokens write adds up to the adjustment, given the error of shares."""
+        number = layer.layer
+        added = layer.added["attention"].double()
+        gap = _gap(self.heads[number], added, written.added.to(added.device))
+        if gap <= self.bound and error <= SHARES_BOUND:
+            return Check(ok=True, error=error)
+        reason = (
+            f"in layer {number}, what tokens write adds up to the adjustment only within "
+            f"{gap:.1e}, and shares to 1 within {error:.1e}"
+        )
+        return Check(ok=False, error=error, reason=reason)
 
 
-def values_by_head(layer: LayerHeads, attention: AttentionPass | None) -> HeadValues | str:
+def values_by_head(layer: LayerHeads, attention: AttentionPass) -> HeadValues | str:
     """Return the values and weights of one sequence, by head, of groups of queries too.
 
     Some attention multiplies the weighted sum of a head by a number, such as what a learned sink
     leaves; the weights then include it. If these are not the values and weights of the layer's
     heads, a reason is returned.
     """
-    assert attention is not None  # it is needed
     value = attention.values
     weights = attention.weights
     shape = None if weights is None else tuple(weights.shape)
@@ -183,14 +226,17 @@ def values_by_head(layer: LayerHeads, attention: AttentionPass | None) -> HeadVa
     return HeadValues(values, weights)
 
 
-def with_gate(attended: HeadValues, layer: LayerPass) -> HeadValues:
-    """Return the same with the gate between attention and the output projection."""
-    assert layer.attention is not None  # both are needed
-    assert layer.heads is not None
+def with_gate(
+    attended: HeadValues, attention: AttentionPass, projected: torch.Tensor
+) -> HeadValues:
+    """Return the same with the gate between attention and the output projection.
+
+    ``projected`` are the inputs of the projection, (tokens, inputs).
+    """
     count, tokens, _ = attended.values.shape
-    output = layer.attention.output.reshape(tokens, count, -1)
+    output = attention.output.reshape(tokens, count, -1)
     # The quotient is as exact as numbers of this precision, however small they are.
-    gate = torch.where(output == 0, 0, layer.heads.reshape(output.shape) / output)
+    gate = torch.where(output == 0, 0, projected.reshape(output.shape) / output)
     return HeadValues(attended.values, attended.weights, gate)
 
 
@@ -250,13 +296,12 @@ def written_by_token(attended: HeadValues, projection: torch.Tensor, bias: torch
     )
 
 
-def _gap(
-    layer: LayerHeads, added: torch.Tensor, written: torch.Tensor, size: torch.Tensor
-) -> float:
+def _gap(layer: LayerHeads, added: torch.Tensor, written: torch.Tensor) -> float:
     """Return the largest relative difference of what tokens write from the adjustment.
 
-    Both are (tokens, width), the first up to c; ``size`` are the norms of the adjustment.
+    Both are (tokens, width) float64, what they write up to c.
     """
+    size = added.norm(dim=-1)
     scale: float | torch.Tensor = layer.scale
     if layer.gain is not None:
         scale = (added * written).sum(-1, keepdim=True) / written.square().sum(-1, keepdim=True)
@@ -264,25 +309,25 @@ def _gap(
     return float(gaps.max())
 
 
-def _error(attended: HeadValues, projection: torch.Tensor, written: Written, tokens: int) -> float:
-    """Return how far shares are from those of the vectors that tokens write, and sums from 1.
+def _sums_error(written: Written) -> float:
+    """Return how far the sum of the shares of a token is from 1, at most."""
+    sums = written.shares.sum(1) + written.bias - 1
+    return float(sums.abs().max())
 
-    The vectors are built for the first ``tokens``.
-    """
-    values = attended.values[:, :tokens].double()
-    weights = attended.weights[:, :tokens, :tokens].double()
+
+def _vectors_error(attended: HeadValues, projection: torch.Tensor, written: Written) -> float:
+    """Return how far shares are from those of the vectors that tokens write, at most."""
+    values = attended.values.double()
+    weights = attended.weights.double()
     count, tokens, _ = values.shape
     if attended.gate is None:
         by_head = projection.view(count, -1, projection.shape[1])
         vectors = torch.einsum("htj,hjw->tjw", weights, values @ by_head)
     else:
-        gate = attended.gate[:tokens].double()
-        gated = torch.einsum("htj,hji,thi->tjhi", weights, values, gate)
+        gated = torch.einsum("htj,hji,thi->tjhi", weights, values, attended.gate.double())
         vectors = gated.flatten(2) @ projection
-    added = written.added[:tokens]
+    added = written.added
     direct = (vectors @ added[:, :, None])[..., 0] / added.square().sum(-1, keepdim=True)
     places = classes_of(tokens).to(direct.device)
-    by_class = torch.zeros_like(written.shares[:tokens]).scatter_add(1, places, direct)
-    sums = written.shares.sum(1) + written.bias - 1
-    differences = (by_class - written.shares[:tokens]).flatten()
-    return float(torch.cat([differences, sums]).abs().max())
+    by_class = torch.zeros_like(written.shares).scatter_add(1, places, direct)
+    return float((by_class - written.shares).abs().max())

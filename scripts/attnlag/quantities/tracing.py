@@ -15,19 +15,15 @@ import torch
 from attnlag.errors import counted
 from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import HEADS, STREAM
-from attnlag.quantities import columns, formats, traced_tables
+from attnlag.model.hooks import HEADS, PROJECTED, STREAM
+from attnlag.quantities import columns, formats, traced_tables, verification
 from attnlag.quantities.catalogue import Check, Key, computation_of
-from attnlag.quantities.layer_pass import LayerPass, Needs, run_pass
+from attnlag.quantities.layer_pass import BatchPass, LayerPass, Needs, run_pass
 from attnlag.quantities.passes import Batch, Passes, batch_of
-from attnlag.quantities.readout import Readout, ReadoutEffects, readout_of
-from attnlag.quantities.sources import CHECKED_TOKENS, LayerSources, Sources
+from attnlag.quantities.readout import Readout, ReadoutEffects
+from attnlag.quantities.sources import LayerSources, Sources
 from attnlag.quantities.traced_tables import READOUT_EFFECTS
 from attnlag.storage.sequences import TokenSequence, keys_of
-
-# Number of tokens of the first sequence on which the readout is checked.
-READOUT_TOKENS = 64
-
 
 # What passes over single sequences give.
 TRACED = ("sources", "sinks", "readout")
@@ -50,20 +46,33 @@ class Tracer:
         if "attention" in sites:
             self.sources = computation_of("sources", "attention", decoder)
             self.without = self.sources.without
-        # The layers that have sources.
-        self.layers: list[int] = list(self.sources.layers) if self.sources else []
-        # The last norm and the head for direct logit attribution, or why there is none, after the
-        # first sequence; and what computes it by site.
-        self.readout: Readout | str | None = None
+        # What computes direct logit attribution, by site.
         self.effects: dict[str, ReadoutEffects] = {}
         for site in sites:
             self.effects[site] = computation_of("readout", site, decoder)
+        # The check of the readout, once the first sequence has begun.
+        self.readout_check: Check | None = None
+        # The largest error of shares.
         self.error = 0.0
         # A table for each sequence, as in ``traced_tables``, by quantity and site; sinks are the
         # attention of heads to the first token, in layers that have heads.
         self.rows: defaultdict[Key, list[pa.Table]] = defaultdict(list)
         # Why sequences are left out, after others were traced.
         self.failures: list[str] = []
+
+    @property
+    def layers(self) -> Sequence[int]:
+        """The layers that have sources."""
+        return self.sources.layers if self.sources else ()
+
+    @property
+    def readout(self) -> Readout | None:
+        """The last norm and the head, which serve all sites; None if the check found none."""
+        return self._readout_effects.readout
+
+    @property
+    def _readout_effects(self) -> ReadoutEffects:
+        return next(iter(self.effects.values()))
 
     def remarks(self, quantities: Sequence[str] = TRACED) -> dict[str, str]:
         """Return the errors of the checks of some quantities, or why there are none."""
@@ -75,10 +84,10 @@ class Tracer:
         if not self.layers:
             words = f"no sources: {self.without[0]}"
         readout = ""
-        if isinstance(self.readout, Readout):
-            readout = f"effects add up to the logits within {self.readout.error:.1e}"
-        elif self.readout is not None:
-            readout = f"no readout: {self.readout}"
+        if self.readout_check:
+            readout = f"no readout: {self.readout_check.reason}"
+            if self.readout_check.ok:
+                readout = f"effects add up to the logits within {self.readout_check.error:.1e}"
         remarks = {"sources": words, "sinks": words, "readout": readout}
         return {name: remarks[name] for name in quantities}
 
@@ -93,15 +102,46 @@ class Tracer:
 
     def _trace(self, item: tuple[tuple[str, int], np.ndarray]) -> None:
         (document, window), ids = item
+        if self.readout_check is None:
+            self._check(batch_of(ids[: verification.TOKENS]))
         batch = batch_of(ids)
-        if self.readout is None:
-            self.readout = readout_of(self.decoder, batch.ids[0, :READOUT_TOKENS])
         traced = self._traced(batch)
         sequence = TokenSequence(document, window, ids)
         if traced.sources:
             self._add_sources(sequence, traced.sources)
-        if isinstance(self.readout, Readout):
+        if self.readout:
             self._add_readout(self.readout, sequence, batch, traced.layers)
+
+    def _check(self, batch: Batch) -> None:
+        """Check sources and the readout by one pass over the beginning of the first sequence."""
+        passed = self._check_sources(batch) if self.sources and self.layers else None
+        if passed is None:
+            passed = self._short_pass(batch, [])
+        self.readout_check = self._readout_effects.check(passed)
+
+    def _check_sources(self, batch: Batch) -> BatchPass | None:
+        """Check sources, and return the pass; None if no pass gives weights of attention."""
+        assert self.sources is not None  # it has layers
+        try:
+            passed = self._short_pass(batch, self.layers)
+            problem = passed.problem
+        except hooks.FAILURES as error:
+            problem = _failure(error)
+        if problem:
+            self.sources.layers = []
+            self.without = [problem, *self.without]
+            return None
+        check = self.sources.check(passed)
+        self.without = self.sources.without
+        if check.ok:
+            self.error = check.error
+        return passed
+
+    def _short_pass(self, batch: Batch, with_sources: Sequence[int]) -> BatchPass:
+        """Return what a pass gives of all layers, for the checks."""
+        needs = self._needs(with_sources, check=True)
+        head = len(self.decoder.blocks)
+        return run_pass(self.decoder, batch, needs, whole=head in needs.points)
 
     def _add_sources(self, sequence: TokenSequence, sources: Mapping[int, LayerSources]) -> None:
         """Add the tables of sources and sinks of one sequence."""
@@ -146,42 +186,28 @@ class Tracer:
     def _traced(self, batch: Batch) -> "TracedPass":
         """Return what a pass over one sequence gave, with the sources of layers that have any.
 
-        The first sequence decides which layers have sources; one that lacks some later has none.
+        A sequence that lacks those of a layer has none.
         """
         if not self.layers:
             return self._run(batch, [])
-        assert self.sources is not None  # it has layers
-        first = not self.rows["sources", "attention"]
-        self.sources.checked_tokens = CHECKED_TOKENS if first else 0
-        problem = ""
+        reasons: list[str] = []
         try:
             traced = self._run(batch, self.layers)
-            problem = traced.problem
+            reasons += filter(None, [traced.problem])
         except hooks.FAILURES as error:
             # If the model itself fails, so does the pass without weights, which says why.
-            why = (str(error).splitlines() or [type(error).__name__])[0]
-            problem = f"a pass that is to give weights of attention fails: {why}"
-        reasons: list[str] = []
-        if problem:
+            reasons.append(_failure(error))
+        if reasons:
             traced = self._run(batch, [])
-            reasons = [problem]
-        sources: dict[int, LayerSources] = {}
-        for number, layer_sources in sorted(traced.sources.items()):
-            if layer_sources.check.ok:
-                sources[number] = layer_sources
-                self.error = max(self.error, layer_sources.check.error)
-            else:
+        for _, layer_sources in sorted(traced.sources.items()):
+            if not layer_sources.check.ok:
                 reasons.append(layer_sources.check.reason)
-        if first:
-            self.layers = list(sources)
-            if problem:
-                self.without = [problem, *self.without]
-            else:
-                self.without = [*self.without, *reasons]
-        elif reasons:
+        if reasons:
             self.failures.append(reasons[0])
-            sources = {}
-        return replace(traced, sources=sources)
+            return replace(traced, sources={})
+        for layer_sources in traced.sources.values():
+            self.error = max(self.error, layer_sources.check.error)
+        return traced
 
     def _run(self, batch: Batch, with_sources: Sequence[int]) -> "TracedPass":
         """Run one sequence, and compute the sources of some layers during the pass."""
@@ -195,25 +221,29 @@ class Tracer:
             # The weights of one layer are in memory at a time.
             layers[layer.layer] = replace(layer, heads=None, attention=None)
 
-        whole = isinstance(self.readout, Readout)
-        passed = run_pass(self.decoder, batch, needs, receive, whole=whole)
+        passed = run_pass(self.decoder, batch, needs, receive, whole=bool(self.readout))
         for layer in passed.layers:
-            layers[layer.layer] = layer
-            if self.sources and layer.layer in with_sources:
-                reason = self.sources.missing(layer)
-                sources[layer.layer] = LayerSources(Check(ok=False, reason=reason), {})
+            # What lacks a point is known once the pass has ended.
+            receive(layer)
         return TracedPass(sources, layers, passed.problem)
 
-    def _needs(self, with_sources: Sequence[int]) -> Needs:
-        """Return what a pass is to give: for the readout of all layers, and for sources of some."""
+    def _needs(self, with_sources: Sequence[int], *, check: bool = False) -> Needs:
+        """Return what a pass is to give: for the readout of all layers, and for sources of some.
+
+        The check of the readout needs what enters the first block and what leaves the head too.
+        """
         points: dict[int, set[str]] = {}
         modules: dict[tuple[int, str], torch.nn.Module] = {}
-        if isinstance(self.readout, Readout):
+        effects = self._readout_effects
+        if self.readout or (check and effects.modules):
             for number, block in enumerate(self.decoder.blocks):
                 points[number] = {*block.sublayers}
             head = len(self.decoder.blocks)
             points[head] = {STREAM}
-            modules[head, STREAM] = self.readout.head
+            modules |= effects.modules
+            if check:
+                points[0].add(STREAM)
+                points[head].add(PROJECTED)
         if self.sources:
             for number in with_sources:
                 points.setdefault(number, set()).update(self.sources.needs)
@@ -228,3 +258,9 @@ class TracedPass:
     sources: Mapping[int, LayerSources]  # by layer
     layers: Mapping[int, LayerPass]  # by layer; the number of blocks stands for the head
     problem: str  # why the pass ended early
+
+
+def _failure(error: BaseException) -> str:
+    """Return why there are no weights of attention, given what a pass has raised."""
+    why = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"a pass that is to give weights of attention fails: {why}"

@@ -1,5 +1,7 @@
 """Sources and readout, against vectors that a model writes if one token alone has values."""
 
+import copy
+
 import models
 import numpy as np
 import pandas as pd
@@ -245,6 +247,60 @@ def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
     assert reason in found.remarks()["sources"]
     assert "within" in found.remarks()["readout"]
     assert tables["readout", "attention"].num_rows == model.config.num_hidden_layers * TOKENS
+
+
+def add_a_norm(model):
+    model.model.unused = copy.deepcopy(model.model.norm)
+    model.model.unused.weight.data *= torch.linspace(1, 3, len(model.model.norm.weight))
+
+
+def take_the_norm(model):
+    model.model.norm = torch.nn.Identity()
+
+
+def take_the_head(model):
+    model.get_output_embeddings = lambda: None
+
+
+def bend_the_stream(model):
+    model.model.norm.register_forward_pre_hook(lambda _, args: (args[0].clamp(-0.5, 0.5),))
+
+
+def run_the_head_twice(model):
+    def run_it(_module, _inputs, output):
+        model.lm_head(output[0])
+
+    model.model.register_forward_hook(run_it)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (add_a_norm, ""),
+        (take_the_norm, "no norm outside the blocks is found"),
+        (take_the_head, "no head that predicts tokens"),
+        (bend_the_stream, "the effects of all sublayers add up to the logits only within "),
+        (run_the_head_twice, "the model runs its head 2 times, expected once"),
+    ],
+)
+def test_the_check_of_the_readout_finds_the_last_norm_or_says_why_not(change, reason, ids):
+    """The norm that was added is the last module, but its output enters no head."""
+    model = small_model("llama")
+    change(model)
+    tracer = tracing.Tracer(decoder_of(model), ["attention", "mlp"])
+    tracer.trace({("a", 0): ids})
+    check = tracer.readout_check
+    assert check.ok == (not reason)
+    assert check.reason.startswith(reason)
+    assert len(tracer.rows["readout", "mlp"]) == check.ok
+    assert tracer.remarks()["readout"].startswith("effects" if check.ok else "no readout: ")
+    if check.ok:
+        plain = tracing.Tracer(decoder_of(small_model("llama")), ["attention"])
+        plain.trace({("a", 0): ids})
+        for layer in range(3):
+            pd.testing.assert_frame_equal(
+                rows(tracer, layer, "readout"), rows(plain, layer, "readout")
+            )
 
 
 @pytest.mark.parametrize("fails", [False, True])
