@@ -22,7 +22,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 import attnlag
-from attnlag.model import random_weights
+from attnlag.model import initial_weights
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "data/models/smollm2-135m-instruct"
@@ -84,7 +84,7 @@ def print_scales(folder, texts, tokenizer):
     table = {"trained": by_layer(trained, tokenizer, texts)}
     for name, scale in ((".02", 0.02), ("1/24", 1 / 24)):
         config = AutoConfig.from_pretrained(folder, initializer_range=scale)
-        for draw in random_weights.draws(config, ["own", "by-depth"], seed=0):
+        for draw in initial_weights.draws(config, ["own", "by-depth"], seed=0):
             if draw.model is not None:
                 table[f"{name}, {draw.scale}"] = by_layer(draw.model, tokenizer, texts)
     of_mlp = {name: found["MLP, lag_1"] for name, found in table.items()}
@@ -102,7 +102,7 @@ def print_factors(folder, sets_of_texts, tokenizer):
     for number, texts in enumerate(sets_of_texts):
         models = {"trained": trained}
         config = AutoConfig.from_pretrained(folder, initializer_range=1 / 24)
-        for draw in random_weights.draws(config, FACTORS, seed=number):
+        for draw in initial_weights.draws(config, FACTORS, seed=number):
             models[draw.scale] = draw.model
         for name, model in models.items():
             measured = attnlag.measure(model.eval(), tokenizer, texts, progress=False)

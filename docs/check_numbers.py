@@ -132,9 +132,9 @@ def layers_beyond(sizes: pd.Series, errors: pd.Series, clusters: int, bound: flo
     return int((adjusted_p_values(pd.Series(p_values), "holm") < 0.05).sum())
 
 
-def before_training(results: Results, regression: str = "within") -> tuple[pd.Series, float]:
+def untrained_scales(results: Results, regression: str = "within") -> tuple[pd.Series, float]:
     """Return the medians of lag 1 up to the model's own scale of weights, and after training."""
-    rows = results.table(f"attention/{regression}/before_training").query("quantity == 'lag_1'")
+    rows = results.table(f"attention/{regression}/untrained_scales").query("quantity == 'lag_1'")
     return rows.loc[~rows["above_own"], "before"].dropna(), rows["trained"].iloc[0]
 
 
@@ -144,7 +144,7 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
     pooled, pooled_second = results.lag("notebook"), results.lag("notebook", 2)
     lag, layers = within["estimate"].median(), len(within)
     larger = f"{100 * (1.1**lag - 1):.1f}%"
-    before, trained = before_training(results)
+    before, trained = untrained_scales(results)
     scales = f"{before.min():.2f} to {before.max():.2f}"
     yield (
         "README.md",
@@ -589,7 +589,7 @@ def of_models(results: Results) -> Iterator[tuple[str, str]]:
     assert attention > 0 > mlp, (attention, mlp)
     yield page, f"attention, by {attention:.3f} at least"
     scales = pd.read_parquet(
-        folder / "smollm2-135m-instruct/bundled/mlp/within/before_training.parquet"
+        folder / "smollm2-135m-instruct/bundled/mlp/within/untrained_scales.parquet"
     )
     scales = scales.query("quantity == 'lag_1'").set_index("scale")
     yield (
@@ -618,7 +618,7 @@ def of_scales(results: Results) -> Iterator[tuple[str, str]]:
         ("R²", "within", "r_squared", "0.995", 3),
         ("pooled, lag 1", "notebook", "lag_1", "1.30", 2),
     ):
-        table = results.table(f"attention/{regression}/before_training").set_index("quantity")
+        table = results.table(f"attention/{regression}/untrained_scales").set_index("quantity")
         rows = table.loc[quantity].set_index("scale")
         default, own, depth = (
             f"{rows['before'][scale]:.{digits}f}" for scale in ("default", "own", "by-depth")

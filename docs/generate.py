@@ -41,13 +41,13 @@ is also stored as Parquet, whose metadata record
 [Read the results](reading.md) has examples.
 """
 # Files that hold the same as others of other weights, or in words.
-TWINS = re.compile(r"random_weights(_\{scale\})?\.parquet|random_weights/|revisions/|findings\.txt")
+TWINS = re.compile(r"untrained(_\{scale\})?\.parquet|untrained/|revisions/|findings\.txt")
 # Last paragraphs of the page without columns, and of the one with them.
 WITHOUT = """
-Beside these, `random_weights` in a name means before training (`_{scale}` at a further scale of the
-initial weights), `revisions/{step}` an earlier checkpoint, and `findings.txt` the folder's tables
-in words. `python docs/generate.py columns` prints what each column means, and the figures of each
-folder; the site has both on this page. [The gallery](gallery.md) shows the figures.
+Beside these, `untrained` in a name means before training (`_{scale}` at which scale of the initial
+weights; without it, the first), `revisions/{step}` an earlier checkpoint, and `findings.txt` the
+folder's tables in words. `python docs/generate.py columns` prints what each column means, and the
+figures of each folder; the site has both on this page. [The gallery](gallery.md) shows the figures.
 """
 WITH = """
 In columns, NN is a layer, counted from 0, and TERM a regressor: `lag_1`, `lead_1` or a covariate.

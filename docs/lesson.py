@@ -355,7 +355,7 @@ study.medians.query("term in ['lag_1', 'lag_2']")
 
 # %%
 columns = ["scale", "quantity", "before", "trained"]
-study.before_training.query("quantity in ['lag_1', 'r_squared']")[columns].round(2)
+study.untrained_scales.query("quantity in ['lag_1', 'r_squared']")[columns].round(2)
 
 # %% [markdown]
 # ## 11. The path of training

@@ -17,7 +17,7 @@ def main(job):
             tables.read_provenance(path),
             files.all_of("crossproducts", path.parent),
             files.table("controls", path.parent),
-            files.table("before_training", path.parent),
+            files.table("untrained_scales", path.parent),
         )
         for path in job.input.coefficients
     ]
@@ -30,7 +30,7 @@ def main(job):
             study.keys,
             comparison.profile(study.moments()),
             study.controls,
-            study.before_training,
+            study.untrained_scales,
             settings,
         )
         for study in studies

@@ -20,8 +20,8 @@ def main(job, settings: RegressionSettings):
     group_of = group_by_document(job.input.corpus)
     untrained = []
     if design := settings.control_design:
-        norms, streams = job.input.random_weights, job.input.random_weights_stream
-        untrained = controls.untrained(design, vars(job.input), norms, streams)
+        norms, streams = job.input.untrained, job.input.untrained_stream
+        untrained = controls.untrained_moments(design, vars(job.input), norms, streams)
     fitted = fitting.fit_regression(
         job.input.crossproducts,
         job.input.design,
@@ -43,8 +43,8 @@ def main(job, settings: RegressionSettings):
         job.output.controls: fitted.controls,
         job.output.medians: fitted.medians,
     }
-    if fitted.before_training is not None:
-        frames[job.output.before_training] = fitted.before_training
+    if fitted.untrained_scales is not None:
+        frames[job.output.untrained_scales] = fitted.untrained_scales
     name = tables.write_results(frames, record, **vars(job.names))
     record_of_groups = tables.provenance(shared, "groups", used_by_groups, *PACKAGES)
     tables.write_results({job.output.groups: fitted.groups}, record_of_groups, **vars(job.names))

@@ -11,7 +11,7 @@ import torch
 
 from attnlag.errors import counted
 from attnlag.interventions import sampling
-from attnlag.model import loading, random_weights
+from attnlag.model import initial_weights, loading
 from attnlag.model.decoder import decoder_of
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline.program import log
@@ -38,7 +38,7 @@ def main(job, settings: TracingSettings):
         loading.check_room_to_draw(folder, settings.document_tokens)
         precision = loading.choose_dtype(folder, device, settings.dtype)
         named = {"modules": settings.modules, "name": source["name"]}
-        (draw,) = random_weights.draws(folder, [settings.scale], seed, **named)
+        (draw,) = initial_weights.draws(folder, [settings.scale], seed, **named)
         return draw.model.to(device, precision).eval()
 
     decoder, checks = None, []
@@ -58,7 +58,7 @@ def main(job, settings: TracingSettings):
         if seed is None:
             checks = list(dict.fromkeys(remarks.values()))
         else:
-            made["draw"] = random_weights.facts_of(settings.scale, source["initial_weights"])
+            made["draw"] = initial_weights.facts_of(settings.scale, source["initial_weights"])
         for (quantity, site), path in files.items():
             # The check, or why there are no rows.
             remark = {"check": remarks[quantity]} if quantity in remarks else {}

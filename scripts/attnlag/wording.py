@@ -742,7 +742,7 @@ ORIGINS = {
 COSINES = {CENTRED: "centred cosine", PLAIN: "cosine"}
 BESIDE = {
     "random_pairs": "random pairs",
-    "random_weights": "before training",
+    "untrained": "before training",
     "trained": "after it, on the same texts,",
 }
 WRITERS = {"self": "the token itself", "previous_1": "the token before"}

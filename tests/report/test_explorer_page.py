@@ -380,7 +380,7 @@ def test_the_sheets_of_each_tab_have_the_numbers_of_their_tables(page, file, pro
         "all => all.map(one => one.getAttribute('style'))"
     )
     assert styles[0].startswith("fill:var(--band)")
-    same(drawn(page, "profile", 1), controls["random_weights"])
+    same(drawn(page, "profile", 1), controls["untrained_own"])
     # It can be saved under the name of its study.
     for kind in ("CSV", "SVG"):
         with page.expect_download() as saved:
@@ -390,7 +390,7 @@ def test_the_sheets_of_each_tab_have_the_numbers_of_their_tables(page, file, pro
         saved.value.save_as(tmp_path / kind)
     csv = pd.read_csv(tmp_path / "CSV")
     assert csv["layer"].tolist() == [0, 1]
-    same(csv["untrained, own"], controls["random_weights"])
+    same(csv["untrained, its own scale"], controls["untrained_own"])
     picture = (tmp_path / "SVG").read_text()
     assert ElementTree.fromstring(picture).tag.endswith("svg")
     assert "var(" not in picture

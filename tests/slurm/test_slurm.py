@@ -93,7 +93,7 @@ COMMAND = (
     *("--slurm-init-seconds-before-status-checks", "4", "--slurm-status-command", "squeue"),
     # The nodes have two processors each.
     *("--set-threads", "extract_activations=2", "fit_regression=2", "estimate_effects=2"),
-    "extract_random_weights=2",
+    "extract_untrained=2",
 )
 # One more than the nodes, so that one waits where a job takes a whole node.
 SHARDS = len(NODES) + 1

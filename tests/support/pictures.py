@@ -45,10 +45,10 @@ def synthetic_controls(coefficients: pd.DataFrame) -> pd.DataFrame:
     return rows[["layer", "term", "estimate"]].assign(
         permuted_low=(0.001 * rows["layer"] - 0.01).where(known),
         permuted_high=(0.001 * rows["layer"] + 0.05).where(known),
-        random_weights=(1.5 + 0.01 * rows["layer"]).where(known),
-        random_weights_default=np.where(known, 0.5, np.nan),
-        random_weights_r_squared=np.where(known, 0.99, np.nan),
-        random_weights_default_r_squared=np.nan,
+        untrained_own=(1.5 + 0.01 * rows["layer"]).where(known),
+        untrained_default=np.where(known, 0.5, np.nan),
+        untrained_own_r_squared=np.where(known, 0.99, np.nan),
+        untrained_default_r_squared=np.nan,
         trained=rows["estimate"],
     )
 

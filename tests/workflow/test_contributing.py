@@ -149,7 +149,7 @@ def test_a_quantity_is_measured_and_regressed(read, site):
     rows = read(f"{site}/two_back/design/0000").merge(found, on=KEYS).dropna()
     np.testing.assert_array_equal(rows["layer_01.y"], rows["layer_01.cosine_two_before"])
     assert len(rows) > 100
-    assert read(f"{site}/two_back/controls")["random_weights"].notna().all()
+    assert read(f"{site}/two_back/controls")["untrained_own"].notna().all()
     assert "lag_1" in set(read(f"{site}/two_back/coefficients")["term"])
 
 

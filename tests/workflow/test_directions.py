@@ -66,8 +66,8 @@ def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, read
 
     table = read(f"{outcome}/coefficients").query("layer == 1").set_index("term")
     np.testing.assert_allclose(table.loc[LAGS, "estimate"], lags_in("0000"), 1e-6, 1e-8)
-    untrained = read(f"{outcome}/controls").query("layer == 1")["random_weights"]
-    np.testing.assert_allclose(untrained, lags_in("random_weights"), 1e-6, 1e-8)
+    untrained = read(f"{outcome}/controls").query("layer == 1")["untrained_own"]
+    np.testing.assert_allclose(untrained, lags_in("untrained"), 1e-6, 1e-8)
     # A first token, which has no cosine, does not count as one with a bad number.
     counts = read_counts(project.folder / SITE / outcome / "design/0000.parquet")
     assert set(counts["nonfinite_norms"].values()) <= {0}
@@ -81,7 +81,7 @@ def test_means_of_directions_are_those_of_the_files_with_both_controls(project, 
         (CENTRED, "centred_cosines", 2),
     ):
         # Means of centred cosines are of the vectors, and not of their stored half precision.
-        for column, file in (("mean", "0000"), ("random_weights", "random_weights")):
+        for column, file in (("mean", "0000"), ("untrained", "untrained")):
             expected = mean_of(read(f"{folder}/{file}"), f"layer_01.{quantity}", first)
             assert means.loc[quantity, column] == pytest.approx(expected, rel=1e-5)
     assert list(undescribed(project.folder)) == []
@@ -94,8 +94,9 @@ def test_the_sum_of_the_heads_is_regressed_like_the_layer(read):
     """The errors and controls are the same: a head is one more row of the same table."""
     keys, errors = ["layer", "term"], ["estimate", "std_error", "conf_low", "df", "p_value"]
     sums = read("heads/head_coefficients").query("part == 'all'").set_index(keys)
-    for table, columns in (("coefficients", errors), ("controls", ["random_weights"])):
-        layers = read(f"notebook/{table}").set_index(keys)[columns]
+    for table, columns in (("coefficients", errors), ("controls", ["untrained"])):
+        layers = read(f"notebook/{table}").rename(columns={"untrained_own": "untrained"})
+        layers = layers.set_index(keys)[columns]
         np.testing.assert_allclose(sums.loc[layers.index, columns], layers, rtol=1e-6)
     # All sinks are of the traced documents: the first tokens attend to nothing else.
     sinks = read("sinks/0000").query("position == 0")["layer_01"]
@@ -104,7 +105,7 @@ def test_the_sum_of_the_heads_is_regressed_like_the_layer(read):
 
 def test_sources_and_readout_are_means_over_tokens(project, read):
     shares = read("sources/shares").query("layer == 1").set_index("source").loc["first"]
-    files = {"mean": "sources/0000", "random_weights": "sources/random_weights/0000"}
+    files = {"mean": "sources/0000", "untrained": "sources/untrained/0000"}
     for column, file in files.items():
         assert shares[column] == pytest.approx(mean_of(read(file), "first"), rel=1e-5)
     # The norms are those of another pass, in which sequences share padded batches, up to the half

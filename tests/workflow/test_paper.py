@@ -103,7 +103,7 @@ def test_every_number_has_a_macro_of_its_own(written):
             for name, value in shown.items():
                 macro = value_of[f"{prefix}{words}{name}"].replace("$", "")
                 assert float(macro) == pytest.approx(value, abs=5.1e-3)
-    before = pd.read_csv(folder.parent / "within/before_training.csv")
+    before = pd.read_csv(folder.parent / "within/untrained_scales.csv")
     of_lag = before.query("quantity == 'lag_1'")["before"]
     ends = [
         value_of[f"WithinLagOneBeforeTraining{end}"].replace("$", "") for end in ("Low", "High")

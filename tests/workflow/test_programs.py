@@ -10,7 +10,7 @@ from warm_python import python
 
 # The programs that open the folder of a model.
 OF_A_MODEL = {
-    *("tokenize_corpus", "describe_tokens", "extract_activations", "extract_random_weights"),
+    *("tokenize_corpus", "describe_tokens", "extract_activations", "extract_untrained"),
     *("trace_sources", "estimate_effects"),
 }
 

@@ -79,7 +79,7 @@ def assert_equal_tables(fit, project, regression):
         if found is not None:
             expected = pd.read_parquet(path).drop(columns=NAMES)
             # The norms of random weights are measured anew.
-            loose = expected.columns.str.startswith("random_weights")
+            loose = expected.columns.str.startswith("untrained")
             for columns, rtol in ((~loose, 1e-10), (loose, 1e-4)):
                 pd.testing.assert_frame_equal(
                     # What is empty is None before it is written, and NaN once it is read.
@@ -111,14 +111,14 @@ def test_texts_name_relative_norms_as_relative(project):
         assert "relative" not in (project.folder / SITE / "notebook" / name).read_text()
 
 
-def test_scales_of_random_weights_that_are_the_models_own_are_left_out(project):
+def test_scales_of_untrained_weights_that_are_the_models_own_are_left_out(project):
     """GPT-2 is drawn at transformers' default, and by depth, as it is."""
     for scale in ("default", "by-depth"):
-        path = project.folder / SITE / f"random_weights_{scale}.parquet"
+        path = project.folder / SITE / f"untrained_{scale}.parquet"
         assert pq.read_metadata(path).num_rows == 0
         draw = tables.read_provenance(path)["draw"]
         assert (draw["scale"], draw["left_out"]) == (scale, "the same as own")
-    before = table(project, "within", "before_training").set_index(["scale", "quantity"])
+    before = table(project, "within", "untrained_scales").set_index(["scale", "quantity"])
     drawn = before["before"].notna().groupby(level="scale", sort=False).agg(["all", "any"])
     assert drawn.index[drawn["all"]].tolist() == ["own", "own-x1.5"]
     assert drawn.index[~drawn["any"]].tolist() == ["default", "by-depth"]

@@ -11,7 +11,7 @@ from projects import ROOT
 from snakemake.cli import parse_args
 
 # Jobs that load a model, and those of them that run it in several threads.
-ON_GPUS = {"extract_activations", "extract_random_weights", "estimate_effects", "trace_sources"}
+ON_GPUS = {"extract_activations", "extract_untrained", "estimate_effects", "trace_sources"}
 
 
 def by_rule(jobs: list[Job]) -> dict[str, Job]:

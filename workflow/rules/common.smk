@@ -74,10 +74,9 @@ TRACED = CONFIG.with_sources()
 PERMUTED = CONFIG.controls.permutation
 COMPARED = is_asked("comparison", CONFIG)
 UNTRAINED = CONFIG.controls.random_weights
-# Endings of the files by scale of the weights; the first has none.
-SCALES = [""]
-if UNTRAINED:
-    SCALES += [f"_{scale}" for scale in UNTRAINED.scales[1:]]
+# Scales of the initial weights. Norms are computed at each, all else at the first.
+SCALES = UNTRAINED.scales if UNTRAINED else []
+FIRST_SCALE = "".join(SCALES[:1])
 
 
 def any_of(names):

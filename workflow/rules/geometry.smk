@@ -38,10 +38,10 @@ use rule program as summarize_geometry with:
         centred=optional(
             CENTRED and UNTRAINED, shards_of(f"{SITE}/centred_cosines/{{shard}}.parquet")
         ),
-        random_weights=optional(UNTRAINED, [f"{SITE}/geometry/random_weights.parquet"]),
-        random_weights_stream=optional(UNTRAINED, [f"{STUDY}/stream/random_weights.parquet"]),
-        random_weights_distances=optional(
-            CENTRED and UNTRAINED, [f"{SITE}/distances/random_weights.parquet"]
+        untrained=optional(UNTRAINED, [f"{SITE}/geometry/untrained.parquet"]),
+        untrained_stream=optional(UNTRAINED, [f"{STUDY}/stream/untrained_{FIRST_SCALE}.parquet"]),
+        untrained_distances=optional(
+            CENTRED and UNTRAINED, [f"{SITE}/distances/untrained.parquet"]
         ),
     output:
         **in_both_formats(f"{SITE}/geometry", "means"),

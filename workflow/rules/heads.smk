@@ -5,7 +5,7 @@
 FOR_HEADS = {"corpus"}
 if CONFIG.regression_of_heads():
     FOR_HEADS |= CONFIG.files_of_tokens(CONFIG.regression_of_heads())
-BEFORE_TRAINING = UNTRAINED and CONFIG.regression_of_heads()
+UNTRAINED_HEADS = UNTRAINED and CONFIG.regression_of_heads()
 
 
 use rule program as summarize_heads with:
@@ -16,8 +16,10 @@ use rule program as summarize_heads with:
         # The attention to first tokens, from the documents whose sources are traced.
         sinks=optional(TRACED, shards_of(f"{STUDY}/attention/sinks/{{shard}}.parquet")),
         # Only for their regressions.
-        random_weights=optional(BEFORE_TRAINING, f"{HEADS}/random_weights.parquet"),
-        random_weights_norms=optional(BEFORE_TRAINING, f"{STUDY}/attention/random_weights.parquet"),
+        untrained=optional(UNTRAINED_HEADS, f"{HEADS}/untrained.parquet"),
+        untrained_norms=optional(
+            UNTRAINED_HEADS, f"{STUDY}/attention/untrained_{FIRST_SCALE}.parquet"
+        ),
     output:
         **in_both_formats(HEADS, "heads", "head_coefficients"),
     log:

@@ -75,18 +75,18 @@ def inputs_of_fit(wildcards):
     """Return the inputs of a regression: its designs, its controls and files of tokens."""
     name = wildcards.regression
     folder = OUTCOMES[CONFIG.regressions[name].outcome].folder
-    # Further scales of the weights have norms alone.
-    untrained = "random_weights{scale}" if folder == "norms" else f"{folder}/random_weights"
+    # What is not a norm is measured at the first scale of the weights alone.
+    untrained = "untrained_{scale}" if folder == "norms" else f"{folder}/untrained"
     needs_stream = UNTRAINED and CONFIG.needs_stream(name)
-    stream = partly(f"{STUDY}/stream/random_weights{{scale}}.parquet", scale=SCALES)
+    stream = partly(f"{STUDY}/stream/untrained_{{scale}}.parquet", scale=SCALES)
     parts = ["crossproducts", "design", *optional(PERMUTED, ["permutations"])]
     # The corpus gives the groups of documents.
     needed = CONFIG.files_of_tokens(name) | {"corpus"}
     return {
         "permutations": [],
         **{part: shards_of(f"{RESULTS}/{part}/{{shard}}.parquet")(wildcards) for part in parts},
-        "random_weights": optional(UNTRAINED, partly(f"{SITE}/{untrained}.parquet", scale=SCALES)),
-        "random_weights_stream": optional(needs_stream, stream),
+        "untrained": optional(UNTRAINED, partly(f"{SITE}/{untrained}.parquet", scale=SCALES)),
+        "untrained_stream": optional(needs_stream, stream),
         **{
             key: optional(key in needed, resolved(files, wildcards))
             for key, files in ALL_TOKEN_FILES.items()

@@ -15,9 +15,9 @@ use rule program as trace_sources with:
         # The attention of heads to the first token of a sequence.
         sinks=optional(TRACED and WITH_HEADS, f"{STUDY}/attention/sinks/{{shard}}.parquet"),
         readout=study_files(f"{SITE}/readout/{{shard}}.parquet"),
-        random_sources=optional(TRACED and UNTRAINED, f"{SOURCES}/random_weights/{{shard}}.parquet"),
+        random_sources=optional(TRACED and UNTRAINED, f"{SOURCES}/untrained/{{shard}}.parquet"),
         random_readout=optional(
-            UNTRAINED, study_files(f"{SITE}/readout/random_weights/{{shard}}.parquet")
+            UNTRAINED, study_files(f"{SITE}/readout/untrained/{{shard}}.parquet")
         ),
     log:
         "logs/{model}/{corpus}/sources/{shard}.log",
@@ -32,17 +32,17 @@ use rule program as summarize_sources with:
     input:
         sources=optional(TRACED, shards_of(f"{SOURCES}/{{shard}}.parquet")),
         random_sources=optional(
-            TRACED and UNTRAINED, shards_of(f"{SOURCES}/random_weights/{{shard}}.parquet")
+            TRACED and UNTRAINED, shards_of(f"{SOURCES}/untrained/{{shard}}.parquet")
         ),
         readout=shards_of(study_files(f"{SITE}/readout/{{shard}}.parquet")),
         random_readout=optional(
-            UNTRAINED, shards_of(study_files(f"{SITE}/readout/random_weights/{{shard}}.parquet"))
+            UNTRAINED, shards_of(study_files(f"{SITE}/readout/untrained/{{shard}}.parquet"))
         ),
     output:
         **in_both_formats(SOURCES, *optional(TRACED, ["shares", "lags"])),
         source_parts=optional(
             TRACED and UNTRAINED,
-            f"{STUDY}/attention/source_parts/random_weights.parquet",
+            f"{STUDY}/attention/source_parts/untrained.parquet",
         ),
         readout=study_files(f"{SITE}/readout/means.parquet"),
         readout_csv=study_files(f"{SITE}/readout/means.csv"),

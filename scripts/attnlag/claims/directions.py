@@ -104,7 +104,7 @@ def cosines(means: pd.DataFrame) -> Iterator[Row]:
         yield over_layers(
             Row(claim="cosine_range", subject=quantity, table="directions"), rows["mean"]
         )
-        columns = ["random_pairs", "random_weights", "trained"]
+        columns = ["random_pairs", "untrained", "trained"]
         filled = [name for name in columns if name in rows and rows[name].notna().any()]
         medians = rows[["mean", *filled]].dropna().median()
         for name in filled:

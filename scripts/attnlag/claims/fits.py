@@ -39,7 +39,7 @@ class FitTables:
         The tables ``coefficients`` (of all documents), ``fits``, ``medians`` and ``controls``.
     influence, groups : DataFrame
         The tables of these names, which may be empty.
-    before_training : DataFrame, optional
+    untrained_scales : DataFrame, optional
         None if no random weights were drawn.
     """
 
@@ -50,7 +50,7 @@ class FitTables:
     controls: pd.DataFrame
     influence: pd.DataFrame
     groups: pd.DataFrame
-    before_training: pd.DataFrame | None
+    untrained_scales: pd.DataFrame | None
 
     @property
     def layers(self) -> list[int]:

@@ -37,7 +37,7 @@ def claims_of_heads(
         for row in (
             lag(coefficients, regression),
             lag_counted(coefficients),
-            lag_before_training(coefficients),
+            lag_untrained(coefficients),
         ):
             if row is not None:
                 yield row
@@ -131,14 +131,14 @@ def lag_counted(coefficients: pd.DataFrame) -> Row | None:
     )
 
 
-def lag_before_training(coefficients: pd.DataFrame) -> Row | None:
+def lag_untrained(coefficients: pd.DataFrame) -> Row | None:
     """Return the nearest lag of the median head before training, and after it; None if unknown.
 
     Both are of the same documents, and not corrected for bias.
     """
     rows = _of_nearest_lag(coefficients)
     shared = _with_controls(_single(rows))
-    if shared.empty or "random_weights" not in shared or shared["random_weights"].isna().all():
+    if shared.empty or "untrained" not in shared or shared["untrained"].isna().all():
         return None
     trained = nan
     if "trained" in shared:
@@ -146,7 +146,7 @@ def lag_before_training(coefficients: pd.DataFrame) -> Row | None:
     return Row(
         claim="head_lag_untrained",
         subject=str(rows["term"].iloc[0]),
-        value=float(shared["random_weights"].median()),
+        value=float(shared["untrained"].median()),
         baseline="after training",
         baseline_value=trained,
         layers=len(shared),
@@ -228,6 +228,6 @@ def _single(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _with_controls(heads: pd.DataFrame) -> pd.DataFrame:
     """Return the heads that have those controls that any head has."""
-    known = [name for name in ("random_weights", "trained") if name in heads]
+    known = [name for name in ("untrained", "trained") if name in heads]
     known = [name for name in known if heads[name].notna().any()]
     return heads.dropna(subset=known)

@@ -72,7 +72,7 @@ def _claims(fitted: FitTables, texts: int, further: Further) -> Iterator[Row]:
         yield from fits.pooled_medians(fitted)
         yield from fits.order(fitted.controls, settings)
         yield from training.by_scale(
-            fitted.before_training,
+            fitted.untrained_scales,
             alpha=settings.alpha,
             bound=settings.equivalence_bound,
             nearest=nearest_lag(fitted.coefficients["term"]),

@@ -25,7 +25,7 @@ def by_scale(
     Parameters
     ----------
     before : DataFrame, optional
-        The table ``before_training``; scales that were left out have no value. None if nothing was
+        The table ``untrained_scales``; scales that were left out have no value. None if nothing was
         drawn.
     alpha : float
         One less the level of the intervals.
@@ -40,15 +40,15 @@ def by_scale(
     if known.empty or nearest not in set(known["quantity"]):
         # Without a control, or where norms of the untrained model are constant.
         claim = "untrained_not_drawn" if before is None else "untrained_constant"
-        yield Row(claim=claim, subject=nearest, table="before_training")
+        yield Row(claim=claim, subject=nearest, table="untrained_scales")
         return
     for quantity, rows in known.groupby("quantity", sort=False):
         for row in rows.to_dict("records"):
             yield from _at_scale(str(quantity), row, alpha, bound)
-        trained = Row(claim="trained", subject=str(quantity), table="before_training")
+        trained = Row(claim="trained", subject=str(quantity), table="untrained_scales")
         texts = int(rows["documents"].max())
         yield over_layers_of_scales(trained, rows["trained"], texts)
-        extremes = Row(claim="untrained_extremes", subject=str(quantity), table="before_training")
+        extremes = Row(claim="untrained_extremes", subject=str(quantity), table="untrained_scales")
         yield over_layers_of_scales(extremes, rows["before"], texts)
     yield from averaging(known)
 
@@ -79,16 +79,16 @@ def _at_scale(quantity: str, row: dict[Any, Any], alpha: float, bound: float) ->
         baseline="after training",
         baseline_value=float(row["trained"]),
         texts=texts,
-        table="before_training",
+        table="untrained_scales",
     )
     if quantity == R_SQUARED:
         return
     if pd.notna(row["before_low"]):
         mean = {**row, "mean": (row["before_low"] + row["before_high"]) / 2}
         columns = ("mean", "before_low", "before_high")
-        claim = Row(claim="untrained_mean", subject=subject, table="before_training")
+        claim = Row(claim="untrained_mean", subject=subject, table="untrained_scales")
         yield with_interval(claim, mean, columns, alpha=alpha, bound=bound, texts=texts)
-    claim = Row(claim="change_by_training", subject=subject, table="before_training")
+    claim = Row(claim="change_by_training", subject=subject, table="untrained_scales")
     columns = ("difference", "conf_low", "conf_high")
     yield with_interval(claim, row, columns, alpha=alpha, bound=0.0, texts=texts)
 
@@ -105,7 +105,7 @@ def averaging(known: pd.DataFrame) -> Iterator[Row]:
             claim="untrained_averages",
             value=float(smallest),
             bound=DETERMINED,
-            table="before_training",
+            table="untrained_scales",
         )
 
 
@@ -123,5 +123,5 @@ def scales(before: pd.DataFrame) -> Iterator[Row]:
             subject=str(row["scale"]),
             value=float(row["initializer_range"]),
             baseline=left_out or str(row["origin"]),
-            table="before_training",
+            table="untrained_scales",
         )

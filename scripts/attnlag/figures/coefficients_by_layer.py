@@ -43,12 +43,12 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         panels = [panel_of_term(inputs, term, layers, unit, missing) for term in terms]
         controls = controls_of(inputs, terms[0], layers)
         # There is no coefficient where norms of untrained models do not vary.
-        untrained = templates.untrained_lines(controls, first_scale(inputs.claims))
+        untrained = templates.untrained_lines(controls)
         if untrained:
             trained = Line(controls["trained"], "trained", TRAINED)
             title = f"{named(terms[0])}, trained and untrained"
             panels.append(Lines([*untrained, trained], unit, title, direct=True))
-            r_squared += r_squared_untrained(controls, first_scale(inputs.claims))
+            r_squared += r_squared_untrained(controls)
             note += (
                 f" The comparison of {named(terms[0])} with untrained models is on the same texts "
                 "and not corrected for bias."
@@ -85,12 +85,6 @@ def title_of(claims: Claims, terms: Sequence[str]) -> str:
     later = claims.one("response", "2") if first.claim == "follows" else None
     notes = ["median layer", *wording.texts([claims.one("untrained_extremes", nearest)], "title")]
     return wording.title([first, later], ending=f" ({'; '.join(notes)})")
-
-
-def first_scale(claims: Claims) -> str:
-    """Return the scale of the first untrained weights, whose columns name none."""
-    drawn = [row for row in claims.rows if row.claim in ("scale", "scale_assumed")]
-    return drawn[0].subject if drawn else "first"
 
 
 def profiles(inputs: SimpleNamespace, layers: Sequence[int]) -> dict[str, Line]:
@@ -144,9 +138,9 @@ def response_panels(medians: pd.DataFrame, unit: str) -> list[Lines]:
     return [Lines([line], unit, title, x=distances, xlabel="tokens later")]
 
 
-def r_squared_untrained(controls: pd.DataFrame, first: str) -> list[Line]:
+def r_squared_untrained(controls: pd.DataFrame) -> list[Line]:
     """Return R² of untrained models, whose lines lie on each other and have one label."""
-    lines = templates.untrained_lines(controls, first, "_r_squared")
+    lines = templates.untrained_lines(controls, "_r_squared")
     for line in lines:
         line.label = ""
     if lines:

@@ -37,8 +37,8 @@ def figure(inputs: Inputs) -> Sheet:
             lines.append(Line(rows["mean"], label, colour, *(rows[end] for end in BOUNDS)))
             pairs = {**PAIRS, "label": f"{label}, random pairs"}
             lines.append(Line(rows["random_pairs"], color=colour, **pairs))
-            if rows["random_weights"].notna().any():
-                lines.append(untrained(rows["random_weights"], "", colour))
+            if rows["untrained"].notna().any():
+                lines.append(untrained(rows["untrained"], "", colour))
                 has_untrained = True
     panels: list[Lines | Map] = [Lines(lines, "mean cosine", "neighbours", direct=True)]
     centred = means[means["quantity"] == CENTRED].astype({"distance": int})

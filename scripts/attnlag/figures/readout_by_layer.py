@@ -36,7 +36,7 @@ def figure(inputs: Inputs) -> Sheet:
         for target, label in TARGETS.items():
             colour = COLOURS[target]
             rows = rows_of_site[rows_of_site["target"] == target]
-            before = rows.set_index("layer")["random_weights"].reindex(layers)
+            before = rows.set_index("layer")["untrained"].reindex(layers)
             lines.append(profile(rows, layers, colour, "difference", label=label))
             lines += [untrained(before, "", colour)] if before.notna().any() else []
         title = SITES[str(site)].label if table["site"].nunique() > 1 else ""

@@ -23,7 +23,7 @@ from attnlag.figures import drawing
 from attnlag.figures.files import style
 from attnlag.figures.legends import GREY, UNFITTED
 from attnlag.figures.sizes import Size
-from attnlag.regression.labels import columns_before_training, scale_of, shown_within, tested
+from attnlag.regression.labels import scale_of, shown_within, tested, untrained_columns
 from attnlag.wording import scale_label
 
 # Dashes of the scales of random weights.
@@ -256,20 +256,18 @@ def untrained(
     return Line(values, label, color, linestyle=linestyle, linewidth=1.1, behind=True)
 
 
-def untrained_lines(rows: pd.DataFrame, first: str, suffix: str = "") -> list[Line]:
+def untrained_lines(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
     """Return the lines of a table of untrained controls, one for each scale of the weights.
 
-    ``first`` is the scale whose columns name none, and ``suffix`` the ending of the columns, as
-    ``_r_squared``. There is no line where nothing varies.
+    ``suffix`` is the ending of the columns, as ``_r_squared``. There is no line where nothing
+    varies.
     """
-    known = [
-        name for name in columns_before_training(rows) if rows[f"{name}{suffix}"].notna().any()
-    ]
+    known = [name for name in untrained_columns(rows) if rows[f"{name}{suffix}"].notna().any()]
     lines = []
     for name, dashes in zip(known, cycle(SCALE_DASHES), strict=False):
         label = "untrained"
         if len(known) > 1:
-            label += f", {scale_label(scale_of(name, first))}"
+            label += f", {scale_label(scale_of(name))}"
         lines.append(untrained(rows[f"{name}{suffix}"], label, linestyle=dashes))
     return lines
 

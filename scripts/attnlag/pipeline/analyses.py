@@ -28,9 +28,9 @@ ANALYSES = {
         asked=lambda config: config.controls.permutation is not None,
         places=("*/*/permutations",),
     ),
-    "random_weights": Analysis(
+    "untrained": Analysis(
         asked=lambda config: config.controls.random_weights is not None,
-        places=("*/random_weights*", "*/*/random_weights*", "*/*/before_training.*"),
+        places=("*/untrained*", "*/*/untrained*", "*/*/untrained_scales.*"),
     ),
     "training": Analysis(
         asked=lambda config: bool(config.models_with_revisions()),

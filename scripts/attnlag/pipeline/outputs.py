@@ -86,7 +86,7 @@ def _all_outputs() -> list[Output]:
         file = f"{subfolder}/{{shard}}.parquet"
         outputs.append(Output(folder, file, quantity.meaning, columns))
         if quantity.untrained:
-            file = f"{subfolder}/random_weights.parquet"
+            file = f"{subfolder}/untrained.parquet"
             outputs.append(Output(folder, file, "before training", columns))
     return outputs
 

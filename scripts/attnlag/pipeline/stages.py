@@ -27,9 +27,9 @@ from attnlag.quantities.catalogue import OUTCOMES, changeable
 from attnlag.quantities.settings import (
     ExtractionSettings,
     Norms,
-    RandomWeightsSettings,
     RevisionSettings,
     TracingSettings,
+    UntrainedSettings,
 )
 from attnlag.regression.settings import (
     BuildDesignSettings,
@@ -117,12 +117,10 @@ def extraction_settings(config: Config, names: Names) -> ExtractionSettings:
     return settings if settings.keep == "vectors" else settings.default("storage_dtype")
 
 
-def random_weights_settings(config: Config, names: Names) -> RandomWeightsSettings:
+def untrained_settings(config: Config, names: Names) -> UntrainedSettings:
     extraction = extraction_settings(config, names)
     extraction = extraction.changed(quantities=config.quantities_untrained())
-    return from_sections(
-        RandomWeightsSettings, config.controls.random_weights, extraction=extraction
-    )
+    return from_sections(UntrainedSettings, config.controls.random_weights, extraction=extraction)
 
 
 def revision_settings(config: Config, names: Names) -> RevisionSettings:
@@ -353,7 +351,7 @@ STAGES = {
     "summarize_tokens": Stage(code=TOKENS),
     "describe_tokens": Stage(code=TOKENS, settings=tagger_settings),
     "extract_activations": Stage(code=PASSES, settings=extraction_settings),
-    "extract_random_weights": Stage(code=PASSES, settings=random_weights_settings),
+    "extract_untrained": Stage(code=PASSES, settings=untrained_settings),
     "extract_revision": Stage(code=PASSES, settings=revision_settings),
     "trace_sources": Stage(code=(*PASSES, "interventions/sampling.py"), settings=tracing_settings),
     "compute_norms": Stage(code=MEANS),

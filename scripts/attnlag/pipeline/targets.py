@@ -127,8 +127,8 @@ def regression_targets(
 def fitted_tables(config: Config) -> list[str]:
     """Return the names of the tables of a regression that are stored in both formats."""
     names = ["coefficients", "medians", "fits", "influence", "controls", "groups"]
-    if is_asked("random_weights", config):
-        names.append("before_training")
+    if is_asked("untrained", config):
+        names.append("untrained_scales")
     return names
 
 
@@ -189,8 +189,8 @@ def regression_tables(config: Config, model: str, corpus: str) -> FilesByName:
     The names may also be those of Snakemake's wildcards, ``{model}`` and ``{corpus}``.
     """
     names = list(REGRESSION_TABLES)
-    if is_asked("random_weights", config):
-        names.append("before_training")
+    if is_asked("untrained", config):
+        names.append("untrained_scales")
     study = f"results/{model}/{corpus}"
     files = {}
     for name in names:

@@ -157,7 +157,7 @@ def table(
     if "random_pairs" in sums:
         pair_means = (sums["random_total"] / sums["random_pairs"]).fillna(pair_means)
     means.insert(4, "random_pairs", pair_means)
-    controls = {"random_weights": untrained, "trained": trained}
+    controls = {"untrained": untrained, "trained": trained}
     for place, (name, control_sums) in enumerate(controls.items(), 5):
         means.insert(place, name, np.nan)
         if control_sums is not None:

@@ -26,7 +26,7 @@ SITES = OneOf(tuple(catalogue.SITES))
 Site = Annotated[str, SITES]
 
 # Named scales of initial weights, and the pattern of a multiple of a model's own; see
-# `random_weights.draws`.
+# `initial_weights.draws`.
 SCALES = ("own", "default", "by-depth")
 MULTIPLE = re.compile(r"own-x(\d{1,3}(\.\d{1,3})?)")
 MIN_FACTOR = 0.01
@@ -125,7 +125,7 @@ class Norms(Section):
     )
 
 
-class RandomWeights(Section):
+class UntrainedWeights(Section):
     """The same architecture before any training."""
 
     documents: Positive = Field(
@@ -143,7 +143,7 @@ class RandomWeights(Section):
     seed: Seed = Field(default=0, description="Seed of the weights, at all scales")
 
 
-class RandomWeightsSettings(RandomWeights):
+class UntrainedSettings(UntrainedWeights):
     """Settings of the model with random weights; norms are always kept."""
 
     extraction: ExtractionSettings  # as for the trained model

@@ -54,10 +54,10 @@ def _means_beside(
     values_of: Callable[[pd.DataFrame], pd.DataFrame],
     *bounds: Any,
 ) -> pd.DataFrame:
-    """Return `means_by_layer` of the values of rows, beside the mean with ``random_weights``."""
-    table = means_by_layer(rows, values_of(rows), *bounds).assign(random_weights=np.nan)
+    """Return `means_by_layer` of the values of rows, beside the mean with ``untrained``."""
+    table = means_by_layer(rows, values_of(rows), *bounds).assign(untrained=np.nan)
     if random is not None:
-        table["random_weights"] = means_by_layer(random, values_of(random), *bounds)["mean"]
+        table["untrained"] = means_by_layer(random, values_of(random), *bounds)["mean"]
     return table
 
 
@@ -73,7 +73,7 @@ def shares(
 ) -> pd.DataFrame:
     """Return the share of each source of each layer, and the effective number of sources.
 
-    Beside it are the mean ``attention`` to the source and the mean share with ``random_weights``.
+    Beside it are the mean ``attention`` to the source and the mean share with ``untrained``.
     """
     table = _means_beside(rows, random, lambda rows: rows[SOURCE_NAMES], drop_first, alpha)
     # No share is zero.
@@ -107,5 +107,5 @@ def readout(
         means = means_by_layer(rows, effects.where(comparable), drop_first, alpha)
         table[column] = means["mean"]
     order = ["mean", "control", "difference", "std_error", "p_value", "conf_low", "conf_high"]
-    order += ["random_weights", "tokens", "documents"]
+    order += ["untrained", "tokens", "documents"]
     return _rows_by_layer(table[order], "target")

@@ -53,22 +53,22 @@ UPOS = {
 # With document effects, R² refers to the variance within documents.
 R_SQUARED = {"none": "R²", "document": "R² within documents"}
 
-# A column of coefficients before training in a table of controls: that of the first scale of the
-# initial weights has no ending.
-BEFORE_TRAINING = re.compile(r"random_weights(_own|_default|_by_depth|_own_x\d+(\.\d+)?)?")
+# A column of coefficients before training in a table of controls, one for each scale of the initial
+# weights.
+UNTRAINED_COLUMN = re.compile(r"untrained_(own|default|by_depth|own_x\d+(\.\d+)?)")
 
 
-def columns_before_training(columns: Iterable[Any]) -> list[str]:
+def untrained_columns(columns: Iterable[Any]) -> list[str]:
     """Return the columns of coefficients before training among those of a table of controls.
 
     There is one for each scale of the initial weights, in the order in which they were drawn.
     """
-    return [str(name) for name in columns if BEFORE_TRAINING.fullmatch(str(name))]
+    return [str(name) for name in columns if UNTRAINED_COLUMN.fullmatch(str(name))]
 
 
-def scale_of(column: str, first: str = "first") -> str:
-    """Return the scale of the weights in a column of controls; a plain one has the first."""
-    return column.removeprefix("random_weights").lstrip("_").replace("_", "-") or first
+def scale_of(column: str) -> str:
+    """Return the scale of the initial weights in the name of a column of controls."""
+    return column.removeprefix("untrained_").replace("_", "-")
 
 
 def tested(relation: str, alpha: float, adjust: str) -> str:

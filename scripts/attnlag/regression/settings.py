@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from attnlag.quantities import catalogue
-from attnlag.quantities.settings import Norms, RandomWeights, Revisions
+from attnlag.quantities.settings import Norms, Revisions, UntrainedWeights
 from attnlag.regression import covariances, covariates, properties
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.section import (
@@ -186,8 +186,8 @@ class Controls(Section):
     permutation: Permutation | None = Field(
         default=Permutation(), description="Exchanges of tokens within documents; null: none"
     )
-    random_weights: RandomWeights | None = Field(
-        default=RandomWeights(),
+    random_weights: UntrainedWeights | None = Field(
+        default=UntrainedWeights(),
         description="The same regressions for the model with random weights; null: none",
     )
     revisions: Revisions | None = Field(

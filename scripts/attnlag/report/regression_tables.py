@@ -75,9 +75,9 @@ class RegressionTables:
         return pd.read_parquet(self.file("controls"))
 
     @cached_property
-    def before_training(self) -> pd.DataFrame | None:
+    def untrained_scales(self) -> pd.DataFrame | None:
         """The comparison with random weights, by scale and quantity; None without it."""
-        path = self.files.one_of("before_training", self.folder)
+        path = self.files.one_of("untrained_scales", self.folder)
         return None if path is None else pd.read_parquet(path)
 
     @cached_property
@@ -112,7 +112,7 @@ class RegressionTables:
             controls=self.controls,
             influence=self.files.table("influence", self.folder),
             groups=self.files.table("groups", self.folder),
-            before_training=self.before_training,
+            untrained_scales=self.untrained_scales,
         )
 
     @cached_property

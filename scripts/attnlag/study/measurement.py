@@ -244,7 +244,7 @@ class Measurement:
         if self.run is None:
             raise UserError(
                 "random weights: found a measurement that a run has stored, expected one of "
-                "attnlag.measure, which has the model; or the run's own table before_training"
+                "attnlag.measure, which has the model; or the run's own table untrained_scales"
             )
         yield from self.run.draws(self, documents, scales, seed, quantities)
 

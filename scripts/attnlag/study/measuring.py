@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from attnlag.errors import UserError
-from attnlag.model import language_models, random_weights
+from attnlag.model import initial_weights, language_models
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities.catalogue import QUANTITIES, Key, Values
 from attnlag.quantities.columns import KEYS
@@ -201,7 +201,7 @@ class Run:
         used = measurement.tokens["document"].isin(documents)
         initial = language_models.initial_range(self.config.get_text_config())
         own = {"initializer_range": initial, "from": "config"}
-        for draw in random_weights.draws(
+        for draw in initial_weights.draws(
             self.config, scales, seed, modules=self.modules, name=self.name
         ):
             tokens = measurement.tokens[used & (not draw.left_out)].reset_index(drop=True)

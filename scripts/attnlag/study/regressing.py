@@ -42,7 +42,7 @@ from attnlag.study.checking import IN_MEMORY, checked, keys_of_section, one_name
 from attnlag.study.measurement import Measurement, occurrences
 
 # Columns of a table of controls that a control adds.
-CONTROLS = ["permuted_mean", "random_weights"]
+CONTROLS = ["permuted_mean", "trained"]
 
 
 @dataclass
@@ -55,8 +55,8 @@ class Fit:
     groups: pd.DataFrame = field(repr=False)
     # One row per layer, lag and lead: the coefficient beside those of the controls.
     controls: pd.DataFrame = field(repr=False)
-    # With ``random_weights``: a row per scale of the weights and quantity.
-    before_training: pd.DataFrame | None = field(repr=False)
+    # With ``untrained``: a row per scale of the weights and quantity.
+    untrained_scales: pd.DataFrame | None = field(repr=False)
     # (layers, tokens) float32: L2 norms, without tokens left out at the start of sequences.
     norms: np.ndarray = field(repr=False)
     # With ``slopes_by``: slopes by class of token, and the tests that they are equal.
@@ -113,7 +113,7 @@ class Fit:
             controls=fitted.controls,
             influence=fitted.influence,
             groups=fitted.groups,
-            before_training=fitted.before_training,
+            untrained_scales=fitted.untrained_scales,
         )
 
     @cached_property
@@ -340,7 +340,9 @@ def _fitted(
             path, stream = _write_outcome(drawn, site, outcome, folder / draw["scale"], draw=draw)
             paths.append(path)
             streams.append(stream)
-        untrained = controls.untrained(build.design, files, paths, streams if relative else [])
+        untrained = controls.untrained_moments(
+            build.design, files, paths, streams if relative else []
+        )
     inference = stages.regression_settings(config, IN_MEMORY)
     fitted = fitting.fit_regression(
         [made],
@@ -357,7 +359,7 @@ def _fitted(
         path_of_training = _trained(before, measurement, site, formula, whole, settings, folder)
     used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
     sizes = measurement.sizes[site][:, used]
-    fit = Fit(name, fitted, fitted.groups, fitted.controls, fitted.before_training, sizes)
+    fit = Fit(name, fitted, fitted.groups, fitted.controls, fitted.untrained_scales, sizes)
     if regression.by_file:
         tokens = files[regression.by_file]
         tags = files["token_properties"]

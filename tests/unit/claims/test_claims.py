@@ -35,18 +35,18 @@ def coefficients(**controls):
 
 
 def test_the_lag_of_heads_stands_beside_that_of_their_sum_and_before_training():
-    unknown = coefficients(random_weights=np.nan)
+    unknown = coefficients(untrained=np.nan)
     row = heads.lag(unknown, "within")
     assert (row.value, row.baseline_value, row.layers) == (pytest.approx(0.3), 0.25, 2)
     assert wording.text(row, "title") == (
         "Lag 1 of single heads is 0.30, that of their sum 0.25 (medians)"
     )
     assert wording.text(row, "finding").endswith("with the terms of the regression 'within')")
-    assert heads.lag_before_training(unknown) is None
+    assert heads.lag_untrained(unknown) is None
     # Medians beside each other are of the same heads.
-    controls = coefficients(random_weights=[0.5, np.nan, 0.6, 0.7], trained=0.1)
+    controls = coefficients(untrained=[0.5, np.nan, 0.6, 0.7], trained=0.1)
     assert heads.lag(controls, "within").value == 0.2
-    before = heads.lag_before_training(controls)
+    before = heads.lag_untrained(controls)
     assert (before.value, before.baseline_value) == (0.5, 0.1)
     assert wording.text(before, "finding").startswith(
         "lag 1 of single heads before training: 0.50, after it: 0.10"

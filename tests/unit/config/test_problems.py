@@ -782,7 +782,7 @@ def test_defaults_are_not_shared():
 def test_files_and_folders_of_results_are_names_that_are_taken():
     files = {"answers.txt", "README.md", "provenance.json", "layers_fitted.txt", "explorer.html"}
     files |= {"numbers.tex"}  # of a paper
-    tables = {"random_weights.parquet", "claims.csv", "claims.parquet"}
+    tables = {"claims.csv", "claims.parquet"}
     assert files | tables | {"activations", "sources"} < reserved_names()
 
 

@@ -127,7 +127,7 @@ def test_coefficients_stand_beside_their_controls():
         "trained",
     ]
     for line, column in zip(
-        before.lines, ["random_weights", "random_weights_default", "trained"], strict=True
+        before.lines, ["untrained_own", "untrained_default", "trained"], strict=True
     ):
         np.testing.assert_array_equal(line.y, controls[column])
     (response,) = later.lines
@@ -148,7 +148,7 @@ def test_coefficients_stand_beside_their_controls():
 def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels():
     inputs, alone = of_coefficients(controls=False)
     # Norms before training that do not vary have no coefficient.
-    nothing = {"random_weights": np.nan, "random_weights_default": np.nan}
+    nothing = {"untrained_own": np.nan, "untrained_default": np.nan}
     inputs.controls = synthetic_controls(inputs.coefficients).assign(**nothing)
     for few in (alone, coefficients_by_layer.figure(inputs)):
         titles = ["lag 1", "lag 2", "variance explained within documents"]
@@ -564,7 +564,7 @@ def test_cells_of_heads_have_sixteen_pixels(layers):
 def test_directions_are_beside_those_of_random_pairs():
     table = grid(layer=LAYERS, distance=(1, 2, 4)).assign(quantity="cosine_previous_centred")
     table["mean"] = 0.54 / table["distance"]
-    table = table.assign(site="attention", random_weights=np.nan)
+    table = table.assign(site="attention", untrained=np.nan)
     table["random_pairs"] = table["mean"] / 2
     claims = Claims(tuple(neighbours_claimed(table)))
     inputs = SimpleNamespace(means=with_interval(table, "mean"), alpha=0.05, claims=claims)
@@ -757,7 +757,7 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     table["difference"] = table["layer"] / 10
     table.loc[0, "difference"] = -1.4
     table = with_interval(
-        table.assign(p_adjusted=0.01, site="attention", random_weights=0.01), "difference"
+        table.assign(p_adjusted=0.01, site="attention", untrained=0.01), "difference"
     )
 
     def panel_of(readout):

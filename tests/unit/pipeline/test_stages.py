@@ -104,7 +104,7 @@ def imported(tmp_path_factory):
 FETCHING = {"fetch_model", "fetch_revision", "fetch_dataset"}
 DOCUMENTS = {"fetch_dataset", "prepare_corpus"}
 TOKENS = {"tokenize_corpus", "summarize_tokens", "describe_tokens"}
-PASSES = {"extract_activations", "extract_random_weights", "extract_revision", "trace_sources"}
+PASSES = {"extract_activations", "extract_untrained", "extract_revision", "trace_sources"}
 PASSES |= {"estimate_effects"}
 MEANS = {"compute_norms", "merge_vector_sums", "compute_centred_cosines", "summarize_geometry"}
 FITS = {"build_design", "permute_documents", "fit_regression", "fit_training", "cut_into_thirds"}
@@ -256,7 +256,7 @@ FIGURE = 'DRAWN_BY = "plot_sites"\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
 RENDERING = {"build_explorer", "plot_regression", "write_findings"}
 CLAIMING = {"write_claims", "join_claims"}
 COMPUTING = {"extract_activations", "fit_regression", "build_design", "fit_effects"}
-RANDOM = "extract_random_weights.py"
+RANDOM = "extract_untrained.py"
 REGRESSION = {"build_design", "permute_documents", "fit_regression", "fit_classes", "fit_effects"}
 EDITS = [
     # a file, what is replaced in it or, if nothing, all of it; stages that change, and that do not

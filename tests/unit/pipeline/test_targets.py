@@ -39,7 +39,7 @@ results/explorer.html
 ADDED = {
     "controls": (
         {"permutation": {"draws": 19}, "random_weights": {"scales": ["own"]}},
-        "attention/notebook/before_training.parquet attention/notebook/before_training.csv",
+        "attention/notebook/untrained_scales.parquet attention/notebook/untrained_scales.csv",
     ),
     "geometry": (
         {"quantities": ["geometry"]},

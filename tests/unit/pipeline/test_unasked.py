@@ -24,7 +24,7 @@ STATED = {
 SITE = "m/c/attention"
 ASKED = [
     *("answers.txt", "explorer.html", "corpora/c.parquet", "m/c/tokens/0000.parquet"),
-    *(f"{SITE}/norms/0000.parquet", f"{SITE}/random_weights_default.parquet"),
+    *(f"{SITE}/norms/0000.parquet", f"{SITE}/untrained_default.parquet"),
     *(f"{SITE}/notebook/coefficients.csv", f"{SITE}/notebook/coefficients.parquet"),
     *(f"{SITE}/notebook/summary/layer_00.txt", f"{SITE}/words/fits.parquet"),
     *(f"{SITE}/heads/heads.parquet", f"{SITE}/heads/figures/heads_by_layer.png"),

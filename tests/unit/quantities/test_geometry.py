@@ -237,7 +237,7 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
             against = np.nan if quantity == STREAM_GROWTH else against
             of_pairs = found.at[(quantity, layer), "random_pairs"]
             assert of_pairs == pytest.approx(against, nan_ok=True)
-        assert row["random_weights"] == pytest.approx(random, rel=1e-9)
+        assert row["untrained"] == pytest.approx(random, rel=1e-9)
     # A single document has a mean and no error.
     alone = RatioSums.from_rows(np.array([1.0, 3.0]), np.zeros(2, int))
     assert (alone.mean, np.isnan(alone.std_error)) == (2, True)

@@ -71,12 +71,12 @@ def test_shares_are_means_clustered_by_document(rows, random):
         values = check(row, rows, rows[source])
         assert row["median"] == pytest.approx(values.median())
         untrained = used(random, random[source], row["layer"])[0].mean()
-        assert row["random_weights"] == pytest.approx(untrained)
+        assert row["untrained"] == pytest.approx(untrained)
         if source in SOURCE_CLASSES:
             attention = used(rows, rows[f"attention_{source}"], row["layer"])[0].mean()
             assert row["attention"] == pytest.approx(attention)
     assert table.loc[table["source"] == "bias", "attention"].isna().all()
-    assert traced_means.shares(rows, None, 1, 0.1)["random_weights"].isna().all()
+    assert traced_means.shares(rows, None, 1, 0.1)["untrained"].isna().all()
     assert traced_means.shares(rows[:0], None, 1, 0.1).empty
 
 
@@ -98,7 +98,7 @@ def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, ran
             assert row[name] == pytest.approx(expected)
         untrained = random[row["target"]] - random[f"{row['target']}_control"]
         expected = used(random, untrained, row["layer"])[0].mean()
-        assert row["random_weights"] == pytest.approx(expected)
+        assert row["untrained"] == pytest.approx(expected)
 
 
 def test_lags_of_what_is_written_are_those_of_its_log_norms(rows, random):
@@ -114,4 +114,4 @@ def test_lags_of_what_is_written_are_those_of_its_log_norms(rows, random):
 
     expected = like_layers(rows).drop(columns=["layer", "rows"])
     pd.testing.assert_frame_equal(table[expected.columns], expected, rtol=1e-6)
-    assert table["random_weights"].to_numpy() == pytest.approx(like_layers(random)["estimate"])
+    assert table["untrained"].to_numpy() == pytest.approx(like_layers(random)["estimate"])

@@ -46,8 +46,8 @@ def written(folder, table, scale, **facts):
 def controlled(paths, trained, **settings):
     """Return the coefficients of the files of scales, and the comparison of scales."""
     layers = moments_of(design_of(pq.read_table(trained), FORMULA.settings), halves=True)
-    untrained = controls.untrained(FORMULA.settings, {}, paths)
-    return controls.random_weights(untrained, fit_settings(**settings), layers)
+    untrained = controls.untrained_moments(FORMULA.settings, {}, paths)
+    return controls.fit_untrained(untrained, fit_settings(**settings), layers)
 
 
 def fits_of(norms, documents, **options):
@@ -71,8 +71,8 @@ def test_both_models_are_fitted_to_the_documents_of_the_control_without_correcti
     control = written(tmp_path, other.filter(pc.field("document").isin(some)), "by-depth")
     options = {"fixed_effects": effects, "bias_correction": correction}
     found, _ = controlled([control], norms, **options)
-    assert set(found["random_weights_documents"]) == {5}
-    for column, path in (("random_weights", control), ("trained", norms)):
+    assert set(found["untrained_documents"]) == {5}
+    for column, path in (("untrained_by_depth", control), ("trained", norms)):
         for layer, fit in enumerate(fits_of(path, some, effects=effects == "document")):
             own = found[found["layer"] == layer].set_index("term").loc[LAGS]
             assert_allclose(own[column], fit.estimate[-2:])
@@ -89,7 +89,7 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
     ]
     trained = written(tmp_path, corpus_of(dynamics=(0.3, 0.1), documents=8, seed=9), "trained")
     table, compared = controlled(paths, trained)
-    assert list(table.columns[2:5]) == ["random_weights", "random_weights_default", "trained"]
+    assert list(table.columns[2:5]) == ["untrained_own", "untrained_default", "trained"]
     names = [f"d{i}" for i in range(8)]
 
     def means_of(path, documents):
@@ -172,7 +172,7 @@ def test_every_row_compares_the_same_layers_and_states_them(tmp_path):
     of_layer = table.query("layer == 0 and term == 'lag_1'").iloc[0]
     rows = known.set_index(["scale", "quantity"])
     assert rows.loc[("own", "lag_1"), "trained"] == of_layer["trained"]
-    assert rows.loc[("own-x1.5", "lag_1"), "before"] == of_layer["random_weights_own_x1.5"]
+    assert rows.loc[("own-x1.5", "lag_1"), "before"] == of_layer["untrained_own_x1.5"]
     assert (compared.loc[compared["scale"] == "default", "layers"] == "").all()
 
 
@@ -180,7 +180,7 @@ def test_medians_over_layers_stand_beside_the_difference_of_means():
     both = [designs.design_table([20] * 8, 3, seed) for seed in (1, 2)]
     before, trained = map(moments_of, both)
     draw = {"scale": "own", "initializer_range": 0.02, "origin": "config"}
-    _, compared = controls.random_weights([(draw, before)], fit_settings(), trained)
+    _, compared = controls.fit_untrained([(draw, before)], fit_settings(), trained)
     lags = np.array([[fit.estimate[1] for fit in fitted(table)] for table in both])
     found = compared.set_index("quantity").loc["lag_1", ["before", "trained", "difference"]]
     expected = [*np.median(lags, axis=1), lags[0].mean() - lags[1].mean()]
@@ -191,14 +191,14 @@ def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp
     whole = pq.read_table(norms)
     whole = changed(whole, {"layer_00": np.full(whole.num_rows, 8.0)})
     found, _ = controlled([written(tmp_path, whole, "default")], norms)
-    for column in ("random_weights", "random_weights_r_squared", "random_weights_sum"):
+    for column in ("untrained_default", "untrained_default_r_squared", "untrained_default_sum"):
         assert found[column].isna().tolist() == [True] * 3 + [False] * 3
     # If all documents are too short, no layer has one either.
     short = written(tmp_path, corpus_of(documents=3, tokens=3), "default")
     found, _ = controlled([short], norms)
     assert found["term"].tolist() == ["intercept", *LAGS] * 2
-    assert found[["random_weights", "random_weights_r_squared"]].isna().all(axis=None)
-    assert set(found["random_weights_documents"]) == {0}
+    assert found[["untrained_default", "untrained_default_r_squared"]].isna().all(axis=None)
+    assert set(found["untrained_documents"]) == {0}
 
 
 def run_of(norms, settings, **given):
@@ -212,7 +212,7 @@ def run_of(norms, settings, **given):
 def test_the_table_lists_each_lag_beside_its_controls(norms):
     """The same norms serve as those of the untrained model."""
     orders = [sums_of(pq.read_table(norms), FORMULA.settings, draws=19)]
-    untrained = controls.untrained(FORMULA.settings, {}, [norms])
+    untrained = controls.untrained_moments(FORMULA.settings, {}, [norms])
     fitted = run_of(norms, fit_settings(), permutations=orders, untrained=untrained)
     table, lags = fitted.controls, fitted.coefficients.query("term != 'intercept'")
     pd.testing.assert_frame_equal(
@@ -220,7 +220,7 @@ def test_the_table_lists_each_lag_beside_its_controls(norms):
         lags[["layer", "term", "estimate"]].reset_index(drop=True),
     )
     assert table["r_squared"].tolist() == np.repeat(fitted.goodness["r_squared"], 2).tolist()
-    for column in ("random_weights", "trained"):
+    for column in ("untrained_own", "trained"):
         assert_allclose(table[column], table["estimate"])
     assert table.notna().all(axis=None)
     assert (table[["permutations", "permuted_within"]] == [19, "document"]).all(axis=None)

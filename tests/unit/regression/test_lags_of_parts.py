@@ -27,7 +27,7 @@ LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
 THREE = ["0", "1", "2"]
 PARTS = [*THREE, WHOLE, ABOVE]
 SINKS = ["sink0", "sink1", "sink2"]
-CONTROLS = ["random_weights", "trained"]
+CONTROLS = ["untrained", "trained"]
 
 
 def drawn(random, lengths):
@@ -167,7 +167,7 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     """One of the shards has none of them. Attention to first tokens is that of all shards."""
     paths, layers, _ = files
     given = {kind: paths[kind][:2] for kind in ("heads", "norms", "sinks")}
-    others = {name: [] for name in (*FILES, "random_weights")}
+    others = {name: [] for name in (*FILES, "untrained")}
     # They are too few for clustered errors.
     settings = HEADS.changed(covariance="nonrobust")
     documents = ["d0", "d1", "d3", "d4"]
@@ -191,7 +191,7 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_heads_that_vary_little_are_regressed_in_float32_alone(files, tmp_path, dtype):
     """Log norms have a standard deviation of 0.0026: less than the rounding of bfloat16."""
-    given = {name: [] for name in (*FILES, "random_weights")}
+    given = {name: [] for name in (*FILES, "untrained")}
     record = {"stages": {"extraction": {"used": {"dtype": dtype}}}}
     for kind in ("heads", "norms"):
         table = pq.read_table(files[0][kind][0])

@@ -363,7 +363,7 @@ def test_the_precision_of_numbers_is_the_coarsest_of_the_model_and_of_stored_vec
     assert record("float32", "float16").precision == "float16"
     assert record("bfloat16", "float16").precision == "bfloat16"
     untrained = {"extraction": {"storage_dtype": "float32"}, "used": {"dtype": "float16"}}
-    assert tables.Record(stages={"random_weights": untrained}).precision == "float16"
+    assert tables.Record(stages={"untrained": untrained}).precision == "float16"
     # Nothing is known of the model.
     assert tables.Record(stages={}).precision == "bfloat16"
 

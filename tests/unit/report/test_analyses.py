@@ -34,7 +34,7 @@ TABLES = {
     },
     "directions": {
         "directions": {"quantity": KINDS, "distance": 1, "mean": [-0.1, 0.2, 0.3, 0.4, 0.0]}
-        | {"random_pairs": np.nan, "random_weights": 0.5, "trained": 0.4},
+        | {"random_pairs": np.nan, "untrained": 0.5, "trained": 0.4},
     },
     # No layer is earlier than the first.
     "causal": {

@@ -54,7 +54,7 @@ def regression(folder, size, effects, medians, origin="stated", **settings):
     before["documents"] = 20
     before["before_low"] = before["conf_low"]
     before["before_high"] = before["conf_high"]
-    names = ("coefficients", "fits", "controls", "before_training")
+    names = ("coefficients", "fits", "controls", "untrained_scales")
     for name, frame in zip(names, (rows, as_fits(fits), controls, before), strict=True):
         tables.write_frame(frame, folder / f"{name}.parquet", record)
     write_medians(folder, medians)

@@ -201,21 +201,23 @@ CHANGES = {
     "order with a p of 2 / 20": {
         "controls": CONTROLS.assign(order_p_adjusted=2 / 20, permutations=19)
     },
-    "no control before training": {"before_training": None},
-    "norms that are constant before training": {"before_training": BEFORE.assign(before=np.nan)},
+    "no control before training": {"untrained_scales": None},
+    "norms that are constant before training": {"untrained_scales": BEFORE.assign(before=np.nan)},
     "an interval around no change by training": {
-        "before_training": BEFORE.assign(conf_low=BEFORE["conf_low"] - 0.25)
+        "untrained_scales": BEFORE.assign(conf_low=BEFORE["conf_low"] - 0.25)
     },
-    "scales that agree": {"before_training": BEFORE[BEFORE["scale"] != "own-x1.5"]},
-    "one scale": {"before_training": BEFORE[BEFORE["scale"] == "own"]},
+    "scales that agree": {"untrained_scales": BEFORE[BEFORE["scale"] != "own-x1.5"]},
+    "one scale": {"untrained_scales": BEFORE[BEFORE["scale"] == "own"]},
     "only a scale above the model's own": {
-        "before_training": BEFORE[BEFORE["scale"] == "own-x1.5"]
+        "untrained_scales": BEFORE[BEFORE["scale"] == "own-x1.5"]
     },
     "an untrained model that does not average": {
-        "before_training": BEFORE.assign(before=BEFORE["before"].where(BEFORE["before"] < 0.9, 0.8))
+        "untrained_scales": BEFORE.assign(
+            before=BEFORE["before"].where(BEFORE["before"] < 0.9, 0.8)
+        )
     },
     "too few documents to test an interval of the change by training": {
-        "before_training": BEFORE.assign(conf_low=np.nan, conf_high=np.nan, documents=3)
+        "untrained_scales": BEFORE.assign(conf_low=np.nan, conf_high=np.nan, documents=3)
     },
     "halves that do not differ": of_layers(halves_p_adjusted=0.5),
     "a correction that changes nothing": {
@@ -243,7 +245,7 @@ TEXT, *CHANGED = STORED.split("\n\n")
 def text_of():
     """Return the function that gives the findings, with other settings or tables."""
     tables = {"coefficients": COEFFICIENTS, "medians": MEDIANS, "goodness": FITS}
-    tables |= {"controls": CONTROLS, "before_training": BEFORE, "groups": GROUPS}
+    tables |= {"controls": CONTROLS, "untrained_scales": BEFORE, "groups": GROUPS}
     tables["influence"] = pd.DataFrame()
 
     def text(settings=WITHIN, **changed):
@@ -315,16 +317,13 @@ def test_scales_have_names_and_origins():
     texts = wording.texts([*training.scales(assumed)], "finding")
     assert texts[0] == "the model's own scale 0.042 (assumed, not stated)"
     assert texts[2] == "the scale by depth left out: the same as own"
-    columns = [
-        *("random_weights", "random_weights_own", "random_weights_by_depth"),
-        "random_weights_own_x1.5",
-    ]
+    columns = ["untrained_own", "untrained_by_depth", "untrained_own_x1.5"]
     scales = [labels.scale_of(column) for column in columns]
-    assert scales == ["first", "own", "by-depth", "own-x1.5"]
+    assert scales == ["own", "by-depth", "own-x1.5"]
     labels_of_scales = [wording.scale_label(scale) for scale in scales]
-    assert labels_of_scales == ["first", "own", "by-depth", "1.5 × own"]
-    controls = pd.DataFrame(columns=[*columns, "random_weights_sum", "random_weights_documents"])
-    assert labels.columns_before_training(controls) == columns
+    assert labels_of_scales == ["own", "by-depth", "1.5 × own"]
+    controls = pd.DataFrame(columns=[*columns, "untrained_own_sum", "untrained_documents"])
+    assert labels.untrained_columns(controls) == columns
 
 
 def test_consecutive_lags_are_written_as_spans():

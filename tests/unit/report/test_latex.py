@@ -70,7 +70,7 @@ def regression(tmp_path):
         "coefficients": rows,
         "fits": as_fits(fits),
         "controls": controls,
-        "before_training": before,
+        "untrained_scales": before,
         "medians": medians,
     }
     for name, frame in frames.items():

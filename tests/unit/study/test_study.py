@@ -305,11 +305,11 @@ def test_coefficients_equal_those_of_statsmodels_and_stand_beside_controls(measu
     plain = smf.ols("y ~ lag_1 + lag_2 + C(document)", rows.dropna()).fit()
     found = fit.coefficients.query("layer == 1").set_index("term")["estimate"]
     np.testing.assert_allclose(found[["lag_1", "lag_2"]], plain.params[["lag_1", "lag_2"]])
-    assert fit.controls[["permuted_mean", "random_weights"]].notna().to_numpy().all()
+    assert fit.controls[["permuted_mean", "untrained_own"]].notna().to_numpy().all()
     for words in ("the order of tokens matters", "before training"):
         assert words in fit.findings
     scales = ["own", "default", "by-depth", "own-x1.5"]
-    assert fit.before_training["scale"].unique().tolist() == scales
+    assert fit.untrained_scales["scale"].unique().tolist() == scales
     assert "lag_2" in fit.summary(layer=1)
     drawn = fit.plot()
     assert "After a 1% larger adjustment the next is" in drawn.get_suptitle()
@@ -688,7 +688,7 @@ def test_whatever_is_an_outcome_is_regressed(everything, outcome):
         slope = np.polyfit(rows["lag"], rows["value"], 1)[0]
         found = fit.coefficients.query("term == 'lag_1'").set_index("layer")["estimate"]
         assert found[layer] == pytest.approx(slope, rel=1e-4, abs=1e-6)
-    assert fit.controls["random_weights"].notna().any()
+    assert fit.controls["untrained_own"].notna().any()
 
 
 PLAIN = {"covariance": "nonrobust"}
@@ -724,8 +724,8 @@ FILES = {
     **{f"{PLACE}/{name}/coefficients": [name, 1.0] for name in ("notebook", "within")},
     **{f"{PLACE}/{name}/means": [name, 2.0] for name in ("geometry", "readout")},
     "m/c/causal/elasticities": ["causal", 3.0],
-    "m/c/stream/random_weights_default": ["stream", 4.0],
-    f"{PLACE}/random_weights": ["site", 5.0],
+    "m/c/stream/untrained_default": ["stream", 4.0],
+    f"{PLACE}/untrained_own": ["site", 5.0],
     f"{PLACE}/within/design/0000": ["shard", 6.0],
     "comparison/pairs": ["comparison", 7.0],
 }
@@ -748,8 +748,8 @@ def test_a_table_has_the_files_of_its_name_and_whose_they_are(study):
     assert study.table("elasticities", columns=["value"])["value"].tolist() == [3]
     assert study.table("readout/means")["label"].tolist() == ["readout"]
     # The folder of the stream is no site.
-    assert study.table("random_weights")["label"].tolist() == ["site"]
-    assert study.table("stream/random_weights")["scale"].tolist() == ["default"]
+    assert study.table("untrained")["label"].tolist() == ["site"]
+    assert study.table("stream/untrained")["scale"].tolist() == ["default"]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class ComparedStudy:
     # The controls of its coefficients.
     controls: pd.DataFrame
     # The comparison with random weights, by scale; empty without it.
-    before_training: pd.DataFrame
+    untrained_scales: pd.DataFrame
 
     @cached_property
     def keys(self) -> dict[str, str]:

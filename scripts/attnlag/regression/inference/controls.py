@@ -142,12 +142,12 @@ def controls_table(
         controls = controls.merge(tests, on=keys, how="left")
         controls["permuted_within"] = permutations[0].within
     if untrained:
-        random, compared = random_weights(untrained, settings, trained)
+        random, compared = fit_untrained(untrained, settings, trained)
         controls = controls.merge(random, on=keys, how="left")
     return controls, compared
 
 
-def untrained(
+def untrained_moments(
     design: DesignSettings,
     files: Mapping[str, Any],
     norms: Sequence[Path],
@@ -174,7 +174,7 @@ def untrained(
     return drawn
 
 
-def random_weights(
+def fit_untrained(
     untrained: Sequence[Untrained], settings: RegressionSettings, trained: Sequence[Moments]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit the same regression to an untrained model, and to the trained one on the same documents.
@@ -184,9 +184,7 @@ def random_weights(
     neither. The second compares them by scale and quantity (`_compared`).
     """
     documents = untrained[0][1][0].clusters
-    # The first scale has the shortest name.
-    names = [f"random_weights_{draw['scale'].replace('-', '_')}" for draw, _ in untrained[1:]]
-    names = ["random_weights", *names]
+    names = [f"untrained_{draw['scale'].replace('-', '_')}" for draw, _ in untrained]
     fits = {}
     for name, (_, layers_before) in zip(names, untrained, strict=True):
         fits[name] = uncorrected_fits(layers_before, documents, settings)
@@ -197,9 +195,9 @@ def random_weights(
     for name, (draw, _) in zip(names, untrained, strict=True):
         compared.append(_compared(draw, own, fits[name], after, layers, settings.alpha))
     fits["trained"] = after
-    index = fits["random_weights"].coefficients.index
+    index = after.coefficients.index
     table = pd.DataFrame({name: fit.coefficients.reindex(index) for name, fit in fits.items()})
-    numbers: dict[str, Any] = {"random_weights_documents": len(documents)}
+    numbers: dict[str, Any] = {"untrained_documents": len(documents)}
     for name, fit in fits.items():
         numbers |= {f"{name}_sum": fit.sums, f"{name}_r_squared": fit.r_squared}
     table = table.join(pd.DataFrame(numbers), on="layer").reset_index()

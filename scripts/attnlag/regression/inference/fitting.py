@@ -46,7 +46,7 @@ class FittedRegression:
     merged: dict[str, list[str]] = field(default_factory=dict)
     groups: pd.DataFrame = field(default_factory=pd.DataFrame)
     controls: pd.DataFrame = field(default_factory=pd.DataFrame)  # a row per layer and lag or lead
-    before_training: pd.DataFrame | None = None  # a row per scale of the weights and quantity
+    untrained_scales: pd.DataFrame | None = None  # a row per scale of the weights and quantity
 
 
 def fit_regression(
@@ -63,7 +63,7 @@ def fit_regression(
 
     Cross-products, designs and ``permutations`` are those of all shards, in order, and
     ``group_of`` has the documents in the order of the corpus. Without permutations, tokens are not
-    permuted; without what `controls.untrained` gives, there is no control of random weights. Each
+    permuted; without what `controls.untrained_moments` gives, there is no untrained control. Each
     thread reads one shard at a time, and the results do not depend on their number.
 
     Raise UserError if no sequence is long enough for a row, or if there are too few documents for
@@ -126,7 +126,7 @@ def fit_regression(
     mixers = stored.record["model"].get("mixers") or {}
     coefficients = results.coefficients_table(fits, settings)
     goodness = results.fits_table(fits, dropped, tests, mixers, settings.adjust)
-    control_table, before_training = controls.controls_table(
+    control_table, untrained_scales = controls.controls_table(
         coefficients,
         goodness,
         stored,
@@ -146,7 +146,7 @@ def fit_regression(
         merged=merging.merged_terms(kept),
         groups=groups.coefficients_by_group(stored, group_of, settings),
         controls=control_table,
-        before_training=before_training,
+        untrained_scales=untrained_scales,
     )
 
 

@@ -31,7 +31,7 @@ from attnlag.regression.settings import HeadsSettings
 from attnlag.regression.units import Unit
 from attnlag.storage import tables
 
-CONTROLS_OF_HEADS = ["random_weights", "trained"]
+CONTROLS_OF_HEADS = ["untrained", "trained"]
 TEXTS = ["subset", "part", "term", "equivalence", "vcov_type"]
 HEAD_COLUMNS = [*results.COLUMNS[:2], "part", *results.COLUMNS[2:], "rows", *CONTROLS_OF_HEADS]
 
@@ -44,7 +44,7 @@ NORMS = {WHOLE: "norm", **WRITTEN}
 LAG_COLUMNS = [
     *("subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"),
     *("statistic", "p_value", "p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type"),
-    "random_weights",
+    "untrained",
 ]
 
 
@@ -72,7 +72,7 @@ def fit_heads(
     by group if groups are given. The control is compared with the trained model on the same
     documents; neither is corrected for bias.
 
-    Returns a row per layer, part and term, with `HEAD_COLUMNS`. ``random_weights`` and ``trained``
+    Returns a row per layer, part and term, with `HEAD_COLUMNS`. ``untrained`` and ``trained``
     are NaN without the control and where it cannot be fitted.
     """
     settings = settings.from_sums()
@@ -150,9 +150,9 @@ def _beside_untrained(
     keys = ["layer", "part", "term"]
     before = controls.coefficients_by_unit(controls.fit_alone(untrained, documents, settings))
     after = controls.coefficients_by_unit(controls.fit_alone(trained, documents, settings))
-    before = before.rename(columns={"estimate": "random_weights"})
+    before = before.rename(columns={"estimate": "untrained"})
     after = after.rename(columns={"estimate": "trained"})
-    return before.dropna(subset="random_weights").merge(after, on=keys, how="left")
+    return before.dropna(subset="untrained").merge(after, on=keys, how="left")
 
 
 def norms_of_parts(source: HeadNorms, name: str) -> pa.Table:
@@ -225,13 +225,11 @@ def fit_head_files(
         precision = tables.read_provenance(paths[0]).precision
         shards.append(HeadNorms(*paths, formula, precision))
     random = None
-    if files["random_weights"]:
-        documents_of_control = tables.document_names(files["random_weights"])
+    if files["untrained"]:
+        documents_of_control = tables.document_names(files["untrained"])
         formula = Formula.read(settings.design, files, documents_of_control)
-        precision = tables.read_provenance(files["random_weights"]).precision
-        random = HeadNorms(
-            files["random_weights"], files["random_weights_norms"], formula, precision
-        )
+        precision = tables.read_provenance(files["untrained"]).precision
+        random = HeadNorms(files["untrained"], files["untrained_norms"], formula, precision)
     return fit_heads(shards, settings, random=random, group_of=group_of)
 
 
@@ -243,7 +241,7 @@ def fit_sources(
 ) -> pd.DataFrame:
     """Return the coefficients of the log norms of adjustments, and of what tokens write.
 
-    All layers and parts (`NORMS`) are fitted with the same terms. ``random_weights`` is not
+    All layers and parts (`NORMS`) are fitted with the same terms. ``untrained`` is not
     corrected for bias, as ``uncorrected``; it is NaN without the control. ``precision`` is the
     coarsest of the model and of stored vectors, trained or not.
     """
@@ -256,14 +254,14 @@ def fit_sources(
     parts = _moments(norms, units, formula, settings.halves, precision=precision)
     fits = _fit_parts(parts, merging.kept_terms(parts[0].terms, parts), settings)
     table = results.coefficients_table(fits, settings)
-    table["random_weights"] = np.nan
+    table["untrained"] = np.nan
     if random is not None and len(random):
         drawn = _moments(_norms_by_unit(random, units), units, formula, precision=precision)
         fitted = controls.fit_alone(drawn, drawn[0].clusters, settings)
         before = controls.coefficients_by_unit(fitted)
-        before = before.rename(columns={"estimate": "random_weights"})
+        before = before.rename(columns={"estimate": "untrained"})
         keys = ["layer", "part", "term"]
-        table = table.drop(columns="random_weights").merge(before, on=keys, how="left")
+        table = table.drop(columns="untrained").merge(before, on=keys, how="left")
     return table[LAG_COLUMNS]
 
 

@@ -191,10 +191,10 @@ def _numbers(regression: RegressionTables, term: str, layers: Sequence[int]) -> 
     """Return the numbers of a term by layer, and those of its controls."""
     rows = regression.coefficients[regression.coefficients["term"] == term]
     controls = regression.controls[regression.controls["term"] == term]
-    drawn = labels.columns_before_training(controls)
+    drawn = labels.untrained_columns(controls)
     controls = controls.set_index("layer").reindex(list(layers), columns=[*CONTROLS, *drawn])
     untrained = controls[drawn].dropna(axis="columns", how="all")
-    untrained.columns = [untrained_name(str(name), regression) for name in untrained]
+    untrained.columns = [untrained_name(str(name)) for name in untrained]
     term_rows = rows.set_index("layer").reindex(list(layers))[[*NUMBERS]]
     numbers = term_rows.join(controls[[*CONTROLS]]).astype(float)
     made: dict[str, Any] = {str(name): column.tolist() for name, column in numbers.items()}
@@ -238,9 +238,6 @@ def equation(regression: RegressionTables) -> list[str]:
     ]
 
 
-def untrained_name(column: str, regression: RegressionTables) -> str:
-    """Return the name of a column of controls; a plain one has the first scale."""
-    drawn = regression.before_training
-    first = "" if drawn is None else next(iter(drawn["scale"]), "")
-    scale = scale_of(column, first)
-    return f"untrained, {scale_label(scale)} scale" if scale else "untrained"
+def untrained_name(column: str) -> str:
+    """Return the name of a column of controls."""
+    return f"untrained, {scale_label(scale_of(column))} scale"

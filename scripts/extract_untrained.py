@@ -13,17 +13,17 @@ import torch
 
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
-from attnlag.model import language_models, loading, random_weights
+from attnlag.model import initial_weights, language_models, loading
 from attnlag.model.decoder import decoder_of
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline.program import log
 from attnlag.quantities import catalogue, centred, columns, extraction, passes
-from attnlag.quantities.settings import RandomWeightsSettings
+from attnlag.quantities.settings import UntrainedSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokensOfDocuments
 
 
-def main(job, settings: RandomWeightsSettings):
+def main(job, settings: UntrainedSettings):
     run = settings.extraction
     output = job.output
     folder = Path(job.options.folder)
@@ -41,7 +41,7 @@ def main(job, settings: RandomWeightsSettings):
     def record_of(draw, decoder, quantity, site):
         """Return the record of a file of one draw."""
         recorded = settings.model_dump() | {"site": site or quantity}
-        made = passes.provenance_of(record, "random_weights", recorded, decoder)
+        made = passes.provenance_of(record, "untrained", recorded, decoder)
         return made | {"draw": draw.facts(source["initial_weights"])}
 
     measured = dict.fromkeys(["norms", *run.all_quantities()])
@@ -53,7 +53,7 @@ def main(job, settings: RandomWeightsSettings):
         paths = [*output.scales[number::further], output.scales_stream[number]]
         files_of_draws.append(dict(zip(norms, paths, strict=True)))
     config = language_models.config_of(folder)
-    draws = random_weights.draws(
+    draws = initial_weights.draws(
         language_models.with_fused_gelu(config) if run.fast else config,
         settings.scales,
         settings.seed,

@@ -8,13 +8,13 @@ from models import MODELS
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from attnlag.errors import UserError
-from attnlag.model import random_weights
+from attnlag.model import initial_weights
 
 
 def drawn(name, scales=("own", "default", "by-depth"), **changes):
     kind, settings = MODELS[name]
     config = AutoConfig.for_model(kind, **settings | changes)
-    return {draw.scale: draw for draw in random_weights.draws(config, scales, seed=3)}
+    return {draw.scale: draw for draw in initial_weights.draws(config, scales, seed=3)}
 
 
 # The matrices whose outputs a block adds, by hand.
@@ -99,11 +99,11 @@ def test_a_multiple_of_the_models_own_scale_is_drawn():
 def test_an_architecture_without_a_range_has_no_multiple_of_it():
     kind, settings = "recurrent_gemma", {"hidden_size": 32, "num_attention_heads": 2}
     config = AutoConfig.for_model(kind, **settings, num_hidden_layers=3, intermediate_size=48)
-    own, larger = random_weights.draws(config, ["own", "own-x1.5"], seed=0)
+    own, larger = initial_weights.draws(config, ["own", "own-x1.5"], seed=0)
     assert own.model is not None
     assert larger.left_out == "the model's config states no standard deviation of initial weights"
     with pytest.raises(UserError, match="the scale own-x2 of initial weights: the model's config"):
-        list(random_weights.draws(config, ["own-x2"], seed=0))
+        list(initial_weights.draws(config, ["own-x2"], seed=0))
 
 
 TINY_MAMBA = {"hidden_size": 64, "num_hidden_layers": 4, "vocab_size": 100, "state_size": 8}
@@ -122,7 +122,7 @@ def test_blocks_with_one_sublayer_are_divided_by_the_root_of_the_layers(kind, re
     config = AutoConfig.for_model(
         kind, **TINY_MAMBA, **MAMBAS[kind], rescale_prenorm_residual=rescaled
     )
-    own, divided = random_weights.draws(config, ["own", "by-depth"], seed=0)
+    own, divided = initial_weights.draws(config, ["own", "by-depth"], seed=0)
     if rescaled:
         assert divided.left_out == "the same as own"
         return
@@ -148,7 +148,7 @@ def test_what_an_architecture_leaves_undivided_is_divided():
     """NemotronH draws the matrices of its Mamba blocks alone by depth."""
     kinds = ["mamba", "attention", "moe", "mamba"]
     config = AutoConfig.for_model("nemotron_h", **NEMOTRON_H, layers_block_type=kinds)
-    own, divided = random_weights.draws(config, ["own", "by-depth"], seed=0)
+    own, divided = initial_weights.draws(config, ["own", "by-depth"], seed=0)
     before = dict(own.model.named_parameters())
     changed = {
         path.rpartition("mixer.")[2]
@@ -163,7 +163,7 @@ def test_what_an_architecture_leaves_undivided_is_divided():
 def test_a_norm_within_a_sublayer_leaves_no_scale_by_depth():
     """A.X-K1 normalises what its experts add, within their module."""
     config = AutoConfig.for_model("axk1", **AXK1)
-    own, divided = random_weights.draws(config, ["own", "by-depth"], seed=0)
+    own, divided = initial_weights.draws(config, ["own", "by-depth"], seed=0)
     assert own.model is not None
     assert divided.left_out == "AXK1MoE normalises what mlp adds in layer 1"
 

@@ -1,0 +1,26 @@
+# The same architecture before any training, on some documents. It serves all regressions.
+
+
+use rule program as extract_untrained with:
+    input:
+        model="data/models/{model}/source.json",
+        tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
+        corpus="results/corpora/{corpus}.parquet",
+    output:
+        **files_of_quantities("untrained.parquet", CONFIG.quantities_untrained()),
+        norms=study_files(f"{SITE}/untrained_{FIRST_SCALE}.parquet"),
+        stream=f"{STUDY}/stream/untrained_{FIRST_SCALE}.parquet",
+        # Norms alone, at further scales of the weights.
+        scales=partly(study_files(f"{SITE}/untrained_{{scale}}.parquet"), scale=SCALES[1:]),
+        scales_stream=partly(f"{STUDY}/stream/untrained_{{scale}}.parquet", scale=SCALES[1:]),
+        centred_cosines=optional(
+            CENTRED, study_files(f"{SITE}/centred_cosines/untrained.parquet")
+        ),
+        distances=optional(CENTRED, study_files(f"{SITE}/distances/untrained.parquet")),
+    log:
+        "logs/{model}/{corpus}/untrained.log",
+    threads: THREADS
+    resources:
+        **needs(memory_of_extraction, 120, gpu=ON_GPU),
+    params:
+        **job_params("extract_untrained", **SPEED),
