@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any
 
 from attnlag.claims.directions import CENTRED, PLAIN
-from attnlag.claims.numbers import interval, number, percent, span
+from attnlag.claims.numbers import interval, number, percent, significant, span
 from attnlag.claims.row import Row, Verdict
 from attnlag.claims.sources import TARGETS
 from attnlag.claims.subsets import class_name
@@ -661,6 +661,50 @@ CAUSES = {
     ),
 }
 
+NORMS = {
+    "norm_ends": Words(
+        "median norm in the last layer, beside that in the first",
+        title="{norms} go from {baseline:s} in {term} to {value:s} in {second}",
+    ),
+    "norm_extreme": Words(
+        "median norm in the layer between them where it is largest or smallest",
+        title="{what} in {term} ({value:s})",
+    ),
+    "position_drift": Words(
+        "change of the mean norm from the first positions to the last (median layer)",
+        title="From position {first} to {second}, the mean norm of a layer changes by "
+        "{low_end:+%} ({third}) to {high_end:+%} ({fourth})",
+    ),
+    "surprisal_slope": Words(
+        "change of the norm with one more nat of surprisal (median layer)",
+        title="One more nat of surprisal changes the norm by {low_end:+1%} ({term}) to "
+        "{high_end:+1%} ({second})",
+    ),
+    "surprisal_random": Words(
+        "the same with surprisal in random order, smallest and largest ends over the layers",
+        title="in random order, by {low_end:+1%} to {high_end:+1%}",
+    ),
+    "upos_share": Words(
+        "share of the variance of log norms between parts of speech (median layer)",
+        title="Parts of speech explain {low_end:%} to {high_end:%} of the variance of log norms, "
+        "depending on the layer (by chance {baseline:1%})",
+    ),
+}
+
+SIDE_BY_SIDE = {
+    "lag_beside": Words(
+        "a lag in one of several studies (median layer)",
+        title="{name} {value} ({range})",
+    ),
+    "lag_beside_extreme": Words(
+        "a lag in the study where it is smallest or largest (median layer)",
+        title="{name} {value} ({range}; {what})",
+    ),
+}
+
+# What stands before the lags of several studies.
+LAGS_SIDE_BY_SIDE = "{Term}, median (range) over the layers: "
+
 OTHERS = {
     "models_differ": Words(
         "difference of two models in a lag (median layer)",
@@ -673,7 +717,7 @@ OTHERS = {
     "holds": Words("value that is above zero if a claim holds (mean over the layers)"),
     "replicated": Words(
         "studies in which a claim is shown",
-        finding="{subject}: holds in {above} of {layers}, fails in {below}, undecided in "
+        finding="{replicated}: holds in {above} of {layers}, fails in {below}, undecided in "
         "{undecided} ({what})",
     ),
     "nothing": Words("nothing, as no token remains", finding="{nothing}"),
@@ -693,11 +737,30 @@ OTHERS = {
 }
 
 CLAIMS: dict[str, Words] = (
-    REGRESSION | UNTRAINED | TRAINING | HEADS | DIRECTIONS | SOURCES | CAUSES | OTHERS
+    REGRESSION
+    | UNTRAINED
+    | TRAINING
+    | HEADS
+    | DIRECTIONS
+    | SOURCES
+    | CAUSES
+    | NORMS
+    | SIDE_BY_SIDE
+    | OTHERS
 )
 
 
 # Names in words.
+REPLICATED = {
+    "lag_1_positive": "a large adjustment follows a large one",
+    "lag_1_above_bound": "lag 1 is above the negligible size",
+    "lag_1_above_lag_2": "lag 1 is larger than lag 2",
+    "lag_1_above_random_order": "lag 1 is larger than with tokens in random order",
+    "lag_1_larger_in_deeper_half": "lag 1 is larger in the deeper half of the layers",
+    "lag_1_below_untrained": "lag 1 is smaller than before training, at the model's own scale and "
+    "below",
+}
+NORMS_IN_WORDS = {"norm": "norms", "relative": "relative to the stream, they"}
 TERMS = {"lags_summed": "the sum of the lags", "r_squared": "R²"}
 NOUNS = {
     "norm": "adjustment",
@@ -763,7 +826,10 @@ NOTHING = {
 
 
 class Number(float):
-    """A number with formats of its own: ``%``, ``1%``, ``+``, ``+1%``, ``,``, ``g`` and ``1``."""
+    """A number with formats of its own: ``%``, ``1%``, ``+``, ``+1%``, ``,``, ``g``, ``s``, ``1``.
+
+    ``s`` writes two or three significant digits.
+    """
 
     def __format__(self, spec: str) -> str:
         if not isfinite(self):
@@ -774,6 +840,8 @@ class Number(float):
             text = percent(self, int(spec.removesuffix("%") or 0))
         elif spec == ",":
             text = f"{float(self):,.0f}"
+        elif spec == "s":
+            text = significant(float(self))
         elif spec == "g":
             text = f"{float(self):g}"
         elif spec == "3g":
@@ -826,11 +894,19 @@ def texts(rows: Sequence[Row | None], length: str) -> list[str]:
     return [one for one in found if one]
 
 
-def title(rows: Sequence[Row | None], joined: str = ", ", ending: str = "") -> str:
-    """Return the titles of claims as one, "" without any."""
+def title(
+    rows: Sequence[Row | None], joined: str = ", ", ending: str = "", heading: str = ""
+) -> str:
+    """Return the titles of claims as one, "" without any.
+
+    ``heading`` is a template before them, filled with the fields of the first claim.
+    """
     found = joined.join(texts(rows, "title"))
     if not found:
         return ""
+    if heading:
+        first = next(row for row in rows if row is not None)
+        return heading.format_map(Fields(first)) + found + ending
     return found[0].upper() + found[1:] + ending
 
 
@@ -975,6 +1051,7 @@ FIELDS: dict[str, Callable[[Row], Any]] = {
     "Term": lambda row: term_name(row)[:1].upper() + term_name(row)[1:],
     "terms": lambda row: listed([named(name) for name in row.names]),
     "subject": lambda row: in_line(row.subject),
+    "first": lambda row: in_line(row.names[0]),
     "second": lambda row: in_line(row.names[1]),
     "third": lambda row: in_line(row.names[2]),
     "fourth": lambda row: in_line(row.names[3]),
@@ -994,6 +1071,8 @@ FIELDS: dict[str, Callable[[Row], Any]] = {
     "ten": _ten,
     "larger": lambda row: _larger(row.value),
     "noun": lambda row: NOUNS[row.names[-1]],
+    "norms": lambda row: NORMS_IN_WORDS[row.names[-1]],
+    "replicated": lambda row: REPLICATED[row.subject],
     "distance": lambda row: NUMBERS.get(int(row.subject), row.subject),
     "within_what": lambda row: PERMUTED_WITHIN[row.baseline],
     "remedy": lambda row: REMEDIES[row.subject],

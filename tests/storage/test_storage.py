@@ -87,7 +87,7 @@ def test_comparison_and_paper_in_a_bucket_read_what_they_read_on_disk(
     run = partial(run_in, bucket, project)
     run()
     claims = pd.read_csv(io.BytesIO(stored(bucket)["comparison/claims.csv"]))
-    assert claims["claim"].str.contains("own scale and below").any()
+    assert claims["claim"].eq("lag_1_below_untrained").any()
 
     project.write_config(inference={"alpha": 0.1})
     local.write_config(inference={"alpha": 0.1})

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from attnlag.claims.numbers import interval, number
+from attnlag import wording
 from attnlag.claims.run import Claims
+from attnlag.claims.side_by_side import lags_side_by_side
 from attnlag.errors import counted
 from attnlag.figures.drawing import mark_no_attention
 from attnlag.figures.inputs import Inputs
@@ -22,9 +23,6 @@ from attnlag.regression.terms import lags_among, named
 DRAWN_BY = "plot_comparison"
 CATEGORY = "comparison"
 SUBCATEGORY = "by relative depth"
-
-# Largest number of fits whose sizes the title states; of more, the smallest and the largest.
-MAX_SIZES = 3
 
 # Colour-blind safe colours; the grey of the palette is reserved for controls.
 MODEL_COLOURS = [colour for colour in PALETTE if colour != "#949494"]
@@ -98,24 +96,12 @@ def line_styles(table: pd.DataFrame, mixers: dict[str, dict[str, str]]) -> dict[
 
 
 def title_of(claims: Mapping[tuple[str, str], Claims], lag: str) -> str:
-    """Return the sizes of the nearest lag or lead in each model, or the extremes of many."""
+    """Return the nearest lag or lead in each model, or the extremes of many."""
     corpora = {corpus for _, corpus in claims}
-    found = []
-    for (model, corpus), of_study in claims.items():
-        size = of_study.one("lag", lag)
-        extremes = of_study.one("lag_range", lag)
-        if size is not None and extremes is not None:
-            name = f"{model}, {corpus}" if len(corpora) > 1 else model
-            ends = interval(extremes.baseline_low, extremes.baseline_high)
-            found.append((size.value, name, f"{name} {number(size.value)} ({ends})"))
-    if not found:
-        return "Coefficients by relative depth"
-    start = f"{named(lag).capitalize()}, median"
-    if len(found) > MAX_SIZES:
-        found.sort(key=lambda entry: entry[0])
-        smallest, largest = found[0], found[-1]
-        return (
-            f"{start} over the layers: {number(smallest[0])} ({smallest[1]}) to "
-            f"{number(largest[0])} ({largest[1]})"
-        )
-    return f"{start} (range) over the layers: {', '.join(text for _, _, text in found)}"
+    studies = {}
+    for (model, corpus), claims_of_study in claims.items():
+        name = f"{model}, {corpus}" if len(corpora) > 1 else model
+        studies[name] = claims_of_study
+    rows = lags_side_by_side(lag, studies)
+    title = wording.title(rows, heading=wording.LAGS_SIDE_BY_SIDE)
+    return title or "Coefficients by relative depth"

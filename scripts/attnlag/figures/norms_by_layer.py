@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.numbers import significant
+from attnlag import wording
+from attnlag.claims import norms as claims
 from attnlag.figures.drawing import NORMS
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
@@ -20,9 +21,6 @@ SUBCATEGORY = "by layer"
 # Probabilities of the five quantiles of a layer's norms, with the median in the middle.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-# Log ratio of the last layer's median to the first's below which neither rise nor fall is claimed.
-STEADY = 0.1
-
 
 def figure(inputs: Inputs) -> Sheet:
     """Return the norms, and the norms relative to the stream, as medians with bands."""
@@ -32,10 +30,10 @@ def figure(inputs: Inputs) -> Sheet:
     relative = norms_panel(
         inputs.relative, drop_first, "relative to the stream, |a| / |x|", "ratio (log scale)"
     )
-    trends = [trend_of(sample.layers, panel.lines[-1].y) for panel in (norms, relative)]
-    claim = f"Norms {trends[0]}; relative to the stream, they {trends[1]}"
+    titles = [title_of(sample.layers, norms, "norm")]
+    titles.append(wording.clause(title_of(sample.layers, relative, "relative")))
     return Sheet(
-        claim if all(trends) else "No layer has a finite norm other than zero",
+        "; ".join(titles) if all(titles) else "No layer has a finite norm other than zero",
         sample.layers,
         [norms, relative],
         f"Bands: the middle 50% and 90% of {tokens_shown(sample.tokens)} except first ones, and "
@@ -64,22 +62,7 @@ def norms_panel(
     return Lines(lines, ylabel, title, zero=False, log_scale=True, height=3.4, share=share)
 
 
-def trend_of(layers: list[int], medians: np.ndarray) -> str:
-    """Return how the median goes from the first layer to the last, and where it is outside.
-
-    The result is "" if no layer has a median.
-    """
-    by_layer = pd.Series(medians, index=layers).dropna()
-    if by_layer.empty:
-        return ""
-    first = by_layer.iloc[0]
-    last = by_layer.iloc[-1]
-    text = f"{'rise' if last > first else 'fall'} from {significant(first)} to {significant(last)}"
-    if abs(np.log(last / first)) < STEADY:
-        text = f"stay near {significant(first)}"
-    ends = by_layer.index[[0, -1]]
-    extremes = by_layer.sort_values(kind="stable").iloc[[-1, 0]]
-    for word, (layer, norm) in zip(("peak", "are smallest"), extremes.items(), strict=True):
-        if layer not in ends:
-            return f"{text} and {word} in layer {layer} ({significant(norm)})"
-    return text
+def title_of(layers: list[int], panel: Lines, outcome: str) -> str:
+    """Return where the medians of a panel begin and end, "" if no layer has one."""
+    medians = pd.Series(panel.lines[-1].y, index=layers)
+    return wording.title(claims.by_layer(medians, outcome))

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from attnlag import wording
+from attnlag.claims.norms import variance_between
 from attnlag.corpus.catalogue import NONE
 from attnlag.figures.drawing import NORMS
 from attnlag.figures.inputs import Inputs
@@ -38,12 +40,11 @@ def figure(inputs: Inputs) -> Sheet:
     if counts.empty:
         return Sheet(f"No part of speech has {MIN_TOKENS} tokens")
     shares = shares_between(logs[tagged], tags[tagged].to_numpy())
-    by_chance = (tags[tagged].nunique() - 1) / (int(tagged.sum()) - 1)
+    explained = variance_between(shares, tags[tagged].nunique(), int(tagged.sum()))
     means = (logs - logs.mean()).groupby(parts_of_speech).mean().reindex(counts.index)
     order = means.mean(axis=1).sort_values(ascending=False).index
     return Sheet(
-        f"Parts of speech explain {shares.min():.0%} to {shares.max():.0%} of the "
-        f"variance of log norms, depending on the layer (by chance {by_chance:.1%})",
+        wording.title([explained]),
         sample.layers,
         [
             Lines(

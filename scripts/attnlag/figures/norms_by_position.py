@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from attnlag.claims.numbers import with_minus_signs
+from attnlag import wording
+from attnlag.claims.norms import position_drift
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted, listed
 from attnlag.figures.drawing import reach_of
@@ -84,7 +85,7 @@ def figure(inputs: Inputs) -> Sheet:
     compared = int((enough >= NEARLY_ALL * documents.max()).sum())
     last_edges = np.minimum(edges[dropped : compared + 1], longest + 1)
     return Sheet(
-        claim_of(values[dropped:compared], last_edges, sample.layers),
+        title_of(values[dropped:compared], last_edges, sample.layers),
         sample.layers,
         [
             Map(
@@ -115,13 +116,22 @@ def last_row_in_words(groups: Sequence[str]) -> str:
     return f"{text}, {int(most.sum())} of them {names}."
 
 
-def claim_of(values: np.ndarray, edges: np.ndarray, layers: list[int]) -> str:
-    """Return how far the norms of layers drift from the first row of positions to the last."""
-    if len(values) < 2 or not np.isfinite(values[-1] - values[0]).any():
-        return "Norms along the text"
-    drift = pd.Series(np.expm1(values[-1] - values[0]), layers).dropna()
-    extremes = drift.sort_values(kind="stable").iloc[[0, -1]].items()
-    ends = dict.fromkeys(f"{change:+.0%} (layer {layer})" for layer, change in extremes)
-    rows = (edges[0], edges[1] - 1), (edges[-2], edges[-1] - 1)
-    span = f"From position {' to '.join('–'.join(map(str, dict.fromkeys(row))) for row in rows)}"
-    return with_minus_signs(f"{span}, the mean norm of a layer changes by {' to '.join(ends)}")
+def title_of(values: np.ndarray, edges: np.ndarray, layers: list[int]) -> str:
+    """Return how far the norms of layers drift from the first row of positions to the last.
+
+    Row n has the positions from ``edges[n]`` to ``edges[n + 1] - 1``.
+    """
+    title = ""
+    if len(values):
+        means = pd.DataFrame(values, columns=layers)
+        first = span_of_positions(edges[0], edges[1])
+        last = span_of_positions(edges[-2], edges[-1])
+        title = wording.title(position_drift(means, first, last))
+    return title or "Norms along the text"
+
+
+def span_of_positions(start: int, end: int) -> str:
+    """Return the positions from ``start`` to before ``end``: ``27–29``, or ``1`` alone."""
+    if end - start == 1:
+        return f"{start:,}"
+    return f"{start:,}–{end - 1:,}"

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.numbers import with_minus_signs
+from attnlag import wording
+from attnlag.claims.norms import surprisal_slopes
 from attnlag.errors import counted
 from attnlag.figures.drawing import NORMS, evenly_chosen
 from attnlag.figures.inputs import Inputs
@@ -82,13 +83,11 @@ def figure(inputs: Inputs) -> Sheet:
         Line(slope, "surprisal alone", NORMS, *ends_alone),
         Line(given, held_fixed, PALETTE[1], given_low, given_high),
     ]
-    places = int(slope.argmin()), int(slope.argmax())
-    ends = dict.fromkeys(f"{np.expm1(slope[n]):+.1%} (layer {sample.layers[n]})" for n in places)
+    claims = surprisal_slopes(
+        pd.Series(slope, index=sample.layers), pd.Series(low), pd.Series(high)
+    )
     return Sheet(
-        with_minus_signs(
-            f"One more nat of surprisal changes the norm by {' to '.join(ends)}; in random order, "
-            f"by {np.expm1(low.min()):+.1%} to {np.expm1(high.max()):+.1%}"
-        ),
+        wording.title(claims, joined="; "),
         sample.layers,
         [
             Lines(bins, "mean log norm,\nminus the layer's mean", "", centres, "surprisal (nats)"),

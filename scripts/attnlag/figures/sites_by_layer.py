@@ -1,6 +1,7 @@
 """Norms and coefficients of all sites side by side, by layer."""
 
-from attnlag.claims.numbers import number
+from attnlag import wording
+from attnlag.claims.side_by_side import lags_side_by_side
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import lag_colours
 from attnlag.figures.norms_by_layer import norms_panel
@@ -23,7 +24,7 @@ def figure(inputs: Inputs) -> Sheet:
     colours = lag_colours(terms)
     norms = []
     slopes = []
-    medians = []
+    claims = {}
     for (site, paths), study in zip(inputs.norms.items(), inputs.studies, strict=True):
         sample = sample_norms(paths).from_position(first.drop_first)
         label = SITES[site].label
@@ -34,11 +35,10 @@ def figure(inputs: Inputs) -> Sheet:
             kind = {"label": named(term), "alpha": first.alpha}
             lines.append(profile(rows[term], sample.layers, colour, **kind))
         slopes.append(Lines(lines, f"coefficient\n({UNITS[first.outcome]})", share="slopes"))
-        lag = study.claims.one("lag", terms[0])
-        if lag is not None:
-            medians.append(f"{number(lag.value)} for the {label}")
+        claims[label] = study.claims
+    rows = lags_side_by_side(terms[0], claims)
     return Sheet(
-        f"{named(terms[0]).capitalize()} is {', '.join(medians)} (median layer)",
+        wording.title(rows, heading=wording.LAGS_SIDE_BY_SIDE) or "Coefficients of all sites",
         sample.layers,
         [*norms, *slopes],
         f"Norms: median, middle 50% and 90% of the tokens. {PREDICTIVE} "

@@ -1,11 +1,10 @@
 """Coefficient of lag 1 by layer in all regressions of one site."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from attnlag.claims.numbers import number
-from attnlag.claims.row import Row
-from attnlag.errors import listed
+from attnlag import wording
+from attnlag.claims.side_by_side import lags_side_by_side
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Lines, Sheet, profile, tests_of
@@ -20,9 +19,6 @@ NEEDS = "regressions"
 
 TERM = "lag_1"
 
-# Regressions whose sizes the title states; of more, the smallest and the largest.
-MAX_REGRESSIONS = 3
-
 # Colours that are dark enough for text; further lines are distinguished by their dashes.
 COLOURS = [PALETTE[place] for place in (0, 3, 2, 4, 7, 5)]
 DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2))]
@@ -36,7 +32,7 @@ def figure(inputs: Inputs) -> Sheet:
     studies = inputs.studies
     layers = sorted(set().union(*(study.coefficients["layer"] for study in studies)))
     lines = []
-    medians = {}
+    claims = {}
     styles = itertools.cycle(itertools.product(DASHES, COLOURS))
     for study, name, (dashes, colour) in zip(studies, names_of(studies), styles, strict=False):
         term = nearest_lag(study.coefficients["term"])
@@ -55,30 +51,18 @@ def figure(inputs: Inputs) -> Sheet:
         if notes:
             line.label += f" ({', '.join(notes)})"
         if fitted and term == TERM:
-            medians[name] = study.claims.one("lag", TERM)
+            claims[name] = study.claims
         lines.append(line)
     outcomes = {study.outcome for study in studies}
     unit = UNITS[outcomes.pop()] if len(outcomes) == 1 else "outcomes differ"
     return Sheet(
-        title_of(medians),
+        wording.title(lags_side_by_side(TERM, claims), heading=wording.LAGS_SIDE_BY_SIDE)
+        or "Coefficients of all regressions",
         layers,
         [Lines(lines, f"coefficient of {named(TERM)}\n({unit})", height=3.3, direct=True)],
         f"{PREDICTIVE} {inference_text(studies[0].coefficients, studies[0].adjust)}",
         **tests_of(studies[0]),
     )
-
-
-def title_of(lags: Mapping[str, Row | None]) -> str:
-    """Return lag 1 of regressions by name, or the extremes of many."""
-    known = {name: row for name, row in lags.items() if row is not None}
-    if not known:
-        return "Coefficients of all regressions"
-    names = list(known)
-    if len(names) > MAX_REGRESSIONS:
-        names.sort(key=lambda name: known[name].value)
-        names = [names[0], names[-1]]
-    sizes = [f"{number(known[name].value)} {name}" for name in names]
-    return f"Lag 1 is {listed(sizes)} (median layer)"
 
 
 def names_of(studies: Sequence[Inputs]) -> list[str]:

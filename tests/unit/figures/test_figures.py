@@ -42,7 +42,7 @@ from attnlag.figures.inputs import read_effects
 from attnlag.figures.sampling import NormsSample, read_norms, shares_between
 from attnlag.figures.settings import ON_REQUEST
 from attnlag.figures.sizes import PAGE
-from attnlag.figures.templates import Sheet, legend_of
+from attnlag.figures.templates import Line, Lines, Sheet, legend_of
 from attnlag.pipeline.outputs import TABLE
 from attnlag.quantities.catalogue import OPTIONAL
 from attnlag.quantities.head_shares import ABOVE, WHOLE
@@ -249,15 +249,21 @@ def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
 @pytest.mark.parametrize(
     ("medians", "text"),
     [
-        ([2.0, 4.0, 193.4], "rise from 2 to 193"),
-        ([2.0, 193.4, 101.2], "rise from 2 to 101 and peak in layer 1 (193)"),
-        ([1.0, 0.25, 0.5], "fall from 1 to 0.5 and are smallest in layer 1 (0.25)"),
-        ([4.0, 2.0, 4.1], "stay near 4 and are smallest in layer 1 (2)"),
-        ([np.nan, np.nan, np.nan], ""),
+        ([2.0, 4.0, 193.4, np.nan], "Norms go from 2 in layer 3 to 193 in layer 5"),
+        (
+            [2.0, 1.5, 193.4, 101.2],
+            "Norms go from 2 in layer 3 to 101 in layer 6, largest in layer 5 (193)",
+        ),
+        (
+            [np.nan, 1.0, 0.25, 0.5],
+            "Norms go from 1 in layer 4 to 0.5 in layer 6, smallest in layer 5 (0.25)",
+        ),
+        ([np.nan] * 4, ""),
     ],
 )
-def test_the_trend_of_norms_is_named(medians, text):
-    assert norms_by_layer.trend_of([0, 1, 2], np.array(medians)) == text
+def test_the_title_has_the_norms_of_the_first_and_last_layer_and_the_extreme(medians, text):
+    panel = Lines([Line(np.array(medians))], "")
+    assert norms_by_layer.title_of([3, 4, 5, 6], panel, "norm") == text
 
 
 @pytest.mark.parametrize("longest", [0, 1, 7, 8, 9, 100, 5000])
@@ -311,7 +317,7 @@ def test_norms_by_position_are_means_of_the_rows(norms):
     assert "left out" not in norms_by_position.figure(one).note
     # Few documents, or none, may have tokens that are not dropped.
     for rows in (0, 1):
-        claim = norms_by_position.claim_of(np.zeros((rows, 4)), np.arange(rows), LAYERS)
+        claim = norms_by_position.title_of(np.zeros((rows, 4)), np.arange(rows + 1), list(LAYERS))
         assert claim == "Norms along the text"
 
 
@@ -440,7 +446,10 @@ def study(name, effects, estimate, term="lag_1"):
     table = with_interval(table.assign(p_adjusted=[0.01, 0.2, 0.01, 0.01], vcov_type="cluster"))
     kind = {"regression": {"fixed_effects": effects}, "outcome": "norm"}
     median = table["estimate"].median()
-    rows = (Row("lag", term, value=median),) if np.isfinite(median) else ()
+    rows = ()
+    if np.isfinite(median):
+        ends = {"baseline_low": table["estimate"].min(), "baseline_high": table["estimate"].max()}
+        rows = (Row("lag", term, value=median), Row("lag_range", term, **ends))
     return SimpleNamespace(coefficients=table, claims=Claims(rows), **kind, **TESTED)
 
 
@@ -450,9 +459,12 @@ def test_regressions_are_named_by_what_they_hold_fixed():
         (panel,) = sheet.panels
         return sheet.claim, [line.label for line in panel.lines], panel.lines
 
-    two = study("a", "document", 0.23), study("b", "none", 0.32)
+    two = study("a", "document", [0.2, 0.23, 0.23, 0.3]), study("b", "none", 0.32)
     claim, ends, (line, _) = drawn(*two)
-    assert claim == "Lag 1 is 0.23 within documents and 0.32 pooled (median layer)"
+    assert claim == (
+        "Lag 1, median (range) over the layers: within documents 0.23 (0.20 to 0.30), "
+        "pooled 0.32 (0.32)"
+    )
     assert ends == ["within documents", "pooled"]
     # A filled mark is a test.
     assert line.weak.tolist() == [False, True, False, False]
@@ -461,7 +473,10 @@ def test_regressions_are_named_by_what_they_hold_fixed():
     # The title of many regressions has the smallest and the largest number.
     sizes = {"a": 0.3, "b": -0.5, "c": 0.4, "d": 0.1}
     claim, *_ = drawn(*(study(name, "none", size) for name, size in sizes.items()))
-    assert claim == "Lag 1 is −0.50 pooled (b) and 0.40 pooled (c) (median layer)"
+    assert claim == (
+        "Lag 1, median (range) over the layers: pooled (b) −0.50 (−0.50; smallest), "
+        "pooled (c) 0.40 (0.40; largest)"
+    )
 
 
 def of_classes(name, p_value, sizes, merged="", apart=0.1):
@@ -688,9 +703,9 @@ def test_models_are_lines_over_their_own_depths():
         "Lag 1, median (range) over the layers: a 0.20 (0.10 to 0.30), b 0.20 (−0.10 to 0.40)"
     )
     many = sizes(a=(0.1, 0, 1), b=(-0.2, -1, 0), c=(0.3, 0, 1), d=(0.2, 0, 1))
-    assert (
-        coefficients_by_depth.title_of(many, "lag_1")
-        == "Lag 1, median over the layers: −0.20 (b) to 0.30 (c)"
+    assert coefficients_by_depth.title_of(many, "lag_1") == (
+        "Lag 1, median (range) over the layers: b −0.20 (−1.00 to 0.00; smallest), "
+        "c 0.30 (0.00 to 1.00; largest)"
     )
 
 

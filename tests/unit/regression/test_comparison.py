@@ -294,12 +294,10 @@ def test_a_claim_is_a_t_test_of_the_means_of_documents():
     table, lags = verdicts_of("one", means)
     table = table.set_index("claim")
     for claim, values in {
-        "a large adjustment follows a large one": lags[:, :, 0].mean(axis=1),
-        "lag 1 is above the negligible size": lags[:, :, 0].mean(axis=1) - 0.05,
-        "lag 1 is larger than lag 2": (lags[:, :, 0] - lags[:, :, 1]).mean(axis=1),
-        "lag 1 is larger in the deeper half of the layers": (
-            lags[:, 3:, 0].mean(axis=1) - lags[:, :3, 0].mean(axis=1)
-        ),
+        replication.POSITIVE: lags[:, :, 0].mean(axis=1),
+        replication.ABOVE_BOUND: lags[:, :, 0].mean(axis=1) - 0.05,
+        replication.ABOVE_LAG_2: (lags[:, :, 0] - lags[:, :, 1]).mean(axis=1),
+        replication.DEEPER: (lags[:, 3:, 0].mean(axis=1) - lags[:, :3, 0].mean(axis=1)),
     }.items():
         low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
         row = table.loc[claim]
@@ -307,7 +305,7 @@ def test_a_claim_is_a_t_test_of_the_means_of_documents():
         assert (row["conf_high"], row["verdict"]) == (pytest.approx(high), "holds")
     # A control without numbers says nothing.
     alone = verdicts_of("one", means, permuted=np.nan)[0]["claim"]
-    assert {*table.index} - {*alone} == {"lag 1 is larger than with tokens in random order"}
+    assert {*table.index} - {*alone} == {replication.ABOVE_RANDOM_ORDER}
 
 
 @pytest.mark.parametrize(
@@ -317,7 +315,7 @@ def test_a_lag_is_compared_with_that_of_tokens_in_random_order_layer_by_layer(sh
     means = np.full((LAYERS, 2), 0.1)
     permuted = 0.1 + shift + np.linspace(-0.05, 0.05, LAYERS)
     table, lags = verdicts_of("one", means, permuted=permuted)
-    row = table.set_index("claim").loc["lag 1 is larger than with tokens in random order"]
+    row = table.set_index("claim").loc[replication.ABOVE_RANDOM_ORDER]
     values = (lags[:, :, 0] - permuted).mean(axis=1)
     low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (row["value"], row["std_error"]) == pytest.approx((values.mean(), stats.sem(values)))
@@ -374,14 +372,14 @@ def test_the_sentences_say_what_holds_in_every_model_in_some_and_in_none():
     tables[1] = tables[1][tables[1]["claim"] != replication.TRAINING]
     held = pd.concat(tables, ignore_index=True)
     rows = {row.subject: row for row in replicated(held)}
-    deeper = rows["lag 1 is larger in the deeper half of the layers"]
+    deeper = rows[replication.DEEPER]
     assert (deeper.layers, deeper.above, deeper.below) == (2, 1, 1)
     assert wording.text(deeper, "finding").startswith(
         "lag 1 is larger in the deeper half of the layers: holds in 1 of 2, fails in 1, undecided "
         "in 0 (one, "
     )
     assert rows[replication.TRAINING].layers == 1
-    smaller = rows["lag 1 is larger than lag 2"]
+    smaller = rows[replication.ABOVE_LAG_2]
     assert (smaller.above, smaller.baseline) == (0, "none")
     # Verdicts on models that were not compared are controls.
     settings = {"alpha": 0.05, "equivalence_bound": 0.05}

@@ -21,9 +21,15 @@ OPEN = "undecided"
 
 CLAIM_COLUMNS = [*STUDY_KEYS, "claim", "value", "std_error", "conf_low", "conf_high", "verdict"]
 
+# Names of claims, of which `attnlag.wording` has the sentences.
+POSITIVE = "lag_1_positive"
+ABOVE_BOUND = "lag_1_above_bound"
+ABOVE_LAG_2 = "lag_1_above_lag_2"
+ABOVE_RANDOM_ORDER = "lag_1_above_random_order"
+DEEPER = "lag_1_larger_in_deeper_half"
 # A claim about several scales of the weights before training, so that it is not about one number.
 # Larger weights than the model's own leave no lag.
-TRAINING = "lag 1 is smaller than before training, at the model's own scale and below"
+TRAINING = "lag_1_below_untrained"
 
 
 def mean(profile: Profile, term: str, layers: slice = slice(None)) -> np.ndarray:
@@ -39,7 +45,7 @@ def mean(profile: Profile, term: str, layers: slice = slice(None)) -> np.ndarray
 def contrasts(
     profile: Profile, controls: pd.DataFrame, equivalence_bound: float
 ) -> dict[str, tuple[np.ndarray, float]]:
-    """Return what each claim says: means or their differences, and what they are above.
+    """Return the numbers of each claim by its name: means or differences, and what they exceed.
 
     The means are as `mean` returns them, and the bound is NaN without a permutation.
     """
@@ -52,11 +58,11 @@ def contrasts(
     if "permuted_mean" in controls:
         permuted = controls.loc[controls["term"] == "lag_1", "permuted_mean"].mean()
     return {
-        "a large adjustment follows a large one": (lag_1, 0),
-        "lag 1 is above the negligible size": (lag_1, equivalence_bound),
-        "lag 1 is larger than lag 2": (lag_1 - lag_2, 0),
-        "lag 1 is larger than with tokens in random order": (lag_1, permuted),
-        "lag 1 is larger in the deeper half of the layers": (late - early, 0),
+        POSITIVE: (lag_1, 0),
+        ABOVE_BOUND: (lag_1, equivalence_bound),
+        ABOVE_LAG_2: (lag_1 - lag_2, 0),
+        ABOVE_RANDOM_ORDER: (lag_1, permuted),
+        DEEPER: (late - early, 0),
     }
 
 
