@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import math
 import multiprocessing
 import os
 import re
@@ -36,8 +35,17 @@ TESTS_FAILED, INTERRUPTED, USAGE_ERROR, NO_TESTS = 1, 2, 4, 5
 # The result of a trial that took too long.
 TIMED_OUT = -1
 
-# The tests beside tests/unit of what Python does not import.
-OTHER_TESTS = {"page": ["tests/report"], "profiles": ["tests/workflow", "tests/slurm"]}
+# What tests/unit does not execute is tried by plans, and by runs if no plan fails.
+PLANS = ["tests/workflow/test_resources.py"]
+PLANS += ["tests/workflow/test_graph.py::test_the_jobs_of_the_default_run_are_those_of_the_list"]
+RUNS = ["tests/workflow/test_programs.py", "tests/workflow/test_run.py"]
+TESTS_OF_RUNS = {
+    "logger": [RUNS],
+    "page": [["tests/report"]],
+    "profiles": [PLANS],
+    "programs": [RUNS],
+    "workflow": [PLANS, RUNS],
+}
 
 
 def package_of(file: str) -> str:
@@ -210,11 +218,9 @@ def stages_of(mutant: Mutant, tests: Tests, seconds: float, workflow: bool) -> I
     own = own_folder(mutant)
     rest = {name for name in tests.seconds if name.startswith(own)} - set(of_line)
     if rest:
-        # No line of a file that Python does not execute says which tests read it.
-        longest = seconds if mutant.file.endswith(".py") else math.inf
-        yield tests.within(tests.in_order(rest, mutant), longest)
+        yield tests.within(tests.in_order(rest, mutant), seconds)
     if workflow:
-        yield OTHER_TESTS.get(package_of(mutant.file), ["tests/workflow"])
+        yield from TESTS_OF_RUNS.get(package_of(mutant.file), [["tests/workflow"]])
 
 
 def outcome(mutant: Mutant, tests: Tests, seconds: float, workflow: bool) -> dict[str, Any]:

@@ -109,289 +109,593 @@ SHARED_WORDS = {
     **{f"NAME_{length}": "x" * length for length in (100, 101, 300)},
 }
 
-# Files, to which a sound model and corpus are added. A problem stands after the line that it names.
+# Files, to which a sound model and corpus are added, under the name of their mistake. A line about
+# it stands after the line of the file that it names.
 CASES = """\
-# Whole sections. All problems are reported at once.
+# A section that is not known
 tokenz: {}  #> tokenz: unknown key, expected one of $SECTIONS; did you mean 'tokens'?
 
+# A section whose name is a number
 1: {}  #> [1]: unknown key, expected one of $SECTIONS
 
+# A list for a section
 tokens: [1]  #> tokens: found [1], expected a mapping, as in {key: value}
 
+# False for an optional section
 sources: off  #> sources: found false, expected a mapping, as in {key: value}, or null
 
+# Null for a section of optional parts
 controls: null
 #> controls: found null, expected a mapping, as in {permutation: null, random_weights: null,
 #  revisions: null}
 
+# A list for a section of named entries
 regressions: [1, 2]
 #> regressions: found [1, 2], expected a mapping, as in {name: {key: value}}
 
+# A list of models
+models: [tiny]
+#> models: found ["tiny"], expected a mapping, as in {name: {key: value}}
+
+# Null for the corpora
+corpora:  #> corpora: found null, expected a mapping, as in {name: {key: value}}
+
+# No regressions
+regressions: {}  #> regressions: found {}, expected at least one entry
+
+# A section that is empty has its defaults
+tokens:
+
+# Text for a whole number
 norms: {drop_first: one}  #> norms.drop_first: found "one", expected a whole number
 
+# Text for a whole number or null
+tokens: {max_length: long}  #> tokens.max_length: found "long", expected a whole number
+
+# A number for true or false
 extraction:
   fast: 2  #> extraction.fast: found 2, expected true or false
-  device: gpu
+
+# Text for true or false
+figures: {titles: none}  #> figures.titles: found "none", expected true or false
+
+# A device that is not known
+extraction: {device: gpu}
 #> extraction.device: found "gpu", expected auto, cpu, cuda or cuda:NUMBER
+
+# A site with a typing error
+extraction:
   sites:
     - attention
     - atention
 #> extraction.sites[1]: found "atention", expected attention, mlp or block; did you mean
 #  'attention'?
 
-inference: {alpha: .nan, folds: x}  #> inference.alpha: found NaN, expected less than 1
-#> inference.folds: found "x", expected a whole number
-
-causal: {targets: most, documents: 0, interventions: [halve, zer]}
-#> causal.targets: found "most", expected a number of layers, a list of layers, or all
-#> causal.documents: found 0, expected a number of at least 1 and at most 1,000,000,000, or all
-#> causal.interventions[1]: found "zer", expected halve, double, zero or mean; did you mean 'zero'?
-
-figures: {titles: none}  #> figures.titles: found "none", expected true or false
-
-models: [tiny]
-#> models: found ["tiny"], expected a mapping, as in {name: {key: value}}
-
-corpora:  #> corpora: found null, expected a mapping, as in {name: {key: value}}
-
-regressions: {}  #> regressions: found {}, expected at least one entry
-
+# No sites
 extraction: {sites: []}  #> extraction.sites: found [], expected at least one entry
 
-tokens: {max_length: long}  #> tokens.max_length: found "long", expected a whole number
+# A level that is no number
+inference: {alpha: .nan}  #> inference.alpha: found NaN, expected less than 1
 
-# Some keys are wrong by themselves; others do not go together, and the one to change is named.
+# Targets of interventions in a word that is not known
+causal: {targets: most}
+#> causal.targets: found "most", expected a number of layers, a list of layers, or all
+
+# Interventions in no document
+causal: {documents: 0}
+#> causal.documents: found 0, expected a number of at least 1 and at most 1,000,000,000, or all
+
+# An intervention with a typing error
+causal: {interventions: [halve, zer]}
+#> causal.interventions[1]: found "zer", expected halve, double, zero or mean; did you mean 'zero'?
+
+# Sources at a site that is not measured
+causal: {source_sites: [mlp]}
+#> causal.source_sites[0]: found mlp, expected one of extraction.sites: attention
+
+# A key of a control with a typing error
+controls: {permutation: {draws: 2000, seeed: 1}}
+#> controls.permutation.seeed: unknown key, expected one of draws, within, seed; did you mean
+#  'seed'?
+
+# Defaults stand for a control that is wrong: its number of draws is not what is complained of
+controls: {permutation: {seeed: 1}}
+#> controls.permutation.seeed: unknown key, expected one of draws, within, seed; did you mean
+#  'seed'?
+inference: {alpha: 0.001}
+
+# Fewer draws than the level needs
+inference: {alpha: 0.001}
+controls: {permutation: {draws: 200}}
+#> controls.permutation.draws: found 200, expected at least 999 for inference.alpha 0.001
+
+# Permutations within parts of speech without a tagger
+controls: {permutation: {within: upos}}
+#> controls.permutation.within: found upos, but corpora.words has no tagger; expected one, for
+#  the part of speech of tokens
+
+# Errors that do not go with a bias correction
+regressions:
+  m: {lags: [1], fixed_effects: document, bias_correction: half-panel}
+inference: {covariance: hac}
+#> inference.covariance: found hac, expected cluster, cluster-crv1 or cluster-jackknife:
+#  regression m has bias_correction: half-panel, which supports no other errors; or
+#  bias_correction: none
+
+# Clusters for errors that know none
+regressions: {a: {lags: [1]}}
+inference: {cluster: group, covariance: hac}
+#> inference.cluster: found cluster: group with covariance: hac, expected covariance: cluster,
+#  cluster-crv1 or cluster-jackknife: the others know no clusters
+
+# Text for a number of folds
+inference: {folds: x}  #> inference.folds: found "x", expected a whole number
+
+# A number for a list of lags
 regressions:
   a: {lags: 1}  #> regressions.a.lags: found 1, expected a list, as in [a, b]
-  b: {lags: [2, 1, 2], position_knots: [4, 16]}
-#> regressions.b.lags: found 2 twice, expected each entry once
+
+# A lag that is there twice
+regressions:
+  b: {lags: [2, 1, 2]}  #> regressions.b.lags: found 2 twice, expected each entry once
+
+# Two knots of a spline
+regressions:
+  b: {lags: [1], position_knots: [4, 16]}
 #> regressions.b.position_knots: found [4, 16], expected at least 3 entries
+
+# Neither lags nor leads
+regressions:
   c: {}
 #> regressions.c: found neither lags nor leads, expected lags, as in {lags: [1, 2]}
-  d: {lags: [1], covariates: [positon, [1]]}
+
+# A covariate with a typing error
+regressions:
+  d: {lags: [1], covariates: [positon]}
 #> regressions.d.covariates[0]: found "positon", expected $COVARIATES; did you mean 'position'?
+
+# A list for a covariate
+regressions:
+  d: {lags: [1], covariates: [position, [1]]}
 #> regressions.d.covariates[1]: found [1], expected $COVARIATES
+
+# A covariate that mediates the adjustment
+regressions:
   e: {lags: [1], covariates: [entropy_next]}
 #> regressions.e.covariates[0]: found entropy_next, which is no covariate: it is computed from
 #  the adjustment; a regression that holds it fixed hides the part that it mediates
+
+# Slopes by a property with a typing error
+regressions:
   f: {lags: [1], slopes_by: {upoz: outcome}}
 #> regressions.f.slopes_by.upoz: found "upoz", expected $CLASSES; did you mean 'upos'?
-  g: {lags: [1], slopes_by: {upos: lag, word_final: lag}}
+
+# Slopes by two properties
+regressions:
+  g: {lags: [1], slopes_by: {word_initial: lag, word_final: lag}}
 #> regressions.g.slopes_by: found 2 properties, expected one, as in {upos: outcome}; give another
 #  regression for another
+
+# Fixed effects with a typing error
+regressions:
   h: {lags: [1], fixed_effects: documnt}
 #> regressions.h.fixed_effects: found "documnt", expected none or document; did you mean
 #  'document'?
+
+# Parts of speech as a covariate without a tagger
+regressions:
   i: {lags: [1], covariates: [upos]}
 #> regressions.i.covariates: found upos, but corpora.words has no tagger; expected one, for
 #  the part of speech of tokens
+
+# Slopes by parts of speech without a tagger
+regressions:
   j: {lags: [1], slopes_by: {upos: lag}}
 #> regressions.j.slopes_by: found upos, but corpora.words has no tagger; expected one, for the part
 #  of speech of tokens
+
+# Genres beside document effects
+regressions:
   k:
     lags: [1]
     covariates: [group]
 #> regressions.k.covariates: found the covariate group beside fixed_effects: document,
 #  expected one of the two: group is constant within documents
     fixed_effects: document
+
+# A half-panel correction without document effects
+regressions:
   l: {lags: [1], bias_correction: half-panel}
 #> regressions.l.bias_correction: found bias_correction: half-panel without fixed_effects,
 #  expected fixed_effects: document: there is no such bias without document effects
+
+# A half-panel correction with document effects is sound
+regressions:
   m: {lags: [1], fixed_effects: document, bias_correction: half-panel}
+
+# A direction as the outcome without geometry
+regressions:
   n: {outcome: cosine_previous_centred, lags: [1]}
 #> regressions.n.outcome: found cosine_previous_centred with extraction.quantities: [],
 #  expected geometry there, or norm or relative
-  norms: {lags: [1]}
-#> regressions.norms: the name 'norms' is that of a result, expected another
-  Norms: {lags: [2]}
-#> regressions.Norms: the name 'Norms' is 'norms' but for case, expected another
-# A regression may be called null, which is no text to YAML.
-  null: {lags: [0]}  #> regressions.null.lags[0]: found 0, expected at least 1
-controls: {permutation: {within: upos}}
-#> controls.permutation.within: found upos, but corpora.words has no tagger; expected one, for
-#  the part of speech of tokens
-#> controls.permutation.draws: found 200, expected at least 999 for inference.alpha 0.001
-inference: {covariance: hac, alpha: 0.001}
-#> inference.covariance: found hac, expected cluster, cluster-crv1 or cluster-jackknife:
-#  regression m has bias_correction: half-panel, which supports no other errors; or
-#  bias_correction: none
 extraction: {quantities: []}
 
-# What is wrong has its default in further checks, of which no line is about it.
-controls: {permutation: {draws: 2000, seeed: 1}}
-#> controls.permutation.seeed: unknown key, expected one of draws, within, seed; did you mean
-#  'seed'?
-inference: {alpha: 0.001}
-
+# A centred direction as the outcome without vectors
 regressions:
   a: {outcome: cosine_previous_centred, lags: [1]}
 #> regressions.a.outcome: found cosine_previous_centred with extraction.keep: norms, expected
 #  vectors there: the layer's mean vector needs all vectors; or cosine_previous
+extraction: {keep: norms}
+
+# A share of sources as the outcome without sources
+regressions:
   b: {outcome: from_itself, lags: [1]}
 #> regressions.b.outcome: found from_itself with sources: null, expected sources of attention, and
 #  extraction.sites: [attention]
-extraction: {keep: norms}
 sources: null
-inference: {cluster: group, covariance: hac, folds: x}
-#> inference.folds: found "x", expected a whole number
-#> inference.cluster: found cluster: group with covariance: hac, expected covariance: cluster,
-#  cluster-crv1 or cluster-jackknife: the others know no clusters
 
+# A regression with the name of a result
+regressions:
+  norms: {lags: [1]}
+#> regressions.norms: the name 'norms' is that of a result, expected another
+
+# Two regressions whose names differ in case alone
+regressions:
+  lagged: {lags: [1]}
+  Lagged: {lags: [2]}
+#> regressions.Lagged: the name 'Lagged' is 'lagged' but for case, expected another
+
+# Lag 0 in a regression called null, which is no text to YAML
+regressions:
+  null: {lags: [0]}  #> regressions.null.lags[0]: found 0, expected at least 1
+
+# A lag and a lead that need longer sequences
 tokens: {max_length: 5}
 regressions:
   both: {lags: [2], leads: [1, 2]}
 #> regressions.both.lags: found lag 2 and lead 2, which need sequences of 6 tokens
 #  (norms.drop_first is 1), but tokens.max_length is 5
+
+# A lag that needs longer sequences
+tokens: {max_length: 5}
+regressions:
   far: {lags: [4]}
 #> regressions.far.lags: found lag 4, which needs sequences of 6 tokens (norms.drop_first is
 #  1), but tokens.max_length is 5
+
+# A lead beside the previous layer that needs longer sequences
+tokens: {max_length: 5}
+regressions:
   lead: {leads: [3], covariates: [previous_layer]}
 #> regressions.lead.leads: found previous_layer and lead 3, which need sequences of 6 tokens
 #  (norms.drop_first is 1), but tokens.max_length is 5
-causal: {source_sites: [mlp]}
-#> causal.source_sites[0]: found mlp, expected one of extraction.sites: attention
 
+# A model without a source
 models:
   a: {repository: a/b}
 #> models.a.source: is missing, expected one of hub, path, package
+
+# A model of a source with a typing error
+models:
   b: {source: hubb}
 #> models.b.source: found "hubb", expected one of hub, path, package; did you mean 'hub'?
-  c: {source: hub, repository: a b, revision: 1234567}
+
+# A repository with a space
+models:
+  c: {source: hub, repository: a b, revision: c0}
 #> models.c.repository: found "a b", expected a repository, as in openai-community/gpt2
+
+# A revision that is a number
+models:
+  c: {source: hub, repository: a/b, revision: 1234567}
 #> models.c.revision: found 1234567, expected text (quotes make a number text)
-  d: {source: package, package: p q, version: '>1', file: a.bin, sha256: ABC}
+
+# A repository without a revision
+models:
+  o: {source: hub, repository: a/b}
+#> models.o.revision: is missing, expected the commit (best), tag or branch; the run
+#  records the commit that it found
+
+# A key of a model with a typing error
+models:
+  o: {source: hub, repository: a/b, revision: c0, revison: c0}
+#> models.o.revison: unknown key, expected one of layers, width, modules, initializer_range,
+#  terms, accept_terms, source, repository, revision, revisions; did you mean 'revision'?
+
+# A package whose name has a space
+models:
+  d: {source: package, package: p q, version: '1', file: a.gguf, sha256: $SHA}
 #> models.d.package: found "p q", expected the name of a Python package
+
+# A range of versions
+models:
+  d: {source: package, package: p, version: '>1', file: a.gguf, sha256: $SHA}
 #> models.d.version: found ">1", expected one exact version, as in 0.1.2
+
+# A file of a package that is no model
+models:
+  d: {source: package, package: p, version: '1', file: a.bin, sha256: $SHA}
 #> models.d.file: found "a.bin", expected a path that ends in .gguf or is a model.safetensors
+
+# A checksum in capitals
+models:
+  d: {source: package, package: p, version: '1', file: a.gguf, sha256: ABC}
 #> models.d.sha256: found "ABC", expected 64 hexadecimal digits, lower case
-  e: {source: path, path: mine, modules: {blocks: h, mlp: m p}}
+
+# Modules without attention
+models:
+  e: {source: path, path: mine, modules: {blocks: h, mlp: mlp}}
 #> models.e.modules.attention: is missing, expected path from a block to the module whose
 #  output attention adds, with alternatives if blocks differ
+
+# A module whose path has a space
+models:
+  e: {source: path, path: mine, modules: {blocks: h, attention: attn, mlp: m p}}
 #> models.e.modules.mlp: found "m p", expected a module's path, as in self_attn, or several,
 #  as in self_attn|mamba
+
+# A folder that is not there
+models:
   f: {source: path, path: yours}  #> models.f.path: found no folder 'yours' in HERE, $FOLDER
+
+# A text as a model
+models:
   g: {source: path, path: words.txt}  #> models.g.path: 'words.txt' is a file, $FOLDER
+
+# A folder of texts as a model
+models:
   h: {source: path, path: texts}
 #> models.h.path: the folder 'texts' has no config.json, $FOLDER
+
+# A model whose record is no JSON
+models:
   i: {source: path, path: broken}
 #> models.i.path: 'broken/config.json' holds no JSON object, $FOLDER
+
+# A model whose record is a list
+models:
   j: {source: path, path: listed}
 #> models.j.path: 'listed/config.json' holds no JSON object, $FOLDER
+
+# A model whose record is null
+models:
   k: {source: path, path: empty}
 #> models.k.path: 'empty/config.json' holds no JSON object, $FOLDER
+
+# A GGUF file is a model
+models:
   l: {source: path, path: mine.gguf}
+
+# Terms that were not accepted
+models:
   m: {source: path, path: mine, terms: 'https://example.org/terms'}
 #> models.m.accept_terms: found false, expected true once you have read and accept
 #  https://example.org/terms
+
+# A model on this machine without a path
+models:
   n: {source: path}
 #> models.n.path: is missing, expected a Hugging Face folder (config.json, safetensors,
 #  tokenizer files) or a .gguf file
-  o: {source: hub, repository: a/b, revison: c0}
-#> models.o.revision: is missing, expected the commit (best), tag or branch; the run
-#  records the commit that it found
-#> models.o.revison: unknown key, expected one of layers, width, modules, initializer_range,
-#  terms, accept_terms, source, repository, revision, revisions; did you mean 'revision'?
-# A problem under an anchor is named at each use.
+
+# A mistake under an anchor is named at each use
+models:
   p: &p {source: hub, repository: a/b, revision: c0, width: 0}
 #> models.p.width: found 0, expected at least 1
   q:  #> models.q.width: found 0, expected at least 1
     <<: *p
     revision: c1
   r: {<<: *p}  #> models.r.width: found 0, expected at least 1
+
+# A name with a slash
+models:
   a/b: {source: path, path: mine}  #> models."a/b": the name "a/b" $FOLDER_NAME
+
+# A model with the name of a folder of results
+models:
   corpora: {source: path, path: mine}
 #> models.corpora: the name 'corpora' is that of a result, expected another
+
+# Null for a model
+models:
   t:  #> models.t: found null, expected a mapping, as in {key: value}
+
+# A model where the run puts it
+models:
   s: {source: path, path: ./data/models/s}
 #> models.s.path: 'data/models/s' is where the run puts the model, expected a Hugging Face folder
 #  or a .gguf file elsewhere
+
+# A name that is a number
+models:
   1: {source: path, path: mine}
 #> models[1]: found the name 1, expected text (quotes make it text)
+
+# A name that is a large number
+models:
   9223372036854775808: {source: path, path: mine}
 #> models.9223372036854775808: found the name 9223372036854775808, expected text (quotes make
 #  it text)
+
+# A name of 100 characters is sound
+models:
   $NAME_100: {source: path, path: mine}
+
+# A name of 101 characters
+models:
   $NAME_101: {source: path, path: mine}
 #> models.$NAME_101: the name has 101 characters and becomes a folder: expected at most 100
 
+# A file for a corpus
 corpora:
   a: words.txt  #> corpora.a: found "words.txt", expected a mapping, as in {key: value}
+
+# A corpus without files
+corpora:
   b: {}
 #> corpora.b.files: is missing, expected files or globs, as in files: texts/*.txt, or dataset:
 #  REPOSITORY of the hub
-  c: {files: [5, '']}
-#> corpora.c.files[0]: found 5, expected text (quotes make a number text)
+
+# A number for a file
+corpora:
+  c: {files: [5]}  #> corpora.c.files[0]: found 5, expected text (quotes make a number text)
+
+# An empty name of a file
+corpora:
+  c: {files: [words.txt, '']}
 #> corpora.c.files[1]: found "", expected text that is not empty
+
+# Two sources of tags
+corpora:
   d: {files: [words.txt], tagger: {column: tags, package: en, version: '1', sha256: $SHA256}}
 #> corpora.d.tagger.column: found column beside package, expected one source of tags
+
+# A tagger without a version
+corpora:
   e: {files: [words.txt], tagger: {package: en-core}}
 #> corpora.e.tagger.package: found package without version, expected both
+
+# No shards
+corpora:
   f: {files: [words.txt], shards: 0}  #> corpora.f.shards: found 0, expected at least 1
+
+# Tags in a file of their own, which were removed
+corpora:
   g: {files: [words.txt], tagger: {file: tags.csv}}
 #> corpora.g.tagger.file: was removed; give the words and tags of each document in a field of its
 #  row, and the name of the field as column
-  h: {files: [words.txt, word.txt, nowhere/x.txt, 'texts/*.csv', 'links/*', pipe, /dev/zero]}
+
+# A file with a typing error
+corpora:
+  h: {files: [words.txt, word.txt]}
 #> corpora.h.files[1]: found no file 'word.txt' in HERE; did you mean 'words.txt'?
-#> corpora.h.files[2]: found no file 'nowhere/x.txt' in HERE
-#> corpora.h.files[3]: 'texts/*.csv' matches no file in HERE
-#> corpora.h.files[4]: 'links/a' is a link to 'nowhere', which is missing; so is 1 other file
-#> corpora.h.files[5]: 'pipe' is a pipe, expected a file
-#> corpora.h.files[6]: '/dev/zero' is a device, expected a file
-  i: {files: [texts, words.txt/inner.txt]}
+
+# A file in a folder that is not there
+corpora:
+  h: {files: [nowhere/x.txt]}  #> corpora.h.files[0]: found no file 'nowhere/x.txt' in HERE
+
+# A pattern that no file matches
+corpora:
+  h: {files: ['texts/*.csv']}  #> corpora.h.files[0]: 'texts/*.csv' matches no file in HERE
+
+# Links that lead nowhere
+corpora:
+  h: {files: ['links/*']}
+#> corpora.h.files[0]: 'links/a' is a link to 'nowhere', which is missing; so is 1 other file
+
+# A pipe for a file
+corpora:
+  h: {files: [pipe]}  #> corpora.h.files[0]: 'pipe' is a pipe, expected a file
+
+# A device for a file
+corpora:
+  h: {files: [/dev/zero]}  #> corpora.h.files[0]: '/dev/zero' is a device, expected a file
+
+# A folder for a file
+corpora:
+  i: {files: [texts]}
 #> corpora.i.files[0]: 'texts' is a folder, expected a file or a glob, as in 'texts/*.txt'
-#> corpora.i.files[1]: found no file 'words.txt/inner.txt' in HERE
+
+# A file within a file
+corpora:
+  i: {files: [words.txt/inner.txt]}
+#> corpora.i.files[0]: found no file 'words.txt/inner.txt' in HERE
+
+# A name that is too long for a file
+corpora:
   j: {files: $NAME_300}
 #> corpora.j.files[0]: '$NAME_300' cannot be read: File name too long
+
+# A field of plain text
+corpora:
   k: {files: [words.txt], text: body}
 #> corpora.k.text: found text for plain text, which has no fields
+
+# A number for a list of files
+corpora:
   l: {files: 5}  #> corpora.l.files: found 5, expected a list, as in [a, b]
+
+# A way to split with a typing error
+corpora:
   m: {files: [words.txt], split: blank-line}
 #> corpora.m.split: found "blank-line", expected none or blank-lines; did you mean 'blank-lines'?
+
+# A number of documents of files
+corpora:
   n: {files: [words.txt], documents: 64}
 #> corpora.n.documents: found documents without dataset, expected both
+
+# A data set beside files
+corpora:
   o: {files: [words.txt], dataset: small/reviews, split: train}
 #> corpora.o.dataset: found dataset beside files, expected one of them
+
+# A data set without its split
+corpora:
   p: {dataset: small/reviews}
 #> corpora.p.split: is missing, expected the split of dataset, as in train
+
+# A data set with a space
+corpora:
   q: {dataset: small reviews, split: train}
 #> corpora.q.dataset: found "small reviews", expected a repository, as in openai-community/gpt2
+
+# No document of a data set
+corpora:
   r: {dataset: small/reviews, split: train, documents: 0}
 #> corpora.r.documents: found 0, expected at least 1
-  s: {dataset: small/reviews, split: train, text: review, group: label, documents: 64}
-tokens:
 
-# What needs all layers is refused where some are measured.
+# A field and a number of documents of a data set are sound
+corpora:
+  s: {dataset: small/reviews, split: train, text: review, group: label, documents: 64}
+
+# Layers that a model lacks
 models:
   mine: {source: path, path: mine}
 extraction: {layers: [3, 0, 7]}
 #> extraction.layers[2]: found layer 7, but model mine has layers 0 to 3
-#> extraction.layers: found [0, 3, 7] with interventions, which need all layers; expected causal:
+causal: null
+
+# Interventions where some layers are measured
+models:
+  mine: {source: path, path: mine}
+extraction: {layers: [3, 0]}
+#> extraction.layers: found [0, 3] with interventions, which need all layers; expected causal:
 #  null, or no layers
-#> extraction.layers: found [0, 3, 7], but regression a has previous_layer; expected layers
+
+# The previous layer where layers have a gap
+models:
+  mine: {source: path, path: mine}
+extraction: {layers: [3, 0]}
+#> extraction.layers: found [0, 3], but regression a has previous_layer; expected layers
 #  without a gap, or another covariate
 regressions:
   a: {lags: [1], covariates: [previous_layer]}
   b: {lags: [1]}
-figures: {layers: [0, 1]}
-#> figures.layers[1]: found layer 1, expected one of extraction.layers: [0, 3, 7]
+causal: null
 
+# A figure of a layer that is not measured
+models:
+  mine: {source: path, path: mine}
+extraction: {layers: [3, 0]}
+figures: {layers: [0, 1]}
+#> figures.layers[1]: found layer 1, expected one of extraction.layers: [0, 3]
+causal: null
+
+# No layers
 models:
   mine: {source: path, path: mine}
   deep: {source: path, path: deep}
 causal:
 extraction: {layers: []}  #> extraction.layers: found [], expected at least one entry
 
-# Layers are checked in the models that are sound and known.
-models:
-  tiny: {source: hub, repository: a b, revision: c0, layers: 2}
-#> models.tiny.repository: found "a b", expected a repository, as in openai-community/gpt2
-
+# A figure of a layer that the model in a folder lacks
 models:
   mine: {source: path, path: mine}
-figures: {layers: [2, 5], formats: [swg]}
-#> figures.formats[0]: found "swg", expected svg, png or pdf; did you mean 'svg'?
+figures: {layers: [2, 5]}
 #> figures.layers[1]: found layer 5, but model mine has layers 0 to 3
 
+# A figure of a layer that the model lacks by its stated number
 models:
   tiny: {source: hub, repository: a/b, revision: c0, layers: 2}
 figures:
@@ -399,72 +703,122 @@ figures:
   - 1
   - 2  #> figures.layers[1]: found layer 2, but model tiny has layers 0 to 1
 
+# A figure of a layer that the model with a mistake of its own lacks
+models:
+  tiny: {source: hub, repository: a b, revision: c0, layers: 2}
+#> models.tiny.repository: found "a b", expected a repository, as in openai-community/gpt2
+figures: {layers: [7]}
+
+# A figure of a layer that two models lack
 models: {older: {source: path, path: older}, images: {source: path, path: images}}
 figures: {layers: [3, 4]}
 #> figures.layers[1]: found layer 4, but model older has layers 0 to 3
 #> figures.layers[1]: found layer 4, but model images has layers 0 to 3
 
-# A stated size must be that of the model that was fetched, whose commit a branch does not tell.
-models: {fetched: {source: hub, repository: a/b, revision: $COMMIT, layers: 8, width: 9}}
+# A stated number of layers that is not that of the fetched model
+models: {fetched: {source: hub, repository: a/b, revision: $COMMIT, layers: 8}}
 #> models.fetched.layers: found 8, but the model has 4 layers
+
+# A stated width that is not that of the fetched model
+models: {fetched: {source: hub, repository: a/b, revision: $COMMIT, width: 9}}
 #> models.fetched.width: found 9, but the model has a width of 8
+
+# A figure of a layer that the fetched model lacks
+models: {fetched: {source: hub, repository: a/b, revision: $COMMIT}}
 figures: {layers: [5]}
 #> figures.layers[0]: found layer 5, but model fetched has layers 0 to 3
 
+# A stated number of layers that is not that of the fetched model of a branch
 models: {fetched: {source: hub, repository: a/b, revision: main, layers: 8, width: 8}}
 #> models.fetched.layers: found 8, but the model has 4 layers
 
-# One that is to be fetched anew may have any size.
+# A model of another repository is fetched anew and may have any size
 models: {fetched: {source: hub, repository: a/c, revision: $COMMIT, layers: 8, width: 9}}
 figures: {layers: [5, 8]}
 #> figures.layers[1]: found layer 8, but model fetched has layers 0 to 7
 
+# A model of another commit is fetched anew and may have any size
 models: {fetched: {source: hub, repository: a/b, revision: $OTHER, layers: 8, width: 9}}
 figures: {layers: [5, 8]}
 #> figures.layers[1]: found layer 8, but model fetched has layers 0 to 7
 
-# Earlier checkpoints of a model.
+# Two revisions of a step
 models:
   a: {source: hub, repository: a/b, revision: c0, revisions: [step0, step-1, "2", x0]}
 #> models.a.revisions: found "step0" and "x0", both of step 0, expected one of each step; a mapping,
 #  as in {64: NAME}, states the steps
+
+# A step with its unit
+models:
   b: {source: hub, repository: a/b, revision: c0, revisions: {64: a, 64tokens: b}}
 #> models.b.revisions: found the key "64tokens", expected the number of a step
+
+# Text for revisions
+models:
   c: {source: hub, repository: a/b, revision: c0, revisions: step0}
 #> models.c.revisions: found "step0", expected a list, as in [step0, step64], or a mapping, as in
 #  {64: NAME}
+
+# No revisions
+models:
   d: {source: hub, repository: a/b, revision: c0, revisions: []}
 #> models.d.revisions: found [], expected at least one entry
+
+# A number for a revision
+models:
   e: {source: hub, repository: a/b, revision: c0, revisions: [64]}
 #> models.e.revisions: found 64 in the list, expected text (quotes make it text)
-  f: {source: hub, repository: a/b, revision: c0, revisions: {0: "a b", 9999999999999: c}}
+
+# A step that is too large
+models:
+  f: {source: hub, repository: a/b, revision: c0, revisions: {0: a, 9999999999999: c}}
 #> models.f.revisions: found the step 9999999999999, expected 0 to 1,000,000,000,000
+
+# A revision with a space
+models:
   g: {source: hub, repository: a/b, revision: c0, revisions: {0: "a b"}}
 #> models.g.revisions[0]: found "a b", expected a commit, tag or branch
+
+# Revisions of a package
+models:
   h: {source: package, package: a, version: "1", file: a.gguf, sha256: $SHA, revisions: [step0]}
 #> models.h.revisions: unknown key, expected one of $PACKAGE_KEYS;
 #  did you mean 'version'?
 
-models: {mine: {source: path, path: mine, revisions: [older, nowhere, words.txt]}}
+# An earlier checkpoint whose folder is not there
+models: {mine: {source: path, path: mine, revisions: [older, nowhere]}}
 #> models.mine.revisions: found no folder 'nowhere' in HERE, expected a Hugging Face folder of an
 #  earlier checkpoint
+
+# A text as an earlier checkpoint
+models: {mine: {source: path, path: mine, revisions: [words.txt]}}
 #> models.mine.revisions: 'words.txt' is a file, expected a Hugging Face folder of an earlier
 #  checkpoint
 
-models: {mine: {source: path, path: mine, revisions: {0: deep, 64: wide, 256: worded}}}
+# An earlier checkpoint with more layers
+models: {mine: {source: path, path: mine, revisions: {0: deep}}}
 #> models.mine.revisions: found 5 layers in 'deep', but the model has 4 layers
+
+# An earlier checkpoint that is wider
+models: {mine: {source: path, path: mine, revisions: {0: older, 64: wide}}}
 #> models.mine.revisions: found a width of 9 in 'wide', but the model has a width of 8
+
+# An earlier checkpoint with more tokens
+models: {mine: {source: path, path: mine, revisions: {256: worded}}}
 #> models.mine.revisions: found 7 tokens in 'worded', but the model has 6 tokens
 
+# Revisions without their control
 models: {mine: {source: path, path: mine, revisions: [older]}}
 #> models.mine.revisions: found revisions with controls.revisions: null, expected
 #  controls.revisions: {documents: 16}, or no revisions
 controls: {revisions: null}
 
+# Too few documents for an interval
 models: {mine: {source: path, path: mine, revisions: [older]}}
 controls: {revisions: {documents: 1}}
 #> controls.revisions.documents: found 1, expected at least 6, without which no interval is known
 
+# Revisions without a regression of norms
 models: {mine: {source: path, path: mine, revisions: [older]}}
 #> models.mine.revisions: found revisions, but no regression of norms; expected one with outcome:
 #  norm or relative, or no revisions
@@ -473,7 +827,7 @@ regressions: {a: {lags: [1], outcome: angle}}
 
 
 def parsed(case):
-    """Return the text of the file of a case, and its problems."""
+    """Return the text of the file of a case, and the lines about it."""
     lines, problems = [], []
     for line in case.replace("\n#  ", " ").splitlines():
         stated, _, problem = line.partition("#> ")
@@ -489,24 +843,43 @@ def parsed(case):
     return "\n".join(lines), problems
 
 
-FILES = [parsed(case) for case in Template(CASES).substitute(SHARED_WORDS).split("\n\n")]
-MISTAKES = [(text, problem) for text, problems in FILES for problem in problems]
+CASES_BY_NAME = {
+    case.partition("\n")[0].removeprefix("# "): parsed(case)
+    for case in Template(CASES).substitute(SHARED_WORDS).split("\n\n")
+}
 
 
-def named(problem):
-    """Return the key of a problem and what was found there."""
-    return problem.partition(": ")[2].partition(", expected")[0][:60]
+@pytest.mark.parametrize("name", CASES_BY_NAME)
+def test_a_mistake_is_exactly_these_lines(name):
+    text, problems = CASES_BY_NAME[name]
+    assert problems_of(text) == problems
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"), MISTAKES, ids=[named(problem) for _, problem in MISTAKES]
-)
-def test_each_mistake_is_one_exact_line(text, problem):
-    assert problem in problems_of(text)
+SEVERAL = """\
+models:
+  mine: {source: path, path: mine}
+  c: {source: hub, repository: a b, revision: 1234567}
+#> models.c.repository: found "a b", expected a repository, as in openai-community/gpt2
+#> models.c.revision: found 1234567, expected text (quotes make a number text)
+regressions:
+  b: {lags: [2, 1, 2], position_knots: [4, 16]}
+#> regressions.b.lags: found 2 twice, expected each entry once
+#> regressions.b.position_knots: found [4, 16], expected at least 3 entries
+  m: {lags: [1], fixed_effects: document, bias_correction: half-panel}
+inference: {folds: x, covariance: hac}
+#> inference.folds: found "x", expected a whole number
+#> inference.covariance: found hac, expected cluster, cluster-crv1 or cluster-jackknife:
+#  regression m has bias_correction: half-panel, which supports no other errors; or
+#  bias_correction: none
+figures: {layers: [2, 5], formats: [swg]}
+#> figures.formats[0]: found "swg", expected svg, png or pdf; did you mean 'svg'?
+#> figures.layers[1]: found layer 5, but model mine has layers 0 to 3
+"""
 
 
-@pytest.mark.parametrize(("text", "problems"), FILES, ids=[named(each[0]) for _, each in FILES])
-def test_all_mistakes_of_a_file_are_reported_at_once_and_nothing_else(text, problems):
+def test_all_mistakes_are_reported_at_once():
+    """What is wrong by itself does not hide what does not go together."""
+    text, problems = parsed(SEVERAL)
     assert problems_of(text) == problems
 
 
