@@ -326,9 +326,21 @@ def near(page: Page, one: str, other: str) -> float:
     return max(0.0, a["y"] - b["y"] - b["height"], b["y"] - a["y"] - a["height"])
 
 
-def test_the_sheets_of_each_tab_have_the_numbers_of_their_tables(page, file, project, tmp_path):
+@pytest.fixture(scope="module")
+def base(project: Project) -> Path:
+    """Return the folder of the results of the study that is shown first."""
+    return project.folder / "results/tiny/small"
+
+
+@pytest.fixture(scope="module")
+def controls(base: Path) -> pd.DataFrame:
+    """Return the controls of lag 1, in the order of layers."""
+    controls = pd.read_parquet(base / "attention/within/controls.parquet")
+    return controls[controls["term"] == "lag_1"].sort_values("layer")
+
+
+def test_slopes_of_classes_are_those_of_the_table(page, file, base):
     ready(page, file, f"{SMALL}&tab=kinds&layer=1")
-    base = project.folder / "results/tiny/small"
     classes = pd.read_parquet(base / "attention/within/classes.parquet")
     slopes = classes[classes["term"] == "lag_1"]
     expect(page.locator("[data-sheet=slopes-within] .claim")).to_contain_text("Regression within:")
@@ -336,26 +348,40 @@ def test_the_sheets_of_each_tab_have_the_numbers_of_their_tables(page, file, pro
     cells = page.evaluate("explorer.panels.get('slopes-within-1').panel")
     differences = slopes.pivot(index="subset", columns="layer", values="difference")
     same(cells["values"], differences.loc[["low", "middle", "high"]])
-    # Parts of speech, from the norms of all tokens.
+
+
+def test_means_of_parts_of_speech_are_those_of_all_tokens(page, file):
+    ready(page, file, f"{SMALL}&tab=kinds&layer=1")
     means = page.evaluate("explorer.panels.get('means-1').panel")
     assert {row.partition(" (")[0] for row in means["rows"]} == {"noun", "verb", "punctuation"}
-    # Heads: a map.
-    tab(page, "heads")
+
+
+def test_the_map_of_heads_has_the_lags_of_their_table(page, file, base):
+    ready(page, file, f"{SMALL}&tab=heads")
     heads = pd.read_parquet(base / "attention/heads/head_coefficients.parquet")
     heads = heads[(heads["term"] == "lag_1") & heads["part"].isin(["0", "1"])]
     found = page.evaluate("explorer.panels.get('heads-0').panel.values")
     same(found, heads.pivot(index="part", columns="layer", values="estimate"))
-    map_of_heads = page.locator("[data-sheet=heads] figure > svg").first
-    assert map_of_heads.locator(".cell").count() == 4
-    map_of_heads.focus()
+    assert page.locator("[data-sheet=heads] figure > svg").first.locator(".cell").count() == 4
+
+
+def test_keys_move_in_the_map_of_heads_and_choose_a_layer(page, file):
+    ready(page, file, f"{SMALL}&tab=heads&layer=1")
+    page.locator("[data-sheet=heads] figure > svg").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Home")
     expect(page.locator("#tip")).to_contain_text("layer 0, head 1")
     page.keyboard.press("Enter")
     assert state_of(page)["layer"] == "0"
-    # Causes: predicted beside caused, for each site that was changed.
-    tab(page, "causes")
+
+
+def test_causes_have_a_sheet_for_each_site_that_was_changed(page, file):
+    ready(page, file, f"{SMALL}&tab=causes")
     assert page.locator("#panel-causes .sheet").count() == 2
+
+
+def test_total_effects_stand_beside_what_is_predicted(page, file, base):
+    ready(page, file, f"{SMALL}&tab=causes&layer=0")
     table = pd.read_parquet(base / "causal/total_effects.parquet")
     own = table.query("source_site == 'attention' and target_site == 'attention' and lag == 1")
     own = own[own["target_layer"] == 1]
@@ -364,6 +390,10 @@ def test_the_sheets_of_each_tab_have_the_numbers_of_their_tables(page, file, pro
     assert {"lag 1 of the layer", "caused"} <= {line["name"] for line in lines}
     for line in lines:
         same(line["y"], own[names[line["name"]]])
+
+
+def test_pairs_of_layers_have_the_intervals_of_their_table(page, file, base):
+    ready(page, file, f"{SMALL}&tab=causes&layer=0")
     pairs = pd.read_parquet(base / "causal/elasticities.parquet")
     pairs = pairs.query(
         "source_site == target_site == 'attention' and lag == 1 and target_layer == 1 and "
@@ -371,27 +401,38 @@ def test_the_sheets_of_each_tab_have_the_numbers_of_their_tables(page, file, pro
     )
     same(drawn(page, "causes-attention", 0, of="low"), pairs["predictive_conf_low"])
     same(drawn(page, "causes-attention", 1, of="high"), pairs["conf_high"])
-    # The first screen shows the controls.
-    controls = pd.read_parquet(base / "attention/within/controls.parquet")
-    controls = controls[controls["term"] == "lag_1"].sort_values("layer")
+
+
+def test_the_first_screen_shows_the_controls(page, controls):
     same(drawn(page, "profile", 0, 1, "low"), controls["permuted_low"])
-    # The band of random order does not cover the line.
+    same(drawn(page, "profile", 1), controls["untrained_own"])
+
+
+def test_the_band_of_random_order_does_not_cover_the_line(page):
     styles = page.locator("#profile figure > svg g path").evaluate_all(
         "all => all.map(one => one.getAttribute('style'))"
     )
     assert styles[0].startswith("fill:var(--band)")
-    same(drawn(page, "profile", 1), controls["untrained_own"])
-    # It can be saved under the name of its study.
-    for kind in ("CSV", "SVG"):
-        with page.expect_download() as saved:
-            page.locator("#profile figure").nth(1).get_by_text(kind).click()
-        name = f"tiny_small_attention_within_profile-1.{kind.lower()}"
-        assert saved.value.suggested_filename == name
-        saved.value.save_as(tmp_path / kind)
-    csv = pd.read_csv(tmp_path / "CSV")
+
+
+def saved_panel(page: Page, kind: str, folder: Path) -> Path:
+    """Save a panel of the first screen, and return its file; its name is that of the study."""
+    with page.expect_download() as saved:
+        page.locator("#profile figure").nth(1).get_by_text(kind).click()
+    name = f"tiny_small_attention_within_profile-1.{kind.lower()}"
+    assert saved.value.suggested_filename == name
+    saved.value.save_as(folder / name)
+    return folder / name
+
+
+def test_a_panel_is_saved_as_a_table(page, controls, tmp_path):
+    csv = pd.read_csv(saved_panel(page, "CSV", tmp_path))
     assert csv["layer"].tolist() == [0, 1]
     same(csv["untrained, its own scale"], controls["untrained_own"])
-    picture = (tmp_path / "SVG").read_text()
+
+
+def test_a_panel_is_saved_as_a_picture_that_needs_no_page(page, tmp_path):
+    picture = saved_panel(page, "SVG", tmp_path).read_text()
     assert ElementTree.fromstring(picture).tag.endswith("svg")
     assert "var(" not in picture
     assert "untrained" in picture

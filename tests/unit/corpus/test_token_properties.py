@@ -119,6 +119,15 @@ def test_tokens_cover_each_byte_once_and_belong_to_the_word_they_start_in(tokeni
         assert (rows["piece"][i], rows["pieces"][i]) == counts
 
 
+def test_an_added_token_stands_for_its_own_text(gpt2_tokenizer):
+    """Its characters are not those that a byte-level vocabulary has in place of bytes."""
+    tokenizer = tokens.load_tokenizer(gpt2_tokenizer)
+    tokenizer.add_tokens(["é"])
+    rows = described(tokenizer, "the café")
+    assert "".join(rows["text"]) == "the café"
+    assert rows["text"][-1] == "é"
+
+
 def test_bytes_and_words_are_counted_on_across_the_windows_of_a_document(tokenizers):
     text = TEXTS[0]
     whole = described(tokenizers["byte-level"], text)

@@ -364,6 +364,18 @@ def test_shares_of_variance_stand_beside_what_chance_gives(norms):
     assert norms_by_part_of_speech.figure(few).claim == "No part of speech has 20 tokens"
 
 
+def test_parts_of_speech_explain_their_number_less_one_of_the_tokens_by_chance(norms):
+    """R² of k random classes of n tokens is (k − 1) / (n − 1) on average."""
+    inputs, frame = norms
+    kept = frame.index < 80
+    few = SimpleNamespace(**vars(inputs))
+    few.sample = sampled(inputs.sample, kept)
+    tagged = kept & (frame["position"] > 0) & (frame["upos"] != "none")
+    assert frame["upos"][tagged].nunique() == 2
+    said = f"(by chance {1 / (tagged.sum() - 1):.1%})"
+    assert norms_by_part_of_speech.figure(few).claim.endswith(said)
+
+
 def test_surprisal_is_permuted_only_within_documents():
     random = np.random.default_rng(0)
     x, document = random.normal(size=60), random.integers(0, 5, 60)

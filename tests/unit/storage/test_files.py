@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,29 @@ def test_what_a_killed_writer_leaves_is_found(tmp_path):
         assert list(writing.leftovers(tmp_path)) == [left]
         temporary.touch()
     assert not list(writing.leftovers(tmp_path))
+
+
+@pytest.fixture
+def disk_of_a_megabyte(monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+
+
+def test_room_is_for_the_shards_that_are_not_there(tmp_path, disk_of_a_megabyte):
+    """What is there stays until this shard replaces its own."""
+    for shard in (0, 1):
+        (tmp_path / f"{shard:04d}.parquet").touch()
+    sizes = {tmp_path / "0001.parquet": 100_000}
+    said = writing.room_for_shards(sizes, 4)
+    assert said == f"{tmp_path}: 2 files of 200 kB in all to be written, 1 MB free"
+    said = writing.room_for_shards(sizes, 2)
+    assert said == f"{tmp_path}: 1 file of 100 kB to be written, 1 MB free"
+
+
+def test_files_of_all_quantities_need_room_together(tmp_path, disk_of_a_megabyte):
+    sizes = {tmp_path / "norms/0000.parquet": 400_000, tmp_path / "stream/0000.parquet": 100_000}
+    assert ": 4 files of 1 MB in all to be written" in writing.room_for_shards(sizes, 2)
+    (line,) = refused(writing.room_for_shards, sizes, 3)
+    assert "6 files of 2 MB in all to be written, 1 MB free" in line
 
 
 @pytest.mark.parametrize(
