@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
 .PHONY: run paper models training validate test test-python test-r test-wheel test-slurm test-storage test-bridge test-report \
-	test-lesson crashes mutants lint audit bench bench-smoke explorer verify check-repro docs site gallery lock clean help help-developers
+	test-lesson crashes mutants lint audit bench bench-smoke explorer verify check-repro docs site gallery lock lock-hashes clean help help-developers
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,7 +18,8 @@ $(error CONFIG: found no file '$(CONFIG)', expected that of a configuration)
 endif
 # Python compiles a module when it first imports it. To compile all modules here would take as long as
 # to install them.
-PIP := -m pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.txt
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
+PIP := $(INSTALL) --constraint requirements.txt
 
 run: $(READY) ## the main job: set up .venv, fetch the model, run everything (CONFIG=FILE: of that configuration)
 	$(BIN)/snakemake --cores all $(CONFIGURED)
@@ -26,10 +27,12 @@ run: $(READY) ## the main job: set up .venv, fetch the model, run everything (CO
 test: $(TESTED) ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(OPTIONS)
 
-# An environment is made anew only when its list changes.
-$(READY): pyproject.toml requirements.txt
+# An environment is made anew only when its list changes. Where pip checks digests it wants them of all
+# that it installs, so this project and torch, of which any build will do, are installed in a second call.
+$(READY): pyproject.toml requirements.txt requirements-hashes.txt
 	@echo "Installing the libraries in $(VENV): about 2 GB (5.5 with CUDA), a minute or two"
 	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(INSTALL) --require-hashes --no-deps --requirement requirements-hashes.txt
 	@$(BIN)/python $(PIP) --editable '.[model,workflow,tagger]'
 	@touch $@
 
@@ -186,14 +189,26 @@ site: .venv-docs/.installed run ### build the documentation in site/, with the l
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
 
 # torch stays a range, so that a build for CPU that is at hand is used; what a build for CUDA brings
-# along is for torch to choose.
-lock: ### write requirements.txt from the version ranges in pyproject.toml
+# along is for torch to choose. Digests are those of the files for all systems and versions of Python.
+CUDA := ^(triton|nvidia-|cuda-)
+lock: ### write requirements.txt and requirements-hashes.txt from the version ranges in pyproject.toml
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/python -m pip install --quiet '.[model,workflow,tagger,dev,docs,training,bridge,report,slurm,storage,audit]'
 	.venv-lock/bin/python -m pip freeze --exclude attnlag --exclude torch \
-		| grep -vE '^(triton|nvidia-|cuda-)' > .venv-lock/requirements.txt
+		| grep -vE '$(CUDA)' > .venv-lock/requirements.txt
 	{ grep '^#' requirements.txt; cat .venv-lock/requirements.txt; } > .venv-lock/new.txt
 	mv .venv-lock/new.txt requirements.txt
+	$(MAKE) lock-hashes
+
+lock-hashes: ### write requirements-hashes.txt: digests of the versions in requirements.txt that a run needs
+	test -e .venv-lock/bin/python || $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet 'uv>=0.9,<1'
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--extra model --extra workflow --extra tagger --constraint requirements.txt --no-emit-package torch \
+		--output-file .venv-lock/all.txt pyproject.toml
+	awk '/^[a-z]/ { kept = !/$(CUDA)/ } kept' .venv-lock/all.txt > .venv-lock/requirements.txt
+	{ grep '^#' requirements-hashes.txt; cat .venv-lock/requirements.txt; } > .venv-lock/new.txt
+	mv .venv-lock/new.txt requirements-hashes.txt
 
 clean: ## remove everything that make has made
 	rm -rf .venv .venv-* .snakemake logs data/datasets data/models data/training site build

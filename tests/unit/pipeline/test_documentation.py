@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import check_numbers
@@ -221,6 +222,55 @@ def test_the_conda_environment_has_every_requirement():
     assert listed == [str(requirement) for requirement in expected]
 
 
-def test_no_download_address_is_recorded():
-    for name in ("pyproject.toml", "requirements.txt", "workflow/envs/attnlag.yaml"):
-        assert not re.search(r"://|index-url|find-links", (ROOT / name).read_text())
+DIGEST = r" \\\n    --hash=sha256:[0-9a-f]{64}"
+HASHED = (ROOT / "requirements-hashes.txt").read_text()
+VERSIONS_WITH_DIGESTS = dict(
+    re.findall(rf"^([\w-]+)==(\S+)(?: ;[^\\]*)?(?:{DIGEST})+$", HASHED, re.M)
+)
+
+
+def test_digests_are_of_the_versions_that_are_tested():
+    """Some are for other systems alone, and not installed here."""
+    elsewhere = {"colorama", "httpx2-jsfetch", "pyreadline3", "tzdata"}
+    assert len(VERSIONS_WITH_DIGESTS) == len(re.findall(r"^\w", HASHED, re.M))
+    assert VERSIONS_WITH_DIGESTS.keys() - PINNED.keys() <= elsewhere
+    for name in VERSIONS_WITH_DIGESTS.keys() & PINNED.keys():
+        assert str(PINNED[name].specifier) == f"=={VERSIONS_WITH_DIGESTS[name]}"
+
+
+def closure(requirements):
+    """Return the names of the packages that these need here, but for torch and what it needs."""
+    needed = set()
+    left = [(requirement, "") for requirement in requirements]
+    while left:
+        requirement, extra = left.pop()
+        name = canonicalize_name(requirement.name)
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        if name == "torch" or not applies:
+            continue
+        extras = ["", *requirement.extras]
+        if name in needed and extras == [""]:
+            continue
+        needed.add(name)
+        for line in metadata.requires(name) or []:
+            left += [(Requirement(line), each) for each in extras]
+    return needed
+
+
+def test_every_package_of_a_run_has_digests():
+    extras = PROJECT["optional-dependencies"]
+    of_a_run = [*extras["model"], *extras["workflow"], *extras["tagger"]]
+    needed = closure(by_name([*PROJECT["dependencies"], *of_a_run]).values())
+    assert len(needed) > 80
+    assert needed - VERSIONS_WITH_DIGESTS.keys() == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pyproject.toml", "requirements.txt", "requirements-hashes.txt"),
+        "workflow/envs/attnlag.yaml",
+    ],
+)
+def test_no_download_address_is_recorded(name):
+    assert not re.search(r"://|index-url|find-links", (ROOT / name).read_text())
