@@ -403,12 +403,14 @@ def test_pairs_of_layers_have_the_intervals_of_their_table(page, file, base):
     same(drawn(page, "causes-attention", 1, of="high"), pairs["conf_high"])
 
 
-def test_the_first_screen_shows_the_controls(page, controls):
+def test_the_first_screen_shows_the_controls(page, file, controls):
+    ready(page, file, SMALL)
     same(drawn(page, "profile", 0, 1, "low"), controls["permuted_low"])
     same(drawn(page, "profile", 1), controls["untrained_own"])
 
 
-def test_the_band_of_random_order_does_not_cover_the_line(page):
+def test_the_band_of_random_order_does_not_cover_the_line(page, file):
+    ready(page, file, SMALL)
     styles = page.locator("#profile figure > svg g path").evaluate_all(
         "all => all.map(one => one.getAttribute('style'))"
     )
@@ -425,13 +427,15 @@ def saved_panel(page: Page, kind: str, folder: Path) -> Path:
     return folder / name
 
 
-def test_a_panel_is_saved_as_a_table(page, controls, tmp_path):
+def test_a_panel_is_saved_as_a_table(page, file, controls, tmp_path):
+    ready(page, file, SMALL)
     csv = pd.read_csv(saved_panel(page, "CSV", tmp_path))
     assert csv["layer"].tolist() == [0, 1]
     same(csv["untrained, its own scale"], controls["untrained_own"])
 
 
-def test_a_panel_is_saved_as_a_picture_that_needs_no_page(page, tmp_path):
+def test_a_panel_is_saved_as_a_picture_that_needs_no_page(page, file, tmp_path):
+    ready(page, file, SMALL)
     picture = saved_panel(page, "SVG", tmp_path).read_text()
     assert ElementTree.fromstring(picture).tag.endswith("svg")
     assert "var(" not in picture
