@@ -409,6 +409,12 @@ def test_the_first_screen_shows_the_controls(page, file, controls):
     same(drawn(page, "profile", 1), controls["untrained_own"])
 
 
+def test_the_page_says_what_it_holds_of_a_study(page, file):
+    ready(page, file, SMALL)
+    residual = "A residual is the outcome minus the prediction of the coefficients, minus the mean"
+    expect(page.locator("#about")).to_contain_text(residual)
+
+
 def test_the_band_of_random_order_does_not_cover_the_line(page, file):
     ready(page, file, SMALL)
     styles = page.locator("#profile figure > svg g path").evaluate_all(

@@ -26,6 +26,7 @@ from attnlag.figures import (
     coefficients_by_layer,
     cosines_by_distance,
     elasticities_by_layer,
+    files,
     groups_by_layer,
     heads_by_layer,
     norms_by_layer,
@@ -569,6 +570,19 @@ def test_heads_are_maps_of_what_was_measured():
     none = heads()
     none.heads = none.heads.iloc[:0]
     assert heads_by_layer.figure(none).claim == "No heads were found"
+
+
+def test_layers_without_attention_are_marked_in_the_file_of_a_figure(tmp_path):
+    inputs = heads()
+    inputs.subtitle = "m, c"
+    drawing = {"titles": True, "sizes": ["page"], "formats": ["svg"]}
+    marks = []
+    for mixers in ({}, {"1": "Mamba"}):
+        inputs.mixers = mixers
+        files.draw_figure("heads_by_layer", inputs, tmp_path, drawing)
+        marks.append((tmp_path / "heads_by_layer.svg").read_text().count("<use "))
+    # The panels share an axis.
+    assert marks[1] == marks[0] + 1
 
 
 @pytest.mark.parametrize("layers", [4, 80])
