@@ -458,8 +458,12 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
         f"changes by {effect.min():.2f}% to {effect.max():.2f}%. The regression on all preceding "
         f"layers has {rows['predicted'].min():.2f} to {rows['predicted'].max():.2f}, with",
     )
-    for name in ("README.md", "docs/reading.md"):
-        yield name, f"changes the next token's by at most {effect.abs().max():.2f}%."
+    yield "docs/reading.md", f"changes the next token's by at most {effect.abs().max():.2f}%."
+    # README compares the layer in which the prediction is clear.
+    (clear,) = rows.index[rows["predicted_conf_low"] > 0]
+    predicted = rows["predicted"][clear]
+    yield "README.md", f"the next token's in layer {clear} is {predicted:.2f}% larger"
+    yield "README.md", f"enlarging them by 1% changes it by {effect[clear]:.2f}%"
     shares = [f"{share + 0.0:.0%}".replace("-0%", "0%") for share in rows["share"]]
     yield (
         "docs/post.md",

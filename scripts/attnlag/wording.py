@@ -136,7 +136,7 @@ REGRESSION = {
         "coefficient of a lag or lead, given the others (median layer)",
         title="{Term} is {value}",
         answer="{verdict}: 10% larger → {ten} ({term}, median layer: {value}, {interval}; layers "
-        "above {bound:g}: {above} of {layers}, below −{bound:g}: {below})",
+        "above {bound:g}: {above} of {layers}, below −{bound:g}: {below}, undecided: {undecided})",
         finding="{term}: {value} (median layer, {interval}); " + COUNTED_LAYERS,
         verdicts=FOLLOWS,
     ),
@@ -201,11 +201,11 @@ REGRESSION = {
     "halves": Words(
         "nearest lag where halves of texts differ, or everywhere if nowhere (median layer)",
         answer="layers in which halves of texts have different lags: {above} of {layers} (the "
-        "correction for short texts may not hold there; it takes {term} from {baseline} to "
+        "correction for short texts may not hold there, where it takes {term} from {baseline} to "
         "{value}; a larger norms.drop_first leaves beginnings out)",
         finding="layers in which halves of texts have different lags: {above} of {layers} (AHT "
-        "test, {tested}; the correction for short texts may not hold there; it takes {term} from "
-        "{baseline} to {value}; a larger norms.drop_first leaves beginnings out)",
+        "test, {tested}; the correction for short texts may not hold there, where it takes {term} "
+        "from {baseline} to {value}; a larger norms.drop_first leaves beginnings out)",
         none="layers in which halves of texts have different lags: 0 of {layers} (the correction "
         "for short texts takes {term} from {baseline} to {value})",
     ),
@@ -224,7 +224,7 @@ REGRESSION = {
     ),
     "r_squared_beyond": Words(
         "variance that some terms explain beyond the others (median layer)",
-        answer="{value:%} by {subject} beyond the rest",
+        answer="{value:%} by {subject} beyond the other terms",
     ),
     "r_squared_unseen": Words(
         "variance explained in documents or groups left out (median layer)",
@@ -353,7 +353,7 @@ UNTRAINED = {
     ),
     "trained": Words(
         "the same after training, in the texts of the control (median layer)",
-        answer="trained {value} (same texts: {texts})",
+        answer="trained {value} (same texts: {texts}; none corrected for bias)",
         finding="after training {value} (median layer; same texts: {texts}; not corrected for "
         "bias)",
     ),
@@ -382,7 +382,7 @@ TRAINING = {
     "training_final": Words(
         "a lag of the final weights (median layer)",
         title="its final value is {value}",
-        answer="final {value} (same texts: {texts})",
+        answer="final {value} (same texts: {texts}; none corrected for bias)",
         finding="of the final weights: {value} ({interval})",
     ),
     "training_settled": Words(
@@ -598,8 +598,8 @@ CAUSES = {
     "effects_decided": Words(
         "layers whose effect is shown to be within a quarter of the prediction, above it, below it",
         answer=every_verdict(
-            "Hardly in {within} of {layers} layers, in part in {above}, the other way in {below}, "
-            "undecided in {undecided} (texts: {texts})",
+            "Layers in which it hardly does: {within} of {layers}, in part: {above}, the other "
+            "way: {below}, undecided: {undecided} (texts: {texts})",
             TOO_FEW_TEXTS=TOO_FEW_TEXTS,
             NONE="Not tested",
         ),

@@ -119,7 +119,7 @@ def test_the_words_of_a_run_have_the_course_of_training(project):
     answers = (project.folder / "results/answers.txt").read_text()
     (line,) = [line for line in answers.splitlines() if "during training" in line]
     assert "at step 0" in line
-    assert line.endswith("(same texts: 7); steps measured: 2")
+    assert line.endswith("(same texts: 7; none corrected for bias); steps measured: 2")
     findings = (project.folder / f"{SITE}/within/findings.txt").read_text()
     assert "loss in nats a token:" in findings
     assert "of its final value" in findings

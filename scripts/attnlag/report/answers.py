@@ -211,7 +211,7 @@ def _pooled(main: Regression, regressions: Sequence[Regression]) -> Iterator[Ans
         text = f"{_joined(steps)} (the same texts, lags alone, mean over the layers)"
         yield Answer("pooled over documents", text)
     elif lag:
-        settings = ", ".join(main.differing_settings(other))
+        settings = ", ".join(main.differing_settings(other)).replace("_", " ")
         text = f"{wording.cell(lag)} in {other.name}, which differs in {settings}"
         yield Answer("pooled over documents", text)
 

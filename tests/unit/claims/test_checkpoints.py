@@ -71,7 +71,7 @@ def test_a_lag_is_highest_and_settles_at_steps_that_intervals_show():
     assert wording.texts(rows, "answer") == [
         "1.10 at step 0",
         "highest at step 24 (1.42)",
-        "final 0.11 (same texts: 16)",
+        "final 0.11 (same texts: 16; none corrected for bias)",
         "steps measured: 7",
     ]
     assert wording.texts(claims.rows, "finding") == [

@@ -341,7 +341,8 @@ def test_effects_stand_beside_their_intervals_and_predictions():
     found = [*causes.effects_by_layer(table, 0.05)]
     (decided,) = [row for row in found if row.claim == "effects_decided"]
     assert wording.text(decided, "answer") == (
-        "Hardly in 1 of 2 layers, in part in 0, the other way in 0, undecided in 1 (texts: 13)"
+        "Layers in which it hardly does: 1 of 2, in part: 0, the other way: 0, undecided: 1 "
+        "(texts: 13)"
     )
     (needed,) = [row for row in found if row.claim == "documents_to_decide"]
     assert wording.text(needed, "answer") == "documents to decide all: about 1,200"

@@ -156,7 +156,7 @@ def test_a_pooled_regression_stands_beside_what_else_differs_where_no_models_are
     lines = answered(base, "pooled", "within").lines
     texts = {line.label: line.text for line in lines}
     assert texts["pooled over documents"] == (
-        "lag 1 0.23 in pooled, which differs in fixed_effects, bias_correction"
+        "lag 1 0.23 in pooled, which differs in fixed effects, bias correction"
     )
 
 
