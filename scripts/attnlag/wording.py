@@ -663,8 +663,8 @@ CAUSES = {
 
 NORMS = {
     "norm_ends": Words(
-        "median norm in the last layer, beside that in the first",
-        title="{norms} go from {baseline:s} in {term} to {value:s} in {second}",
+        "median norm in the last layer that has one, beside that in the first",
+        title="{norms} go from {baseline:s} to {value:s}",
     ),
     "norm_extreme": Words(
         "median norm in the layer between them where it is largest or smallest",

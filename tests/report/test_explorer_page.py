@@ -176,7 +176,7 @@ def test_the_first_screen_asks_and_answers(page):
     assert labels[0] == "Does a large adjustment follow a large one?"
     assert {"tokens in random order", "during training", "Check"} < set(labels)
     keys = page.locator("#profile .keys > span").all_inner_texts()
-    assert {"random order", "untrained, own", "trained"} < {key.strip() for key in keys}
+    assert {"random order", "own", "trained"} < {key.strip() for key in keys}
     # Further answers are folded.
     expect(page.locator("#answers tr")).to_have_count(2)
     page.locator("#further-answers summary").click()

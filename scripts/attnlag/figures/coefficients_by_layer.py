@@ -47,6 +47,8 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         if untrained:
             trained = Line(controls["trained"], "trained", TRAINED)
             title = f"{named(terms[0])}, trained and untrained"
+            if len(untrained) > 1:
+                title += " (by scale)"
             panels.append(Lines([*untrained, trained], unit, title, direct=True))
             r_squared += r_squared_untrained(controls)
             note += (

@@ -47,7 +47,7 @@ def figure(inputs: Inputs) -> CustomFigure:
         "kurtosis": fits["kurtosis"],
         "Breusch-Pagan R²": fits["breusch_pagan"] / fits["n_obs"],
         "omitted lags": fits["omitted_sum"],
-        "largest |influence| (SE)": influence["change_in_se"].abs().groupby(influence.layer).max(),
+        "influence (SE)": influence["change_in_se"].abs().groupby(influence.layer).max(),
     }
     strip_of_layers = pd.DataFrame(strip, index=sums.layers)
     parts = (sums, strip_of_layers, fits["status"], influence, inputs.layers)
@@ -69,7 +69,7 @@ def draw(sums, strip, status, influence, layers, title: str, size: Size) -> Figu
         f"Shades: tokens per square, 1 to {darkest:,} (log scale); orange: mean residual. "
         "Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of the "
         f"coefficient of {named(nearest_lag(sums.terms))} due to a document, in standard errors "
-        f"(SE); the {MAX_INFLUENTIAL} largest."
+        f"(SE); the {MAX_INFLUENTIAL} largest, and above the size of the largest."
     )
     across = 2 if size.narrow else 4
     heights = [1.2] * (4 // across) + [1.65] * (4 // across * len(shown))

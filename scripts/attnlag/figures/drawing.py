@@ -228,16 +228,22 @@ def draw_counts(axes: Axes, counts: np.ndarray, edges: np.ndarray, darkest: int)
     )
 
 
-def spread_out(heights: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
-    """Return heights between two limits, near those given, that are at least a gap apart.
+def spread_out(
+    heights: Sequence[float], extents: Sequence[float], low: float, high: float
+) -> np.ndarray:
+    """Return the middles of labels near some heights, so that the labels do not overlap.
 
-    The gap is made smaller if there is not enough room for all.
+    The labels lie between ``low`` and ``high``. Their ``extents`` are made smaller, all alike, if
+    there is not enough room for all.
     """
-    steps = min(gap, (high - low) / max(len(heights) - 1, 1)) * np.arange(len(heights))
     order = np.argsort(heights, kind="stable")
-    inside = np.clip(np.asarray(heights, dtype=float)[order], low, high)
+    sizes = np.asarray(extents, dtype=float)[order]
+    sizes *= min(1.0, (high - low) / sizes.sum())
+    # Distance of the middle of each label from the lower limit if all lie on it, stacked.
+    stacked = np.cumsum(sizes) - sizes / 2
+    wanted = np.asarray(heights, dtype=float)[order]
     # Each is raised above the one below it, then all are lowered below the upper limit.
-    raised = np.maximum.accumulate(inside - steps) + steps
+    raised = np.maximum.accumulate(np.maximum(wanted - stacked, low)) + stacked
     spread = np.empty(len(heights))
-    spread[order] = np.minimum(raised, high - steps[::-1])
+    spread[order] = np.minimum(raised, high - sizes.sum() + stacked)
     return spread

@@ -16,7 +16,12 @@ DRAWN_BY = "plot_effects"
 CATEGORY = "interventions"
 SUBCATEGORY = "elasticities"
 
-PREDICTED, CAUSED, JOINTLY = PALETTE[0], PALETTE[3], PALETTE[2]
+PREDICTED = PALETTE[0]
+CAUSED = PALETTE[3]
+JOINTLY = PALETTE[2]
+
+# What the panels of each kind show.
+QUANTITIES = {"predicted": "coefficient", "caused": "effect"}
 
 # Largest number of target layers with panels; all are in the last one.
 MAX_TARGETS = 3
@@ -55,7 +60,8 @@ def figure(inputs: Inputs) -> Sheet:
             (caused, "caused", caused_panels),
         ):
             title = f"{kind} in layer {target}"
-            panels.append(Lines([line], UNITS["norm"], title, sources, "source layer", share=kind))
+            unit = f"{QUANTITIES[kind]}\n({UNITS['norm']})"
+            panels.append(Lines([line], unit, title, sources, "source layer", share=kind))
     return Sheet(
         wording.title([inputs.claims.one("single_layers")]),
         range(max(targets) + 1),
@@ -96,7 +102,7 @@ def panel_of_sums(inputs: Inputs, targets: Sequence[int]) -> Lines:
             lines.append(line)
     return Lines(
         lines,
-        UNITS["norm"],
+        f"coefficient\n({UNITS['norm']})",
         "by all earlier layers together, beside lag 1 of the layer itself",
         places,
         "target layer",

@@ -46,8 +46,8 @@ def figure(inputs: Inputs) -> Sheet:
         title = f"{named(term)} of the norm of what each head writes"
         panels.append(panel(values, heads_present, "coefficient", title))
     for column, claim, label in (
-        ("share", share, "% of the layer's squares"),
-        ("sink", sink, "% of the head's attention"),
+        ("share", share, "share (%)"),
+        ("sink", sink, "attention (%)"),
     ):
         if claim:
             title = wording.clause(wording.text(claim, "title"))

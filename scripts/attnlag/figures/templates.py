@@ -44,6 +44,13 @@ MAX_TICKS = 10
 # Largest number of characters in a line of a label beside the end of a line.
 LABEL_WIDTH = 19
 
+# Height of a line of text, width of a character of 9 points and of one of a panel's title, and
+# space to the left of a panel without the names of its rows, in inches.
+LINE_HEIGHT = 0.17
+CHARACTER = 0.065
+TITLE_CHARACTER = 0.08
+LEFT = 0.75
+
 # Columns of tidy tables that bound an estimate.
 BOUNDS = ("conf_low", "conf_high")
 
@@ -168,6 +175,7 @@ class Sheet:
             canvas.subplots().set_axis_off()
             return figure
         grid = canvas.add_gridspec(len(rows), columns, height_ratios=heights)
+        left = LEFT + CHARACTER * longest_row_name(panels)
         mixed = columns == 1 and any(isinstance(panel, Lines) for panel in panels)
         axes_by_share: dict[str, Axes] = {}  # first of the axes that share a scale
         for place, panel in enumerate(panels):
@@ -195,18 +203,35 @@ class Sheet:
                     axes.set_ylabel(panel.ylabel.partition("\n")[0])
             axes.set_xlabel(panel.xlabel)
             if panel.title:
-                axes.set_title(panel.title, loc="left", weight="bold")
+                room = size.canvas / columns - left
+                title = textwrap.fill(panel.title, int(room / TITLE_CHARACTER))
+                axes.set_title(title, loc="left", weight="bold")
             if panel.extra:
                 panel.extra(axes)
-            below = panels[place + columns] if place + columns < len(panels) else None
-            aligned = columns == 1 or len(rows[min(line + 1, len(rows) - 1)]) > 1
-            if below is not None and aligned and below.xlabel == panel.xlabel == "layer":
+            if line + 1 < len(rows) and have_one_axis(rows[line], rows[line + 1]):
                 axes.set_xlabel("")
                 axes.tick_params(labelbottom=False)
         sns.despine(figure)
         if all(isinstance(panel, Lines) for panel in panels):
             figure.align_ylabels()
         return figure
+
+
+def longest_row_name(panels: Sequence[Lines | Map]) -> int:
+    """Return the number of characters of the longest name of a row of maps, 0 without maps."""
+    longest = 0
+    for panel in panels:
+        if isinstance(panel, Map):
+            for row in panel.ticks:
+                longest = max(longest, len(panel.rows[row]))
+    return longest
+
+
+def have_one_axis(above: Sequence[Lines | Map], below: Sequence[Lines | Map]) -> bool:
+    """Return whether layers written under a row of panels are those of the row above too."""
+    if len(above) != len(below):
+        return False
+    return all(panel.xlabel == "layer" for panel in [*above, *below])
 
 
 @dataclass
@@ -260,14 +285,14 @@ def untrained_lines(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
     """Return the lines of a table of untrained controls, one for each scale of the weights.
 
     ``suffix`` is the ending of the columns, as ``_r_squared``. There is no line where nothing
-    varies.
+    varies. Several have the names of their scales.
     """
     known = [name for name in untrained_columns(rows) if rows[f"{name}{suffix}"].notna().any()]
     lines = []
     for name, dashes in zip(known, cycle(SCALE_DASHES), strict=False):
         label = "untrained"
         if len(known) > 1:
-            label += f", {scale_label(scale_of(name))}"
+            label = scale_label(scale_of(name))
         lines.append(untrained(rows[f"{name}{suffix}"], label, linestyle=dashes))
     return lines
 
@@ -415,9 +440,10 @@ def _name_ends(axes: Axes, x: np.ndarray, panel: Lines, height: float) -> None:
     # A panel may leave out where a line ends.
     ends = np.clip([_end_of(line) for line in lines], low, high).tolist()
     labels = [textwrap.fill(line.label, LABEL_WIDTH) for line in lines]
-    # A line of text is 0.17 inches high; the title and the axis take some of the height.
-    gap = 0.17 / (height - 0.7) * (high - low) * (1 + max(label.count("\n") for label in labels))
-    heights = drawing.spread_out(ends, gap, low + gap / 2, high - gap / 2)
+    # The title and the axis take some of the height.
+    line_height = LINE_HEIGHT / (height - 0.7) * (high - low)
+    extents = [line_height * (1 + label.count("\n")) for label in labels]
+    heights = drawing.spread_out(ends, extents, low, high)
     for line, label, end, place in zip(lines, labels, ends, heights, strict=True):
         axes.annotate(
             label,

@@ -19,7 +19,7 @@ def test_norms_have_their_ends_and_the_extreme_between_them():
     # The largest is stated first.
     assert (extreme.subject, extreme.value, extreme.baseline) == ("layer 6", 9.0, "largest")
     assert wording.title([ends, extreme]) == (
-        "Relative to the stream, they go from 2 in layer 4 to 3 in layer 7, largest in layer 6 (9)"
+        "Relative to the stream, they go from 2 to 3, largest in layer 6 (9)"
     )
     (alone,) = norms.by_layer(medians[[4]], "norm")
     assert (alone.baseline_value, alone.value) == (2.0, 2.0)

@@ -106,7 +106,7 @@ def test_coefficients_stand_beside_their_controls():
     assert [panel.title for panel in sheet.panels] == [
         "lag 1",
         "lag 2",
-        "lag 1, trained and untrained",
+        "lag 1, trained and untrained (by scale)",
         "response in the median layer",
         "variance explained within documents",
     ]
@@ -123,8 +123,8 @@ def test_coefficients_stand_beside_their_controls():
     controls = inputs.controls.query("term == 'lag_1'")
     # Two scales of the initial weights, and the trained model.
     assert [line.label for line in before.lines] == [
-        "untrained, own",
-        "untrained, default",
+        "own",
+        "default",
         "trained",
     ]
     for line, column in zip(
@@ -250,14 +250,14 @@ def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
 @pytest.mark.parametrize(
     ("medians", "text"),
     [
-        ([2.0, 4.0, 193.4, np.nan], "Norms go from 2 in layer 3 to 193 in layer 5"),
+        ([2.0, 4.0, 193.4, np.nan], "Norms go from 2 to 193"),
         (
             [2.0, 1.5, 193.4, 101.2],
-            "Norms go from 2 in layer 3 to 101 in layer 6, largest in layer 5 (193)",
+            "Norms go from 2 to 101, largest in layer 5 (193)",
         ),
         (
             [np.nan, 1.0, 0.25, 0.5],
-            "Norms go from 1 in layer 4 to 0.5 in layer 6, smallest in layer 5 (0.25)",
+            "Norms go from 1 to 0.5, smallest in layer 5 (0.25)",
         ),
         ([np.nan] * 4, ""),
     ],

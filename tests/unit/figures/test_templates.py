@@ -65,11 +65,20 @@ def direct_sheet(layers=6):
     return sheet
 
 
+def crowded_sheet(layers=6):
+    """Labels of lines that end close to each other, one of them in two lines."""
+    x = np.linspace(0.1, 0.9, layers)
+    labels = ["default", "own", "by-depth", "trained", "1.5 times what is own"]
+    lines = [Line(x + n / 20, label) for n, label in enumerate(labels)]
+    return Sheet("claim", range(layers), [Lines(lines, "coefficient", direct=True)], "A note.")
+
+
 def map_sheet(layers, groups=13):
     values = np.random.default_rng(0).normal(size=(groups, layers))
     names = [f"a group of name {n} (10)" for n in range(groups)]
+    title = "variance that is explained by all of the groups"
     panels = [
-        Lines([Line(values[0], color="C0")], "coefficient\n(unit)", "all tokens", height=1.5),
+        Lines([Line(values[0], color="C0")], "coefficient\n(unit)", title, height=1.5),
         Map(values, names, "difference (log norm per log norm)", "by class"),
     ]
     return Sheet("claim", range(layers), panels, "A note.")
@@ -81,7 +90,7 @@ def drawn(*panels, layers=LAYERS, **tested):
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
 @pytest.mark.parametrize("layers", [1, 2, 48])
-@pytest.mark.parametrize("sheet", [lines_sheet, direct_sheet, map_sheet])
+@pytest.mark.parametrize("sheet", [lines_sheet, direct_sheet, crowded_sheet, map_sheet])
 def test_texts_neither_overlap_nor_leave_the_figure(sheet, layers, size):
     figure = sheet(layers).draw(TITLE, size)
     assert overlaps(figure) == []
@@ -143,6 +152,13 @@ def test_panels_share_limits_labels_and_the_legend():
     above, below = lines_sheet().draw(TITLE, COLUMN).axes
     assert (above.get_xlabel(), below.get_xlabel()) == ("", "layer")
     assert above.get_ylabel() == "coefficient"
+    # Where a panel of two has other numbers below it, both write their layers.
+    other = Lines([Line([1.0, 2.0])], "response", x=[1, 2], xlabel="tokens later")
+    several = Sheet(
+        "c", range(6), [*lines_sheet().panels, lines_sheet().panels[0], other], across=2
+    )
+    one, two, *_ = several.draw(TITLE, PAGE).axes
+    assert one.get_xlabel() == two.get_xlabel() == "layer"
 
 
 def test_bars_replace_the_line_and_labels_stand_at_ends():
@@ -226,13 +242,23 @@ def test_titles_and_captions_have_no_orphan_word():
 
 
 @pytest.mark.parametrize("heights", [[0.5, 0.5, 0.5], [0.0, 1.0, 0.97, 0.02], [2.0, -1.0]])
-def test_names_keep_their_order_and_a_gap(heights):
-    found = drawing.spread_out(heights, 0.1, 0.0, 1.0)
-    assert np.diff(np.sort(found)).min() >= 0.1 - 1e-12
-    assert found.min() >= 0
-    assert found.max() <= 1
-    np.testing.assert_array_equal(np.argsort(found), np.argsort(heights, kind="stable"))
-    np.testing.assert_array_equal(drawing.spread_out([0.9, 0.2], 0.1, 0.0, 1.0), [0.9, 0.2])
+@pytest.mark.parametrize("extent", [0.1, 0.6])
+def test_labels_keep_their_order_and_do_not_overlap(heights, extent):
+    """One of them has two lines; where all have no room, each is smaller."""
+    extents = np.full(len(heights), extent)
+    extents[1] *= 2
+    found = drawing.spread_out(heights, extents, 0.0, 1.0)
+    sizes = extents * min(1, 1 / extents.sum())
+    order = np.argsort(heights, kind="stable")
+    below = (found - sizes / 2)[order]
+    above = (found + sizes / 2)[order]
+    assert (below[1:] >= above[:-1] - 1e-12).all()
+    assert below[0] >= -1e-12
+    assert above[-1] <= 1 + 1e-12
+
+
+def test_labels_with_room_stand_at_their_heights():
+    np.testing.assert_allclose(drawing.spread_out([0.9, 0.2], [0.1, 0.2], 0, 1), [0.9, 0.2])
 
 
 def test_legends_have_as_few_lines_as_the_width_allows():
