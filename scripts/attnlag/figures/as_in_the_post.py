@@ -41,7 +41,7 @@ JITTER = 0.6
 def figure(inputs: Inputs) -> CustomFigure:
     """Return the pictures of the rows of a regression, or of a sample of them."""
     sample = DesignSample(inputs.design)
-    outcomes = {layer: sample.of_layer(layer, "y")["y"] for layer in sample.layers}
+    outcomes = {layer: sample.terms_of_layer(layer, "y")["y"] for layer in sample.layers}
     return pictures(
         pd.DataFrame(outcomes),
         inputs.coefficients,

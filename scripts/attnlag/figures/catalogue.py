@@ -38,18 +38,21 @@ class Figure:
 @functools.cache
 def figures(folder: Path = FOLDER) -> tuple[Figure, ...]:
     """Return all figures whose modules are in a folder, by name."""
-    modules = [(path, _stated(path.read_bytes())) for path in sorted(folder.glob("*.py"))]
-    return tuple(Figure(path.stem, path, **facts) for path, facts in modules if facts)
+    found = []
+    for path in sorted(folder.glob("*.py")):
+        stated = _stated(path.read_bytes())
+        if stated:
+            found.append(Figure(path.stem, path, **stated))
+    return tuple(found)
 
 
 @functools.cache
 def _stated(source: bytes) -> dict[str, Any]:
     """Return what the source of a module states of its figure, nothing if it draws none."""
-    constants = {
-        node.targets[0].id.lower(): node.value
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
+    constants = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            constants[node.targets[0].id.lower()] = node.value
     if "drawn_by" not in constants:
         return {}
     stated = [field.name for field in fields(Figure) if field.name in constants]

@@ -34,7 +34,8 @@ def figure(inputs: Inputs) -> Sheet:
     ):
         rows = near[near["quantity"] == quantity].reindex(layers)
         if rows["mean"].notna().any():
-            lines.append(Line(rows["mean"], label, colour, *(rows[end] for end in BOUNDS)))
+            low, high = BOUNDS
+            lines.append(Line(rows["mean"], label, colour, rows[low], rows[high]))
             pairs = {**PAIRS, "label": f"{label}, random pairs"}
             lines.append(Line(rows["random_pairs"], color=colour, **pairs))
             if rows["untrained"].notna().any():

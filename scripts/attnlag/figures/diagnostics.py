@@ -60,7 +60,7 @@ def draw(sums, strip, status, influence, layers, title: str, size: Size) -> Figu
     if size is not PAGE or layers is None:
         shown = drawing.evenly_chosen(shown, ROWS[size.name])
     places = [sums.layers.index(layer) for layer in shown]
-    darkest = max(1, *(int(sums.fitted_histogram[place].max()) for place in places))
+    darkest = max(1, int(sums.fitted_histogram[places].max()))
     note = (
         "Above: all layers; those below are orange. Residuals and fitted values are in standard "
         "deviations (SD) of their layer. Breusch-Pagan R²: share of the variance of squared "

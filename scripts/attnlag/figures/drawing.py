@@ -86,12 +86,18 @@ def name_layer(axes: Axes, layer: int, status: str) -> None:
 
 def mark_layers(figure: Figure, layers: Collection[int]) -> None:
     """Mark layers that have no attention, on every x axis of layers and in the titles of panels."""
-    for axes in figure.axes if layers else ():
+    if not layers:
+        return
+    names = {f"layer {layer}" for layer in layers}
+    for axes in figure.axes:
         if axes.get_xlabel() in LAYER_AXES:
-            mark_no_attention(axes, [p for layer in layers for p in _places(axes, layer)])
-        for title in (child for child in axes.get_children() if isinstance(child, Text)):
-            if title.get_text() in {f"layer {layer}" for layer in layers}:
-                title.set_text(f"{title.get_text()} {NO_ATTENTION}")
+            places: list[float] = []
+            for layer in layers:
+                places += _places(axes, layer)
+            mark_no_attention(axes, places)
+        for child in axes.get_children():
+            if isinstance(child, Text) and child.get_text() in names:
+                child.set_text(f"{child.get_text()} {NO_ATTENTION}")
 
 
 def mark_no_attention(
@@ -110,10 +116,13 @@ def _places(axes: Axes, layer: int) -> list[float]:
 
     It lies where its label is, or would be: at its number in a plot, half a cell further in a map.
     """
-    labels = [label.get_text() for label in axes.get_xticklabels()]
-    pairs = zip(labels, axes.get_xticks(), strict=True)
-    places = {int(text): float(place) for text, place in pairs if text.isdecimal()}
-    offsets = {place - number for number, place in places.items()}
+    places = {}
+    offsets = set()
+    for label, place in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True):
+        text = label.get_text()
+        if text.isdecimal():
+            places[int(text)] = float(place)
+            offsets.add(float(place) - int(text))
     if len(offsets) == 1:
         places[layer] = layer + offsets.pop()
     low, high = axes.get_xlim()
@@ -148,11 +157,9 @@ def framed(
     data = textwrap.fill(data, int(room / 0.07))
     columns = legend_columns(list(legend or ()), room - 0.1)
     # Lines of text, and the space around them.
-    height += sum(
-        0.1 + line * (1 + text.count("\n"))
-        for text, line in ((claim, 0.19), (data, 0.15), (note, 0.14))
-        if text
-    )
+    for text, line_height in ((claim, 0.19), (data, 0.15), (note, 0.14)):
+        if text:
+            height += 0.1 + line_height * (1 + text.count("\n"))
     if legend:
         height += 0.1 + 0.2 * -(-len(legend) // columns)
     figure = Figure((size.canvas, height), layout=ConstrainedLayoutEngine(h_pad=0.06))
@@ -184,7 +191,8 @@ def chosen_layers(
 ) -> list[int]:
     """Return the requested layers in order, or all; ones that the data lacks are a UserError."""
     there = f"expected one of this model: {min(present)} to {max(present)}"
-    if absent := sorted({*(requested or ())} - {*present}):
+    absent = sorted({*(requested or ())} - {*present})
+    if absent:
         raise UserError(f"{what}: found {layer}, {there}" for layer in absent)
     return sorted({*(present if requested is None else requested)})
 

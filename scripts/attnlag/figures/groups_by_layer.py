@@ -28,18 +28,15 @@ def figure(inputs: Inputs) -> Sheet:
         return Sheet("The corpus has one group of documents, so there is nothing to compare")
     layers = sorted(rows["layer"].unique())
     names = list(documents.index)
-    estimates, p_values = (
-        by_layer(rows, "subset", name, names, layers) for name in ("estimate", "p_adjusted")
-    )
+    reasons = {}
+    for group, status in fitted_groups(rows)[1].items():
+        reasons[names.index(group)] = f"not fitted: {status}"
     panel = Map(
-        estimates,
+        by_layer(rows, "subset", "estimate", names, layers),
         [f"{shortened(str(name))} ({count:,})" for name, count in documents.items()],
         f"coefficient of {named(term)}\n({UNITS[inputs.outcome]})",
-        weak=p_values >= inputs.alpha,
-        texts={
-            names.index(group): f"not fitted: {status}"
-            for group, status in fitted_groups(rows)[1].items()
-        },
+        weak=by_layer(rows, "subset", "p_adjusted", names, layers) >= inputs.alpha,
+        texts=reasons,
     )
     note = f"A regression per group; number of documents in brackets. A dot: p < {inputs.alpha:g}. "
     return Sheet(

@@ -62,14 +62,15 @@ def figure(inputs: Inputs) -> Sheet:
         logs = sample.log_norms[layer].reindex(tokens.index).to_numpy()
         finite = np.isfinite(logs)
         y = logs[finite] - logs[finite].mean()
-        x, frequencies, documents, bin_of = (tokens.loc[finite, name].to_numpy() for name in tokens)
+        finite_tokens = tokens[finite]
+        x = finite_tokens["surprisal"].to_numpy()
+        frequencies = finite_tokens["frequency"].to_numpy()
+        documents = finite_tokens["document"].to_numpy()
         if layer in layers_with_bins:
-            sums = (
-                RatioSums.from_rows(y[bin_of == n], documents[bin_of == n]) for n in range(BINS)
-            )
-            means = pd.DataFrame([sums_of_bin.columns(1 - CONFIDENCE) for sums_of_bin in sums])
-            low, high = (means[end] for end in BOUNDS)
-            bins.append(Line(means["mean"], f"layer {layer}", colour, low, high))
+            means = means_by_bin(y, documents, finite_tokens["bin"].to_numpy())
+            low, high = BOUNDS
+            name = f"layer {layer}"
+            bins.append(Line(means["mean"], name, colour, means[low], means[high]))
         alone = slope_of(y, x[None], documents)
         given_frequency = slope_of(y, np.stack([x, frequencies]), documents)
         x = order[:, finite] - order[:, finite].mean(axis=1, keepdims=True)
@@ -99,6 +100,15 @@ def figure(inputs: Inputs) -> Sheet:
         across=2,
         alpha=1 - CONFIDENCE,
     )
+
+
+def means_by_bin(y: np.ndarray, documents: np.ndarray, bins: np.ndarray) -> pd.DataFrame:
+    """Return the mean of the rows of each bin with its interval, clustered by document."""
+    means = []
+    for n in range(BINS):
+        sums = RatioSums.from_rows(y[bins == n], documents[bins == n])
+        means.append(sums.columns(1 - CONFIDENCE))
+    return pd.DataFrame(means)
 
 
 def slope_of(y: np.ndarray, x: np.ndarray, cluster: np.ndarray) -> np.ndarray:

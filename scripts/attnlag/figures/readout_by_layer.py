@@ -38,9 +38,10 @@ def figure(inputs: Inputs) -> Sheet:
             rows = rows_of_site[rows_of_site["target"] == target]
             before = rows.set_index("layer")["untrained"].reindex(layers)
             lines.append(profile(rows, layers, colour, "difference", label=label))
-            lines += [untrained(before, "", colour)] if before.notna().any() else []
+            if before.notna().any():
+                lines.append(untrained(before, "", colour))
+                has_untrained = True
         title = SITES[str(site)].label if table["site"].nunique() > 1 else ""
-        has_untrained = has_untrained or any(line.behind for line in lines)
         panels.append(panel_of(lines, title, layers))
     note = (
         "Direct effects on logits through the last norm and the head, less the effects on the "
@@ -59,13 +60,14 @@ def figure(inputs: Inputs) -> Sheet:
 
 def panel_of(lines: list[Line], title: str, layers: list[int]) -> Lines:
     """Return the panel of some lines, cut off at a single layer far below, whose point is named."""
-    lows = np.fmin.reduce([line.low for line in lines if line.low is not None])
+    trained = [line for line in lines if line.low is not None]
+    lows = np.fmin.reduce([line.low for line in trained])
     lowest = np.argsort(lows)[:2]
     place = int(lowest[0])
     floor = FAR * min(float(lows[lowest[-1]]), -0.1)
     cut: dict[str, Any] = {}
     if len(lows) > 1 and lows[place] <= floor:
-        least = np.nanmin([line.y[place] for line in lines if line.low is not None])
+        least = np.nanmin([line.y[place] for line in trained])
         # Beside the layer, on the side that has room.
         left = place < len(layers) / 2
 

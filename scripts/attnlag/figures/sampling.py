@@ -49,7 +49,7 @@ class DesignSample:
         self.rows = sampled_rows(self.count)
         self.documents = pd.factorize(tables.values_at(paths, "document", self.rows))[0]
 
-    def of_layer(self, layer: int, *terms: str) -> pd.DataFrame:
+    def terms_of_layer(self, layer: int, *terms: str) -> pd.DataFrame:
         """Return some terms of a layer, with a column for each."""
         names = columns_of(self.names, Unit(layer), terms)
         values = [tables.values_at(self.paths, name, self.rows) for name in names]

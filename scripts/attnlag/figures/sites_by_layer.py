@@ -29,16 +29,16 @@ def figure(inputs: Inputs) -> Sheet:
         sample = sample_norms(paths).from_position(first.drop_first)
         label = SITES[site].label
         norms.append(norms_panel(sample, 0, label, "norm (log scale)", share="norms"))
-        rows = {term: study.coefficients[study.coefficients["term"] == term] for term in terms}
         lines = []
         for term, colour in colours.items():
+            rows = study.coefficients[study.coefficients["term"] == term]
             kind = {"label": named(term), "alpha": first.alpha}
-            lines.append(profile(rows[term], sample.layers, colour, **kind))
+            lines.append(profile(rows, sample.layers, colour, **kind))
         slopes.append(Lines(lines, f"coefficient\n({UNITS[first.outcome]})", share="slopes"))
         claims[label] = study.claims
-    rows = lags_side_by_side(terms[0], claims)
+    lags = lags_side_by_side(terms[0], claims)
     return Sheet(
-        wording.title(rows, heading=wording.LAGS_SIDE_BY_SIDE) or "Coefficients of all sites",
+        wording.title(lags, heading=wording.LAGS_SIDE_BY_SIDE) or "Coefficients of all sites",
         sample.layers,
         [*norms, *slopes],
         f"Norms: median, middle 50% and 90% of the tokens. {PREDICTIVE} "

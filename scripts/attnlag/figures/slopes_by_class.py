@@ -61,5 +61,7 @@ def figure(inputs: Inputs) -> Sheet:
         "One regression with a level for each class; number of rows in brackets. A dot in the map: "
         f"p < {alpha:g}.{other} "
         f"{inference_text(slopes, regression['adjust'])} {PREDICTIVE}",
-        **{name: regression[name] for name in ("alpha", "adjust", "equivalence_bound")},
+        alpha=alpha,
+        adjust=regression["adjust"],
+        equivalence_bound=regression["equivalence_bound"],
     )

@@ -57,8 +57,8 @@ def figure(inputs: Inputs) -> Sheet:
     return Sheet(
         wording.title(
             [
-                *(row for row in inputs.claims.all("written_by", "previous_1")[:1]),
-                *(row for row in inputs.claims.all("written_by_highest", "previous_1")[:1]),
+                *inputs.claims.all("written_by", "previous_1")[:1],
+                *inputs.claims.all("written_by_highest", "previous_1")[:1],
             ]
         ),
         layers,

@@ -30,7 +30,12 @@ MAX_BANDS = 4
 def figure(inputs: Inputs) -> Sheet:
     """Return a line for each regression: of lag 1, or else of its nearest lag or lead."""
     studies = inputs.studies
-    layers = sorted(set().union(*(study.coefficients["layer"] for study in studies)))
+    layers_of_studies = set()
+    outcomes = set()
+    for study in studies:
+        layers_of_studies.update(study.coefficients["layer"])
+        outcomes.add(study.outcome)
+    layers = sorted(layers_of_studies)
     lines = []
     claims = {}
     styles = itertools.cycle(itertools.product(DASHES, COLOURS))
@@ -53,7 +58,6 @@ def figure(inputs: Inputs) -> Sheet:
         if fitted and term == TERM:
             claims[name] = study.claims
         lines.append(line)
-    outcomes = {study.outcome for study in studies}
     unit = UNITS[outcomes.pop()] if len(outcomes) == 1 else "outcomes differ"
     return Sheet(
         wording.title(lags_side_by_side(TERM, claims), heading=wording.LAGS_SIDE_BY_SIDE)
@@ -75,8 +79,9 @@ def names_of(studies: Sequence[Inputs]) -> list[str]:
         if study.outcome != "norm":
             words += f", {plural(study.outcome)}"
         described.append(words)
-    names = [shortened(study.coefficients["regression"].iloc[0]) for study in studies]
-    return [
-        text if described.count(text) == 1 else f"{text} ({name})"
-        for text, name in zip(described, names, strict=True)
-    ]
+    names = []
+    for study, words in zip(studies, described, strict=True):
+        if described.count(words) > 1:
+            words += f" ({shortened(study.coefficients['regression'].iloc[0])})"
+        names.append(words)
+    return names

@@ -165,9 +165,11 @@ class Sheet:
         panels = self.panels
         layers = list(self.layers)
         columns = min(1 if size.narrow else self.across, len(panels))
-        rows = [panels[start : start + columns] for start in range(0, len(panels), columns or 1)]
+        rows: list[Sequence[Lines | Map]] = []
         heights = []
-        for row in rows:
+        for start in range(0, len(panels), columns or 1):
+            row = panels[start : start + columns]
+            rows.append(row)
             heights.append(max(panel.height_in(size) for panel in row))
         legend = legend_of(self)
         figure, canvas = drawing.framed(title, self.caption, size, sum(heights) + 0.4, legend)
@@ -175,8 +177,9 @@ class Sheet:
             canvas.subplots().set_axis_off()
             return figure
         grid = canvas.add_gridspec(len(rows), columns, height_ratios=heights)
-        left = LEFT + CHARACTER * longest_row_name(panels)
-        mixed = columns == 1 and any(isinstance(panel, Lines) for panel in panels)
+        maps = [panel for panel in panels if isinstance(panel, Map)]
+        left = LEFT + CHARACTER * longest_row_name(maps)
+        mixed = columns == 1 and len(maps) < len(panels)
         axes_by_share: dict[str, Axes] = {}  # first of the axes that share a scale
         for place, panel in enumerate(panels):
             line, column = divmod(place, columns)
@@ -191,7 +194,7 @@ class Sheet:
                     axes_by_share.setdefault(panel.share, axes)
                 # Below a map, lines have its cells, one for each layer that is there.
                 x = np.arange(len(layers)) + 0.5
-                if layers and not any(isinstance(each, Map) for each in panels):
+                if layers and not maps:
                     x = drawing.places_of_layers(layers)
                 _draw_lines(axes, panel, layers, x, panel.height_in(size))
                 beside = panels[place - 1] if column else None
@@ -212,18 +215,17 @@ class Sheet:
                 axes.set_xlabel("")
                 axes.tick_params(labelbottom=False)
         sns.despine(figure)
-        if all(isinstance(panel, Lines) for panel in panels):
+        if not maps:
             figure.align_ylabels()
         return figure
 
 
-def longest_row_name(panels: Sequence[Lines | Map]) -> int:
-    """Return the number of characters of the longest name of a row of maps, 0 without maps."""
+def longest_row_name(maps: Sequence[Map]) -> int:
+    """Return the number of characters of the longest name of a row, 0 without maps."""
     longest = 0
-    for panel in panels:
-        if isinstance(panel, Map):
-            for row in panel.ticks:
-                longest = max(longest, len(panel.rows[row]))
+    for panel in maps:
+        for row in panel.ticks:
+            longest = max(longest, len(panel.rows[row]))
     return longest
 
 
@@ -263,10 +265,12 @@ def profile(
     """
     columns = [value, *BOUNDS, "p_adjusted", "equivalence"]
     table = rows.set_index("layer").reindex(index=list(layers), columns=columns)
-    y, low, high = (table[name].to_numpy(dtype=float) for name in (value, *BOUNDS))
-    line = Line(y, color=color, low=low, high=high, **kind)
+    numbers = table.drop(columns="equivalence").astype(float)
+    y = numbers[value].to_numpy()
+    line = Line(y, color=color, low=numbers[BOUNDS[0]].to_numpy(), **kind)
+    line.high = numbers[BOUNDS[1]].to_numpy()
     if alpha is not None:
-        line.weak = table["p_adjusted"].to_numpy(dtype=float) >= alpha
+        line.weak = numbers["p_adjusted"].to_numpy() >= alpha
         line.negligible = (table["equivalence"] == "absent").to_numpy()
     return line
 
@@ -305,7 +309,11 @@ def permuted(low: Any, high: Any) -> Line:
 
 def tests_of(inputs: Any) -> dict[str, Any]:
     """Return what a sheet states of its marks, from what its figure is drawn from."""
-    return {name: getattr(inputs, name) for name in ("alpha", "adjust", "equivalence_bound")}
+    return {
+        "alpha": inputs.alpha,
+        "adjust": inputs.adjust,
+        "equivalence_bound": inputs.equivalence_bound,
+    }
 
 
 def by_layer(table: pd.DataFrame, rows: str, value: str, names: Sequence, layers: Sequence[int]):
@@ -316,15 +324,16 @@ def by_layer(table: pd.DataFrame, rows: str, value: str, names: Sequence, layers
 
 def legend_of(sheet: Sheet) -> dict[str, Any]:
     """Return the legend's handles by label, of lines that have no label beside their ends."""
-    panels = [panel for panel in sheet.panels if isinstance(panel, Lines)]
     entries: dict[str, Any] = {}
-    for panel in panels:
-        if panel.direct:
+    has_missing = False
+    for panel in sheet.panels:
+        if isinstance(panel, Map):
             continue
+        has_missing = has_missing or len(panel.missing) > 0
         for line in panel.lines:
-            if line.label:
+            if line.label and not panel.direct:
                 entries.setdefault(line.label, _handle(line))
-    if any(len(panel.missing) for panel in panels):
+    if has_missing:
         entries["not fitted"] = Line2D([], [], color=GREY, **UNFITTED)
     return entries
 
@@ -335,21 +344,26 @@ def marks_in_words(sheet: Sheet) -> list[str]:
     for panel in sheet.panels:
         if isinstance(panel, Lines):
             lines += panel.lines
+    has_tests = False
+    has_negligible = False
+    shapes = set()
+    for line in lines:
+        has_tests = has_tests or line.weak is not None
+        has_negligible = has_negligible or bool(np.any(line.negligible))
+        if line.interval and line.linewidth > 0 and line.has_interval:
+            shapes.add("bars" if line.bars else "bands")
     sentences = []
-    if any(line.weak is not None for line in lines):
+    if has_tests:
         meanings = [
             f"● {tested('<', sheet.alpha, sheet.adjust)}",
             f"× {tested('≥', sheet.alpha, sheet.adjust)}",
         ]
-        if sheet.equivalence_bound is not None and any(np.any(line.negligible) for line in lines):
+        if sheet.equivalence_bound is not None and has_negligible:
             meanings.append(f"○ {shown_within(sheet.equivalence_bound)}")
         sentences.append(f"{'; '.join(meanings)}.")
-    level = f"{100 * (1 - sheet.alpha):g}%"
-    with_interval = [line for line in lines if line.interval and line.linewidth > 0]
-    with_interval = [line for line in with_interval if line.has_interval]
-    shapes = sorted({"bars" if line.bars else "bands" for line in with_interval})
     if shapes:
-        sentences.append(f"{' and '.join(shapes).capitalize()}: {level} intervals.")
+        level = f"{100 * (1 - sheet.alpha):g}%"
+        sentences.append(f"{' and '.join(sorted(shapes)).capitalize()}: {level} intervals.")
     return sentences
 
 
@@ -411,7 +425,8 @@ def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
     order = 1.5 if line.behind else 2
     plain: dict[str, Any] = {"color": line.color, "linestyle": "none", "zorder": order + 1}
     if line.has_interval or line.bars:
-        low, high = (np.asarray(end, dtype=float) for end in (line.low, line.high))
+        low = np.asarray(line.low, dtype=float)
+        high = np.asarray(line.high, dtype=float)
         if line.bars:
             reach = np.nan_to_num(np.stack([y - low, high - y]))
             # The first and the last may reach over the edges of the panel.
@@ -424,7 +439,8 @@ def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
     if line.weak is None:
         return
     finite = np.isfinite(y)
-    weak, negligible = (finite & np.asarray(m, bool) for m in (line.weak, line.negligible))
+    weak = finite & np.asarray(line.weak, dtype=bool)
+    negligible = finite & np.asarray(line.negligible, dtype=bool)
     for marked, face in ((finite & ~weak & ~negligible, line.color), (negligible, "w")):
         kind: dict[str, Any] = {"markerfacecolor": face, "ms": 0.75 * size, "mew": 1.0}
         axes.plot(x[marked], y[marked], marker="o", **kind, **plain)
@@ -437,12 +453,17 @@ def _name_ends(axes: Axes, x: np.ndarray, panel: Lines, height: float) -> None:
     if not (panel.direct and lines):
         return
     low, high = axes.get_ylim()
-    # A panel may leave out where a line ends.
-    ends = np.clip([_end_of(line) for line in lines], low, high).tolist()
-    labels = [textwrap.fill(line.label, LABEL_WIDTH) for line in lines]
     # The title and the axis take some of the height.
     line_height = LINE_HEIGHT / (height - 0.7) * (high - low)
-    extents = [line_height * (1 + label.count("\n")) for label in labels]
+    ends = []
+    labels = []
+    extents = []
+    for line in lines:
+        # A panel may leave out where a line ends.
+        ends.append(float(np.clip(_end_of(line), low, high)))
+        label = textwrap.fill(line.label, LABEL_WIDTH)
+        labels.append(label)
+        extents.append(line_height * (1 + label.count("\n")))
     heights = drawing.spread_out(ends, extents, low, high)
     for line, label, end, place in zip(lines, labels, ends, heights, strict=True):
         axes.annotate(
@@ -466,8 +487,7 @@ def _end_of(line: Line) -> float:
     """Return the height at which a line ends, or the middle of a band; 0 if neither is known."""
     values = np.asarray(line.y, dtype=float)
     if line.linewidth == 0:
-        low, high = (np.asarray(end, dtype=float) for end in (line.low, line.high))
-        values = (low + high) / 2
+        values = (np.asarray(line.low, dtype=float) + np.asarray(line.high, dtype=float)) / 2
     finite = values[np.isfinite(values)]
     return float(finite[-1]) if len(finite) else 0.0
 
@@ -497,7 +517,7 @@ def _draw_map(axes: Axes, panel: Map, layers: list[int], location: str) -> None:
     drawing.label_cells(axes, layers)
     axes.set_ylabel(panel.ylabel)
     names = [panel.rows[row] for row in panel.ticks]
-    axes.set_yticks([row + 0.5 for row in panel.ticks], names, rotation=0)
+    axes.set_yticks(np.asarray(panel.ticks) + 0.5, names, rotation=0)
     axes.tick_params(axis="y", left=False)
     if panel.weak is not None:
         row, place = np.nonzero(~panel.weak & np.isfinite(values))
