@@ -195,13 +195,15 @@ def solve(moments: Moments) -> Solution | Unfitted:
     whiten[1, -1] = 1
     a, b, c = _equations(total, whiten)
     n_corrected = 0
-    whole = regress(a[0], b[0])
     corrected = None
-    theta = whole.theta
     if len(total) > 1:
         n_corrected = sum(map(is_lag_or_lead, names))
         corrected = half_panel(a, b, n_corrected)
+        whole = corrected.whole
         theta = corrected.theta
+    else:
+        whole = regress(a[0], b[0])
+        theta = whole.theta
     if np.isnan(theta).any():
         lags = names[len(names) - n_corrected :]
         return Unfitted(moments, Reason(reasons.UNIDENTIFIED_HALF, {"terms": lags}))

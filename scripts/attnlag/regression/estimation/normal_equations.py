@@ -36,6 +36,8 @@ def regress(a: np.ndarray, b: np.ndarray) -> Regression:
 
 def identity_where(singular: np.ndarray, a: np.ndarray) -> np.ndarray:
     """Return (…, K, K) matrices with the identity in place of singular ones, (…) bool."""
+    if not singular.any():
+        return a
     return np.where(singular[..., None, None], np.eye(a.shape[-1]), a)
 
 

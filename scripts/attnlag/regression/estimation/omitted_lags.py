@@ -27,6 +27,8 @@ less its overall mean, a lag like the others.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +64,86 @@ def shortest_omitted(terms: Iterable[str], count: int) -> list[int]:
     return [lag for lag in candidates if lag not in lags][:count]
 
 
+@dataclass(frozen=True)
+class CompleteRows:
+    """The rows of a batch whose further lags all exist, of layers that keep the same rows.
+
+    They are n of the rows of a layer, in the same order.
+    """
+
+    # (1 + q, n) int array: which rows these are, then the row that has each further lag.
+    places: np.ndarray
+    # (q,) int: which of y, x in that row is the further lag.
+    sources: list[int]
+    # starts, sizes, (documents,) int arrays: first row of each document, and number of its rows.
+    starts: np.ndarray
+    sizes: np.ndarray
+    # earlier, later, (n,) float arrays: numbers of rows before and after each in its document.
+    earlier: np.ndarray
+    later: np.ndarray
+
+    @cached_property
+    def backward(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weights, (n,) each, of a value and of the sum up to it, of `_filter_backward`."""
+        share = 1 / np.maximum(self.earlier, 1)
+        scale = np.sqrt(self.earlier / (self.earlier + 1))
+        return (1 + share) * scale, -share * scale
+
+    @cached_property
+    def forward(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weights, (n,) each, of a value and of the sum up to it, of `_filter_forward`."""
+        share = 1 / np.maximum(self.later, 1)
+        scale = np.sqrt(self.later / (self.later + 1))
+        return scale, share * scale
+
+
+def complete_rows(
+    terms: Sequence[str], omitted: Sequence[int], document: np.ndarray, slots: np.ndarray
+) -> CompleteRows:
+    """Return the rows whose further lags all exist.
+
+    The value at a further lag is that of the nearest lag of the regression, or the outcome, of an
+    earlier row.
+
+    Parameters
+    ----------
+    terms : sequence of str
+        The regressors x.
+    omitted : sequence of int
+        The q further lags.
+    document : (rows,) int array
+        A number for each row, equal in a run of rows.
+    slots : (rows,) int array
+        Places of the rows, so that a row l tokens earlier in the sequence is l places before.
+    """
+    place_of_lag = {0: 0}
+    for place, term in enumerate(terms, start=1):
+        if is_lag_or_lead(term):
+            place_of_lag[distance(term)] = place
+    row_in_slot = np.full(slots[-1] + 1 if len(slots) else 0, -1)
+    row_in_slot[slots] = np.arange(len(slots))
+    sources = []
+    places = [np.arange(len(slots))]
+    for lag in omitted:
+        nearest = max(shorter for shorter in place_of_lag if shorter < lag)
+        sources.append(place_of_lag[nearest])
+        places.append(row_in_slot[slots - (lag - nearest)])
+    exist = np.stack(places)
+    complete = (exist >= 0).all(axis=0)
+    starts = np.flatnonzero(np.diff(document[complete], prepend=-1))
+    sizes = np.diff(starts, append=np.count_nonzero(complete))
+    earlier = np.arange(len(document[complete])) - np.repeat(starts, sizes)
+    later = np.repeat(sizes, sizes) - 1 - earlier
+    return CompleteRows(
+        places=exist[:, complete],
+        sources=sources,
+        starts=starts,
+        sizes=sizes,
+        earlier=earlier.astype(float),
+        later=later.astype(float),
+    )
+
+
 class ScoreSums(NamedTuple):
     """Sums over the documents of a layer; w = [1, x, z, s], without the 1 under document effects.
 
@@ -79,67 +161,72 @@ class ScoreSums(NamedTuple):
 
 
 def sum_scores(
-    w: np.ndarray, e: np.ndarray, document: np.ndarray, is_lag: np.ndarray, *, effects: bool
+    w: np.ndarray, e: np.ndarray, is_lag: np.ndarray, rows: CompleteRows, *, effects: bool
 ) -> ScoreSums:
     """Return the sums of some documents of one layer.
 
-    ``w`` is (K + q + 1, rows), ``e`` has the residuals, (rows,), ``document`` a number for each
-    row, equal in a run of rows, and ``is_lag`` tells which of ``w`` are lags. ``effects`` removes
-    the levels of documents.
+    ``w`` is (K + q + 1, n), ``e`` has the residuals, (n,), and ``is_lag`` tells which of ``w`` are
+    lags. ``effects`` removes the levels of documents. ``w`` is overwritten.
     """
-    starts = np.flatnonzero(np.diff(document, prepend=-1))
-    sizes = np.diff(starts, append=len(document))
     instruments = w
-    if effects and len(starts):
-        instruments, w, e = _filtered(w, e, starts, sizes, is_lag)
-    scores = np.zeros((len(w), 0))
-    if len(starts):
-        scores = np.add.reduceat(instruments * e, starts, axis=1)
+    if effects:
+        instruments = np.empty_like(w)
+        for place, values in enumerate(w):
+            deviations, until = _within_documents(values, rows)
+            _filter_forward(deviations, until, rows, out=w[place])
+            if is_lag[place]:
+                _filter_backward(deviations, until, rows, out=instruments[place])
+            else:
+                instruments[place] = w[place]
+        e = _filter_forward(*_within_documents(e, rows), rows, out=np.empty_like(e))
+    scores = np.zeros((len(w), len(rows.starts)))
+    if len(rows.starts):
+        for place, values in enumerate(instruments):
+            scores[place] = np.add.reduceat(values * e, rows.starts)
     return ScoreSums(
-        omitted_documents=np.array(np.count_nonzero(sizes > effects)),
-        omitted_rows=np.array([sizes.sum(), sizes @ sizes], dtype=float),
+        omitted_documents=np.array(np.count_nonzero(rows.sizes > effects)),
+        omitted_rows=np.array([rows.sizes.sum(), rows.sizes @ rows.sizes], dtype=float),
         omitted_products=instruments @ w.T,
         omitted_scores=scores.sum(axis=1),
-        omitted_weighted_scores=scores @ sizes,
+        omitted_weighted_scores=scores @ rows.sizes,
         omitted_meat=scores @ scores.T,
     )
 
 
-def _filtered(
-    w: np.ndarray, e: np.ndarray, starts: np.ndarray, sizes: np.ndarray, is_lag: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return instruments, ``w`` and ``e`` without the levels of documents.
+def _within_documents(values: np.ndarray, rows: CompleteRows) -> tuple[np.ndarray, np.ndarray]:
+    """Return values less the means of documents, and their sums up to each row, (n,) each.
 
-    A value loses the mean of the later rows of its document, and a lag as an instrument that of the
-    earlier ones. They are scaled to the variance of independent values; where there are no such
-    rows, they are 0.
+    The sums end at 0 in each document, so that the sum of later values is less that up to a row.
     """
-    ends = starts + sizes - 1
-    earlier_rows = np.arange(len(e)) - np.repeat(starts, sizes)
-    later_rows = np.repeat(sizes, sizes) - 1 - earlier_rows
-    earlier_weight = 1 / np.maximum(earlier_rows, 1)
-    later_weight = 1 / np.maximum(later_rows, 1)
-    earlier_scale = np.sqrt(earlier_rows / (earlier_rows + 1))
-    later_scale = np.sqrt(later_rows / (later_rows + 1))
+    means = np.zeros(0)
+    if len(rows.starts):
+        means = np.add.reduceat(values, rows.starts) / rows.sizes
+    deviations = values - np.repeat(means, rows.sizes)
+    return deviations, np.cumsum(deviations)
 
-    # One variable at a time stays in the cache of the processor.
-    def forward(values: np.ndarray) -> np.ndarray:
-        until = np.cumsum(values)
-        later = np.repeat(until[ends], sizes) - until
-        return (values - later * later_weight) * later_scale
 
-    def backward(values: np.ndarray) -> np.ndarray:
-        before = np.cumsum(values) - values
-        earlier = before - np.repeat(before[starts], sizes)
-        return (values - earlier * earlier_weight) * earlier_scale
+def _filter_forward(
+    deviations: np.ndarray, until: np.ndarray, rows: CompleteRows, out: np.ndarray
+) -> np.ndarray:
+    """Subtract the mean of the later rows of its document from each value.
 
-    filtered = np.empty_like(w)
-    for row, values in enumerate(w):
-        filtered[row] = forward(values)
-    instruments = filtered.copy()
-    for place in np.flatnonzero(is_lag):
-        instruments[place] = backward(w[place])
-    return instruments, filtered, forward(e)
+    The result is scaled to the variance of independent values; where there are no such rows, it is
+    0.
+    """
+    own, sums = rows.forward
+    np.multiply(deviations, own, out=out)
+    out += until * sums
+    return out
+
+
+def _filter_backward(
+    deviations: np.ndarray, until: np.ndarray, rows: CompleteRows, out: np.ndarray
+) -> np.ndarray:
+    """Subtract the mean of the earlier rows of its document from each value, scaled alike."""
+    own, sums = rows.backward
+    np.multiply(deviations, own, out=out)
+    out += until * sums
+    return out
 
 
 class ScoreTest(NamedTuple):

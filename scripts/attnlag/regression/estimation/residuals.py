@@ -16,12 +16,12 @@ dummy for each document (Frisch, Waugh and Lovell).
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from math import floor
 from operator import add
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +29,13 @@ import pyarrow as pa
 from attnlag.regression.design.design import values_of
 from attnlag.regression.estimation.least_squares import Solution, Unfitted
 from attnlag.regression.estimation.moments import KeptTerms
-from attnlag.regression.estimation.omitted_lags import ScoreSums, sum_scores
-from attnlag.regression.terms import distance, is_lag_or_lead, nearest_lag
+from attnlag.regression.estimation.omitted_lags import (
+    CompleteRows,
+    ScoreSums,
+    complete_rows,
+    sum_scores,
+)
+from attnlag.regression.terms import is_lag_or_lead, nearest_lag
 from attnlag.regression.units import Unit
 from attnlag.storage import tables
 from attnlag.storage.sums import Sums
@@ -132,6 +137,44 @@ class ResidualSums(Sums):
     omitted_weighted_scores: np.ndarray
     omitted_meat: np.ndarray
 
+    @classmethod
+    def zero(
+        cls, lines: Sequence[FittedLine], hac_lags: int, omitted: Sequence[int]
+    ) -> "ResidualSums":
+        """Return the sums over no rows."""
+        layers = len(lines)
+        q = 1 + len(lines[0].terms)
+        constants = 0 if lines[0].document_effects else 1
+        # Of the scores for the omitted terms: [1, regressors, further lags, square].
+        variables = constants + len(lines[0].terms) + len(omitted) + 1
+        bins = len(RESIDUAL_EDGES) + 1
+        coarse_bins = len(COARSE_EDGES) + 1
+        return cls(
+            layers=[line.layer for line in lines],
+            terms=lines[0].terms,
+            omitted=list(omitted),
+            hac_lags=hac_lags,
+            n=np.zeros(layers, dtype=np.int64),
+            effects=np.zeros(layers, dtype=np.int64),
+            powers=np.zeros((layers, 4)),
+            smallest=np.full(layers, np.inf),
+            largest=np.full(layers, -np.inf),
+            products=np.zeros((layers, q, q)),
+            squares=np.zeros((layers, q)),
+            meat=np.zeros((layers, q, q)),
+            differences=np.zeros(layers),
+            pairs=np.zeros((layers, AUTOCORRELATION_LAGS), dtype=np.int64),
+            lagged=np.zeros((layers, AUTOCORRELATION_LAGS)),
+            histogram=np.zeros((layers, bins), dtype=np.int64),
+            fitted_histogram=np.zeros((layers, coarse_bins, coarse_bins), dtype=np.int64),
+            omitted_documents=np.zeros(layers, dtype=np.int64),
+            omitted_rows=np.zeros((layers, 2)),
+            omitted_products=np.zeros((layers, variables, variables)),
+            omitted_scores=np.zeros((layers, variables)),
+            omitted_weighted_scores=np.zeros((layers, variables)),
+            omitted_meat=np.zeros((layers, variables, variables)),
+        )
+
     def score_sums(self, place: int) -> ScoreSums:
         """Return the sums of a layer for the test of the further lags."""
         return ScoreSums(
@@ -173,72 +216,96 @@ def sum_residuals(
     With 0 lags, Newey-West errors allow for heteroskedasticity alone. ``omitted`` are the further
     lags that are tested.
     """
-    max_lag = max(AUTOCORRELATION_LAGS, hac_lags)
-    terms = ["y", *lines[0].terms]
-    # Where no further lags are tested, linearity is not either.
-    nearest = terms.index(nearest_lag(terms)) if omitted else 0
-    no_rows = Rows(
-        x=np.zeros((len(terms), 0)),
-        nearest_lag=np.zeros(0),
-        document=np.zeros(0, np.intp),
-        slots=np.zeros(0, np.intp),
-        end=max_lag,
-    )
-    empty = [_sum_layer(line, hac_lags, omitted, no_rows) for line in lines]
-
-    def sum_batch(batch: pa.RecordBatch) -> ResidualSums:
-        documents, first_rows = tables.runs(batch)
-        document = np.repeat(np.arange(len(documents)), np.diff(first_rows, append=len(batch)))
-        slots = _slots(batch, max_lag)
-        sums = [*empty]
-        for place, line in enumerate(lines):
-            if not np.isfinite(line.slopes).all():
-                continue
-            x = np.empty((len(terms), len(batch)))
-            for row, term in zip(x, terms, strict=True):
-                # A term of merged classes is the sum of theirs.
-                parts = values_of(batch, Unit(line.layer), kept.get(term, (term,)))
-                parts.sum(axis=0, out=row)
-            usable = np.flatnonzero(~np.isnan(x[0]))
-            x = x.take(usable, axis=1)
-            nearest_lag_less_mean = x[nearest] - line.means[nearest]
-            effects = 0
-            if line.document_effects:
-                starts = np.flatnonzero(np.diff(document[usable], prepend=-1))
-                sizes = np.diff(starts, append=len(usable))
-                effects = len(starts)
-                x -= np.repeat(np.add.reduceat(x, starts, axis=1) / sizes, sizes, axis=1)
-            else:
-                x[1:] -= line.means[1:, None]
-            rows = Rows(
-                x=x,
-                nearest_lag=nearest_lag_less_mean,
-                document=document[usable],
-                slots=slots[usable],
-                end=1 + slots[-1],
-            )
-            own = _sum_layer(line, hac_lags, omitted, rows)
-            sums[place] = own | {"effects": effects}
-        return _stacked(lines, hac_lags, omitted, sums)
-
+    nothing = ResidualSums.zero(lines, hac_lags, omitted)
+    sum_batch = partial(_sum_batch, lines=lines, hac_lags=hac_lags, kept=kept, omitted=omitted)
     # A loop would hold a batch while the next is read.
-    batch_sums = map(sum_batch, filter(len, batches))
-    return reduce(add, batch_sums, _stacked(lines, hac_lags, omitted, empty))
+    return reduce(add, map(sum_batch, filter(len, batches)), nothing)
 
 
-def _stacked(
+def _sum_batch(
+    batch: pa.RecordBatch,
     lines: Sequence[FittedLine],
     hac_lags: int,
+    kept: KeptTerms,
     omitted: Sequence[int],
-    sums_of_layers: list[dict[str, Any]],
 ) -> ResidualSums:
-    """Return the sums of all layers, given those of each."""
-    arrays = {}
-    for name in sums_of_layers[0]:
-        arrays[name] = np.stack([sums[name] for sums in sums_of_layers])
-    layers = [line.layer for line in lines]
-    return ResidualSums(
-        layers=layers, terms=lines[0].terms, omitted=list(omitted), hac_lags=hac_lags, **arrays
+    """Return the sums over a batch of whole documents."""
+    sums = ResidualSums.zero(lines, hac_lags, omitted)
+    # A term of merged classes is the sum of theirs.
+    columns = [kept.get(term, (term,)) for term in ["y", *lines[0].terms]]
+    values = np.empty((len(columns), len(batch)))
+    layout = None
+    for place, line in enumerate(lines):
+        if not np.isfinite(line.slopes).all():
+            continue
+        for row, parts in zip(values, columns, strict=True):
+            values_of(batch, Unit(line.layer), parts).sum(axis=0, out=row)
+        usable = ~np.isnan(values[0])
+        if not usable.any():
+            continue
+        # Most layers keep the same rows, which are then laid out once.
+        if layout is None or not np.array_equal(usable, layout.usable):
+            layout = _row_layout(batch, usable, line.terms, sums)
+        x = values if usable.all() else values[:, usable]
+        _add_layer(sums, place, line, x, layout)
+    return sums
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """How the rows of a batch that layers keep lie in its documents and sequences.
+
+    With rows in slots, a shift never crosses the start of a sequence: at least as many empty slots
+    as the longest lag separate sequences.
+    """
+
+    # (rows of the batch,) bool array: which rows are kept.
+    usable: np.ndarray
+    # starts, sizes, (documents,) int arrays: first row of each document, and number of its rows.
+    starts: np.ndarray
+    sizes: np.ndarray
+    # row_in_slot, is_row, (slots,) arrays, int and float: the row in each slot, 0 in an empty one;
+    # and whether there is one, 1 or 0.
+    row_in_slot: np.ndarray
+    is_row: np.ndarray
+    # The largest distance of rows in a pair.
+    max_lag: int
+    # (A,) int array: number of pairs of rows at distances 1 to A.
+    pairs: np.ndarray
+    # The rows whose omitted lags all exist.
+    complete: CompleteRows
+
+    def in_slots(self, values: np.ndarray) -> np.ndarray:
+        """Return the values of rows, (rows,), in slots, (slots,): 0 in an empty one."""
+        return values.take(self.row_in_slot, mode="clip") * self.is_row
+
+
+def _row_layout(
+    batch: pa.RecordBatch, usable: np.ndarray, terms: Sequence[str], sums: ResidualSums
+) -> RowLayout:
+    """Return how the usable rows of a batch of whole documents lie."""
+    max_lag = max(AUTOCORRELATION_LAGS, sums.hac_lags)
+    slots = _slots(batch, max_lag)
+    end = 1 + slots[-1]
+    slots = slots[usable]
+    document = batch["document"].indices.to_numpy()[usable]
+    starts = np.flatnonzero(np.diff(document, prepend=-1))
+    row_in_slot = np.zeros(end, dtype=np.intp)
+    row_in_slot[slots] = np.arange(len(slots))
+    is_row = np.zeros(end)
+    is_row[slots] = 1
+    pairs = []
+    for lag in range(1, AUTOCORRELATION_LAGS + 1):
+        pairs.append(np.count_nonzero(is_row[lag:] * is_row[:-lag]))
+    return RowLayout(
+        usable=usable,
+        starts=starts,
+        sizes=np.diff(starts, append=len(document)),
+        row_in_slot=row_in_slot,
+        is_row=is_row,
+        max_lag=max_lag,
+        pairs=np.array(pairs),
+        complete=complete_rows(terms, sums.omitted, document, slots),
     )
 
 
@@ -252,109 +319,114 @@ def _slots(batch: pa.RecordBatch, max_lag: int) -> np.ndarray:
     return max_lag - 1 + np.cumsum(np.minimum(distance, max_lag + 1))
 
 
-class Rows(NamedTuple):
-    """The rows of a batch that a layer keeps."""
+def _add_layer(
+    sums: ResidualSums, place: int, line: FittedLine, x: np.ndarray, layout: RowLayout
+) -> None:
+    """Add the rows of one layer, at its ``place``; x, (1 + terms, rows), is overwritten.
 
-    x: np.ndarray  # (1 + terms, rows): y, then the regressors, both centred
-    nearest_lag: np.ndarray  # (rows,): the nearest lag less its overall mean
-    document: np.ndarray  # (rows,): the number of the document
-    slots: np.ndarray  # (rows,): the slot, before ``end``
-    end: int
-
-
-def _sum_layer(
-    line: FittedLine, hac_lags: int, omitted: Sequence[int], rows: Rows
-) -> dict[str, Any]:
-    """Return the sums over the rows of one layer; ``rows.x`` is overwritten."""
-    x = rows.x
-    slots = rows.slots
-    end = rows.end
+    It has y, then the regressors.
+    """
+    lag_less_mean = np.zeros(0)
+    # Where no further lags are tested, linearity is not either.
+    if sums.omitted:
+        nearest = 1 + line.terms.index(nearest_lag(line.terms))
+        lag_less_mean = x[nearest] - line.means[nearest]
+    if line.document_effects:
+        sums.effects[place] = len(layout.starts)
+        for values in x:
+            means = np.add.reduceat(values, layout.starts) / layout.sizes
+            values -= np.repeat(means, layout.sizes)
+    else:
+        x[1:] -= line.means[1:, None]
     fitted = line.slopes @ x[1:]
     e = x[0] - (fitted + line.level)
-    score_sums = _scores_of_omitted_lags(line, omitted, rows, e)
+    if sums.omitted:
+        scores = _scores_of_omitted_terms(line, x, lag_less_mean, e, layout.complete)
+        sums.omitted_documents[place] = scores.omitted_documents
+        sums.omitted_rows[place] = scores.omitted_rows
+        sums.omitted_products[place] = scores.omitted_products
+        sums.omitted_scores[place] = scores.omitted_scores
+        sums.omitted_weighted_scores[place] = scores.omitted_weighted_scores
+        sums.omitted_meat[place] = scores.omitted_meat
     x[0] = 1
     e2 = e * e
-    s = x * e
+    sums.n[place] = len(e)
+    sums.powers[place] = [e.sum(), e2.sum(), e2 @ e, e2 @ e2]
+    sums.smallest[place] = e.min(initial=np.inf)
+    sums.largest[place] = e.max(initial=-np.inf)
+    sums.products[place] = x @ x.T
+    sums.squares[place] = x @ e2
+    _add_histograms(sums, place, line, fitted, e)
+    _add_pairs(sums, place, x, e, layout)
+
+
+def _add_histograms(
+    sums: ResidualSums, place: int, line: FittedLine, fitted: np.ndarray, e: np.ndarray
+) -> None:
+    """Add the histograms of fitted values and residuals, (rows,), of one layer."""
     # The numbers of a perfect fit have no unit.
     sigma = line.sigma if line.sigma > 0 else 1
     unit = line.spread if line.spread > 0 else 1
-    bins = _bins(e / sigma, RESIDUAL_EDGES)
+    scaled = e / sigma
     size = len(COARSE_EDGES) + 1
-    cells = _bins(fitted / unit, COARSE_EDGES) * size + _bins(e / sigma, COARSE_EDGES)
+    cells = _bins(fitted / unit, COARSE_EDGES) * size + _bins(scaled, COARSE_EDGES)
+    bins = _bins(scaled, RESIDUAL_EDGES)
+    sums.histogram[place] = np.bincount(bins, minlength=len(RESIDUAL_EDGES) + 1)
+    counts = np.bincount(cells, minlength=size * size)
+    sums.fitted_histogram[place] = counts.reshape(size, size)
 
-    # With rows in slots, a shift never crosses the start of a sequence. A slot without a row holds
-    # zeros; the others hold 1, e, and the scores x e.
-    max_lag = max(AUTOCORRELATION_LAGS, hac_lags)
-    placed = np.zeros((2 + len(s), end))
-    placed[:, slots] = np.stack([x[0], e, *s])
-    present = placed[:, max_lag:]
-    is_row = placed[0] != 0
-    past = [placed[:, max_lag - lag : -lag] for lag in range(1, max_lag + 1)]
-    step = (present[1] - past[0][1]) * present[0] * past[0][0]
-    meat = s @ s.T
-    for lag in range(1, hac_lags + 1):
-        cross = present[2:] @ past[lag - 1][2:].T
-        meat += (1 - lag / (hac_lags + 1)) * (cross + cross.T)
-    pairs = []
-    lagged = []
+
+def _add_pairs(
+    sums: ResidualSums, place: int, x: np.ndarray, e: np.ndarray, layout: RowLayout
+) -> None:
+    """Add the sums over pairs of neighbouring rows of one layer, given [1, regressors] and e."""
+    max_lag = layout.max_lag
+    residual = layout.in_slots(e)
+    step = residual[1:] - residual[:-1]
+    step *= layout.is_row[1:] * layout.is_row[:-1]
+    sums.differences[place] = step @ step
+    sums.pairs[place] = layout.pairs
     for lag in range(1, AUTOCORRELATION_LAGS + 1):
-        pairs.append(np.count_nonzero(is_row[max_lag:] & is_row[max_lag - lag : -lag]))
-        lagged.append(present[1] @ past[lag - 1][1])
-    return {
-        "n": len(e),
-        "effects": 0,
-        "powers": np.array([e.sum(), e2.sum(), e2 @ e, e2 @ e2]),
-        "smallest": e.min(initial=np.inf),
-        "largest": e.max(initial=-np.inf),
-        "products": x @ x.T,
-        "squares": x @ e2,
-        "meat": meat,
-        "differences": step @ step,
-        "pairs": pairs,
-        "lagged": lagged,
-        "histogram": np.bincount(bins, minlength=len(RESIDUAL_EDGES) + 1),
-        "fitted_histogram": np.bincount(cells, minlength=size * size).reshape(size, size),
-        **score_sums._asdict(),
-    }
+        sums.lagged[place, lag - 1] = residual[lag:] @ residual[:-lag]
+
+    # With half of the score itself, the sum of weighted earlier ones gives half of the meat.
+    scores = np.empty((len(x), len(residual)))
+    smoothed = np.empty((len(x), len(residual) - max_lag))
+    for values, score, weighted in zip(x, scores, smoothed, strict=True):
+        score[:] = layout.in_slots(values * e)
+        np.multiply(score[max_lag:], 0.5, out=weighted)
+        for lag in range(1, sums.hac_lags + 1):
+            weighted += (1 - lag / (sums.hac_lags + 1)) * score[max_lag - lag : -lag]
+    half = scores[:, max_lag:] @ smoothed.T
+    sums.meat[place] = half + half.T
 
 
-def _scores_of_omitted_lags(
-    line: FittedLine, omitted: Sequence[int], rows: Rows, e: np.ndarray
+def _scores_of_omitted_terms(
+    line: FittedLine,
+    x: np.ndarray,
+    nearest_lag: np.ndarray,
+    e: np.ndarray,
+    complete: CompleteRows,
 ) -> ScoreSums:
-    """Return the sums of the rows whose further lags all exist; ``e`` has all residuals.
+    """Return the sums of the rows whose further lags all exist.
 
-    The value at a further lag is that of the nearest lag of the regression, or the outcome, of an
-    earlier row.
+    x, (1 + terms, rows), has y and the regressors, and ``nearest_lag``, (rows,), the nearest lag
+    less its overall mean.
     """
-    place_of_lag = {0: 0}
-    for place, term in enumerate(line.terms, start=1):
-        if is_lag_or_lead(term):
-            place_of_lag[distance(term)] = place
-    row_in_slot = np.full(rows.end, -1)
-    row_in_slot[rows.slots] = np.arange(len(rows.slots))
-    # For each further lag, the term that has it in an earlier row, and that row.
-    sources = []
-    complete = np.ones(len(rows.slots), dtype=bool)
-    for lag in omitted:
-        nearest = max(shorter for shorter in place_of_lag if shorter < lag)
-        earlier = row_in_slot[rows.slots - (lag - nearest)]
-        complete &= earlier >= 0
-        sources.append((place_of_lag[nearest], earlier))
-    further = [rows.x[place, earlier[complete]] for place, earlier in sources]
-    square = rows.nearest_lag[complete] ** 2
-    constant = []
-    if not line.document_effects:
-        constant = [np.ones(len(square))]
-    is_lag = [False] * len(constant)
+    rows = complete.places[0]
+    constants = 0 if line.document_effects else 1
+    further = constants + len(line.terms)
+    w = np.ones((further + len(complete.sources) + 1, len(rows)))
+    for row, values in zip(w[constants:further], x[1:], strict=True):
+        values.take(rows, out=row, mode="clip")
+    earlier_rows = zip(w[further:-1], complete.sources, complete.places[1:], strict=True)
+    for row, source, earlier in earlier_rows:
+        x[source].take(earlier, out=row, mode="clip")
+    np.square(nearest_lag.take(rows), out=w[-1])
+    is_lag = [False] * constants
     is_lag += map(is_lag_or_lead, line.terms)
-    is_lag += [True] * (len(further) + 1)
-    return sum_scores(
-        np.stack([*constant, *rows.x[1:, complete], *further, square]),
-        e[complete],
-        rows.document[complete],
-        np.array(is_lag),
-        effects=line.document_effects,
-    )
+    is_lag += [True] * (len(complete.sources) + 1)
+    return sum_scores(w, e.take(rows), np.array(is_lag), complete, effects=line.document_effects)
 
 
 def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
