@@ -180,7 +180,7 @@ def layers_of(products: np.ndarray, estimator: str, lags: int = 1) -> list[Momen
         products = products.sum(axis=1, keepdims=True)
     terms = ["y", *(f"lag_{lag}" for lag in range(1, lags + 1))]
     effects = estimator != "pooled"
-    return [layer.prepared(effects=effects) for layer in moments_of(products, terms)]
+    return [layer.prepared(fixed_effects=effects) for layer in moments_of(products, terms)]
 
 
 def fitted(layers: Sequence[Moments], kinds: Iterable[str]) -> dict[str, np.ndarray]:
@@ -349,7 +349,7 @@ def mean_group(replications: int, draws: int, random: np.random.Generator) -> No
 
 def _lags_of(moments: Moments) -> np.ndarray:
     """Return the coefficients of two lags within documents, corrected by halves."""
-    prepared = moments.prepared(effects=True)
+    prepared = moments.prepared(fixed_effects=True)
     estimate = solve(prepared).estimate
     return estimate[[prepared.names.index(lag) for lag in ("lag_1", "lag_2")]]
 
@@ -657,7 +657,9 @@ def omitted_tests(norms: pa.Table, lags: list[int], effects: bool) -> pd.DataFra
     layers = crossproducts.moments_of_numbers(
         batches, formula, layer_units(layers_in(norms.schema))
     )
-    lines = [residuals.fitted_line(solve(moments.prepared(effects=effects))) for moments in layers]
+    lines = [
+        residuals.fitted_line(solve(moments.prepared(fixed_effects=effects))) for moments in layers
+    ]
     further = omitted_lags.omitted_lags(lines[0].terms, layers[0].documents)
     rows = designs(batches, formula, Counts())
     sums = residuals.sum_residuals(rows, lines, 0, omitted=further)

@@ -75,7 +75,7 @@ def attnlag_fit(design: Path, output: Path) -> None:
         rows, pq.read_schema(design), products, record, crossproducts.RowPartition()
     )
     stored = crossproducts.Stored([products])
-    layers = (layer.prepared(effects=False) for layer in stored)
+    layers = (layer.prepared(fixed_effects=False) for layer in stored)
     fits = [fit_layer(solve(layer), "cluster-crv1", 10) for layer in layers]
     results.influence_table(fits)
     table = pa.Table.from_pandas(results.coefficients_table(fits, Errors()))

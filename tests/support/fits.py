@@ -28,7 +28,7 @@ def moments_of(table, rows=10**6, halves=False, **fields):
 
 def regressed(layers, effects=False, group_of=None):
     """Return the moments that the regressions of some layers are solved from."""
-    return [layer.prepared(effects=effects, group_of=group_of) for layer in layers]
+    return [layer.prepared(fixed_effects=effects, group_of=group_of) for layer in layers]
 
 
 def layers_of(table, rows=10**6, halves=False, **options):

@@ -151,7 +151,7 @@ def contrasts(
     """
     documents = moments.count
     unknown = Coefficient(np.nan, np.nan, np.nan, documents)
-    solution = solve(moments.prepared(effects=fixed_effects == "document"))
+    solution = solve(moments.prepared(fixed_effects=fixed_effects == "document"))
     if isinstance(solution, Unfitted) or documents < MIN_DOCUMENTS:
         return dict.fromkeys(combinations, unknown)
     names = solution.moments.names

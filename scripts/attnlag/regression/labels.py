@@ -149,14 +149,14 @@ def status(reason: Reason | None) -> str:
     if reason is None:
         return OK
     facts = reason.facts
-    within = " within documents" if facts.get("within") else ""
+    within = " within documents" if facts.get("fixed_effects") else ""
     match reason.code:
         case reasons.NO_LAYER_BEFORE:
             return NO_LAYER_BEFORE
         case reasons.TOO_FEW_ROWS:
             effects = ""
-            if facts["effects"]:
-                effects = f" and {counted(facts['effects'], 'effect')}"
+            if facts["absorbed"]:
+                effects = f" and {counted(facts['absorbed'], 'effect')}"
             return f"{counted(facts['rows'], 'row')} for {counted(facts['terms'], 'term')}{effects}"
         case reasons.CONSTANT_OUTCOME:
             return f"the outcome is constant{within}"
@@ -168,7 +168,7 @@ def status(reason: Reason | None) -> str:
             term = "the outcome" if facts["term"] == "y" else facts["term"]
             numbers = "norms"
             relative = ""
-            if not facts["of_logs"]:
+            if not facts["outcome_is_logarithm"]:
                 numbers = "numbers"
                 relative = " of their size"
             return (

@@ -6,13 +6,13 @@ from typing import Any
 
 # A term needs the layer before, which the design lacks.
 NO_LAYER_BEFORE = "no_layer_before"
-# Facts: rows, terms, effects.
+# Facts: rows, terms, absorbed (means of documents).
 TOO_FEW_ROWS = "too_few_rows"
-# Facts of this and the next three: within (whether document means are removed).
+# Facts of this and the next three: fixed_effects (whether document means are removed).
 CONSTANT_OUTCOME = "constant_outcome"
 # Facts: terms.
 CONSTANT_TERMS = "constant_terms"
-# Facts: term, bound, of_logs, precision.
+# Facts: term, bound, outcome_is_logarithm, precision.
 EQUAL_BUT_FOR_ROUNDING = "equal_but_for_rounding"
 # Facts: terms.
 COLLINEAR = "collinear"

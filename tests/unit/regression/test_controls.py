@@ -376,11 +376,11 @@ def test_orders_are_those_of_tokens_permuted_by_hand(
 
 def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
     path, sums = tmp_path / "0000.parquet", sums_of(norms_table({("a", 0): 12}), TWO_LAGS)
-    sums.of_logs, sums.within = False, "upos"
+    sums.outcome_is_logarithm, sums.within = False, "upos"
     sums.write(path, {})
     again = permutation.PermutedMoments.read(path)
     assert_alike([again], [sums])
-    assert not again.moments_of_layer(1).of_logs
+    assert not again.moments_of_layer(1).outcome_is_logarithm
 
 
 def test_a_layer_without_norms_has_no_test():

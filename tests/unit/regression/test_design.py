@@ -358,6 +358,6 @@ def test_moments_are_read_back_as_they_were_written(tmp_path, halves):
     kept = crossproducts.Stored([path], keep=True)
     assert kept[0] is kept[0]
     assert_alike(again, expected, "layer", "terms", "clusters", "documents", "above", "centre", "s")
-    assert {(layer.of_logs, len(layer.s)) for layer in again} == {(False, 1 + halves)}
+    assert {(layer.outcome_is_logarithm, len(layer.s)) for layer in again} == {(False, 1 + halves)}
     plain = moments_of(table, rows=7)
     assert_alike([layer.whole() for layer in again], plain, "s", atol=1e-12)

@@ -350,7 +350,7 @@ def test_a_layer_is_flat_below_its_own_precision_also_as_the_layer_before(precis
     assert labels.status(flat.reason) == f"{EQUAL}the outcome is {reason}"
     assert labels.status(after.reason) == f"{EQUAL}previous_layer is {reason}"
     # Outcomes that are not logarithms are compared with their size.
-    (numbers,) = fits_of([dataclasses.replace(layers[1], of_logs=False)])
+    (numbers,) = fits_of([dataclasses.replace(layers[1], outcome_is_logarithm=False)])
     assert f"is below {bound:.4f} of their size" in labels.status(numbers.reason)
 
 

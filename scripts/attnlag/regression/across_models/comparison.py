@@ -83,7 +83,7 @@ class ComparedStudy:
         for layer in stored:
             layer = layer if documents is None else layer.only(documents)
             layer = layer.whole() if settings["bias_correction"] == "none" else layer
-            yield layer.prepared(terms, effects=settings["fixed_effects"] == "document")
+            yield layer.prepared(terms, fixed_effects=settings["fixed_effects"] == "document")
 
 
 def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def profile(layers: Iterable[Moments]) -> Profile:
             )
             df = clustered.df
             by_document = clustered.scores
-        slopes = slice(0 if moments.within else 1, None)
+        slopes = slice(0 if moments.has_fixed_effects else 1, None)
         estimates.append(solution.estimate[slopes])
         scores.append(by_document[:, slopes])
         dfs.append(df[slopes])

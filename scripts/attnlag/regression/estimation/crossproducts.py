@@ -163,7 +163,7 @@ def moments_of_numbers(
         units,
         [*formula.places, *formula.shared],
         RowPartition(halves),
-        of_logs=formula.outcome.logarithm,
+        outcome_is_logarithm=formula.outcome.logarithm,
         precision=precision,
     )
 
@@ -315,7 +315,7 @@ class Stored(Sequence[Moments]):
             self.files.append((path, metadata))
             self.facts.append(tables.read_provenance(path)["crossproducts"])
         self.record = tables.read_provenance(paths[0])
-        self.of_logs = OUTCOMES[self.record.settings("design")["outcome"]].logarithm
+        self.outcome_is_logarithm = OUTCOMES[self.record.settings("design")["outcome"]].logarithm
         self.layers = self.facts[0]["layers"]
         self.terms = self.facts[0]["terms"]
         self.cells = self.facts[0]["cells"]
@@ -343,7 +343,7 @@ class Stored(Sequence[Moments]):
         """Yield the documents of a layer, in blocks about one centre; without any, an empty one."""
         unit = Unit(self.layers[index])
         fields = {
-            "of_logs": self.of_logs,
+            "outcome_is_logarithm": self.outcome_is_logarithm,
             "above": index,
             "precision": self.record.precision,
         }

@@ -22,7 +22,7 @@ def equal_halves(solution: Solution) -> Wald:
     The result is `NO_TEST` if halves are not apart or documents are few.
     """
     moments = solution.moments
-    halves = solution.corrected
+    halves = solution.half_panel
     if halves is None or moments.count < MIN_DOCUMENTS:
         return NO_TEST
     lags = solution.unwhiten[lag_places(moments.names)]

@@ -26,7 +26,7 @@ def goodness(
     ssr_of_others = residual_squares(moments, lags=False)
     total_df = n_obs - (moments.absorbed or 1)
     log_likelihood = np.nan
-    if solution.corrected is None:
+    if solution.half_panel is None:
         log_likelihood = float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1))
     return {
         "r_squared": r_squared,
@@ -60,7 +60,7 @@ def residual_squares(moments: Moments, *, lags: bool) -> float:
 def condition_number(moments: Moments) -> float:
     """Return that of the uncentred X or, with document effects, of X without their means."""
     x = moments.total[0]
-    if not moments.within:
+    if not moments.has_fixed_effects:
         shift = np.eye(moments.p)
         shift[0, 2:] = moments.centre[2:]
         x = (x @ shift).T @ shift
@@ -76,7 +76,7 @@ def effective_clusters(solution: Solution) -> float:
     of Econometrics 232, 2023).
     """
     moments = solution.moments
-    first_slope = solution.unwhiten[0 if moments.within else 1]
+    first_slope = solution.unwhiten[0 if moments.has_fixed_effects else 1]
     direction = solution.whiten[:, :-1] @ first_slope
     gamma = (moments.s[0] @ direction) @ direction
     squares = gamma @ gamma

@@ -58,7 +58,7 @@ class Covariates:
     lags_to_all: np.ndarray
 
 
-def half_panel(a: np.ndarray, b: np.ndarray, lags: int) -> HalfPanel:
+def half_panel_jackknife(a: np.ndarray, b: np.ndarray, lags: int) -> HalfPanel:
     """Return the half-panel jackknife of normal equations.
 
     Parameters

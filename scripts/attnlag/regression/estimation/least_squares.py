@@ -19,7 +19,7 @@ from scipy.linalg import solve_triangular
 from attnlag.regression import reasons
 from attnlag.regression.covariates import layers_before
 from attnlag.regression.estimation.cr2 import ClusterRows, plain_scores
-from attnlag.regression.estimation.half_panel import HalfPanel, half_panel
+from attnlag.regression.estimation.half_panel import HalfPanel, half_panel_jackknife
 from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.estimation.normal_equations import (
     Regression,
@@ -81,11 +81,11 @@ class Solution:
     # (K, K) array: maps θ to the coefficients of centred data.
     unwhiten: np.ndarray
     # Number of lags and leads that halves correct; 0 without halves.
-    n_corrected: int
+    n_lags: int
     # The regression of all rows.
     whole: Regression
     # Its correction for bias; None without halves.
-    corrected: HalfPanel | None
+    half_panel: HalfPanel | None
     # ssr, tss: residual sum of squares, and total sum of squares about the mean or, with document
     # effects, about the means of documents.
     ssr: float
@@ -94,13 +94,13 @@ class Solution:
     @property
     def theta(self) -> np.ndarray:
         """The estimate of θ, (K,)."""
-        return self.whole.theta if self.corrected is None else self.corrected.theta
+        return self.whole.theta if self.half_panel is None else self.half_panel.theta
 
     @property
     def to_coefficients(self) -> np.ndarray:
         """Map from θ to coefficients on the scale of the data, (K, K), but for the mean of y."""
         shift = np.eye(self.moments.k)
-        if not self.moments.within:
+        if not self.moments.has_fixed_effects:
             shift[0, 1:] = -self.moments.centre[2:]
         return shift @ self.unwhiten
 
@@ -112,7 +112,7 @@ class Solution:
     def coefficients(self, theta: np.ndarray) -> np.ndarray:
         """Return coefficients on the scale of the data, (…, K), given θ, (…, K)."""
         result = theta @ self.to_coefficients.T
-        if not self.moments.within:
+        if not self.moments.has_fixed_effects:
             result[..., 0] += self.moments.centre[1]
         return result
 
@@ -157,9 +157,9 @@ class Solution:
         The sums are over some of the documents, or weighted. The estimates are NaN if these do not
         identify all terms, or a half not all lags and leads.
         """
-        if self.corrected is None:
+        if self.half_panel is None:
             return regress(a[0], b[0]).theta
-        return half_panel(a, b, self.n_corrected).theta
+        return half_panel_jackknife(a, b, self.n_lags).theta
 
 
 def solve(moments: Moments) -> Solution | Unfitted:
@@ -185,7 +185,7 @@ def solve(moments: Moments) -> Solution | Unfitted:
     if not eigenvalues[-1] <= MAX_CONDITION * eigenvalues[0]:
         involved = np.flatnonzero(np.abs(vectors[:, 0]) > MIN_COLLINEAR_SHARE)
         terms = [names[place] for place in involved]
-        facts = {"terms": terms, "within": moments.within}
+        facts = {"terms": terms, "fixed_effects": moments.has_fixed_effects}
         return Unfitted(moments, Reason(reasons.COLLINEAR, facts))
 
     root = np.linalg.cholesky(scaled)
@@ -194,18 +194,18 @@ def solve(moments: Moments) -> Solution | Unfitted:
     whiten[columns, :-1] = to_columns
     whiten[1, -1] = 1
     a, b, c = _equations(total, whiten)
-    n_corrected = 0
-    corrected = None
+    n_lags = 0
+    half_panel = None
     if len(total) > 1:
-        n_corrected = sum(map(is_lag_or_lead, names))
-        corrected = half_panel(a, b, n_corrected)
-        whole = corrected.whole
-        theta = corrected.theta
+        n_lags = sum(map(is_lag_or_lead, names))
+        half_panel = half_panel_jackknife(a, b, n_lags)
+        whole = half_panel.whole
+        theta = half_panel.theta
     else:
         whole = regress(a[0], b[0])
         theta = whole.theta
     if np.isnan(theta).any():
-        lags = names[len(names) - n_corrected :]
+        lags = names[len(names) - n_lags :]
         return Unfitted(moments, Reason(reasons.UNIDENTIFIED_HALF, {"terms": lags}))
     # A perfect fit leaves a rounding error of either sign.
     ssr = np.maximum(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta, 0)
@@ -214,9 +214,9 @@ def solve(moments: Moments) -> Solution | Unfitted:
         moments=moments,
         whiten=whiten,
         unwhiten=to_columns[np.argsort(order)],
-        n_corrected=n_corrected,
+        n_lags=n_lags,
         whole=whole,
-        corrected=corrected,
+        half_panel=half_panel,
         ssr=float(ssr),
         tss=float(tss),
     )
@@ -231,22 +231,22 @@ def score_blocks(solution: Solution) -> Iterator[list[ClusterRows]]:
     residuals, in coordinates in which its own X'X is I.
     """
     whole = solution.whole
-    corrected = solution.corrected
-    if corrected is None:
+    half_panel = solution.half_panel
+    if half_panel is None:
         identity = np.eye(solution.moments.k)
         for a, b, _ in solution.by_cluster(solution.moments):
             scores = b[0] - a[0] @ whole.theta
             yield [ClusterRows(a[0], scores[:, None], identity)]
         return
-    others = solution.moments.k - solution.n_corrected
-    to_all = corrected.covariates.lags_to_all
-    influence = np.hstack([2 * to_all @ whole.inverse[others:], corrected.covariates.inverse])
+    others = solution.moments.k - solution.n_lags
+    to_all = half_panel.covariates.lags_to_all
+    influence = np.hstack([2 * to_all @ whole.inverse[others:], half_panel.covariates.inverse])
     for a, b, _ in solution.by_cluster(solution.moments):
         scores_of_whole = b[0] - a[0] @ whole.theta
-        scores_of_corrected = b[0] - a[0] @ corrected.theta
-        scores = np.stack([scores_of_whole, scores_of_corrected], axis=1)
+        scores_of_half_panel = b[0] - a[0] @ half_panel.theta
+        scores = np.stack([scores_of_whole, scores_of_half_panel], axis=1)
         regressions = [ClusterRows(a[0], scores, influence)]
-        for cell, half in ((1, corrected.first), (2, corrected.second)):
+        for cell, half in ((1, half_panel.first), (2, half_panel.second)):
             rows = half_rows(a[cell], b[cell], half)
             lags = rows.influence_map[others:]
             regressions.append(replace(rows, influence_map=-to_all @ lags / 2))
@@ -285,7 +285,7 @@ def _too_few_rows(moments: Moments) -> Reason | None:
         return Reason(reasons.NO_LAYER_BEFORE)
     if moments.n_obs > moments.k + moments.absorbed:
         return None
-    facts = {"rows": moments.n_obs, "terms": moments.k, "effects": moments.absorbed}
+    facts = {"rows": moments.n_obs, "terms": moments.k, "absorbed": moments.absorbed}
     return Reason(reasons.TOO_FEW_ROWS, facts)
 
 
@@ -294,7 +294,7 @@ def _too_flat(moments: Moments, size: np.ndarray) -> Reason | None:
 
     ``size`` has the square root of Σ w² of each element of w about its mean, (p,).
     """
-    within = moments.within
+    fixed_effects = moments.has_fixed_effects
     root_rows = np.sqrt(moments.n_obs)
     smallest = MIN_VARIATION * root_rows * np.abs(moments.centre)
     root_squares = size
@@ -307,23 +307,23 @@ def _too_flat(moments: Moments, size: np.ndarray) -> Reason | None:
         if own <= bound:
             constant.append(term)
     if "y" in constant:
-        return Reason(reasons.CONSTANT_OUTCOME, {"within": within})
+        return Reason(reasons.CONSTANT_OUTCOME, {"fixed_effects": fixed_effects})
     # The absolute error of a logarithm is the relative error of the number; other outcomes have an
     # error relative to their size.
     bound = MIN_SPREAD[moments.precision]
     min_spread = bound
-    if not moments.of_logs:
+    if not moments.outcome_is_logarithm:
         min_spread = bound * np.hypot(root_squares[1] / root_rows, moments.centre[1])
     for term, spread in zip(moments.terms, size[1:] / root_rows, strict=True):
         if (term == "y" or layers_before([term])) and spread < min_spread:
             facts = {
                 "term": term,
-                "within": within,
+                "fixed_effects": fixed_effects,
                 "bound": bound,
-                "of_logs": moments.of_logs,
+                "outcome_is_logarithm": moments.outcome_is_logarithm,
                 "precision": moments.precision,
             }
             return Reason(reasons.EQUAL_BUT_FOR_ROUNDING, facts)
     if not constant:
         return None
-    return Reason(reasons.CONSTANT_TERMS, {"terms": constant, "within": within})
+    return Reason(reasons.CONSTANT_TERMS, {"terms": constant, "fixed_effects": fixed_effects})

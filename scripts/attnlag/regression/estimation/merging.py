@@ -23,8 +23,8 @@ def moments_of_documents(
     layers: Sequence[Moments],
     documents: Sequence[str],
     *,
-    effects: bool,
-    corrected: bool = True,
+    fixed_effects: bool,
+    half_panel: bool = True,
     without: tuple[str, ...] = (),
 ) -> Iterator[Moments]:
     """Yield the moments that regressions of some documents alone are solved from.
@@ -37,7 +37,7 @@ def moments_of_documents(
         if term.startswith(without):
             del kept[term]
     for moments in own:
-        yield moments.prepared(kept, effects=effects, corrected=corrected)
+        yield moments.prepared(kept, fixed_effects=fixed_effects, half_panel=half_panel)
 
 
 def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> KeptTerms:

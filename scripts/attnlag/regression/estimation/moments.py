@@ -36,7 +36,7 @@ class Moments:
     # Part of the layer whose moments they are; ``""`` for the layer itself.
     part: str = ""
     # Whether the outcome is a logarithm.
-    of_logs: bool = True
+    outcome_is_logarithm: bool = True
     # Coarsest precision of the model and of stored vectors: a key of `least_squares.MIN_SPREAD`.
     precision: str = "bfloat16"
     # Number of layers before it in the design.
@@ -52,14 +52,14 @@ class Moments:
         return 1 + len(self.terms)
 
     @property
-    def within(self) -> bool:
+    def has_fixed_effects(self) -> bool:
         """Whether the means of documents are removed."""
         return self.squares is not None
 
     @property
     def names(self) -> list[str]:
         """Terms of a regression: the constant first, unless document effects absorb it."""
-        return self.terms[1:] if self.within else ["intercept", *self.terms[1:]]
+        return self.terms[1:] if self.has_fixed_effects else ["intercept", *self.terms[1:]]
 
     @property
     def k(self) -> int:
@@ -74,7 +74,7 @@ class Moments:
     @property
     def absorbed(self) -> int:
         """Number of removed means of documents."""
-        return self.documents if self.within else 0
+        return self.documents if self.has_fixed_effects else 0
 
     @property
     def df_resid(self) -> int:
@@ -84,7 +84,7 @@ class Moments:
     @property
     def columns(self) -> list[int]:
         """Places in w of these terms."""
-        return [*range(2, self.p)] if self.within else [0, *range(2, self.p)]
+        return [*range(2, self.p)] if self.has_fixed_effects else [0, *range(2, self.p)]
 
     @property
     def count(self) -> int:
@@ -168,19 +168,19 @@ class Moments:
         self,
         kept: KeptTerms | None = None,
         *,
-        effects: bool,
-        corrected: bool = True,
+        fixed_effects: bool,
+        half_panel: bool = True,
         group_of: Mapping[str, str] | None = None,
     ) -> "Moments":
         """Return the moments that a regression is solved from: centred, perhaps of other terms.
 
-        ``effects`` removes the means of documents, and ``group_of`` adds documents up to groups.
-        Halves stay apart only if they correct the regression (``corrected``).
+        ``fixed_effects`` removes the means of documents, and ``group_of`` adds documents up to
+        groups. Halves stay apart only if they correct the regression (``half_panel``).
         """
-        moments = self if corrected else self.whole()
+        moments = self if half_panel else self.whole()
         moments = moments if kept is None else moments.with_terms(kept)
         moments = moments.centred().with_total()
-        moments = moments.demeaned() if effects else moments
+        moments = moments.demeaned() if fixed_effects else moments
         return moments if group_of is None else moments.by_group(group_of)
 
 

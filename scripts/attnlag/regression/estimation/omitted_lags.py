@@ -161,15 +161,15 @@ class ScoreSums(NamedTuple):
 
 
 def sum_scores(
-    w: np.ndarray, e: np.ndarray, is_lag: np.ndarray, rows: CompleteRows, *, effects: bool
+    w: np.ndarray, e: np.ndarray, is_lag: np.ndarray, rows: CompleteRows, *, fixed_effects: bool
 ) -> ScoreSums:
     """Return the sums of some documents of one layer.
 
     ``w`` is (K + q + 1, n), ``e`` has the residuals, (n,), and ``is_lag`` tells which of ``w`` are
-    lags. ``effects`` removes the levels of documents. ``w`` is overwritten.
+    lags. ``fixed_effects`` removes the levels of documents. ``w`` is overwritten.
     """
     instruments = w
-    if effects:
+    if fixed_effects:
         instruments = np.empty_like(w)
         for place, values in enumerate(w):
             deviations, until = _within_documents(values, rows)
@@ -184,7 +184,7 @@ def sum_scores(
         for place, values in enumerate(instruments):
             scores[place] = np.add.reduceat(values * e, rows.starts)
     return ScoreSums(
-        omitted_documents=np.array(np.count_nonzero(rows.sizes > effects)),
+        omitted_documents=np.array(np.count_nonzero(rows.sizes > (1 if fixed_effects else 0))),
         omitted_rows=np.array([rows.sizes.sum(), rows.sizes @ rows.sizes], dtype=float),
         omitted_products=instruments @ w.T,
         omitted_scores=scores.sum(axis=1),

@@ -147,7 +147,7 @@ def fit_layer(
     kind = CATALOGUE[covariance]
     tested = list(hypotheses)
     if folds is not None:
-        slopes = np.eye(moments.k)[0 if moments.within else 1 :]
+        slopes = np.eye(moments.k)[0 if moments.has_fixed_effects else 1 :]
         tested.append(slopes)
     halves = NO_TEST
     left_out = None

@@ -52,7 +52,7 @@ class FittedLine(NamedTuple):
 
     layer: int
     terms: list[str]  # the regressors, without the intercept
-    document_effects: bool
+    fixed_effects: bool
     rows: int
     slopes: np.ndarray  # (terms,)
     level: float  # fitted value at the overall means, 0 under document effects
@@ -73,14 +73,14 @@ def fitted_line(solution: Solution | Unfitted) -> FittedLine:
     if isinstance(solution, Solution):
         beta = solution.unwhiten @ solution.theta
         slopes = beta[-len(slopes) :]
-        if not moments.within:
+        if not moments.has_fixed_effects:
             level = beta[0] + moments.centre[1]
         sigma = np.sqrt(solution.ssr / moments.df_resid)
         spread = np.sqrt(slopes @ moments.total[0, 2:, 2:] @ slopes / moments.n_obs)
     return FittedLine(
         layer=moments.layer,
         terms=moments.terms[1:],
-        document_effects=moments.within,
+        fixed_effects=moments.has_fixed_effects,
         rows=moments.n_obs,
         slopes=slopes,
         level=level,
@@ -144,7 +144,7 @@ class ResidualSums(Sums):
         """Return the sums over no rows."""
         layers = len(lines)
         q = 1 + len(lines[0].terms)
-        constants = 0 if lines[0].document_effects else 1
+        constants = 0 if lines[0].fixed_effects else 1
         # Of the scores for the omitted terms: [1, regressors, further lags, square].
         variables = constants + len(lines[0].terms) + len(omitted) + 1
         bins = len(RESIDUAL_EDGES) + 1
@@ -331,7 +331,7 @@ def _add_layer(
     if sums.omitted:
         nearest = 1 + line.terms.index(nearest_lag(line.terms))
         lag_less_mean = x[nearest] - line.means[nearest]
-    if line.document_effects:
+    if line.fixed_effects:
         sums.effects[place] = len(layout.starts)
         for values in x:
             means = np.add.reduceat(values, layout.starts) / layout.sizes
@@ -414,7 +414,7 @@ def _scores_of_omitted_terms(
     less its overall mean.
     """
     rows = complete.places[0]
-    constants = 0 if line.document_effects else 1
+    constants = 0 if line.fixed_effects else 1
     further = constants + len(line.terms)
     w = np.ones((further + len(complete.sources) + 1, len(rows)))
     for row, values in zip(w[constants:further], x[1:], strict=True):
@@ -426,7 +426,7 @@ def _scores_of_omitted_terms(
     is_lag = [False] * constants
     is_lag += map(is_lag_or_lead, line.terms)
     is_lag += [True] * (len(complete.sources) + 1)
-    return sum_scores(w, e.take(rows), np.array(is_lag), complete, effects=line.document_effects)
+    return sum_scores(w, e.take(rows), np.array(is_lag), complete, fixed_effects=line.fixed_effects)
 
 
 def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

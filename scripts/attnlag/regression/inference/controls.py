@@ -60,8 +60,10 @@ def fit_alone(
     settings: RegressionSettings | HeadsSettings | TrainingSettings,
 ) -> list[Solution | Unfitted]:
     """Fit some documents in every layer or part, without any correction and without errors."""
-    effects = settings.fixed_effects == "document"
-    own = merging.moments_of_documents(layers, documents, effects=effects, corrected=False)
+    fixed_effects = settings.fixed_effects == "document"
+    own = merging.moments_of_documents(
+        layers, documents, fixed_effects=fixed_effects, half_panel=False
+    )
     return [solve(moments) for moments in own]
 
 

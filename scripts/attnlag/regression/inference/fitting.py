@@ -83,8 +83,8 @@ def fit_regression(
     prepared = partial(
         Moments.prepared,
         kept=kept,
-        effects=settings.fixed_effects == "document",
-        corrected=settings.bias_correction == "half-panel",
+        fixed_effects=settings.fixed_effects == "document",
+        half_panel=settings.bias_correction == "half-panel",
     )
 
     repetitions = settings.bootstrap if documents >= MIN_DOCUMENTS else 0

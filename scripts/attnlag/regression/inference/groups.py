@@ -24,12 +24,14 @@ def coefficients_by_group(
     estimates and a status that says so. Intervals of medians hold for all groups at once.
     """
     settings = settings.by_document()
-    effects = settings.fixed_effects == "document"
+    fixed_effects = settings.fixed_effects == "document"
     largest = largest_groups(group_of)
     tables = []
     for group in largest:
         documents = [document for document, other in group_of.items() if other == group]
-        own = merging.moments_of_documents(layers, documents, effects=effects, without=("group_",))
+        own = merging.moments_of_documents(
+            layers, documents, fixed_effects=fixed_effects, without=("group_",)
+        )
         fits = []
         for moments in own:
             fits.append(fit_layer(solve(moments), settings.covariance, jackknifed=True))

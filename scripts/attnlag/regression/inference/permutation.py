@@ -59,7 +59,7 @@ class PermutedMoments(Sums):
     documents: np.ndarray  # (layers,) int array: number of documents with rows
     fixed_effects: bool
     within: str = "document"  # or "upos": what tokens are permuted within
-    of_logs: bool = True  # whether the outcome is a logarithm
+    outcome_is_logarithm: bool = True  # whether the outcome is a logarithm
     precision: str = "bfloat16"  # of the norms
 
     def moments_of_layer(self, place: int) -> Moments:
@@ -71,7 +71,7 @@ class PermutedMoments(Sums):
             centre=self.centre[place],
             s=self.s[place, None],
             documents=int(self.documents[place]),
-            of_logs=self.of_logs,
+            outcome_is_logarithm=self.outcome_is_logarithm,
             precision=self.precision,
             above=place,
             squares=self.squares[place] if self.fixed_effects else None,
@@ -154,7 +154,7 @@ def permuted(
                 documents=np.zeros(len(layers), dtype=np.int64),
                 fixed_effects=settings.fixed_effects == "document",
                 within="document" if classes is None else classes.name,
-                of_logs=formula.outcome.logarithm,
+                outcome_is_logarithm=formula.outcome.logarithm,
             )
         keys = pa.Table.from_batches([batch.select(columns.KEYS)])
         names, starts = runs(batch)
@@ -241,12 +241,12 @@ def permutations_by_layer(shards: Sequence[PermutedMoments], kept: KeptTerms) ->
         # A shard without rows has no means that could be the centre.
         moments = max(parts, key=lambda part: part.documents)
         # Removing the means of documents removes the centre too.
-        if not moments.within:
+        if not moments.has_fixed_effects:
             parts = [part.recentred(moments.centre) for part in parts]
         s = np.zeros_like(moments.s)
         documents = 0
         squares = None
-        if moments.within:
+        if moments.has_fixed_effects:
             squares = np.zeros(moments.p)
         for part in parts:
             s += part.s
@@ -254,7 +254,7 @@ def permutations_by_layer(shards: Sequence[PermutedMoments], kept: KeptTerms) ->
             if squares is not None and part.squares is not None:
                 squares += part.squares
         moments = replace(moments, s=s, documents=documents, squares=squares)
-        if not moments.within:
+        if not moments.has_fixed_effects:
             observed = replace(moments, s=moments.s[:, :1])
             moments = moments.recentred(observed.centred().centre)
         layers.append(moments.with_terms(kept))

@@ -199,7 +199,7 @@ def fit_classes(
     regression: RegressionSettings,
 ) -> tuple[list[LayerFit], list[LayerFit]]:
     """Fit every layer with slopes of each class, and with slopes that all share."""
-    effects = regression.fixed_effects == "document"
+    fixed_effects = regression.fixed_effects == "document"
     separate_fits = []
     pooled_fits = []
     for layer in layers:
@@ -210,11 +210,11 @@ def fit_classes(
         for term in moments.terms[1:]:
             if not is_lag_or_lead(term):
                 pooled[term] = [term]
-        separate = moments.prepared(effects=effects)
+        separate = moments.prepared(fixed_effects=fixed_effects)
         equal = [_contrasts(separate.names, lag) for lag in lags]
         kind = regression.covariance
         separate_fits.append(fit_layer(solve(separate), kind, hypotheses=equal, jackknifed=True))
-        shared = moments.prepared(pooled, effects=effects)
+        shared = moments.prepared(pooled, fixed_effects=fixed_effects)
         pooled_fits.append(fit_layer(solve(shared), kind, jackknifed=True))
     return separate_fits, pooled_fits
 

@@ -130,10 +130,10 @@ def _fit_parts(
     group_of: Mapping[str, str] | None = None,
 ) -> list[LayerFit]:
     """Return the regression of each part."""
-    effects = settings.fixed_effects == "document"
+    fixed_effects = settings.fixed_effects == "document"
     fits = []
     for part in parts:
-        prepared = part.prepared(kept, effects=effects, group_of=group_of)
+        prepared = part.prepared(kept, fixed_effects=fixed_effects, group_of=group_of)
         fits.append(fit_layer(solve(prepared), settings.covariance))
     return fits
 
