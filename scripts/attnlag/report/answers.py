@@ -80,7 +80,7 @@ class Regression:
         return [row.subject for row in self.claims.all("lag")]
 
     @property
-    def has_effects(self) -> bool:
+    def has_fixed_effects(self) -> bool:
         """Whether the means of documents are removed."""
         return self.settings["fixed_effects"] == "document"
 
@@ -106,7 +106,7 @@ def answers_for_site(run: RunClaims, site: tuple[str, ...]) -> SiteAnswers:
         if key[:3] == site and claims.one("fitted")
     ]
     norms_fitted = [one for one in fitted if one.is_of_norms]
-    within = [one for one in norms_fitted if one.has_effects]
+    within = [one for one in norms_fitted if one.has_fixed_effects]
     first = (within or norms_fitted or fitted)[0]
     main = next((one for one in (*within, *norms_fitted) if one.is_fitted), first)
     lines: list[Answer] = []
@@ -181,7 +181,7 @@ def _beyond_the_nearest(main: Regression) -> Iterator[Answer]:
         lags = [row for row in claims.all("lag") if row.subject in terms]
         coefficients = ", ".join(map(wording.cell, lags))
         held = list(main.record.settings("design")["covariates"])
-        if main.has_effects:
+        if main.has_fixed_effects:
             held.insert(0, "document means")
         parts = [
             _joined(later),
@@ -198,8 +198,8 @@ def _pooled(main: Regression, regressions: Sequence[Regression]) -> Iterator[Ans
     """Yield what the nearest lag is if differences between documents are ignored."""
     outcome = main.settings["outcome"]
     others = [one for one in regressions if one.settings["outcome"] == outcome]
-    others = [one for one in others if not one.has_effects]
-    if not main.has_effects or not others:
+    others = [one for one in others if not one.has_fixed_effects]
+    if not main.has_fixed_effects or not others:
         return
     other = others[0]
     nearest = main.terms[0]

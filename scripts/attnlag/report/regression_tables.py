@@ -50,7 +50,7 @@ class RegressionTables:
         return self.record.settings("regression")
 
     @property
-    def has_effects(self) -> bool:
+    def has_fixed_effects(self) -> bool:
         """Whether the means of documents are removed."""
         return self.settings["fixed_effects"] == "document"
 

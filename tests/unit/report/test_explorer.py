@@ -163,7 +163,7 @@ def described(terms, covariates=(), outcome="norm", within=False):
     regression = SimpleNamespace(
         settings={"outcome": outcome},
         terms=terms,
-        has_effects=within,
+        has_fixed_effects=within,
         site="attention",
         record=SimpleNamespace(settings=stages.get),
     )

@@ -136,7 +136,7 @@ def add_regression(
 def about(regression: RegressionTables, step: float, shown: ShownDocuments) -> str:
     """Return what the page holds of a study, and how it shows it."""
     residual = "A residual is the outcome minus the prediction of the coefficients"
-    if regression.has_effects:
+    if regression.has_fixed_effects:
         residual += ", minus the mean of its document"
     return (
         f"The page holds {shown.in_words}, with at most {documents.LONGEST:,} tokens each. "
@@ -178,7 +178,7 @@ def entry_of(regression: RegressionTables) -> Entry:
         "documents": int(fits["n_documents"].max()),
         "outcomeName": labels.OUTCOMES[settings["outcome"]],
         "equation": equation(regression),
-        "effects": regression.has_effects,
+        "effects": regression.has_fixed_effects,
         "level": round(100 * (1 - settings["alpha"]), 6),
         "dropFirst": regression.record.settings("design")["drop_first"],
         "correction": labels.correction(settings["adjust"]),
@@ -218,7 +218,7 @@ def equation(regression: RegressionTables) -> list[str]:
     outcome = regression.settings["outcome"]
     symbol = {"norm": "log a", "relative": "log r"}.get(outcome, "y")
     terms = []
-    if not regression.has_effects:
+    if not regression.has_fixed_effects:
         terms.append("b0")
     for number, term in enumerate(regression.terms[:3], 1):
         sign = "+" if is_lead(term) else "−"
@@ -228,7 +228,7 @@ def equation(regression: RegressionTables) -> list[str]:
     covariates = regression.record.settings("design")["covariates"]
     terms += [name.replace("_", " ") for name in covariates]
     over = "pooled over documents"
-    if regression.has_effects:
+    if regression.has_fixed_effects:
         terms.append("document")
         over = "within documents"
     return [

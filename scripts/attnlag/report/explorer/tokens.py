@@ -148,7 +148,7 @@ def residuals(
         if not factors:
             continue
         residual = constant + frame[list(factors)] @ np.array(list(factors.values()))
-        if regression.has_effects:
+        if regression.has_fixed_effects:
             residual -= residual.groupby(document).transform("mean")
         made[place] = residual
     return made
