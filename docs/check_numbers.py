@@ -478,12 +478,11 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
         f"all preceding layers predict {', '.join(predicted[:-1])} and {predicted[-1]}.",
     )
     pairs = results.table("causal/elasticities").query("intervention == 'derivative' and lag == 1")
-    largest: Any = pairs["predictive"].idxmax()
-    most = pairs.loc[largest]
     yield (
         "docs/tutorial.md",
-        f"coefficients of one layer for another reach {most['predictive']:.2f} (standard error "
-        f"{most['predictive_std_error']:.2f}), effects at most {pairs['estimate'].max():.2f}.",
+        f"coefficients of one layer for another are {pairs['predictive'].min():.2f} to "
+        f"{pairs['predictive'].max():.2f}, effects {pairs['estimate'].min():.2f} to "
+        f"{pairs['estimate'].max():.2f}.",
     )
     trial = results.table("causal/prediction_vs_effect").query("lag == 1")
     alone, given, same = (trial.iloc[number] for number in (0, 1, 2))
