@@ -139,48 +139,57 @@ ORIGIN_OF_SPREAD = {
     "float32": "what the epsilon of a normalisation leaves",
 }
 
-# The status of a layer that is fitted, and of one that lacks the layer before it.
+# The status of a layer that is fitted.
 OK = "ok"
-NO_LAYER_BEFORE = "there is no layer before it"
+
+# The status of a layer without estimates or errors, by the code of the reason. The fields are the
+# facts of `reasons`, as `_facts_in_words` has them.
+STATUSES = {
+    reasons.NO_LAYER_BEFORE: "there is no layer before it",
+    reasons.TOO_FEW_ROWS: "{rows} for {parameters}",
+    reasons.CONSTANT_OUTCOME: "the outcome is constant{within}",
+    reasons.CONSTANT_TERMS: "{terms} {are} constant{within}",
+    reasons.EQUAL_LOGARITHMS: (
+        "norms are equal but for rounding: the standard deviation of {term}{within} is below "
+        "{bound:.4f}, {precision}"
+    ),
+    reasons.EQUAL_NUMBERS: (
+        "numbers are equal but for rounding: the standard deviation of {term}{within} is below "
+        "{bound:.4f} of their size, {precision}"
+    ),
+    reasons.COLLINEAR: "{terms} are collinear{within}",
+    reasons.UNIDENTIFIED_HALF: "a half of the documents alone does not tell {terms}",
+    reasons.TOO_FEW_CLUSTERS: "{clusters}: too few to cluster by",
+    reasons.COLLINEAR_WITHOUT_CLUSTER: (
+        "without {cluster} the regressors are collinear: no jackknife"
+    ),
+}
+NO_LAYER_BEFORE = STATUSES[reasons.NO_LAYER_BEFORE]
 
 
 def status(reason: Reason | None) -> str:
     """Return the status of a layer in the table of fits: ``ok``, or why it has no estimates."""
     if reason is None:
         return OK
-    facts = reason.facts
-    within = " within documents" if facts.get("fixed_effects") else ""
-    match reason.code:
-        case reasons.NO_LAYER_BEFORE:
-            return NO_LAYER_BEFORE
-        case reasons.TOO_FEW_ROWS:
-            effects = ""
-            if facts["absorbed"]:
-                effects = f" and {counted(facts['absorbed'], 'effect')}"
-            return f"{counted(facts['rows'], 'row')} for {counted(facts['terms'], 'term')}{effects}"
-        case reasons.CONSTANT_OUTCOME:
-            return f"the outcome is constant{within}"
-        case reasons.CONSTANT_TERMS:
-            terms = facts["terms"]
-            verb = "is" if len(terms) == 1 else "are"
-            return f"{listed(terms)} {verb} constant{within}"
-        case reasons.EQUAL_BUT_FOR_ROUNDING:
-            term = "the outcome" if facts["term"] == "y" else facts["term"]
-            numbers = "norms"
-            relative = ""
-            if not facts["outcome_is_logarithm"]:
-                numbers = "numbers"
-                relative = " of their size"
-            return (
-                f"{numbers} are equal but for rounding: the standard deviation of {term}{within} "
-                f"is below {facts['bound']:.4f}{relative}, {ORIGIN_OF_SPREAD[facts['precision']]}"
-            )
-        case reasons.COLLINEAR:
-            return f"{listed(facts['terms'])} are collinear{within}"
-        case reasons.UNIDENTIFIED_HALF:
-            return f"a half of the documents alone does not tell {listed(facts['terms'])}"
-        case reasons.TOO_FEW_CLUSTERS:
-            return f"{counted(facts['clusters'], facts['unit'])}: too few to cluster by"
-        case reasons.COLLINEAR_WITHOUT_CLUSTER:
-            return f"without {facts['cluster']} the regressors are collinear: no jackknife"
-    raise ValueError(reason.code)
+    return STATUSES[reason.code].format(**_facts_in_words(reason.facts))
+
+
+def _facts_in_words(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of a reason as they stand in a sentence."""
+    words = dict(facts)
+    if "rows" in facts:
+        words["rows"] = counted(facts["rows"], "row")
+        words["parameters"] = counted(facts["coefficients"], "term")
+        if facts["absorbed"]:
+            words["parameters"] += f" and {counted(facts['absorbed'], 'effect')}"
+    if "terms" in facts:
+        words["terms"] = listed(facts["terms"])
+        words["are"] = "is" if len(facts["terms"]) == 1 else "are"
+    if facts.get("term") == "y":
+        words["term"] = "the outcome"
+    if "precision" in facts:
+        words["precision"] = ORIGIN_OF_SPREAD[facts["precision"]]
+    if "clusters" in facts:
+        words["clusters"] = counted(facts["clusters"], facts["unit"])
+    words["within"] = " within documents" if facts.get("fixed_effects") else ""
+    return words

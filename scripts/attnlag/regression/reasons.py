@@ -1,4 +1,4 @@
-"""Why a layer has no estimates or no errors, as codes with their facts; `labels` words them."""
+"""Why a layer has no estimates or no errors: codes with facts; `labels.STATUSES` has the words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,14 +6,15 @@ from typing import Any
 
 # A term needs the layer before, which the design lacks.
 NO_LAYER_BEFORE = "no_layer_before"
-# Facts: rows, terms, absorbed (means of documents).
+# Facts: rows, coefficients, absorbed (means of documents): their numbers.
 TOO_FEW_ROWS = "too_few_rows"
-# Facts of this and the next three: fixed_effects (whether document means are removed).
+# Facts of this and the next four: fixed_effects (whether document means are removed).
 CONSTANT_OUTCOME = "constant_outcome"
 # Facts: terms.
 CONSTANT_TERMS = "constant_terms"
-# Facts: term, bound, outcome_is_logarithm, precision.
-EQUAL_BUT_FOR_ROUNDING = "equal_but_for_rounding"
+# Facts of both: term, bound, precision. Equal but for rounding are logarithms, or other numbers.
+EQUAL_LOGARITHMS = "equal_logarithms"
+EQUAL_NUMBERS = "equal_numbers"
 # Facts: terms.
 COLLINEAR = "collinear"
 # Facts: terms, the lags and leads.

@@ -163,7 +163,7 @@ def profile(layers: Iterable[Moments]) -> Profile:
                 estimate=solution.estimate,
             )
             df = clustered.df
-            by_document = clustered.scores
+            by_document = clustered.contributions
         slopes = slice(0 if moments.has_fixed_effects else 1, None)
         estimates.append(solution.estimate[slopes])
         scores.append(by_document[:, slopes])

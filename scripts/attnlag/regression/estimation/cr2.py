@@ -1,25 +1,26 @@
 """CR2: the clustered covariance of Bell and McCaffrey, its degrees of freedom and joint tests.
 
 In the notation of Pustejovsky and Tipton (2018), with working errors that are independent and of
-equal variance: M = (X'X)⁻¹, cluster g has rows X_g, residuals e_g and the adjustment matrix
-A_g = (I - X_g M X_g')^(-1/2). The covariance of the coefficients is
+equal variance: M = (X'X)⁻¹, cluster g has rows X_g, residuals e_g and the adjusted residuals
+ẽ_g = (I - X_g M X_g')^(-1/2) e_g. (They call the matrix A_g, which is X_g'X_g in this package.) The
+covariance of the coefficients is
 
-    V = M (Σ_g X_g' A_g e_g e_g' A_g X_g) M,
+    V = M (Σ_g X_g' ẽ_g ẽ_g' X_g) M,
 
 which is unbiased under these errors. A contrast c has Satterthwaite's degrees of freedom
 tr(Γ)² / ‖Γ‖², where Γ, with a row and a column per cluster, is the covariance under these errors of
-what the clusters contribute, c' M X_g' A_g e_g. A hypothesis C b = 0 of q contrasts has
+what the clusters contribute, c' M X_g' ẽ_g. A hypothesis C b = 0 of q contrasts has
 Q = (C b)' (C V C')⁻¹ C b, and (η - q + 1) / (η q) Q is compared with F(q, η - q + 1): the
 approximate Hotelling test (AHT).
 
 Everything is computed from cross-products, in coordinates in which X'X = I. There
 
-    H_g = X_g' X_g,    s_g = X_g' e_g,    X_g' A_g e_g = B_g s_g    with B_g = (I - H_g)^(-1/2),
+    H_g = X_g' X_g,    s_g = X_g' e_g,    X_g' ẽ_g = R_g s_g    with R_g = (I - H_g)^(-1/2),
 
-so that V = Σ_g (B_g s_g) (B_g s_g)'. Γ needs only K x K sums over clusters: with Z_g = H_g B_g,
-D_g = B_g H_g B_g - Z_g Z_g and rows w of a contrast, Γ_gg = w D_g w' and
+so that V = Σ_g (R_g s_g) (R_g s_g)'. Γ needs only K x K sums over clusters: with Z_g = H_g R_g,
+D_g = R_g H_g R_g - Z_g Z_g and rows w of a contrast, Γ_gg = w D_g w' and
 Γ_gh = -(Z_g w')' (Z_h w'). A hypothesis has q x q blocks Γ_gh, and with orthonormal rows
-η = q (q + 1) / Σ_gh (‖Γ_gh‖² + (tr Γ_gh)²).
+η = q (q + 1) / Σ_gh (tr [Γ_gh²] + [tr Γ_gh]²).
 
 References
 ----------
@@ -76,11 +77,11 @@ class Cr2:
     # The hypotheses, in their order.
     tests: list[Wald]
     # (clusters, L) array: what each cluster adds to the coefficients; the sum of squares is V.
-    scores: np.ndarray
+    contributions: np.ndarray
 
 
 def cr2(
-    clusters: Iterable[Sequence[ClusterRows]],
+    blocks: Iterable[Sequence[ClusterRows]],
     count: int,
     contrasts: np.ndarray,
     estimate: np.ndarray,
@@ -90,10 +91,10 @@ def cr2(
 
     Parameters
     ----------
-    clusters : iterable of sequences of ClusterRows
-        Blocks of clusters, each with the regressions that θ is a sum of: one, or three under the
-        half-panel jackknife, whose scores add up. Degrees of freedom are those of the first, the
-        regression on all rows.
+    blocks : iterable of sequences of ClusterRows
+        Blocks of clusters. A block has the rows of its clusters in each regression that θ is made
+        of: one, or three under the half-panel jackknife, whose contributions add up. Degrees of
+        freedom are those of the first, the regression on all rows.
     count : int
         Number of clusters.
     contrasts : (L, K) array
@@ -104,24 +105,25 @@ def cr2(
         C: combinations of coefficients that are tested to be zero together.
     """
     singles = contrasts[:, None, :]
-    rows = [singles]
+    tested = [singles]
     for hypothesis in hypotheses:
-        rows.append(_orthonormal(hypothesis @ contrasts)[None])
-    sums = [SatterthwaiteSums.none(w, count) for w in rows]
-    scores = [np.zeros((0, len(contrasts)))]
-    for regressions in clusters:
-        weights = cr2_weights(regressions[0].h)
-        for place, w in enumerate(rows):
+        tested.append(_orthonormal(hypothesis @ contrasts)[None])
+    sums = [SatterthwaiteSums.none(w, count) for w in tested]
+    contributions = [np.zeros((0, len(contrasts)))]
+    for block in blocks:
+        first, *others = block
+        weights = cr2_weights(first.h)
+        for place, w in enumerate(tested):
             sums[place] = sums[place].plus(weights, w)
-        adjusted = adjusted_scores(regressions[0], weights.b)
-        for part in regressions[1:]:
-            adjusted = adjusted + adjusted_scores(part, inverse_root(part.h))
-        scores.append(adjusted @ contrasts.T)
-    by_cluster = np.concatenate(scores)
+        adjusted = adjusted_scores(first, weights.root)
+        for regression in others:
+            adjusted = adjusted + adjusted_scores(regression, inverse_root(regression.h))
+        contributions.append(adjusted @ contrasts.T)
+    by_cluster = np.concatenate(contributions)
     covariance = by_cluster.T @ by_cluster
     df = sums[0].df(singles)
     tests = []
-    for hypothesis, own, w in zip(hypotheses, sums[1:], rows[1:], strict=True):
+    for hypothesis, own, w in zip(hypotheses, sums[1:], tested[1:], strict=True):
         eta = np.nan
         if len(hypothesis):
             (eta,) = own.df(w)
@@ -131,7 +133,7 @@ def cr2(
 
 
 def adjusted_scores(rows: ClusterRows, root: np.ndarray) -> np.ndarray:
-    """Return what clusters add to the estimate, (clusters, L), given their B_g, (clusters, K, K).
+    """Return what clusters add to the estimate, (clusters, L), given their R_g, (clusters, K, K).
 
     Without adjustment, that is with `plain_scores`, it is what CRV1 sums.
     """
@@ -148,16 +150,16 @@ def plain_scores(rows: ClusterRows) -> np.ndarray:
 class Cr2Weights:
     """What CR2 needs of each cluster, (clusters, K, K) arrays."""
 
-    b: np.ndarray  # B_g
+    root: np.ndarray  # R_g
     z: np.ndarray  # Z_g
     d: np.ndarray  # D_g: H_g but for the directions that a cluster alone determines
 
 
 def cr2_weights(h: np.ndarray) -> Cr2Weights:
     """Return the weights of clusters, given H_g, (clusters, K, K) summands of I."""
-    b = inverse_root(h)
-    z = h @ b
-    return Cr2Weights(b, z, z @ b - z @ z)
+    root = inverse_root(h)
+    z = h @ root
+    return Cr2Weights(root=root, z=z, d=z @ root - z @ z)
 
 
 def inverse_root(h: np.ndarray) -> np.ndarray:
@@ -182,7 +184,9 @@ def inverse_root(h: np.ndarray) -> np.ndarray:
 class SatterthwaiteSums:
     """Sums over clusters behind the degrees of freedom of tests, each of q contrasts w, (q, K).
 
-    With U_g = Z_g w', a (K, q) matrix.
+    They are split by cluster: Γ_gg has D_g and is summed as it is, and Γ_gh = -U_g'U_h with
+    U_g = Z_g w', a (K, q) matrix, whose sum over all pairs comes from sums of products. These
+    include the pairs g = h, which ``squares`` subtracts.
     """
 
     # (tests,) array: Σ tr Γ_gg.
@@ -209,6 +213,7 @@ class SatterthwaiteSums:
         traces = np.trace(gamma, axis1=-2, axis2=-1)
         inner = np.einsum("tgki,tgkj->tgij", u, u)
         lengths = np.trace(inner, axis1=-2, axis2=-1)
+        # The pairs g = h, less what the products below add for them.
         squares = self.squares + (gamma**2).sum(axis=(1, 2, 3)) + (traces**2).sum(axis=1)
         squares = squares - (inner**2).sum(axis=(1, 2, 3)) - (lengths**2).sum(axis=1)
         flat = u.reshape(tests, clusters, k * q)
@@ -226,7 +231,8 @@ class SatterthwaiteSums:
         tests, q, k = w.shape
         total = self.squares
         if self.products is not None:
-            # Σ_gh tr (U_g'U_h)² exchanges the two contrasts of the products.
+            # Over all pairs g, h, the squares of the products add up to Σ [tr (U_g'U_h)]². With the
+            # two contrasts of one factor exchanged, they add up to Σ tr [(U_g'U_h)²].
             products = self.products.reshape(tests, k, q, k, q)
             exchanged = np.swapaxes(products, 2, 4)
             total = total + (products * (exchanged + products)).sum(axis=(1, 2, 3, 4))

@@ -32,10 +32,11 @@ from attnlag.regression.terms import is_lag_or_lead
 # A column whose variation relative to its mean is below this varies only by rounding.
 MIN_VARIATION = 1e-12
 
-# Log norms whose standard deviation is below this are regarded as equal, as are other outcomes
-# below this times their root mean square: the rounding error of bfloat16, where the model or stored
-# vectors have that, and otherwise what the epsilon of a normalisation without trained weights
-# leaves, after which all norms equal the square root of the width but for that.
+# Log norms whose standard deviation is below this are regarded as equal. So are other outcomes
+# below this times their root mean square.
+# - bfloat16: the rounding error, where the model or its stored vectors have this precision.
+# - Otherwise: what a normalisation without trained weights leaves. All norms after it equal the
+#   square root of the width but for its epsilon.
 MIN_SPREAD = {"bfloat16": 2**-8, "float16": 2**-10, "float32": 2**-10}
 
 # A design whose scaled cross-products have a larger condition number has lost all precision.
@@ -188,11 +189,13 @@ def solve(moments: Moments) -> Solution | Unfitted:
         facts = {"terms": terms, "fixed_effects": moments.has_fixed_effects}
         return Unfitted(moments, Reason(reasons.COLLINEAR, facts))
 
+    # With L L' the scaled products, columns times L'⁻¹ / scale have the products I.
     root = np.linalg.cholesky(scaled)
     to_columns = solve_triangular(root, np.eye(moments.k), lower=True).T / scale[:, None]
     whiten = np.zeros((moments.p, moments.k + 1))
     whiten[columns, :-1] = to_columns
     whiten[1, -1] = 1
+    # A of all rows is I but for rounding, which solving it removes.
     a, b, c = _equations(total, whiten)
     n_lags = 0
     half_panel = None
@@ -213,6 +216,7 @@ def solve(moments: Moments) -> Solution | Unfitted:
     return Solution(
         moments=moments,
         whiten=whiten,
+        # The rows are brought back to the order of the names.
         unwhiten=to_columns[np.argsort(order)],
         n_lags=n_lags,
         whole=whole,
@@ -223,12 +227,21 @@ def solve(moments: Moments) -> Solution | Unfitted:
 
 
 def score_blocks(solution: Solution) -> Iterator[list[ClusterRows]]:
-    """Yield blocks of clusters with the scores b_mg - A_mg θ_m of all regressions that θ sums.
+    """Yield blocks of clusters with their rows in each regression that θ is made of.
 
-    Without halves it is one regression, with influence map I. The half-panel jackknife has three:
-    b̂ = 2 b̂_all - (b̂_first + b̂_second) / 2 for the lags, and for the other terms what they are
-    given these, from the residuals of all rows at b̂. The scores of each come from its own
-    residuals, in coordinates in which its own X'X is I.
+    They give v_g, what cluster g adds to θ. Without halves there is one regression:
+
+        v_g = A⁻¹ s_g(θ),    s_g(θ) = b_g - A_g θ.
+
+    The half-panel jackknife has three: of all rows, θ_all, and of either half of the documents, θ_1
+    and θ_2. Its lags are θ̂_l = 2 θ_all,l - (θ_1,l + θ_2,l) / 2 and its other terms are
+    A_cc⁻¹ (b_c - A_cl θ̂_l), so that with T = [-A_cc⁻¹ A_cl; I] and C = [A_cc⁻¹, 0; 0, 0]
+
+        v_g = 2 T (A⁻¹)_l s_g(θ_all) + C s_g(θ̂) - T [(A_1⁻¹)_l s_1g(θ_1) + (A_2⁻¹)_l s_2g(θ_2)] / 2,
+
+    where (·)_l are the rows of lags and s_mg the scores of half m. CR2 puts
+    X_g' (I - X_g A⁻¹ X_g')^(-1/2) e_g for each s_g, with the X_g and A of its own regression, which
+    is in coordinates in which its own A is I.
     """
     whole = solution.whole
     half_panel = solution.half_panel
@@ -240,7 +253,8 @@ def score_blocks(solution: Solution) -> Iterator[list[ClusterRows]]:
         return
     others = solution.moments.k - solution.n_lags
     to_all = half_panel.covariates.lags_to_all
-    influence = np.hstack([2 * to_all @ whole.inverse[others:], half_panel.covariates.inverse])
+    from_all_rows = 2 * to_all @ whole.inverse[others:]
+    influence = np.hstack([from_all_rows, half_panel.covariates.inverse])
     for a, b, _ in solution.by_cluster(solution.moments):
         scores_of_whole = b[0] - a[0] @ whole.theta
         scores_of_half_panel = b[0] - a[0] @ half_panel.theta
@@ -285,7 +299,7 @@ def _too_few_rows(moments: Moments) -> Reason | None:
         return Reason(reasons.NO_LAYER_BEFORE)
     if moments.n_obs > moments.k + moments.absorbed:
         return None
-    facts = {"rows": moments.n_obs, "terms": moments.k, "absorbed": moments.absorbed}
+    facts = {"rows": moments.n_obs, "coefficients": moments.k, "absorbed": moments.absorbed}
     return Reason(reasons.TOO_FEW_ROWS, facts)
 
 
@@ -312,7 +326,9 @@ def _too_flat(moments: Moments, size: np.ndarray) -> Reason | None:
     # error relative to their size.
     bound = MIN_SPREAD[moments.precision]
     min_spread = bound
+    code = reasons.EQUAL_LOGARITHMS
     if not moments.outcome_is_logarithm:
+        code = reasons.EQUAL_NUMBERS
         min_spread = bound * np.hypot(root_squares[1] / root_rows, moments.centre[1])
     for term, spread in zip(moments.terms, size[1:] / root_rows, strict=True):
         if (term == "y" or layers_before([term])) and spread < min_spread:
@@ -320,10 +336,9 @@ def _too_flat(moments: Moments, size: np.ndarray) -> Reason | None:
                 "term": term,
                 "fixed_effects": fixed_effects,
                 "bound": bound,
-                "outcome_is_logarithm": moments.outcome_is_logarithm,
                 "precision": moments.precision,
             }
-            return Reason(reasons.EQUAL_BUT_FOR_ROUNDING, facts)
+            return Reason(code, facts)
     if not constant:
         return None
     return Reason(reasons.CONSTANT_TERMS, {"terms": constant, "fixed_effects": fixed_effects})

@@ -187,9 +187,9 @@ class Moments:
 def product(s: np.ndarray, to: np.ndarray) -> np.ndarray:
     """Return P'S P of symmetric matrices S, (…, p, p), for a map P, (p, new)."""
     p, new = to.shape
-    half = (s.reshape(-1, p) @ to).reshape(-1, p, new)
-    whole = np.swapaxes(half, 1, 2).reshape(-1, p) @ to
-    return whole.reshape(*s.shape[:-2], new, new)
+    right = (s.reshape(-1, p) @ to).reshape(-1, p, new)
+    both = np.swapaxes(right, 1, 2).reshape(-1, p) @ to
+    return both.reshape(*s.shape[:-2], new, new)
 
 
 def map_of(terms: Sequence[str], kept: KeptTerms) -> np.ndarray:

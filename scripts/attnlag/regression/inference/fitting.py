@@ -4,9 +4,8 @@ The estimates come from the cross-products. A second pass over the design gives 
 need residuals.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,10 @@ from attnlag.regression.design.design import read_counts, usable_sequences
 from attnlag.regression.estimation import merging, residuals
 from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import Solution, Unfitted, solve
-from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.estimation.omitted_lags import omitted_lags
 from attnlag.regression.estimation.regress import LayerFit, fit_layer
-from attnlag.regression.estimation.residuals import ResidualSums
+from attnlag.regression.estimation.residuals import FittedLine, ResidualSums
 from attnlag.regression.inference import bootstrap, controls, diagnostics, groups, results
 from attnlag.regression.inference.controls import Untrained
 from attnlag.regression.inference.permutation import PermutedMoments
@@ -69,85 +68,156 @@ def fit_regression(
     Raise UserError if no sequence is long enough for a row, or if there are too few documents for
     the chosen errors or correction.
     """
-    stored = Stored(products, keep=True)
-    counts = [read_counts(path) for path in designs]
-    sequences = usable_sequences(counts, stored.record.names)
-    documents = max(moments.documents for moments in stored)
-    settings = settings.possible_with(documents)
-    clustered_by = None
-    clusters = stored.documents
-    if settings.cluster == "group":
-        clustered_by = group_of
-        clusters = _number_of_groups(stored, group_of)
-    kept = merging.kept_terms(stored.terms, stored)
-    prepared = partial(
-        Moments.prepared,
-        kept=kept,
-        fixed_effects=settings.fixed_effects == "document",
-        half_panel=settings.bias_correction == "half-panel",
-    )
-
-    repetitions = settings.bootstrap if documents >= MIN_DOCUMENTS else 0
-    draws = bootstrap.Draws(clusters, repetitions, settings.seed)
-
-    def fit(solution: Solution | Unfitted, moments: Moments, meat: np.ndarray | None) -> LayerFit:
-        folds: int | Moments
-        if settings.folds == "groups":
-            folds = prepared(moments, group_of=group_of)
-        else:
-            folds = settings.folds
-        return fit_layer(solution, settings.covariance, folds, draws=draws, meat=meat)
-
-    # The moments of one layer are in memory at a time. Errors from residuals, which the lines of
-    # all layers give in one pass, have to wait: then a layer is read and solved again.
-    from_residuals = CATALOGUE[settings.covariance].needs == "meat"
-    lines = []
-    fits = []
-    for moments in stored:
-        solution = solve(prepared(moments, group_of=clustered_by))
-        lines.append(residuals.fitted_line(solution))
-        if not from_residuals:
-            fits.append(fit(solution, moments, meat=None))
-    hac_lags = settings.hac_lags
-    if hac_lags is None:
-        hac_lags = residuals.default_hac_lags(max(line.rows for line in lines) / sequences)
-    omitted = omitted_lags(lines[0].terms, documents)
-    sums = residuals.sums_of_shards(designs, lines, hac_lags, threads, kept, omitted)
-    if from_residuals:
-        for moments, meat in zip(stored, residuals.robust_meat(sums), strict=True):
-            fits.append(fit(solve(prepared(moments)), moments, meat))
-
+    data = _read(products, designs, group_of, settings)
+    if CATALOGUE[data.settings.covariance].needs == "meat":
+        # These errors come from the residuals of all layers, so a layer is solved before and after.
+        lines = [residuals.fitted_line(solution) for solution in _solutions(data)]
+        sums = _sum_residuals(data, designs, lines, threads)
+        fits = _errors_from_residuals(data, residuals.robust_meat(sums))
+    else:
+        lines, fits = _fit_layers(data)
+        sums = _sum_residuals(data, designs, lines, threads)
     drawn = np.stack([fit.drawn for fit in fits], axis=1)
-    dropped = np.zeros(len(stored.layers), dtype=int)
-    for count in counts:
-        dropped += [count["dropped_rows"].get(layer_name(layer), 0) for layer in stored.layers]
     tests = diagnostics.residual_tests(sums, lines).drop(columns="layer")
-    tests = tests.join(diagnostics.omitted_terms_table(sums, settings))
-    mixers = stored.record["model"].get("mixers") or {}
-    coefficients = results.coefficients_table(fits, settings)
-    goodness = results.fits_table(fits, dropped, tests, mixers, settings.adjust)
+    tests = tests.join(diagnostics.omitted_terms_table(sums, data.settings))
+    coefficients = results.coefficients_table(fits, data.settings)
+    goodness = results.fits_table(fits, data.dropped, tests, data.mixers, data.settings.adjust)
     control_table, untrained_scales = controls.controls_table(
         coefficients,
         goodness,
-        stored,
-        kept,
-        settings,
+        data.moments,
+        data.kept,
+        data.settings,
         permutations=permutations,
         untrained=untrained,
     )
     return FittedRegression(
-        settings=settings,
-        layers=stored.layers,
+        settings=data.settings,
+        layers=data.moments.layers,
         coefficients=coefficients,
         goodness=goodness,
-        medians=bootstrap.medians_over_layers(fits, drawn, settings.alpha),
+        medians=bootstrap.medians_over_layers(fits, drawn, data.settings.alpha),
         residual_sums=sums,
         influence=results.influence_table(fits),
-        merged=merging.merged_terms(kept),
-        groups=groups.coefficients_by_group(stored, group_of, settings),
+        merged=merging.merged_terms(data.kept),
+        groups=groups.coefficients_by_group(data.moments, group_of, data.settings),
         controls=control_table,
         untrained_scales=untrained_scales,
     )
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a regression is fitted to."""
+
+    # Those that the documents allow.
+    settings: RegressionSettings
+    # The moments of each layer, read on use.
+    moments: Stored
+    # The terms of the regression, each with those of the design that it is the sum of.
+    kept: KeptTerms
+    # The group of each document.
+    group_of: Mapping[str, str]
+    # documents, sequences: numbers of those that give rows.
+    documents: int
+    sequences: int
+    # (layers,) int array: numbers of rows without a finite logarithm.
+    dropped: np.ndarray
+    # The mixer of each layer that has no attention.
+    mixers: Mapping[str, str]
+
+    def prepared(self, moments: Moments, group_of: Mapping[str, str] | None = None) -> Moments:
+        """Return the moments of a layer that its regression is solved from, perhaps of groups."""
+        return moments.prepared(
+            self.kept,
+            fixed_effects=self.settings.fixed_effects == "document",
+            half_panel=self.settings.bias_correction == "half-panel",
+            group_of=group_of,
+        )
+
+
+def _read(
+    products: Sequence[Path],
+    designs: Sequence[Path],
+    group_of: Mapping[str, str],
+    settings: RegressionSettings,
+) -> _Data:
+    """Read what stands in the files beside the moments, and choose the terms of the regression."""
+    stored = Stored(products, keep=True)
+    counts = [read_counts(path) for path in designs]
+    sequences = usable_sequences(counts, stored.record.names)
+    dropped = np.zeros(len(stored.layers), dtype=int)
+    for count in counts:
+        dropped += [count["dropped_rows"].get(layer_name(layer), 0) for layer in stored.layers]
+    documents = max(moments.documents for moments in stored)
+    return _Data(
+        settings=settings.possible_with(documents),
+        moments=stored,
+        kept=merging.kept_terms(stored.terms, stored),
+        group_of=group_of,
+        documents=documents,
+        sequences=sequences,
+        dropped=dropped,
+        mixers=stored.record["model"].get("mixers") or {},
+    )
+
+
+def _solutions(data: _Data) -> Iterator[Solution | Unfitted]:
+    """Solve the regression of each layer; the moments of one are in memory at a time."""
+    clustered_by = data.group_of if data.settings.cluster == "group" else None
+    for moments in data.moments:
+        yield solve(data.prepared(moments, clustered_by))
+
+
+def _fit_layers(data: _Data) -> tuple[list[FittedLine], list[LayerFit]]:
+    """Solve each layer, and find the errors of its coefficients."""
+    draws = _draws(data)
+    lines = []
+    fits = []
+    for moments, solution in zip(data.moments, _solutions(data), strict=True):
+        lines.append(residuals.fitted_line(solution))
+        folds = _folds(data, moments)
+        fits.append(fit_layer(solution, data.settings.covariance, folds, draws=draws))
+    return lines, fits
+
+
+def _errors_from_residuals(data: _Data, meat: np.ndarray) -> list[LayerFit]:
+    """Solve each layer, and find its errors from their middle, (layers, K, K)."""
+    draws = _draws(data)
+    kind = data.settings.covariance
+    fits = []
+    for moments, solution, own in zip(data.moments, _solutions(data), meat, strict=True):
+        folds = _folds(data, moments)
+        fits.append(fit_layer(solution, kind, folds, draws=draws, meat=own))
+    return fits
+
+
+def _sum_residuals(
+    data: _Data, designs: Sequence[Path], lines: Sequence[FittedLine], threads: int
+) -> ResidualSums:
+    """Sum over the residuals of all layers, in a second pass over the designs."""
+    hac_lags = data.settings.hac_lags
+    if hac_lags is None:
+        longest = max(line.rows for line in lines)
+        hac_lags = residuals.default_hac_lags(longest / data.sequences)
+    omitted = omitted_lags(lines[0].terms, data.documents)
+    return residuals.sums_of_shards(designs, lines, hac_lags, threads, data.kept, omitted)
+
+
+def _folds(data: _Data, moments: Moments) -> int | Moments:
+    """Return the folds of the cross-validated R² of a layer: their number, or their moments."""
+    if data.settings.folds == "groups":
+        return data.prepared(moments, data.group_of)
+    return data.settings.folds
+
+
+def _draws(data: _Data) -> bootstrap.Draws:
+    """Return the draws of clusters, none with too few documents."""
+    clusters = data.moments.documents
+    if data.settings.cluster == "group":
+        clusters = _number_of_groups(data.moments, data.group_of)
+    repetitions = data.settings.bootstrap if data.documents >= MIN_DOCUMENTS else 0
+    return bootstrap.Draws(clusters, repetitions, data.settings.seed)
 
 
 def _number_of_groups(layers: Sequence[Moments], group_of: Mapping[str, str]) -> int:
