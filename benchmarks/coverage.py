@@ -51,13 +51,14 @@ from attnlag.quantities.columns import layer_name, layers_in
 from attnlag.quantities.means import RatioSums
 from attnlag.regression import properties
 from attnlag.regression.design.design import Counts, Formula, designs
-from attnlag.regression.estimation import crossproducts, omitted_lags, residuals
+from attnlag.regression.estimation import crossproducts
 from attnlag.regression.estimation import equal_halves as halves_test
+from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.estimation.moments import Moments, unpacked, with_clusters
-from attnlag.regression.estimation.regress import LayerFit, fit_layer
 from attnlag.regression.inference import bootstrap, controls, diagnostics, permutation, response
 from attnlag.regression.inference import training as path_of_training
+from attnlag.regression.residuals import omitted_lags, residuals
 from attnlag.regression.settings import (
     ClassesSettings,
     DesignSettings,

@@ -62,8 +62,8 @@ def write_design(documents: int, path: Path) -> Path:
 def attnlag_fit(design: Path, output: Path) -> None:
     """Write the coefficients that cross-products give."""
     from attnlag.regression.estimation import crossproducts
+    from attnlag.regression.estimation.layer_fit import fit_layer
     from attnlag.regression.estimation.least_squares import solve
-    from attnlag.regression.estimation.regress import fit_layer
     from attnlag.regression.inference import results
     from attnlag.regression.settings import Errors
     from attnlag.storage import tables

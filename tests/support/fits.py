@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts, moments
+from attnlag.regression.estimation.layer_fit import fit_layer
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.regress import fit_layer
 from attnlag.regression.inference import bootstrap, permutation, results
 from attnlag.regression.settings import PermutationsSettings, RegressionSettings
 

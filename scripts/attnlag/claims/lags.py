@@ -7,7 +7,7 @@ import pandas as pd
 
 from attnlag.claims.row import Row, Verdict, with_interval
 from attnlag.claims.row import over_layers as row_over_layers
-from attnlag.regression.estimation.omitted_lags import shortest_omitted
+from attnlag.regression.residuals.omitted_lags import shortest_omitted
 from attnlag.regression.slopes.decomposition import EFFECTS, POOLED
 from attnlag.regression.terms import nearest_lag
 

@@ -15,8 +15,8 @@ from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import shortened
-from attnlag.regression.estimation import residuals
 from attnlag.regression.inference import diagnostics
+from attnlag.regression.residuals import residuals
 from attnlag.regression.terms import named, nearest_lag
 
 DRAWN_BY = "plot_regression"

@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.design import design
+from attnlag.regression.estimation.layer_fit import contrast
 from attnlag.regression.estimation.least_squares import Unfitted, solve
 from attnlag.regression.estimation.moments import Moments
-from attnlag.regression.estimation.regress import contrast
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.storage import tables
 

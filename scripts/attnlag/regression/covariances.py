@@ -3,7 +3,7 @@
 A covariance is one entry of `CATALOGUE`. The allowed values of ``inference.covariance``, the errors
 of a fit, its degrees of freedom, and the words for them in figures and summaries derive from it.
 
-An estimator sees a `regress.Evidence`, a record of what a solved layer gives, of which an entry
+An estimator sees a `layer_fit.Evidence`, a record of what a solved layer gives, of which an entry
 names what it ``needs``. Clustered errors are CR2 by default: `estimation.cr2` has the formula. The
 workflow imports this module whenever it starts, so it imports no numpy.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# A `regress.Evidence`, whose module imports numpy.
+# A `layer_fit.Evidence`, whose module imports numpy.
 Evidence = Any
 
 # What an estimator may need beside the solution: the field of the evidence.

@@ -14,7 +14,7 @@ from attnlag.errors import UserError
 from attnlag.figures import diagnostics
 from attnlag.figures.sizes import COLUMN, PAGE
 from attnlag.figures.templates import CustomFigure
-from attnlag.regression.estimation import residuals
+from attnlag.regression.residuals import residuals
 
 GRID, COARSE = (
     np.concatenate([[-np.inf], edges, [np.inf]])

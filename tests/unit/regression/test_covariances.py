@@ -19,8 +19,8 @@ from statsmodels.tsa.arima_process import arma_impulse_response
 from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.estimation import cr2 as cr2_module
 from attnlag.regression.estimation.equal_halves import equal_halves
+from attnlag.regression.estimation.layer_fit import contrast
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.regress import contrast
 from attnlag.regression.estimation.row_regression import regress_rows
 from attnlag.regression.estimation.wald import NO_TEST
 from attnlag.regression.inference import bootstrap, response, results

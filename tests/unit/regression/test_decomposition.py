@@ -15,7 +15,7 @@ from scipy import stats
 
 from attnlag.errors import UserError
 from attnlag.quantities.columns import KEYS
-from attnlag.regression.estimation import samples
+from attnlag.regression.design import samples
 from attnlag.regression.slopes import absorbing, decomposition
 from attnlag.regression.slopes.absorbing import Effects
 from attnlag.regression.slopes.decomposition import EFFECTS, POOLED

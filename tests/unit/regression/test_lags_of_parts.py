@@ -17,8 +17,8 @@ from attnlag.claims.heads import claims_of_heads
 from attnlag.corpus.catalogue import FILES
 from attnlag.quantities import columns, formats, head_shares
 from attnlag.quantities.head_shares import ABOVE, WHOLE
+from attnlag.regression.design import samples
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import samples
 from attnlag.regression.slopes import lags_of_parts
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence

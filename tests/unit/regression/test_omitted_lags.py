@@ -8,10 +8,10 @@ from fits import moments_of, regressed
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from attnlag.regression.estimation import residuals
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.omitted_lags import omitted_lags, shortest_omitted
 from attnlag.regression.inference import diagnostics
+from attnlag.regression.residuals import residuals
+from attnlag.regression.residuals.omitted_lags import omitted_lags, shortest_omitted
 from attnlag.regression.settings import Errors
 
 LENGTHS = [40, 25, 33, 14, 90, 12, 61, 28, 37]

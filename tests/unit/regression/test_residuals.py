@@ -27,10 +27,10 @@ from statsmodels.stats.diagnostic import het_breuschpagan
 from statsmodels.stats.stattools import jarque_bera
 from statsmodels.tsa.stattools import acf
 
-from attnlag.regression.estimation import residuals
+from attnlag.regression.estimation.layer_fit import fit_layer
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.regress import fit_layer
 from attnlag.regression.inference import diagnostics
+from attnlag.regression.residuals import residuals
 from attnlag.storage import tables
 
 TERMS = ["lag_1", "lag_2", "log_frequency"]

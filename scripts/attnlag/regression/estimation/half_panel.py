@@ -23,10 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnlag.regression.estimation.normal_equations import (
-    Regression,
+    SolvedEquations,
     generalised_inverse,
     identity_where,
-    regress,
+    solve_normal_equations,
     times,
 )
 
@@ -39,9 +39,9 @@ class HalfPanel:
     """The corrected estimate, and what it is made of."""
 
     # All rows, and those of the first and of the second halves of documents.
-    whole: Regression
-    first: Regression
-    second: Regression
+    whole: SolvedEquations
+    first: SolvedEquations
+    second: SolvedEquations
     # What the other terms are given the lags, from all rows.
     covariates: "Covariates"
     # (…, K) array: NaN where the rows do not identify all terms, or a half not all lags and leads.
@@ -71,7 +71,7 @@ def half_panel_jackknife(a: np.ndarray, b: np.ndarray, lags: int) -> HalfPanel:
         Number of lags and leads, the last coordinates.
     """
     others = a.shape[-1] - lags
-    whole = regress(a[0], b[0])
+    whole = solve_normal_equations(a[0], b[0])
     first = _regress_half(a[1], b[1], others)
     second = _regress_half(a[2], b[2], others)
 
@@ -98,7 +98,7 @@ def _given_lags(inverse: np.ndarray, a: np.ndarray) -> Covariates:
     return Covariates(padded, lags_to_all)
 
 
-def _regress_half(a: np.ndarray, b: np.ndarray, others: int) -> Regression:
+def _regress_half(a: np.ndarray, b: np.ndarray, others: int) -> SolvedEquations:
     """Solve the normal equations of a half, which may not identify all of the other terms.
 
     The result is NaN where it does not identify all lags and leads.
@@ -113,4 +113,4 @@ def _regress_half(a: np.ndarray, b: np.ndarray, others: int) -> Regression:
     to_all = covariates.lags_to_all
     inverse = covariates.inverse + to_all @ lags_inverse @ np.swapaxes(to_all, -1, -2)
     inverse[~identified] = np.nan
-    return Regression(inverse, times(inverse, b))
+    return SolvedEquations(inverse, times(inverse, b))

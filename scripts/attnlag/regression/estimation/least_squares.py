@@ -22,8 +22,8 @@ from attnlag.regression.estimation.cr2 import ClusterRows, plain_scores
 from attnlag.regression.estimation.half_panel import HalfPanel, half_panel_jackknife
 from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.estimation.normal_equations import (
-    Regression,
-    regress,
+    SolvedEquations,
+    solve_normal_equations,
     whiten_half,
 )
 from attnlag.regression.reasons import Reason
@@ -84,7 +84,7 @@ class Solution:
     # Number of lags and leads that halves correct; 0 without halves.
     n_lags: int
     # The regression of all rows.
-    whole: Regression
+    whole: SolvedEquations
     # Its correction for bias; None without halves.
     half_panel: HalfPanel | None
     # ssr, tss: residual sum of squares, and total sum of squares about the mean or, with document
@@ -159,7 +159,7 @@ class Solution:
         identify all terms, or a half not all lags and leads.
         """
         if self.half_panel is None:
-            return regress(a[0], b[0]).theta
+            return solve_normal_equations(a[0], b[0]).theta
         return half_panel_jackknife(a, b, self.n_lags).theta
 
 
@@ -205,7 +205,7 @@ def solve(moments: Moments) -> Solution | Unfitted:
         whole = half_panel.whole
         theta = half_panel.theta
     else:
-        whole = regress(a[0], b[0])
+        whole = solve_normal_equations(a[0], b[0])
         theta = whole.theta
     if np.isnan(theta).any():
         lags = names[len(names) - n_lags :]
@@ -275,7 +275,7 @@ def cluster_scores(solution: Solution) -> np.ndarray:
     return np.concatenate(scores)
 
 
-def half_rows(a: np.ndarray, b: np.ndarray, half: Regression) -> ClusterRows:
+def half_rows(a: np.ndarray, b: np.ndarray, half: SolvedEquations) -> ClusterRows:
     """Return the regression of a half by cluster, in coordinates in which its own X'X is I.
 
     ``a`` and ``b`` have A_mg, (clusters, K, K), and b_mg, (clusters, K). The influence map is that

@@ -17,7 +17,7 @@ ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
-class Regression:
+class SolvedEquations:
     """The solution of one or more systems of normal equations."""
 
     # (…, K, K) array: A⁻¹, a generalised inverse in a half that does not identify all terms.
@@ -26,12 +26,12 @@ class Regression:
     theta: np.ndarray
 
 
-def regress(a: np.ndarray, b: np.ndarray) -> Regression:
+def solve_normal_equations(a: np.ndarray, b: np.ndarray) -> SolvedEquations:
     """Solve A θ = b for summands A of I, (…, K, K), and b, (…, K); NaN where A is singular."""
     singular = is_singular(a)
     inverse = np.linalg.inv(identity_where(singular, a))
     inverse[singular] = np.nan
-    return Regression(inverse, times(inverse, b))
+    return SolvedEquations(inverse, times(inverse, b))
 
 
 def identity_where(singular: np.ndarray, a: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.quantities.estimates import Estimates
-from attnlag.regression.estimation.regress import LayerFit
+from attnlag.regression.estimation.layer_fit import LayerFit
 from attnlag.regression.inference import response
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import BootstrapSettings

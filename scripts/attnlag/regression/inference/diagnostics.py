@@ -7,15 +7,15 @@ import pandas as pd
 from scipy import special
 
 from attnlag.quantities.estimates import Estimates
-from attnlag.regression.estimation import omitted_lags
 from attnlag.regression.estimation.least_squares import MAX_CONDITION
-from attnlag.regression.estimation.residuals import (
+from attnlag.regression.inference.results import adjusted_p_values
+from attnlag.regression.residuals import omitted_lags
+from attnlag.regression.residuals.residuals import (
     AUTOCORRELATION_LAGS,
     RESIDUAL_EDGES,
     FittedLine,
     ResidualSums,
 )
-from attnlag.regression.inference.results import adjusted_p_values
 from attnlag.regression.settings import Errors
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)

@@ -15,17 +15,18 @@ from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.design.design import read_counts, usable_sequences
-from attnlag.regression.estimation import merging, residuals
+from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.crossproducts import Stored
+from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import Solution, Unfitted, solve
 from attnlag.regression.estimation.moments import KeptTerms, Moments
-from attnlag.regression.estimation.omitted_lags import omitted_lags
-from attnlag.regression.estimation.regress import LayerFit, fit_layer
-from attnlag.regression.estimation.residuals import FittedLine, ResidualSums
 from attnlag.regression.inference import bootstrap, controls, diagnostics, groups, results
 from attnlag.regression.inference.controls import Untrained
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.residuals import residuals
+from attnlag.regression.residuals.omitted_lags import omitted_lags
+from attnlag.regression.residuals.residuals import FittedLine, ResidualSums
 from attnlag.regression.settings import RegressionSettings
 
 

@@ -26,9 +26,9 @@ import pyarrow as pa
 from attnlag.quantities import columns
 from attnlag.quantities.outcomes import in_batches, outcome_values
 from attnlag.regression.design.design import Formula
+from attnlag.regression.design.samples import generator_of
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import KeptTerms, Moments
-from attnlag.regression.estimation.samples import generator_of
 from attnlag.regression.inference import results
 from attnlag.regression.properties import CLASSES, Property, read_property
 from attnlag.regression.settings import Errors, PermutationsSettings

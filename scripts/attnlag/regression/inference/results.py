@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import special
 
 from attnlag.quantities.estimates import Estimates
-from attnlag.regression.estimation.regress import LayerFit
+from attnlag.regression.estimation.layer_fit import LayerFit
 from attnlag.regression.labels import OK, status
 from attnlag.regression.settings import Errors
 from attnlag.regression.terms import is_lag_or_lead

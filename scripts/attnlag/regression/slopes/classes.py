@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from attnlag.quantities.estimates import Estimates
 from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.estimation import crossproducts, merging
+from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import KeptTerms, Moments, map_of, product
-from attnlag.regression.estimation.regress import LayerFit, fit_layer
 from attnlag.regression.estimation.wald import with_bounded_eta
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.labels import status

@@ -20,8 +20,8 @@ from attnlag.quantities.columns import layer_name
 from attnlag.quantities.estimates import Estimates
 from attnlag.regression import properties
 from attnlag.regression.design.design import layers_and_terms
+from attnlag.regression.design.samples import Sample
 from attnlag.regression.estimation.row_regression import regress_rows
-from attnlag.regression.estimation.samples import Sample
 from attnlag.regression.slopes.absorbing import Effects
 from attnlag.regression.terms import is_lag_or_lead
 

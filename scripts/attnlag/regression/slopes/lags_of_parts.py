@@ -21,11 +21,12 @@ from attnlag.quantities import head_shares
 from attnlag.quantities.columns import KEYS, layer_number, layers_in
 from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.quantities.traced_tables import WRITTEN
+from attnlag.regression.design import samples
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import crossproducts, merging, samples
+from attnlag.regression.estimation import crossproducts, merging
+from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import KeptTerms, Moments, joined
-from attnlag.regression.estimation.regress import LayerFit, fit_layer
 from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
 from attnlag.regression.units import Unit

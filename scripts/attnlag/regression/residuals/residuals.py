@@ -29,7 +29,7 @@ import pyarrow as pa
 from attnlag.regression.design.design import values_of
 from attnlag.regression.estimation.least_squares import Solution, Unfitted
 from attnlag.regression.estimation.moments import KeptTerms
-from attnlag.regression.estimation.omitted_lags import (
+from attnlag.regression.residuals.omitted_lags import (
     CompleteRows,
     ScoreSums,
     complete_rows,

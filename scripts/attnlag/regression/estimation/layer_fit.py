@@ -50,7 +50,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Errors:
+class LayerErrors:
     """The errors of K coefficients."""
 
     # (K, K) array: the covariance of the estimates; NaN where degrees of freedom are.
@@ -79,7 +79,7 @@ class LayerFit:
     # estimate, uncorrected, (K,) arrays: on the scale of the data, corrected for bias or not.
     estimate: np.ndarray
     uncorrected: np.ndarray
-    errors: Errors
+    errors: LayerErrors
     # Test that all slopes are zero, which comes with folds.
     wald: Wald
     # Test that the halves of documents have equal lags and leads, which comes with draws.
@@ -265,7 +265,7 @@ def _evidence(
     )
 
 
-def _errors(evidence: Evidence, kind: Covariance, hypotheses: Sequence[np.ndarray]) -> Errors:
+def _errors(evidence: Evidence, kind: Covariance, hypotheses: Sequence[np.ndarray]) -> LayerErrors:
     """Return the errors of coefficients, by the function of ``kind``."""
     covariance = kind.covariance(evidence)
     df = np.broadcast_to(np.asarray(kind.df(evidence), dtype=float), evidence.estimate.shape)
@@ -280,10 +280,10 @@ def _errors(evidence: Evidence, kind: Covariance, hypotheses: Sequence[np.ndarra
     unknown = np.isnan(df)
     covariance[unknown] = np.nan
     covariance[:, unknown] = np.nan
-    return Errors(covariance, df, tests)
+    return LayerErrors(covariance, df, tests)
 
 
-def _unknown_errors(k: int, hypotheses: Sequence[np.ndarray]) -> Errors:
+def _unknown_errors(k: int, hypotheses: Sequence[np.ndarray]) -> LayerErrors:
     """Return NaN for K coefficients and for the tests of hypotheses."""
     tests = [NO_TEST._replace(df=len(rows)) for rows in hypotheses]
-    return Errors(np.full((k, k), np.nan), np.full(k, np.nan), tests)
+    return LayerErrors(np.full((k, k), np.nan), np.full(k, np.nan), tests)
