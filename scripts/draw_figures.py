@@ -1,5 +1,7 @@
 """Draw all figures of one stage, such as plot_adjustments."""
 
+from pathlib import Path
+
 from attnlag.claims.run import read_claims
 from attnlag.figures import files, inputs, sampling
 from attnlag.pipeline.program import log
@@ -22,7 +24,8 @@ INPUTS = {
 
 def main(job, settings: dict):
     drawing = settings["drawing"]
-    claims = read_claims([job.input.claims])
+    stated = job.input.claims
+    claims = read_claims([stated] if isinstance(stated, Path) else stated)
     read_by: dict = {}
     for name, needs in drawing["figures"].items():
         read_by.setdefault(INPUTS.get(needs) or INPUTS[job.stage], []).append(name)

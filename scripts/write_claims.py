@@ -1,15 +1,15 @@
-"""Write the claims of one model and corpus as a table, a row a claim."""
+"""Write the claims of one analysis as a table, a row a claim."""
 
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
-from attnlag.report.claims_table import claims_of_study
-from attnlag.report.regression_tables import declared
+from attnlag.report.claims_table import STAGES, as_table
 from attnlag.storage import tables
+from attnlag.storage.declared import Declared
 
 
 def main(job):
-    regressions = declared(**vars(job.input))
-    claims, studies = claims_of_study(regressions)
-    tables.write_frame(claims, job.output.claims, {"studies": studies})
-    study = regressions[0].of_corpus
-    log.info(f"{', '.join(study.parts[-2:])}: {counted(len(claims), 'claim')}")
+    files = Declared(**vars(job.input))
+    found = STAGES[job.stage](files, job.output.claims.parent)
+    claims, studies = as_table(found)
+    tables.write_parquet(claims, job.output.claims, {"studies": studies})
+    log.info(f"{job.output.claims}: {counted(len(claims), 'claim')}")

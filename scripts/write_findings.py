@@ -11,7 +11,7 @@ from attnlag.storage import writing
 
 
 def main(job):
-    claims = read_claims([job.input.claims])
+    claims = read_claims(job.input.claims)
     regressions = declared(**vars(job.input))
     outputs = zip(regressions, job.output.regressions, job.output.summaries, strict=True)
     for regression, path, path_of_summaries in outputs:

@@ -13,12 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from described import files_in
+from described import claims_of_study, files_in, in_memory
 from playwright.sync_api import Page, expect
 from projects import SEVERAL, Project, command_of, new_project, save_model
 
 from attnlag.quantities.columns import KEYS
-from attnlag.report.claims_table import claims_of_study, in_memory
+from attnlag.report.claims_table import as_table
 from attnlag.report.explorer import contents
 from attnlag.report.explorer import page as pages
 from attnlag.report.regression_tables import declared
@@ -93,7 +93,7 @@ def file(project: Project, studies: list[Path], tmp_path_factory: pytest.TempPat
     findings = [path.with_name("findings.txt") for path in studies]
     given = files_in(project.folder / "results")
     given |= {"coefficients": studies, "findings": findings}
-    claims, records = claims_of_study(declared(**given))
+    claims, records = as_table(claims_of_study(declared(**given)))
     tables.write_frame(claims, folder / "claims.parquet", {"studies": records})
     given["claims"] = folder / "claims.parquet"
     for name in ("explorer.html", "again.html"):

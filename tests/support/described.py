@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from attnlag.claims.run import RunClaims, by_analysis
 from attnlag.pipeline.outputs import OUTPUTS, Output, pattern
 from attnlag.regression.settings import RegressionSettings
+from attnlag.report import claims_table
+from attnlag.report.claims_table import AnalysisClaims
 from attnlag.report.regression_tables import RegressionTables, declared
 
 
@@ -68,6 +71,34 @@ def files_in(results: Path) -> dict[str, list[Path]]:
         if path.suffix in (".parquet", ".json"):
             files.setdefault(name, []).append(path)
     return files
+
+
+def claims_of_study(regressions: Sequence[RegressionTables]) -> list[AnalysisClaims]:
+    """Return the claims of some regressions and of what else was declared of their studies."""
+    found: list[AnalysisClaims] = []
+    folders: set[Path] = set()
+    for regression in regressions:
+        files = regression.files
+        site = regression.of_site
+        study = regression.of_corpus
+        if site not in folders and files.all_of("norms", site):
+            found += claims_table.of_adjustments(files, site)
+        if site not in folders and files.one_of("heads", site):
+            found += claims_table.of_heads(files, site / "heads")
+        found.append(claims_table.regression_claims(regression))
+        if study not in folders and files.one_of("readout", study):
+            found += claims_table.of_sources(files, study / "attention/sources")
+        if study not in folders and files.one_of("total_effects", study):
+            found += claims_table.of_effects(files, study / "causal")
+        folders |= {site, study}
+    return found
+
+
+def in_memory(regressions: Sequence[RegressionTables]) -> RunClaims:
+    """Return the claims of some regressions as `read_claims` reads them."""
+    table, studies = claims_table.as_table(claims_of_study(regressions))
+    records = {tuple(study["place"]): study["record"] for study in studies}
+    return RunClaims(by_analysis(table), records)
 
 
 def regressions_in(results: Path, *names: str) -> list[RegressionTables]:

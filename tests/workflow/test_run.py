@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from described import regressions_in, undescribed
+from described import in_memory, regressions_in, undescribed
 from planning import plan
 from projects import (
     ROOT,
@@ -36,7 +36,6 @@ import attnlag
 from attnlag.claims.row import Verdict
 from attnlag.errors import UserError
 from attnlag.figures import catalogue
-from attnlag.report.claims_table import in_memory
 from attnlag.report.explorer import contents, documents, page
 from attnlag.storage.tables import read_provenance
 from attnlag.wording import CLAIMS

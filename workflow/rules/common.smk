@@ -64,7 +64,6 @@ SITE = f"{STUDY}/{{site}}"
 RESULTS = f"{SITE}/{{regression}}"
 HEADS = f"{STUDY}/attention/heads"
 CAUSAL = f"{STUDY}/causal"
-CLAIMS = f"{STUDY}/claims.parquet"
 
 # What is measured, with which controls.
 CENTRED = CONFIG.measures("centred_cosines")

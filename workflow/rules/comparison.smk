@@ -31,7 +31,9 @@ use rule program as write_comparison with:
 
 use rule draw as plot_comparison with:
     input:
-        claims="results/claims.parquet",
+        claims=partly(
+            f"{RESULTS}/claims.parquet", model=CONFIG.models, corpus=CONFIG.corpora
+        ),
         coefficients="results/comparison/coefficients.parquet",
     output:
         figures=figures_of("plot_comparison", "results/comparison/figures/{site}/{regression}"),

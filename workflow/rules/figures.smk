@@ -1,14 +1,16 @@
 # Figures of sites and regressions; other analyses draw their own. One job draws all figures of a
 # folder, which is its output. Figures of finished tables take less time than their submission to a
 # cluster.
-#
-# Titles are claims, so that figures are drawn again with the claims of their model and corpus. Were
-# these `ancient()`, Snakemake would not look at what else has changed whenever they are made again.
+# Titles are claims.
+
+
+SEVERAL_REGRESSIONS = len(CONFIG.regressions) > 1
+OWN_CLAIMS = partly(f"{RESULTS}/claims.parquet", regression=CONFIG.regressions)
 
 
 use rule draw as plot_adjustments with:
     input:
-        claims=CLAIMS,
+        claims=[f"{SITE}/claims.parquet", *optional(SEVERAL_REGRESSIONS, OWN_CLAIMS)],
         norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
         stream=shards_of(f"{STUDY}/stream/{{shard}}.parquet"),
         properties=shards_of(f"{STUDY}/token_properties/{{shard}}.parquet"),
@@ -17,7 +19,7 @@ use rule draw as plot_adjustments with:
         surprisal=optional(CONFIG.measures("surprisal"), ALL_TOKEN_FILES["surprisal"]),
         means=optional(DIRECTED, f"{SITE}/geometry/means.parquet"),
         coefficients=optional(
-            len(CONFIG.regressions) > 1,
+            SEVERAL_REGRESSIONS,
             partly(f"{RESULTS}/coefficients.parquet", regression=CONFIG.regressions),
         ),
     output:
@@ -30,7 +32,7 @@ use rule draw as plot_adjustments with:
 
 use rule draw as plot_regression with:
     input:
-        claims=CLAIMS,
+        claims=f"{RESULTS}/claims.parquet",
         coefficients=f"{RESULTS}/coefficients.parquet",
         fits=f"{RESULTS}/fits.parquet",
         influence=f"{RESULTS}/influence.parquet",
@@ -49,7 +51,7 @@ use rule draw as plot_regression with:
 
 use rule draw as plot_sites with:
     input:
-        claims=CLAIMS,
+        claims=partly(f"{RESULTS}/claims.parquet", site=CONFIG.extraction.sites),
         norms=shards_of(study_files(f"{SITE}/norms/{{shard}}.parquet")),
         coefficients=partly(f"{RESULTS}/coefficients.parquet", site=CONFIG.extraction.sites),
         fits=partly(f"{RESULTS}/fits.parquet", site=CONFIG.extraction.sites),

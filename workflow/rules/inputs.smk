@@ -94,6 +94,12 @@ def inputs_of_fit(wildcards):
     }
 
 
+def inputs_of_claims(wildcards):
+    """Return the tables of a regression that its claims are made from."""
+    names = targets.claimed_tables(CONFIG, wildcards.model, wildcards.regression)
+    return {name: f"{RESULTS}/{name}.parquet" for name in names}
+
+
 def of_dataset(wildcards, ending):
     """Return a list with the file of a data set of the hub with this ending, [] without one."""
     has_one = CONFIG.corpora[wildcards.corpus].dataset is not None

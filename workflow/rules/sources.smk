@@ -54,9 +54,23 @@ use rule program as summarize_sources with:
         **job_params("summarize_sources"),
 
 
+use rule program as claim_sources with:
+    input:
+        shares=optional(TRACED, f"{SOURCES}/shares.parquet"),
+        lags=optional(TRACED, f"{SOURCES}/lags.parquet"),
+        readout=study_files(f"{SITE}/readout/means.parquet"),
+    output:
+        claims=f"{SOURCES}/claims.parquet",
+    log:
+        "logs/{model}/{corpus}/sources/claims.log",
+    localrule: True
+    params:
+        **job_params("claim_sources", "write_claims"),
+
+
 use rule draw as plot_sources with:
     input:
-        claims=CLAIMS,
+        claims=f"{SOURCES}/claims.parquet",
         shares=optional(TRACED, f"{SOURCES}/shares.parquet"),
         lags=optional(TRACED, f"{SOURCES}/lags.parquet"),
         readout=study_files(f"{SITE}/readout/means.parquet"),

@@ -1,21 +1,37 @@
 # What is told of tables: findings, the answers of a run, one page that shows all studies, a paper.
 
 
-use rule program as write_claims with:
+# Each analysis has its own claims, so that its figures wait for no other's and are drawn again with
+# none. Were these inputs of figures `ancient()`, Snakemake would not look at what else has changed
+# whenever they are made again.
+use rule program as claim_adjustments with:
     input:
-        unpack(lambda wildcards: targets.claim_tables(CONFIG, wildcards.model, wildcards.corpus)),
+        norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
+        directions=optional(DIRECTED, f"{SITE}/geometry/means.parquet"),
     output:
-        claims=CLAIMS,
-        csv=f"{STUDY}/claims.csv",
+        claims=f"{SITE}/claims.parquet",
     log:
-        "logs/{model}/{corpus}/claims.log",
+        "logs/{model}/{corpus}/{site}/claims.log",
+    localrule: True
     params:
-        **job_params("write_claims"),
+        **job_params("claim_adjustments", "write_claims"),
+
+
+use rule program as claim_regression with:
+    input:
+        unpack(inputs_of_claims),
+    output:
+        claims=f"{RESULTS}/claims.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/claims.log",
+    localrule: True
+    params:
+        **job_params("claim_regression", "write_claims"),
 
 
 use rule program as join_claims with:
     input:
-        claims=every(CLAIMS),
+        claims=targets.all_claims_files(CONFIG),
         pairs=optional(COMPARED, ["results/comparison/pairs.parquet"]),
         held=optional(COMPARED, ["results/comparison/claims.parquet"]),
     output:
@@ -31,7 +47,7 @@ use rule program as join_claims with:
 use rule program as write_findings with:
     input:
         **targets.regression_tables(CONFIG, "{model}", "{corpus}"),
-        claims=CLAIMS,
+        claims=targets.claims_files(CONFIG, "{model}", "{corpus}"),
     output:
         **targets.findings_files(CONFIG, "{model}", "{corpus}"),
         summaries=directory(study_files(f"{RESULTS}/summary")),

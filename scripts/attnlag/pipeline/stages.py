@@ -337,6 +337,7 @@ PASSES = ("corpus", "model", "quantities", *TABLES)
 MEANS = ("quantities", *TABLES)
 REGRESSION = ("corpus", "quantities", "regression", *TABLES)
 CLAIMS = ("claims", "corpus", "interventions", "quantities", "regression", *TABLES)
+CLAIMING = (*CLAIMS, "report/claims_table.py", "report/regression_tables.py")
 WORDS = (*CLAIMS, "wording.py")
 FIGURES = (*WORDS, "figures")
 
@@ -374,7 +375,11 @@ STAGES = {
     # The pages and the sentences of a run are made of the same claims.
     "write_findings": Stage(code=(*WORDS, "report/*.py")),
     "join_claims": Stage(code=CLAIMS),
-    "write_claims": Stage(code=(*CLAIMS, "report/claims_table.py", "report/regression_tables.py")),
+    "claim_adjustments": Stage(code=CLAIMING),
+    "claim_effects": Stage(code=CLAIMING),
+    "claim_heads": Stage(code=CLAIMING),
+    "claim_regression": Stage(code=CLAIMING),
+    "claim_sources": Stage(code=CLAIMING),
     "write_comparison": Stage(code=(*WORDS, "report/*.py")),
     # The page draws the panels of figures.
     "build_explorer": Stage(code=(*FIGURES, "report")),

@@ -12,16 +12,8 @@ from attnlag.quantities.catalogue import OPTIONAL
 
 FilesByName = dict[str, list[str]]
 
-# Tables of each regression that findings, claims and the explorer read.
-REGRESSION_TABLES = (
-    "coefficients",
-    "medians",
-    "fits",
-    "controls",
-    "groups",
-    "influence",
-    "residuals",
-)
+# Tables of each regression that has such.
+TRAINING_TABLES = ("training", "training_layers")
 CLASS_TABLES = ("classes", "equal_slopes", "nested_models")
 EFFECT_TABLES = ("total_effects", "prediction_vs_effect", "finite_effects", "elasticities")
 
@@ -89,7 +81,6 @@ def study_targets(config: Config, model: str, corpus: str) -> list[str]:
             for pair in config.pairs_changed():
                 files.append(f"{study}/causal/figures/{pair}")
 
-    files += in_both_formats(study, "claims").values()
     for paths in findings_files(config, model, corpus).values():
         files += paths
     return files
@@ -117,7 +108,7 @@ def regression_targets(
         if config.figures_drawn("plot_classes"):
             files.append(f"{folder}/classes/figures")
     if regression in regressions_of_checkpoints(config, model):
-        files += in_both_formats(folder, "training", "training_layers").values()
+        files += in_both_formats(folder, *TRAINING_TABLES).values()
         files.append(f"{folder}/training/figures")
     if has_figures_of_regression(config, regression):
         files.append(f"{folder}/figures")
@@ -188,27 +179,62 @@ def regression_tables(config: Config, model: str, corpus: str) -> FilesByName:
 
     The names may also be those of Snakemake's wildcards, ``{model}`` and ``{corpus}``.
     """
-    names = list(REGRESSION_TABLES)
-    if is_asked("untrained", config):
-        names.append("untrained_scales")
     study = f"results/{model}/{corpus}"
     files = {}
-    for name in names:
+    for name in fitted_tables(config):
         files[name] = _regression_files(study, f"{name}.parquet", config, config.regressions)
     return files
 
 
-def claim_tables(config: Config, model: str, corpus: str) -> FilesByName:
-    """Return the tables by name from which the claims of a model and a corpus are made."""
+def claims_files(config: Config, model: str, corpus: str) -> list[str]:
+    """Return the tables of claims of a model and a corpus: of sites, regressions and analyses.
+
+    The names may also be those of Snakemake's wildcards, ``{model}`` and ``{corpus}``.
+    """
     study = f"results/{model}/{corpus}"
-    by_class = [name for name in config.regressions if config.regressions[name].slopes_by]
+    files = []
+    for site in config.extraction.sites:
+        files.append(f"{study}/{site}/claims.parquet")
+        for regression in config.regressions:
+            files.append(f"{study}/{site}/{regression}/claims.parquet")
+    if is_asked("heads", config):
+        files.append(f"{study}/attention/heads/claims.parquet")
+    if is_asked("sources", config):
+        files.append(f"{study}/attention/sources/claims.parquet")
+    if is_asked("interventions", config):
+        files.append(f"{study}/causal/claims.parquet")
+    return files
+
+
+def all_claims_files(config: Config) -> list[str]:
+    """Return the tables of claims of all models and corpora."""
+    files = []
+    for model, corpus in studies(config):
+        files += claims_files(config, model, corpus)
+    return files
+
+
+def claimed_tables(config: Config, model: str, regression: str) -> list[str]:
+    """Return the names of the tables of a regression from which its claims are made."""
+    names = fitted_tables(config)
+    if config.regressions[regression].slopes_by:
+        names += CLASS_TABLES
+    if regression in regressions_of_checkpoints(config, model):
+        names.append("training")
+    return names
+
+
+def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
+    """Return the tables by name that the page of a run shows of a model and a corpus."""
+    study = f"results/{model}/{corpus}"
+    regressions = list(config.regressions)
+    by_class = [name for name in regressions if config.regressions[name].slopes_by]
     files = regression_tables(config, model, corpus)
-    files["norms"] = []
-    for shard in config.shards(corpus):
-        files["norms"] += _site_files(study, f"norms/{shard}.parquet", config)
+    files["residuals"] = _regression_files(study, "residuals.parquet", config, regressions)
     if is_asked("training", config):
         fitted = regressions_of_checkpoints(config, model)
-        files["training"] = _regression_files(study, "training.parquet", config, fitted)
+        for name in TRAINING_TABLES:
+            files[name] = _regression_files(study, f"{name}.parquet", config, fitted)
     if is_asked("classes", config):
         for name in CLASS_TABLES:
             files[name] = _regression_files(study, f"{name}.parquet", config, by_class)
@@ -226,22 +252,9 @@ def claim_tables(config: Config, model: str, corpus: str) -> FilesByName:
     if is_asked("interventions", config):
         for name in EFFECT_TABLES:
             files[name] = [f"{study}/causal/{name}.parquet"]
-    return files
-
-
-def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
-    """Return the tables by name that the page of a run shows of a model and a corpus."""
-    study = f"results/{model}/{corpus}"
-    regressions = list(config.regressions)
-    files = claim_tables(config, model, corpus)
-    if is_asked("training", config):
-        fitted = regressions_of_checkpoints(config, model)
-        files["training_layers"] = _regression_files(
-            study, "training_layers.parquet", config, fitted
-        )
 
     study_tables = ["tokens", "token_properties", *config.quantities_of_model()]
-    names = [*study_tables, "design"]
+    names = [*study_tables, "norms", "design"]
     if config.with_sources():
         names.append("sources")
     for name in names:
@@ -250,6 +263,7 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
         file = f"{shard}.parquet"
         for name in study_tables:
             files[name].append(f"{study}/{name}/{file}")
+        files["norms"] += _site_files(study, f"norms/{file}", config)
         files["design"] += _regression_files(study, f"design/{file}", config, regressions)
         if config.with_sources():
             files["sources"].append(f"{study}/attention/sources/{file}")

@@ -1,85 +1,99 @@
-"""The claims of a study as one table, a row a claim, and such tables read back."""
+"""The claims of each analysis, from the files that its job declares."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from attnlag.claims.causes import on_the_next_token
 from attnlag.claims.directions import claims_of_directions
 from attnlag.claims.heads import claims_of_heads
 from attnlag.claims.regression import Further, claims_of_regression
 from attnlag.claims.row import STUDY, Row, frame
-from attnlag.claims.run import CAUSAL, MEASURED, RunClaims, by_analysis, causal_from
+from attnlag.claims.run import CAUSAL, MEASURED, causal_from
 from attnlag.claims.sources import claims_of_readout, claims_of_sources
+from attnlag.quantities.columns import layer_numbers
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
-
-# The table that has the provenance of an analysis, by the name that the flow gives to its findings.
-TABLES = {
-    "directions": "directions",
-    "heads": "heads",
-    "sources": "shares",
-    "readout": "readout",
-}
+from attnlag.storage.declared import Declared
 
 # Analyses that regress the norms of parts of adjustments.
 WITH_LAGS = ("heads", "sources")
 
 
-def claims_of_study(
-    regressions: Sequence[RegressionTables],
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Return the claims of all regressions and of what stands beside them, in their order.
+@dataclass(frozen=True)
+class AnalysisClaims:
+    """The claims of an analysis of a site, and the provenance of what they are about.
 
-    The second value has the provenance of each analysis with the names of its study. ``analysis``
-    names a regression, or another analysis of its site.
+    ``analysis`` names a regression, or another analysis of its site.
+    """
+
+    site: str
+    analysis: str
+    record: tables.Record
+    rows: Sequence[Row]
+
+    @property
+    def study(self) -> dict[str, str]:
+        """The names of model, corpus, site and analysis, by those of `STUDY`."""
+        model = self.record["model"]["name"]
+        corpus = self.record["corpus"]["name"]
+        return dict(zip(STUDY, (model, corpus, self.site, self.analysis), strict=True))
+
+
+def as_table(found: Iterable[AnalysisClaims]) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Return the claims of some analyses as one table.
+
+    The second value has the provenance of each analysis with the names of its study.
     """
     parts = []
     studies: list[dict[str, Any]] = []
-    sites = set()
-    for regression in regressions:
-        place = (regression.model, regression.corpus, regression.site)
-        found = {regression.name: (regression.record, [*_of_regression(regression)])}
-        if regression.of_site not in sites:
-            sites.add(regression.of_site)
-            found = {MEASURED: (regression.record, [measured(regression)]), **found}
-            found |= _of_site(regression)
-        for analysis, (record, rows) in found.items():
-            names = dict(zip(STUDY, (*place, analysis), strict=True))
-            parts.append(frame(rows, **names))
-            studies.append({"place": [*names.values()], "record": record})
+    for each in found:
+        parts.append(frame(each.rows, **each.study))
+        studies.append({"place": [*each.study.values()], "record": each.record})
     return pd.concat(parts, ignore_index=True), studies
 
 
-def in_memory(regressions: Sequence[RegressionTables]) -> RunClaims:
-    """Return the claims of some regressions as `read_claims` reads them."""
-    table, studies = claims_of_study(regressions)
-    records = {tuple(study["place"]): study["record"] for study in studies}
-    return RunClaims(by_analysis(table), records)
+def of_adjustments(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+    """Yield what was measured at the site of a folder, and where its adjustments point."""
+    norms = files.all_of("norms", folder)
+    record = tables.read_provenance(norms[0])
+    yield AnalysisClaims(folder.name, MEASURED, record, [measured(norms, folder.name, record)])
+    if files.one_of("directions", folder) is not None:
+        table = files.table("directions", folder)
+        record = files.record("directions", folder)
+        rows = [*claims_of_directions(table)]
+        rows += few_texts("directions", table, rows, record)
+        yield AnalysisClaims(folder.name, "directions", record, rows)
 
 
-def measured(regression: RegressionTables) -> Row:
+def measured(norms: Sequence[Path], site: str, record: tables.Record) -> Row:
     """Return how many tokens of how many documents were measured, in how many layers."""
-    corpus = regression.record["corpus"]
     return Row(
         claim="measured",
-        subject=regression.site,
-        value=float(tables.row_count(regression.files.all_of("norms", regression.of_site))),
+        subject=site,
+        value=float(tables.row_count(norms)),
         unit="tokens",
         baseline="documents",
-        baseline_value=float(corpus["documents"]),
-        layers=int(regression.fits["layer"].nunique()),
-        texts=int(corpus["texts"]),
+        baseline_value=float(record["corpus"]["documents"]),
+        layers=len(layer_numbers(pq.read_schema(norms[0]))),
+        texts=int(record["corpus"]["texts"]),
         table="norms",
     )
 
 
-def _of_regression(regression: RegressionTables) -> Iterator[Row]:
-    """Yield the claims of a regression."""
+def of_regression(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+    """Yield the claims of the regression of a folder."""
+    yield regression_claims(RegressionTables(folder, files))
+
+
+def regression_claims(regression: RegressionTables) -> AnalysisClaims:
+    """Return the claims of a regression."""
     files = regression.files
     folder = regression.folder
     tests = files.table("equal_slopes", folder)
@@ -93,47 +107,58 @@ def _of_regression(regression: RegressionTables) -> Iterator[Row]:
         steps=files.table("nested_models", folder),
         by_step=regression.by_step,
     )
-    yield from claims_of_regression(regression.fit, regression.texts, further)
+    rows = [*claims_of_regression(regression.fit, regression.texts, further)]
+    return AnalysisClaims(regression.site, regression.name, regression.record, rows)
 
 
-def _of_site(regression: RegressionTables) -> dict[str, tuple[tables.Record, list[Row]]]:
-    """Return the provenance and the claims of each analysis of a site that was made."""
-    found = {}
-    for analysis, (folder, claims) in ANALYSES.items():
-        path = regression.of_site / folder
-        if regression.files.one_of(TABLES[analysis], path) is None:
-            continue
-        record = regression.files.record(TABLES[analysis], path)
-        rows = [*claims(regression, path, record)]
-        table = regression.files.table(TABLES[analysis], path)
-        found[analysis] = (record, [*rows, *few_texts(analysis, table, rows, record)])
-    return found | _of_pairs(regression)
+def of_heads(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+    """Yield the claims of the attention heads of a folder."""
+    table = files.table("heads", folder)
+    record = files.record("heads", folder)
+    regression = record.settings("heads_table")["regression"]
+    lags = files.table("head_coefficients", folder)
+    rows = [*claims_of_heads(table, lags, str(regression))]
+    rows += few_texts("heads", table, rows, record)
+    yield AnalysisClaims(folder.parent.name, "heads", record, rows)
 
 
-def _of_pairs(regression: RegressionTables) -> dict[str, tuple[tables.Record, list[Row]]]:
-    """Return the claims of interventions observed at a site, by the site that was changed."""
-    path = regression.of_corpus
-    if regression.files.one_of("total_effects", path) is None:
-        return {}
-    record = regression.files.record("total_effects", path)
-    total = regression.files.table("total_effects", path)
+def of_sources(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+    """Yield who writes the adjustments of attention, and what those of each site say."""
+    if files.one_of("shares", folder) is not None:
+        table = files.table("shares", folder)
+        record = files.record("shares", folder)
+        rows = [*claims_of_sources(table, files.table("lags", folder))]
+        rows += few_texts("sources", table, rows, record)
+        yield AnalysisClaims(folder.parent.name, "sources", record, rows)
+    for path in files.all_of("readout", folder.parents[1]):
+        effects = pd.read_parquet(path)
+        record = tables.read_provenance(path)
+        settings = record.settings("traced_table")
+        rows = [*claims_of_readout(effects, settings["alpha"], settings["adjust"])]
+        rows += few_texts("readout", effects, rows, record)
+        yield AnalysisClaims(path.parents[1].name, "readout", record, rows)
+
+
+def of_effects(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+    """Yield the claims of interventions for each pair of sites that were changed and observed."""
+    record = files.record("total_effects", folder)
+    total = files.table("total_effects", folder)
     others = ("elasticities", "prediction_vs_effect", "finite_effects")
-    found = {}
-    sources = total.loc[total["target_site"] == regression.site, "source_site"].unique()
-    for source in sources.tolist() or [regression.site]:
-        rows = [
-            *on_the_next_token(
-                total,
-                *(regression.files.table(name, path) for name in others),
-                source=source,
-                target=regression.site,
-                alpha=record.settings("elasticities")["alpha"],
-                texts=regression.record["corpus"]["texts"],
-            )
-        ]
-        rows += few_texts(CAUSAL, total, rows, record)
-        found[causal_from(source, regression.site)] = (record, rows)
-    return found
+    settings = record.settings("effects")
+    for target in settings["target_sites"]:
+        for source in settings["source_sites"]:
+            rows = [
+                *on_the_next_token(
+                    total,
+                    *(files.table(name, folder) for name in others),
+                    source=source,
+                    target=target,
+                    alpha=record.settings("elasticities")["alpha"],
+                    texts=record["corpus"]["texts"],
+                )
+            ]
+            rows += few_texts(CAUSAL, total, rows, record)
+            yield AnalysisClaims(target, causal_from(source, target), record, rows)
 
 
 def few_texts(
@@ -150,34 +175,11 @@ def few_texts(
             yield Row(claim="lags_not_fitted")
 
 
-def _readout(regression: RegressionTables, path: Path, record: tables.Record) -> Iterator[Row]:
-    settings = record.settings("traced_table")
-    effects = regression.files.table("readout", path)
-    yield from claims_of_readout(effects, settings["alpha"], settings["adjust"])
-
-
-def _heads(regression: RegressionTables, path: Path, record: tables.Record) -> Iterator[Row]:
-    yield from claims_of_heads(
-        regression.files.table("heads", path),
-        regression.files.table("head_coefficients", path),
-        str(record.settings("heads_table")["regression"]),
-    )
-
-
-def _directions(regression: RegressionTables, path: Path, record: tables.Record) -> Iterator[Row]:
-    yield from claims_of_directions(regression.files.table("directions", path))
-
-
-def _sources(regression: RegressionTables, path: Path, record: tables.Record) -> Iterator[Row]:
-    yield from claims_of_sources(
-        regression.files.table("shares", path), regression.files.table("lags", path)
-    )
-
-
-# The analyses of a site beside its regressions: their folders, and their claims.
-ANALYSES = {
-    "readout": ("readout", _readout),
-    "heads": ("heads", _heads),
-    "directions": ("geometry", _directions),
-    "sources": ("sources", _sources),
+# What makes the claims of a stage, from declared files and the folder that its claims stand in.
+STAGES: dict[str, Callable[[Declared, Path], Iterator[AnalysisClaims]]] = {
+    "claim_adjustments": of_adjustments,
+    "claim_regression": of_regression,
+    "claim_heads": of_heads,
+    "claim_sources": of_sources,
+    "claim_effects": of_effects,
 }

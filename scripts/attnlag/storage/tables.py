@@ -190,10 +190,15 @@ def write_parts(
         writer.add_key_value_metadata(metadata(record()))
 
 
-def write_frame(frame: "pd.DataFrame", path: Path, record: dict[str, Any]) -> None:
-    """Write a table of results twice: Parquet with its provenance, and CSV for everyone."""
+def write_parquet(frame: "pd.DataFrame", path: Path, record: dict[str, Any]) -> None:
+    """Write a table of results to Parquet with its provenance."""
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
     write_table(table, path, record)
+
+
+def write_frame(frame: "pd.DataFrame", path: Path, record: dict[str, Any]) -> None:
+    """Write a table of results twice: Parquet with its provenance, and CSV for everyone."""
+    write_parquet(frame, path, record)
     texts = frame.select_dtypes(["object", "string", "category"]).astype(object)
     # A spreadsheet would take some texts for formulas.
     escaped = texts.map(lambda cell: text_for("csv", cell) if isinstance(cell, str) else cell)

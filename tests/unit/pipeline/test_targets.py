@@ -6,7 +6,13 @@ import pytest
 
 from attnlag.config.schema import Config
 from attnlag.pipeline.analyses import is_asked
-from attnlag.pipeline.targets import claim_tables, explorer_tables, final_targets, findings_files
+from attnlag.pipeline.targets import (
+    all_claims_files,
+    claimed_tables,
+    explorer_tables,
+    final_targets,
+    findings_files,
+)
 
 # Nothing optional.
 PLAIN = {
@@ -30,7 +36,6 @@ results/m/c/attention/notebook/controls.parquet results/m/c/attention/notebook/c
 results/m/c/attention/notebook/groups.parquet results/m/c/attention/notebook/groups.csv
 results/m/c/attention/notebook/figures
 results/m/c/attention/notebook/findings.txt
-results/m/c/claims.parquet results/m/c/claims.csv
 results/claims.parquet results/claims.csv
 results/answers.txt
 results/explorer.html
@@ -159,10 +164,28 @@ def test_checkpoints_are_fitted_in_regressions_of_norms_alone():
         f"{folder}/training_layers.csv",
         f"{folder}/training_layers.parquet",
     ]
-    assert claim_tables(config, "m", "c")["training"] == [f"{folder}/training.parquet"]
-    assert claim_tables(config, "other", "c")["training"] == []
+    assert explorer_tables(config, "m", "c")["training"] == [f"{folder}/training.parquet"]
+    assert explorer_tables(config, "other", "c")["training"] == []
+    assert "training" in claimed_tables(config, "m", "notebook")
+    assert "training" not in claimed_tables(config, "m", "angles")
+    assert "training" not in claimed_tables(config, "other", "notebook")
     shown = explorer_tables(config, "m", "c")["training_layers"]
     assert shown == [f"{folder}/training_layers.parquet"]
+
+
+def test_each_analysis_has_claims_of_its_own():
+    both = {"sites": ["attention", "mlp"], "quantities": ["heads"]}
+    config = config_with(extraction=both, sources={}, causal={})
+    assert all_claims_files(config) == [
+        "results/m/c/attention/claims.parquet",
+        "results/m/c/attention/notebook/claims.parquet",
+        "results/m/c/mlp/claims.parquet",
+        "results/m/c/mlp/notebook/claims.parquet",
+        "results/m/c/attention/heads/claims.parquet",
+        "results/m/c/attention/sources/claims.parquet",
+        "results/m/c/causal/claims.parquet",
+    ]
+    assert all_claims_files(config_with()) == all_claims_files(config)[:2]
 
 
 def test_findings_may_have_the_names_of_wildcards():

@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from described import as_fits, regressions_in, settings_stated
+from described import as_fits, in_memory, regressions_in, settings_stated
 from pictures import grid, with_interval
 
 from attnlag.regression.slopes.decomposition import EFFECTS
 from attnlag.report import answers
-from attnlag.report.claims_table import in_memory
 from attnlag.storage import tables
 
 RECORD = {
@@ -95,11 +94,17 @@ def base(tmp_path):
     steps["estimate"] = steps["step"].map({"pooled": 0.31, "document": 0.27}).fillna(0.5)
     steps["effects"] = steps["step"].map({"pooled": 1, "document": 20}).fillna(40)
     steps.to_parquet(base / "attention" / "pooled" / "nested_models.parquet")
-    (base / "attention" / "norms").mkdir()
-    norms = pd.DataFrame({"document": ["a"] * 1234})
-    path = base / "attention" / "norms" / "0000.parquet"
-    tables.write_frame(norms, path, RECORD)
+    write_norms(base, RECORD)
     return base
+
+
+def write_norms(base, record):
+    """Write norms of three layers."""
+    folder = base / "attention" / "norms"
+    folder.mkdir(exist_ok=True)
+    norms = pd.DataFrame({"document": ["a"] * 1234, "layer_00": 1.0})
+    norms = norms.assign(layer_01=1.0, layer_02=1.0)
+    tables.write_frame(norms, folder / "0000.parquet", record)
 
 
 def test_the_answers_state_each_number_once(base):
@@ -113,7 +118,9 @@ def test_the_answers_state_each_number_once(base):
     effects = effects.assign(documents_to_decide=np.nan, share=0.1)
     effects = pd.concat([effects, effects.assign(lag=2, estimate=9.0)])
     path = base / "causal" / "total_effects.parquet"
+    sites = ["attention"]
     stages = {"elasticities": {"alpha": 0.05}}
+    stages["effects"] = {"source_sites": sites, "target_sites": sites}
     tables.write_frame(effects, path, {**RECORD, "stages": stages})
     stored = Path(__file__).with_name("answers.txt").read_text(encoding="utf-8")
     assert answers.answers_text(in_memory(regressions_in(base, "pooled", "within"))) == stored
@@ -174,6 +181,7 @@ def test_where_no_response_is_implied_further_terms_are_given_the_others(base):
 def test_copies_of_few_texts_tell_of_these_texts_alone(base):
     (within,) = regressions_in(base, "within")
     within.record["corpus"]["texts"] = 5
+    write_norms(base, {**RECORD, "corpus": {**RECORD["corpus"], "texts": 5}})
     found = answers.answers_for_site(in_memory([within]), SITE)
     assert ": documents: 20, different texts: 5, tokens: 1,234 · " in found.title
     assert found.lines[0].text.startswith("Too few texts to tell (5; at least 6): 10% larger")

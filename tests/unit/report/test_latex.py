@@ -4,11 +4,10 @@ import re
 
 import pandas as pd
 import pytest
-from described import as_fits, regressions_in, settings_stated
+from described import as_fits, in_memory, regressions_in, settings_stated
 from pictures import grid
 
 from attnlag.report import latex
-from attnlag.report.claims_table import in_memory
 from attnlag.storage import tables
 
 RECORD = {
