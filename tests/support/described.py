@@ -115,6 +115,7 @@ OF_FITS = {
     **dict.fromkeys(("cv_r_squared", "partial_r_squared", "halves_p_adjusted"), np.nan),
     **dict.fromkeys(("omitted_p_value", "omitted_sum", "curvature_p_value", "curvature"), np.nan),
     "kurtosis": 3.0,
+    "level": 0.95,
 }
 
 

@@ -20,7 +20,7 @@ def grid(**names: Iterable) -> pd.DataFrame:
 
 
 def with_interval(table: pd.DataFrame, of: str = "estimate", reach: float = 0.1) -> pd.DataFrame:
-    return table.assign(conf_low=table[of] - reach, conf_high=table[of] + reach)
+    return table.assign(conf_low=table[of] - reach, conf_high=table[of] + reach, level=0.95)
 
 
 def synthetic_tables(layers: int, lags: int = 2, unfitted: Sequence[int] = ()):

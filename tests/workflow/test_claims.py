@@ -6,6 +6,7 @@ import json
 import re
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from attnlag import wording
@@ -91,6 +92,18 @@ def test_each_number_of_a_title_and_of_the_page_is_that_of_a_claim(results, said
     assert len(titles) > 12
     for title in titles:
         assert numbers_left(title, said) == [], title
+
+
+def test_every_table_with_intervals_states_their_level(results):
+    found = []
+    for path in results.rglob("*.parquet"):
+        names = pq.read_schema(path).names
+        if path.stem != "claims" and any(name.endswith("_high") for name in names):
+            levels = pd.read_parquet(path, columns=["level"])["level"]
+            assert set(levels) <= {0.95}, path
+            found.append(path.stem)
+    assert {"coefficients", "fits", "medians", "groups", "controls", "untrained_scales"} < {*found}
+    assert {"means", "shares", "elasticities", "total_effects", "finite_effects"} < {*found}
 
 
 def test_each_number_of_a_template_is_a_field_of_its_claim(claims):

@@ -45,7 +45,7 @@ STUDY = "results/tiny/small/attention/notebook"
 
 TIDY = (
     "model corpus site regression subset layer term estimate std_error statistic df p_value "
-    "p_adjusted conf_low conf_high equivalence vcov_type uncorrected"
+    "p_adjusted conf_low conf_high level equivalence vcov_type uncorrected"
 ).split()
 
 

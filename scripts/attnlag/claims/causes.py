@@ -29,7 +29,6 @@ def on_the_next_token(
     *,
     source: str,
     target: str,
-    alpha: float,
     texts: int,
 ) -> Iterator[Row]:
     """Yield all claims about effects of a site's adjustments on the next token's at another.
@@ -49,14 +48,14 @@ def on_the_next_token(
         yield Row(claim="nothing", subject="causal", table="total_effects")
         return
     # A copy of a document tells nothing more.
-    yield from effects_by_layer(near.assign(documents=near["documents"].clip(upper=texts)), alpha)
+    yield from effects_by_layer(near.assign(documents=near["documents"].clip(upper=texts)))
     yield from _single_layers(pairs, source, target)
     for trial_row in _of_pair(trials, source, target).itertuples():
         yield trial(trial_row)
     finite_changes = _of_pair(changes, source, target)
     if len(finite_changes):
         for _, rows in finite_changes.groupby("source_layer", observed=True):
-            yield from finite(rows, alpha)
+            yield from finite(rows)
 
 
 def _of_pair(table: pd.DataFrame, source: str, target: str) -> pd.DataFrame:
@@ -78,11 +77,11 @@ def _single_layers(pairs: pd.DataFrame, source: str, target: str) -> Iterator[Ro
         yield single_layers(rows)
 
 
-def effects_by_layer(table: pd.DataFrame, alpha: float) -> Iterator[Row]:
+def effects_by_layer(table: pd.DataFrame) -> Iterator[Row]:
     """Yield effects, shares and own lags of layers, and how many of the shares are decided."""
-    found = shares(table, alpha)
-    yield from effects(table, alpha)
-    yield from predictions(table, alpha)
+    found = shares(table)
+    yield from effects(table)
+    yield from predictions(table)
     yield from found
     yield from own_lags(table)
     yield decided(found)
@@ -91,7 +90,7 @@ def effects_by_layer(table: pd.DataFrame, alpha: float) -> Iterator[Row]:
         yield Row(claim="documents_to_decide", value=needed, table="total_effects")
 
 
-def effects(table: pd.DataFrame, alpha: float) -> list[Row]:
+def effects(table: pd.DataFrame) -> list[Row]:
     """Return the effect of all earlier layers on a later token, by target layer.
 
     ``table`` has the rows of ``total_effects`` of one pair of sites and one lag. Values are in % of
@@ -109,11 +108,11 @@ def effects(table: pd.DataFrame, alpha: float) -> list[Row]:
             baseline_high=float(row.get("predicted_conf_high", np.nan)),
             table="total_effects",
         )
-        found.append(with_interval(claim, row, alpha=alpha, bound=0.0, texts=row["documents"]))
+        found.append(with_interval(claim, row, bound=0.0, texts=row["documents"]))
     return found
 
 
-def predictions(table: pd.DataFrame, alpha: float) -> list[Row]:
+def predictions(table: pd.DataFrame) -> list[Row]:
     """Return what a regression on all earlier layers predicts of the effects, where it does."""
     found = []
     for row in _with_earlier_layers(table):
@@ -125,11 +124,11 @@ def predictions(table: pd.DataFrame, alpha: float) -> list[Row]:
                 table="total_effects",
             )
             columns = ("predicted", "predicted_conf_low", "predicted_conf_high")
-            found.append(with_interval(claim, row, columns, alpha=alpha, bound=0.0))
+            found.append(with_interval(claim, row, columns, bound=0.0))
     return found
 
 
-def shares(table: pd.DataFrame, alpha: float) -> list[Row]:
+def shares(table: pd.DataFrame) -> list[Row]:
     """Return the effects of `effects` as shares of what all earlier layers predict.
 
     The verdict is ``within`` where the share lies within ±25%, and ``undecided`` also where it is
@@ -142,7 +141,6 @@ def shares(table: pd.DataFrame, alpha: float) -> list[Row]:
             Row(claim="effect_share", subject=_layer(row), table="total_effects"),
             {"share": np.nan, **row},
             ("share", "share_low", "share_high"),
-            alpha=alpha,
             bound=HARDLY,
             texts=row["documents"],
         )
@@ -236,7 +234,7 @@ def single_layers(pairs: pd.DataFrame) -> Row:
     )
 
 
-def removal(changes: pd.DataFrame, alpha: float) -> Row:
+def removal(changes: pd.DataFrame) -> Row:
     """Return what removing an adjustment does to the size of the next token's in later layers.
 
     ``changes`` are the rows of ``finite_effects`` of one pair of sites, source layer and distance.
@@ -252,10 +250,10 @@ def removal(changes: pd.DataFrame, alpha: float) -> Row:
         undecided=int(row["layers"] - row["clear"]),
         table="finite_effects",
     )
-    return with_interval(claim, row, alpha=alpha, bound=0.0, texts=int(row["documents"]))
+    return with_interval(claim, row, bound=0.0, texts=int(row["documents"]))
 
 
-def proportion(changes: pd.DataFrame, intervention: str, alpha: float) -> Row:
+def proportion(changes: pd.DataFrame, intervention: str) -> Row:
     """Return how far the derivative foretells the effect of halving or doubling an adjustment.
 
     The value is the ratio of the change to that by the derivative, less 1: they agree if its
@@ -263,6 +261,7 @@ def proportion(changes: pd.DataFrame, intervention: str, alpha: float) -> Row:
     """
     row = changes[changes["intervention"] == intervention].iloc[0]
     less_one = {name: row[name] - 1 for name in ("ratio", "ratio_low", "ratio_high")}
+    less_one["level"] = row["level"]
     claim = Row(
         claim="proportion",
         subject=f"layer {row['source_layer']}, {intervention}",
@@ -270,17 +269,17 @@ def proportion(changes: pd.DataFrame, intervention: str, alpha: float) -> Row:
     )
     columns = ("ratio", "ratio_low", "ratio_high")
     texts = int(row["documents"])
-    return with_interval(claim, less_one, columns, alpha=alpha, bound=HARDLY, texts=texts)
+    return with_interval(claim, less_one, columns, bound=HARDLY, texts=texts)
 
 
-def finite(changes: pd.DataFrame, alpha: float) -> Iterator[Row]:
+def finite(changes: pd.DataFrame) -> Iterator[Row]:
     """Yield what removing, halving and doubling the adjustments of a layer do, if it was done."""
     names = set(changes["intervention"])
     if "zero" in names:
-        yield removal(changes, alpha)
+        yield removal(changes)
     for name in PROPORTIONAL:
         if name in names:
-            yield proportion(changes, name, alpha)
+            yield proportion(changes, name)
 
 
 def trial(row: Any) -> Row:

@@ -9,7 +9,7 @@ from attnlag.claims.row import ESTIMATE, Row, with_interval
 FINAL = "final weights"
 
 
-def course(training: pd.DataFrame, quantity: str, *, bound: float, alpha: float) -> Iterator[Row]:
+def course(training: pd.DataFrame, quantity: str, *, bound: float) -> Iterator[Row]:
     """Yield how a quantity goes along training; nothing if it is unknown at all steps.
 
     Values are of the median layer, at the first step, the highest and of the final weights. The
@@ -37,9 +37,9 @@ def course(training: pd.DataFrame, quantity: str, *, bound: float, alpha: float)
         ("training_highest", highest),
         ("training_final", final.iloc[0]),
     ):
-        yield _at_step(claim, row, ESTIMATE, bound, alpha)
+        yield _at_step(claim, row, ESTIMATE, bound)
     columns = ("difference", "difference_low", "difference_high")
-    yield _at_step("training_settled", settled, columns, bound, alpha)
+    yield _at_step("training_settled", settled, columns, bound)
     yield Row(
         claim="training_as_high",
         subject=f"{quantity}, {numbers(as_high)}",
@@ -82,9 +82,7 @@ def numbers(steps: pd.Series) -> str:
     return " ".join(str(int(step)) for step in steps)
 
 
-def _at_step(
-    claim: str, row: pd.Series, columns: tuple[str, str, str], bound: float, alpha: float
-) -> Row:
+def _at_step(claim: str, row: pd.Series, columns: tuple[str, str, str], bound: float) -> Row:
     step = FINAL if pd.isna(row["step"]) else f"step {int(row['step'])}"
     claimed = Row(
         claim=claim,
@@ -93,4 +91,4 @@ def _at_step(
         table="training",
     )
     texts = int(row["documents"])
-    return with_interval(claimed, row, columns, alpha=alpha, bound=bound, texts=texts)
+    return with_interval(claimed, row, columns, bound=bound, texts=texts)

@@ -33,7 +33,7 @@ def claims_of_comparison(
         tables.append(frame([difference(row, settings)], **names))
     held = held[held["model"].isin(models)]
     for row in held.itertuples():
-        tables.append(frame([holds(row, settings)], **names_of(row.model, row)))
+        tables.append(frame([holds(row)], **names_of(row.model, row)))
     if len(models) > 1:
         for regression, rows in held.groupby("regression", sort=False):
             study = {"model": "all models", "corpus": "", "site": ""}
@@ -77,7 +77,7 @@ def difference(row: Any, settings: dict[str, Any]) -> Row:
     )
 
 
-def holds(row: Any, settings: dict[str, Any]) -> Row:
+def holds(row: Any) -> Row:
     """Return whether a claim holds in a model: its value is then above zero."""
     low = float(row.conf_low)
     high = float(row.conf_high)
@@ -87,7 +87,7 @@ def holds(row: Any, settings: dict[str, Any]) -> Row:
         value=float(row.value),
         low=low,
         high=high,
-        level=1 - settings["alpha"],
+        level=float(row.level),
         bound=0.0,
         verdict=verdict_of(low, high, 0.0),
         table="comparison/claims",

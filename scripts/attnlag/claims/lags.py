@@ -20,7 +20,6 @@ def size(
     median: Mapping[str, float],
     *,
     equivalence_bound: float,
-    alpha: float,
     texts: int,
     adjust: str = "",
 ) -> Row:
@@ -35,7 +34,6 @@ def size(
         replace(counts, adjust=adjust),
         median,
         MEDIAN,
-        alpha=alpha,
         bound=equivalence_bound,
         texts=texts,
     )
@@ -108,7 +106,7 @@ def without_one_document(
 
 
 def response(
-    medians: pd.DataFrame, tokens: int, *, equivalence_bound: float, alpha: float, texts: int
+    medians: pd.DataFrame, tokens: int, *, equivalence_bound: float, texts: int
 ) -> Row | None:
     """Return by how much one that is larger by 1 than predicted makes a later one larger.
 
@@ -122,7 +120,6 @@ def response(
         Row(claim="response", subject=f"{tokens}", table="medians"),
         rows.iloc[0],
         MEDIAN,
-        alpha=alpha,
         bound=equivalence_bound,
         texts=texts,
     )
@@ -175,7 +172,7 @@ def omitted_lags(fits: pd.DataFrame, terms: Iterable[str], alpha: float, adjust:
         table="fits",
     )
     columns = ("omitted_sum", "omitted_sum_low", "omitted_sum_high")
-    return with_interval(row, middle, columns, alpha=alpha, bound=0.0)
+    return with_interval(row, middle, columns, bound=0.0)
 
 
 def curvature(
@@ -209,7 +206,7 @@ def curvature(
         layers=len(tested),
         table="fits",
     )
-    return [with_interval(row, middle, columns, alpha=alpha, bound=0.0), share]
+    return [with_interval(row, middle, columns, bound=0.0), share]
 
 
 def halves(

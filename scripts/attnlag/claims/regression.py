@@ -73,7 +73,6 @@ def _claims(fitted: FitTables, texts: int, further: Further) -> Iterator[Row]:
         yield from fits.order(fitted.controls, settings)
         yield from training.by_scale(
             fitted.untrained_scales,
-            alpha=settings.alpha,
             bound=settings.equivalence_bound,
             nearest=nearest_lag(fitted.coefficients["term"]),
         )
@@ -85,7 +84,7 @@ def _claims(fitted: FitTables, texts: int, further: Further) -> Iterator[Row]:
         yield fits.tails(usable)
         yield from fits.few_clusters(fitted)
     if len(fitted.groups):
-        yield from subsets.groups(fitted.groups, settings.alpha)
+        yield from subsets.groups(fitted.groups)
     if len(further.tests):
         trait = further.trait
         yield from subsets.classes(
@@ -100,7 +99,6 @@ def _sizes(fitted: FitTables, texts: int) -> Iterator[Row]:
     settings = fitted.settings
     shared: dict[str, Any] = {
         "equivalence_bound": settings.equivalence_bound,
-        "alpha": settings.alpha,
         "texts": texts,
     }
     medians: dict[Any, Any] = fitted.medians.set_index("term").to_dict("index")
@@ -131,9 +129,7 @@ def _sizes(fitted: FitTables, texts: int) -> Iterator[Row]:
 def _along_training(fitted: FitTables, by_step: pd.DataFrame) -> Iterator[Row]:
     """Yield how each lag and lead goes along training, and the loss."""
     for term in lags_among(fitted.coefficients["term"]):
-        yield from checkpoints.course(
-            by_step, term, bound=fitted.settings.equivalence_bound, alpha=fitted.settings.alpha
-        )
+        yield from checkpoints.course(by_step, term, bound=fitted.settings.equivalence_bound)
     yield from checkpoints.losses(by_step)
 
 

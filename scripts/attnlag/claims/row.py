@@ -112,13 +112,13 @@ def with_interval(
     estimate: Mapping[Any, Any] | pd.Series,
     columns: tuple[str, str, str] = ESTIMATE,
     *,
-    alpha: float,
     bound: float,
     texts: int | None = None,
 ) -> Row:
     """Return a claim with the value, the interval and the verdict of a row of a table.
 
-    ``columns`` are those of the value and of the ends. With too few texts there is no interval.
+    ``columns`` are those of the value and of the ends, whose level is in ``level``. With too few
+    texts there is no interval.
     """
     value, low, high = columns
     ends = (float(estimate[low]), float(estimate[high]))
@@ -130,7 +130,7 @@ def with_interval(
         value=float(estimate[value]),
         low=ends[0],
         high=ends[1],
-        level=1 - alpha,
+        level=float(estimate["level"]),
         bound=bound,
         texts=-1 if texts is None else texts,
         verdict=verdict,

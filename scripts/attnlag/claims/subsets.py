@@ -18,7 +18,7 @@ from attnlag.regression.terms import is_lag_or_lead, nearest_lag
 JOINTLY = ("estimate", "median_low", "median_high")
 
 
-def by_subset(table: pd.DataFrame, claim: str, alpha: float) -> list[Row]:
+def by_subset(table: pd.DataFrame, claim: str) -> list[Row]:
     """Return the median of a lag over the layers in each subset that was fitted.
 
     ``table`` has the rows of the lag, whose intervals of medians hold for all subsets at once.
@@ -34,7 +34,7 @@ def by_subset(table: pd.DataFrame, claim: str, alpha: float) -> list[Row]:
             table=claim,
         )
         estimate = rows.iloc[0].to_dict() | {"estimate": rows["estimate"].median()}
-        found.append(with_interval(row, estimate, JOINTLY, alpha=alpha, bound=0.0))
+        found.append(with_interval(row, estimate, JOINTLY, bound=0.0))
     return found
 
 
@@ -76,7 +76,7 @@ def counted(rows: Sequence[Row]) -> Iterator[Row]:
         )
 
 
-def groups(table: pd.DataFrame, alpha: float) -> Iterator[Row]:
+def groups(table: pd.DataFrame) -> Iterator[Row]:
     """Yield the nearest lag by group of documents, its extremes, and the groups without any."""
     fitted, reasons = fitted_groups(table)
     if len(fitted) + len(reasons) == 1:
@@ -84,7 +84,7 @@ def groups(table: pd.DataFrame, alpha: float) -> Iterator[Row]:
         return
     nearest = nearest_lag(table["term"])
     for term in filter(is_lag_or_lead, dict.fromkeys(table["term"])):
-        rows = by_subset(table[table["term"] == term], "groups", alpha)
+        rows = by_subset(table[table["term"] == term], "groups")
         yield from rows
         if term == nearest:
             yield from counted(rows)
@@ -128,7 +128,7 @@ def classes(
         undecided=len(p_values) - rejected,
         adjust=adjust,
     )
-    rows = by_subset(fitted[~fitted["subset"].isin([OTHER, NONE])], "classes", alpha)
+    rows = by_subset(fitted[~fitted["subset"].isin([OTHER, NONE])], "classes")
     yield from rows
     yield from counted(rows)
     if tests["merged"].iloc[0]:

@@ -13,9 +13,7 @@ DETERMINED = 0.9
 R_SQUARED = "r_squared"
 
 
-def by_scale(
-    before: pd.DataFrame | None, *, alpha: float, bound: float, nearest: str
-) -> Iterator[Row]:
+def by_scale(before: pd.DataFrame | None, *, bound: float, nearest: str) -> Iterator[Row]:
     """Yield lags and R² of the untrained model by scale, and what training changed.
 
     Values are of the median layer, and have no interval. Means over the layers have one: that of
@@ -27,8 +25,6 @@ def by_scale(
     before : DataFrame, optional
         The table ``untrained_scales``; scales that were left out have no value. None if nothing was
         drawn.
-    alpha : float
-        One less the level of the intervals.
     bound : float
         The size up to which a coefficient is negligible.
     nearest : str
@@ -44,7 +40,7 @@ def by_scale(
         return
     for quantity, rows in known.groupby("quantity", sort=False):
         for row in rows.to_dict("records"):
-            yield from _at_scale(str(quantity), row, alpha, bound)
+            yield from _at_scale(str(quantity), row, bound)
         trained = Row(claim="trained", subject=str(quantity), table="untrained_scales")
         texts = int(rows["documents"].max())
         yield over_layers_of_scales(trained, rows["trained"], texts)
@@ -68,7 +64,7 @@ def over_layers_of_scales(row: Row, values: pd.Series, texts: int) -> Row:
     )
 
 
-def _at_scale(quantity: str, row: dict[Any, Any], alpha: float, bound: float) -> Iterator[Row]:
+def _at_scale(quantity: str, row: dict[Any, Any], bound: float) -> Iterator[Row]:
     """Yield a quantity before training at one scale, its mean, and the change by training."""
     subject = f"{quantity}, {row['scale']}"
     texts = int(row["documents"])
@@ -87,10 +83,10 @@ def _at_scale(quantity: str, row: dict[Any, Any], alpha: float, bound: float) ->
         mean = {**row, "mean": (row["before_low"] + row["before_high"]) / 2}
         columns = ("mean", "before_low", "before_high")
         claim = Row(claim="untrained_mean", subject=subject, table="untrained_scales")
-        yield with_interval(claim, mean, columns, alpha=alpha, bound=bound, texts=texts)
+        yield with_interval(claim, mean, columns, bound=bound, texts=texts)
     claim = Row(claim="change_by_training", subject=subject, table="untrained_scales")
     columns = ("difference", "conf_low", "conf_high")
-    yield with_interval(claim, row, columns, alpha=alpha, bound=0.0, texts=texts)
+    yield with_interval(claim, row, columns, bound=0.0, texts=texts)
 
 
 def averaging(known: pd.DataFrame) -> Iterator[Row]:

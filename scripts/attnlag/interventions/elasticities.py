@@ -13,7 +13,7 @@ from scipy import special
 
 from attnlag.interventions.cross_layer import PAIR_KEYS, PREDICTIVE_COLUMNS
 from attnlag.interventions.settings import FACTORS
-from attnlag.quantities.estimates import Estimates
+from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.settings import ElasticitiesSettings
 
@@ -75,6 +75,7 @@ def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame
         std_error=error / np.abs(factor),
         conf_low=ends[0],
         conf_high=ends[1],
+        level=level_of(settings.alpha),
         documents=sums.clusters.astype(int),
         positions=sums.rows.astype(int),
     )

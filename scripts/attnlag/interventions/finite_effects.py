@@ -12,13 +12,13 @@ import pandas as pd
 
 from attnlag.interventions.elasticities import ratios
 from attnlag.interventions.settings import FACTORS, SMALL
-from attnlag.quantities.estimates import Estimates
+from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.inference import results
 from attnlag.regression.settings import ElasticitiesSettings
 
 KEYS = ["source_site", "source_layer", "target_site", "intervention", "lag"]
-MEANS = ["estimate", "std_error", "conf_low", "conf_high", "layers", "clear"]
+MEANS = ["estimate", "std_error", "conf_low", "conf_high", "level", "layers", "clear"]
 RATIOS = ["ratio", "ratio_low", "ratio_high"]
 COLUMNS = [*KEYS, *MEANS, *RATIOS, "documents", "positions"]
 
@@ -46,6 +46,7 @@ def finite_effects(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.
         row["std_error"] = float(sums.std_error)
         row["conf_low"] = float(low)
         row["conf_high"] = float(high)
+        row["level"] = level_of(settings.alpha)
         row["layers"] = len(estimates)
         row["clear"] = int((adjusted < settings.alpha).sum())
         row |= dict(zip(RATIOS, _ratio(group, small, settings.alpha), strict=True))

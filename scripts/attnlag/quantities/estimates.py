@@ -35,3 +35,8 @@ class Estimates:
         """Return the lower and the upper end of the interval of level 1 - alpha."""
         margin = self.margin(alpha)
         return self.value - margin, self.value + margin
+
+
+def level_of(alpha: float) -> float:
+    """Return the level 1 - alpha of an interval without the rounding error of the difference."""
+    return round(1 - alpha, 12)

@@ -156,9 +156,9 @@ def table(
     pair_means = pd.Series([pairs.get(key[:2], np.nan) for key in sums.index], sums.index)
     if "random_pairs" in sums:
         pair_means = (sums["random_total"] / sums["random_pairs"]).fillna(pair_means)
-    means.insert(4, "random_pairs", pair_means)
+    means.insert(5, "random_pairs", pair_means)
     controls = {"untrained": untrained, "trained": trained}
-    for place, (name, control_sums) in enumerate(controls.items(), 5):
+    for place, (name, control_sums) in enumerate(controls.items(), 6):
         means.insert(place, name, np.nan)
         if control_sums is not None:
             means[name] = pd.Series(_ratios(control_sums).mean, control_sums.index)

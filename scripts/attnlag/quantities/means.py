@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from attnlag.quantities.estimates import Estimates
+from attnlag.quantities.estimates import Estimates, level_of
 
 
 @dataclass
@@ -88,6 +88,6 @@ class RatioSums:
     def columns(self, alpha: float) -> dict[str, Any]:
         """Return the columns of a table of means over tokens, clustered by document."""
         low, high = self.estimates.interval(alpha)
-        ends = {"conf_low": low, "conf_high": high}
+        ends = {"conf_low": low, "conf_high": high, "level": level_of(alpha)}
         counts = {"tokens": self.rows.astype(int), "documents": self.clusters.astype(int)}
         return {"mean": self.mean, "std_error": self.std_error, **ends, **counts}

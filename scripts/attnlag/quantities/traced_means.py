@@ -43,7 +43,7 @@ def means_by_layer(
     ratios = RatioSums.of(sums.to_numpy(), counts.to_numpy())
     table = pd.DataFrame(ratios.columns(alpha), index=sums.columns)
     medians = pd.Series(values.groupby(rows["layer"]).median().unstack())
-    table.insert(4, "median", medians)
+    table.insert(5, "median", medians)
     table["p_value"] = ratios.p_value
     return table
 
@@ -107,5 +107,5 @@ def readout(
         means = means_by_layer(rows, effects.where(comparable), drop_first, alpha)
         table[column] = means["mean"]
     order = ["mean", "control", "difference", "std_error", "p_value", "conf_low", "conf_high"]
-    order += ["untrained", "tokens", "documents"]
+    order += ["level", "untrained", "tokens", "documents"]
     return _rows_by_layer(table[order], "target")

@@ -153,7 +153,6 @@ def of_effects(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
                     *(files.table(name, folder) for name in others),
                     source=source,
                     target=target,
-                    alpha=record.settings("elasticities")["alpha"],
                     texts=record["corpus"]["texts"],
                 )
             ]

@@ -24,6 +24,7 @@ def medians(estimates, margin=0.02, texts=16, losses=None, final=0.11):
         difference=values - final,
         difference_low=values - final - margins,
         difference_high=values - final + margins,
+        level=0.95,
         layers=4,
         documents=texts,
         loss=losses or np.nan,
@@ -32,7 +33,7 @@ def medians(estimates, margin=0.02, texts=16, losses=None, final=0.11):
 
 def claims_of(table):
     """Return the claims about lag 1 by name."""
-    found = [*course(table, "lag_1", bound=0.05, alpha=0.05), *losses(table)]
+    found = [*course(table, "lag_1", bound=0.05), *losses(table)]
     return Claims(tuple(found))
 
 
@@ -121,5 +122,5 @@ def test_few_texts_tell_no_step_and_losses_are_told_where_known():
 
 
 def test_without_a_fitted_layer_there_is_no_course():
-    assert [*course(medians({0: np.nan}), "lag_1", bound=0.05, alpha=0.05)] == []
-    assert [*course(medians(PATH), "lag_2", bound=0.05, alpha=0.05)] == []
+    assert [*course(medians({0: np.nan}), "lag_1", bound=0.05)] == []
+    assert [*course(medians(PATH), "lag_2", bound=0.05)] == []

@@ -109,13 +109,13 @@ COEFFICIENTS = table(
 
 
 def median(value, low=np.nan, high=np.nan):
-    return {"median": value, "conf_low": low, "conf_high": high}
+    return {"median": value, "conf_low": low, "conf_high": high, "level": 0.9}
 
 
 def test_a_response_has_the_interval_of_its_median():
     medians = pd.DataFrame(
         {"term": ["lag_1", "response_2"], "median": [0.2, 0.11], "conf_low": [0.1, 0.09]}
-    ).assign(conf_high=[0.3, 0.13])
+    ).assign(conf_high=[0.3, 0.13], level=0.9)
     row = lags.response(medians, 2, texts=20, **SETTINGS)
     assert (row.value, row.low, row.high, row.verdict) == (0.11, 0.09, 0.13, Verdict.ABOVE)
     few = lags.response(medians, 2, texts=5, **SETTINGS)
@@ -123,7 +123,7 @@ def test_a_response_has_the_interval_of_its_median():
     assert lags.response(medians, 3, texts=20, **SETTINGS) is None
 
 
-SETTINGS = {"equivalence_bound": 0.05, "alpha": 0.1}
+SETTINGS = {"equivalence_bound": 0.05}
 
 
 def test_the_size_of_a_lag_counts_the_fitted_layers_beyond_the_bound():
@@ -205,6 +205,7 @@ def test_further_lags_are_counted_where_they_are_tested(p_values, counts, total,
         omitted_sum=[0.3, 0.2, 0.1],
         omitted_sum_low=[0.2, 0.1, 0.0],
         omitted_sum_high=[0.4, 0.3, 0.2],
+        level=0.95,
     )
     row = lags.omitted_lags(fits, ["lag_1", "lag_3"], 0.05)
     assert (row.above, row.layers, row.verdict, row.subject) == (*counts, verdict, "2 4")
@@ -228,6 +229,7 @@ def test_bent_lines_are_counted_with_their_sign_beside_what_the_square_explains(
         curvature_low=[-0.3, -0.04, 0.05, np.nan],
         curvature_high=[-0.1, 0.06, 0.15, np.nan],
         curvature_share=[0.02, 0.0, 0.004, np.nan],
+        level=0.95,
     )
     row, share = lags.curvature(fits, ["lag_2", "lag_1"], 0.05)
     assert (row.subject, row.layers, row.above, row.below) == ("lag_1", 3, 1, 1)
@@ -300,6 +302,7 @@ EFFECTS = pd.DataFrame(
     predicted_conf_high=[np.nan, 0.8],
     documents_to_decide=[np.nan, 1234.0],
     share=0.1,
+    level=0.95,
 )
 IN_PART, OTHER_WAY, HARDLY = Verdict.ABOVE, Verdict.BELOW, Verdict.WITHIN
 
@@ -320,7 +323,7 @@ IN_PART, OTHER_WAY, HARDLY = Verdict.ABOVE, Verdict.BELOW, Verdict.WITHIN
 )
 def test_an_effect_is_judged_by_the_intervals_of_its_share(ends, documents, verdicts):
     shares = pd.DataFrame(ends, columns=["share_low", "share_high"])
-    rows = causes.shares(pd.concat([EFFECTS, shares], axis=1).assign(documents=documents), 0.05)
+    rows = causes.shares(pd.concat([EFFECTS, shares], axis=1).assign(documents=documents))
     assert [row.verdict for row in rows] == verdicts
     if documents >= 6:
         np.testing.assert_array_equal([(row.low, row.high) for row in rows], ends)
@@ -331,14 +334,14 @@ def test_effects_stand_beside_their_intervals_and_predictions():
     # No layer is earlier than the first, whose effect of zero says nothing.
     first = table[:1].assign(target_layer=0, estimate=0.0)
     table = pd.concat([first, table])
-    rows = causes.effects(table, 0.05)
+    rows = causes.effects(table)
     assert [(row.subject, row.value, row.low, row.high) for row in rows] == [
         ("layer 9", 0.01, -0.05, 0.04),
         ("layer 29", -0.03, -0.05, 0.04),
     ]
     assert (rows[1].baseline_value, rows[1].baseline_low, rows[1].baseline_high) == (0.5, -0.2, 0.8)
-    shares = causes.shares(table, 0.05)
-    found = [*causes.effects_by_layer(table, 0.05)]
+    shares = causes.shares(table)
+    found = [*causes.effects_by_layer(table)]
     (decided,) = [row for row in found if row.claim == "effects_decided"]
     assert wording.text(decided, "answer") == (
         "Layers in which it hardly does: 1 of 2, in part: 0, the other way: 0, undecided: 1 "
@@ -352,23 +355,23 @@ def test_effects_stand_beside_their_intervals_and_predictions():
         "0.01% (−0.05 to 0.04) in layer 9",
         "−0.03% (−0.05 to 0.04) in layer 29",
     ]
-    assert wording.texts(causes.predictions(table, 0.05), "answer") == ["0.50% (−0.20 to 0.80)"]
+    assert wording.texts(causes.predictions(table), "answer") == ["0.50% (−0.20 to 0.80)"]
     assert [row.value for row in causes.own_lags(table)] == [0.1, 0.34]
     assert wording.text(shares[1], "finding") == (
         "effect / prediction: 0.10 (−0.20 to 0.40), undecided"
     )
     # Without predictions there is no verdict.
     unknown = table.assign(predicted_conf_low=np.nan, share_low=np.nan, share_high=np.nan)
-    untested = causes.decided(causes.shares(unknown, 0.05))
+    untested = causes.decided(causes.shares(unknown))
     assert wording.text(untested, "answer") == "Not tested"
-    few = causes.decided(causes.shares(table.assign(documents=5), 0.05))
+    few = causes.decided(causes.shares(table.assign(documents=5)))
     assert wording.text(few, "answer") == "Too few texts to tell (5; at least 6)"
-    nowhere = causes.decided(causes.shares(first, 0.05))
+    nowhere = causes.decided(causes.shares(first))
     assert wording.text(nowhere, "answer") == "no observed layer has an earlier one"
     # Only the smallest and the largest of many are stated.
     assert causes.extremes(rows, 1) == [rows[1], rows[0]]
     # A single document gives no interval.
-    alone = causes.effects(table.assign(conf_low=np.nan, conf_high=np.nan), 0.05)
+    alone = causes.effects(table.assign(conf_low=np.nan, conf_high=np.nan))
     assert wording.text(alone[0], "answer") == "0.01% (no interval) in layer 9"
 
 
@@ -402,11 +405,11 @@ def groups(**ends):
     """Return the claims about groups with some ends of joint intervals, in three layers."""
     rows = [
         {"subset": name, "layer": layer, "estimate": (low + high) / 2 + layer - 1, "term": "lag_1"}
-        | {"median_low": low, "median_high": high, "status": "ok"}
+        | {"median_low": low, "median_high": high, "level": 0.95, "status": "ok"}
         for name, (low, high) in ends.items()
         for layer in range(3)
     ]
-    return [*subsets.groups(pd.DataFrame(rows), 0.05)]
+    return [*subsets.groups(pd.DataFrame(rows))]
 
 
 def test_groups_have_a_sign_only_where_their_joint_intervals_do():
@@ -497,13 +500,14 @@ def test_what_was_before_training_stands_beside_what_is_after_it():
         difference=[0.25, np.nan, np.nan],
         conf_low=[0.2, np.nan, np.nan],
         conf_high=[0.3, np.nan, np.nan],
+        level=0.9,
         documents=12,
         above_own=False,
         initializer_range=0.04,
         origin="stated",
         left_out=["", "", "the same as own"],
     )
-    rows = [*training.by_scale(before, alpha=0.1, bound=0.05, nearest="lag_1")]
+    rows = [*training.by_scale(before, bound=0.05, nearest="lag_1")]
     described = [(row.claim, row.subject, row.value, row.verdict) for row in rows]
     assert described == [
         ("scale", "own", 0.04, Verdict.NONE),
@@ -522,7 +526,7 @@ def test_what_was_before_training_stands_beside_what_is_after_it():
     assert (change.low, change.high, change.level) == (0.2, 0.3, 0.9)
     # An untrained copy whose past explains less averages nothing.
     less = before.assign(before=[0.5, 0.89, np.nan])
-    claims = {row.claim for row in training.by_scale(less, alpha=0.1, bound=0.05, nearest="lag_1")}
+    claims = {row.claim for row in training.by_scale(less, bound=0.05, nearest="lag_1")}
     assert "untrained_averages" not in claims
 
 

@@ -22,7 +22,7 @@ def inputs(losses=True):
         for place, step in enumerate([*STEPS, None]):
             value = start / (place + 1)
             row = {"step": step, "quantity": quantity, "estimate": value, "documents": 16}
-            row |= {"conf_low": value - 0.05, "conf_high": value + 0.1, "layers": 3}
+            row |= {"conf_low": value - 0.05, "conf_high": value + 0.1, "level": 0.95, "layers": 3}
             row |= {"difference": value - start / 5, "difference_low": 0.0, "difference_high": 1.0}
             row |= {"loss": 8.0 - place if losses else np.nan, "revision": str(step)}
             medians.append(row)
@@ -32,7 +32,7 @@ def inputs(losses=True):
                     {"step": step, "layer": layer, "quantity": quantity, "estimate": known}
                 )
     tables = {"training": pd.DataFrame(medians), "training_layers": pd.DataFrame(layers)}
-    claims = Claims(tuple(course(tables["training"], "lag_1", bound=0.05, alpha=0.05)))
+    claims = Claims(tuple(course(tables["training"], "lag_1", bound=0.05)))
     return SimpleNamespace(
         outcome="norm", equivalence_bound=0.05, alpha=0.05, claims=claims, **tables
     )
@@ -85,5 +85,5 @@ def test_few_steps_are_drawn_too(steps):
 def test_nothing_is_drawn_where_no_layer_could_be_fitted():
     given = inputs()
     given.training["estimate"] = np.nan
-    given.claims = Claims(tuple(course(given.training, "lag_1", bound=0.05, alpha=0.05)))
+    given.claims = Claims(tuple(course(given.training, "lag_1", bound=0.05)))
     assert coefficients_by_step.figure(given).panels == ()

@@ -172,8 +172,9 @@ def of_groups(**estimates):
         n_documents=7,
         median_low=table["estimate"] - np.where(wide, 1, 0.1),
         median_high=table["estimate"] + np.where(wide, 1, 0.1),
+        level=0.95,
     )
-    claims = Claims(tuple(subsets.groups(groups, 0.05)))
+    claims = Claims(tuple(subsets.groups(groups)))
     inputs = SimpleNamespace(groups=groups, outcome="norm", claims=claims, **TESTED)
     return groups_by_layer.figure(inputs)
 
@@ -504,6 +505,7 @@ def of_classes(name, p_value, sizes, merged="", apart=0.1):
         median=size,
         median_low=size - 0.1,
         median_high=size + apart,
+        level=0.95,
         equivalence=np.where(layer == 2, "absent", "present"),
     )
     tests = {"layer": LAYERS, "term": "lag_1", "p_adjusted": p_value, "merged": merged}

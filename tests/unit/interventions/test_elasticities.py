@@ -34,7 +34,6 @@ def said_of(table):
         *(table, nothing, nothing, nothing),
         source="attention",
         target="attention",
-        alpha=0.05,
         texts=99,
     )
     return wording.texts([*rows], "finding")
@@ -189,8 +188,8 @@ def test_finite_changes_are_averaged_over_later_layers_and_compared_with_small_o
     assert found.loc["halve", "ratio"] == pytest.approx((arc * small).sum() / (small**2).sum())
     assert found.loc["halve", "ratio_low"] < 0.7 < found.loc["halve", "ratio_high"]
     assert found.loc[["zero", "small"], "ratio"].isna().all()
-    assert causes.removal(found.reset_index(), 0.05).verdict == "above"
-    assert causes.proportion(found.reset_index(), "halve", 0.05).verdict == "below"
+    assert causes.removal(found.reset_index()).verdict == "above"
+    assert causes.proportion(found.reset_index(), "halve").verdict == "below"
 
 
 @pytest.mark.parametrize("documents", [0, 1])

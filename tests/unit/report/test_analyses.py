@@ -38,8 +38,15 @@ TABLES = {
     },
     # No layer is earlier than the first.
     "causal": {
-        "total_effects": {"lag": [1], "target_layer": 0, "estimate": 0.0, "share_low": 0.0}
+        "total_effects": {
+            "lag": [1],
+            "target_layer": 0,
+            "estimate": 0.0,
+            "share_low": 0.0,
+            "level": 0.95,
+        }
         | {
+            "share_low": 0.0,
             "share_high": 0.0,
             "predicted_conf_low": np.nan,
             "coefficient": 0.6,
@@ -52,7 +59,7 @@ TABLES = {
         | {"significant": 1, "rank_correlation": np.nan},
         "finite_effects": {"intervention": ["zero", "halve", "small"], "lag": 1, "layers": 2}
         | {"source_site": "attention", "target_site": "attention", "source_layer": 4, "clear": 1}
-        | {"estimate": 0.2}
+        | {"estimate": 0.2, "level": 0.95}
         | {"ratio": [np.nan, 0.7, np.nan], "ratio_low": np.nan, "ratio_high": np.nan},
     },
 }
@@ -86,7 +93,6 @@ def claimed(analysis):
         tables["finite_effects"],
         source="attention",
         target="attention",
-        alpha=0.05,
         texts=9,
     )
 

@@ -51,6 +51,7 @@ def regression(folder, size, effects, medians, origin="stated", **settings):
     before["above_own"] = False
     before["difference"] = before["before"] - before["trained"]
     before["documents"] = 20
+    before["level"] = 0.95
     before["before_low"] = before["conf_low"]
     before["before_high"] = before["conf_high"]
     names = ("coefficients", "fits", "controls", "untrained_scales")
@@ -60,7 +61,7 @@ def regression(folder, size, effects, medians, origin="stated", **settings):
 
 
 def interval(median, low=np.nan, high=np.nan):
-    return {"median": median, "conf_low": low, "conf_high": high}
+    return {"median": median, "conf_low": low, "conf_high": high, "level": 0.95}
 
 
 def write_medians(folder, medians):
@@ -115,7 +116,7 @@ def test_the_answers_state_each_number_once(base):
     effects = with_interval(effects, reach=0.02)
     effects = effects.assign(share_low=[0.06, -0.16], share_high=[0.14, -0.06], predicted=0.5)
     effects = effects.assign(predicted_conf_low=-0.1, predicted_conf_high=1.1)
-    effects = effects.assign(documents_to_decide=np.nan, share=0.1)
+    effects = effects.assign(documents_to_decide=np.nan, share=0.1, level=0.95)
     effects = pd.concat([effects, effects.assign(lag=2, estimate=9.0)])
     path = base / "causal" / "total_effects.parquet"
     sites = ["attention"]

@@ -53,11 +53,11 @@ def write(folder, status="ok"):
         permuted_mean=[0.01, 0.03, 0.0, 0.0], order_p_adjusted=np.nan
     )
     medians = pd.DataFrame({"term": ["lag_1", "lag_2", "response_2"], "median": [0.3, -0.1, 0.09]})
-    medians = medians.assign(conf_low=[0.2, -0.2, 0.04], conf_high=[0.4, 0.0, 0.14])
+    medians = medians.assign(conf_low=[0.2, -0.2, 0.04], conf_high=[0.4, 0.0, 0.14], level=0.9)
     steps = grid(step=[POOLED, *EFFECTS], layer=range(2)).assign(term="lag_1", n_documents=20)
     steps = steps.assign(estimate=np.arange(12) / 10, effects=np.repeat([1, 9, 9, 9, 20, 30], 2))
     groups = grid(subset=["prose", "verse"], layer=range(2)).assign(term="lag_1", estimate=0.5)
-    groups = groups.assign(median_low=[0.4] * 2 + [-0.1] * 2, median_high=0.6)
+    groups = groups.assign(median_low=[0.4] * 2 + [-0.1] * 2, median_high=0.6, level=0.9)
     frames = {"coefficients": coefficients, "fits": as_fits(fits), "controls": controls}
     frames |= {"medians": medians, "nested_models": steps, "groups": groups}
     for name, table in frames.items():

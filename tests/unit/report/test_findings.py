@@ -94,6 +94,7 @@ MEDIANS = pd.DataFrame(
         "conf_high": [0.35, np.nan],
         "lowest": [0.03, -0.2],
         "highest": [0.4, 0.04],
+        "level": 0.95,
         "clusters": 13,
     }
 )
@@ -119,6 +120,7 @@ FITS = pd.DataFrame(
         "curvature_low": [-0.30, -0.07, -0.08],
         "curvature_high": [-0.10, 0.03, 0.14],
         "curvature_share": [0.021, 0.004, 0.0],
+        "level": 0.95,
     }
 ).assign(status="ok", n_obs=300, n_documents=40, effective_documents=12.3, n_dropped=0)
 FITS = FITS.assign(largest_cluster="tables-03", largest_cluster_rows=74)
@@ -151,6 +153,7 @@ BEFORE = pd.DataFrame(
 BEFORE["above_own"] = BEFORE["scale"] == "own-x1.5"
 BEFORE["before_low"] = BEFORE["before"] - 0.02
 BEFORE["before_high"] = BEFORE["before"] + 0.02
+BEFORE["level"] = 0.95
 BEFORE["difference"] = (BEFORE["conf_low"] + BEFORE["conf_high"]) / 2
 BEFORE["origin"] = BEFORE["scale"].map({"default": "transformers"}).fillna("stated")
 GROUPS = grid(subset=["prose", "verse", "rare", "odd"], layer=range(2)).assign(
@@ -160,6 +163,7 @@ GROUPS = grid(subset=["prose", "verse", "rare", "odd"], layer=range(2)).assign(
     median=[0.2] * 2 + [0.45] * 2 + [np.nan] * 4,
     median_low=[0.1] * 2 + [0.4] * 2 + [np.nan] * 4,
     median_high=[0.3] * 2 + [0.5] * 2 + [np.nan] * 4,
+    level=0.95,
 )
 WITHIN = {"fixed_effects": "document", "bias_correction": "half-panel"}
 
@@ -298,12 +302,13 @@ def test_the_control_before_training_says_what_other_texts_and_scales_show(
         conf_high=before - trained + 0.06,
         before_low=before - 0.02,
         before_high=before + 0.02,
+        level=0.95,
         initializer_range=0.04,
         origin="stated",
         documents=8,
         left_out="",
     )
-    claims = [*training.by_scale(rows, alpha=0.05, bound=0.05, nearest="lag_1")]
+    claims = [*training.by_scale(rows, bound=0.05, nearest="lag_1")]
     changes = [row for row in claims if row.claim == "change_by_training"]
     assert [row.subject for row in changes] == [f"lag_1, {scale}" for scale in expected]
     for row, words in zip(changes, expected.values(), strict=True):

@@ -55,6 +55,7 @@ def regression(tmp_path):
         origin="stated",
         left_out="",
         difference=0.2,
+        level=0.95,
         documents=18,
     )
     medians = pd.DataFrame(
@@ -63,6 +64,7 @@ def regression(tmp_path):
             "median": [0.23, -0.101],
             "conf_low": [0.192, -0.143],
             "conf_high": [0.277, -0.064],
+            "level": 0.95,
         }
     )
     frames = {

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from attnlag.quantities.estimates import Estimates
+from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.regression.across_models.comparison import STUDY_KEYS, Profile
 from attnlag.regression.settings import Errors
 
@@ -19,7 +19,8 @@ HOLDS = "holds"
 FAILS = "fails"
 OPEN = "undecided"
 
-CLAIM_COLUMNS = [*STUDY_KEYS, "claim", "value", "std_error", "conf_low", "conf_high", "verdict"]
+CLAIM_COLUMNS = [*STUDY_KEYS, "claim", "value", "std_error", "conf_low", "conf_high"]
+CLAIM_COLUMNS += ["level", "verdict"]
 
 # Names of claims, of which `attnlag.wording` has the sentences.
 POSITIVE = "lag_1_positive"
@@ -91,8 +92,10 @@ def claims_of_study(
             rows.append((claim, value, error, low, high))
         rows += [] if before.empty else _training(before)
     known = [row for row in rows if np.isfinite(row[1:]).all()]
+    level = level_of(settings.alpha)
     return pd.DataFrame(
-        [(*keys.values(), *row, _verdict(*row[-2:])) for row in known], columns=CLAIM_COLUMNS
+        [(*keys.values(), *row, level, _verdict(*row[-2:])) for row in known],
+        columns=CLAIM_COLUMNS,
     )
 
 

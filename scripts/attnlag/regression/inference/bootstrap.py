@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from attnlag.quantities.estimates import Estimates
+from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.regression.estimation.layer_fit import LayerFit
 from attnlag.regression.inference import response
 from attnlag.regression.limits import MIN_DOCUMENTS
@@ -96,7 +96,11 @@ def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: floa
         error = pd.DataFrame(np.median(estimates, axis=1)).std().to_numpy()
         values = [median, error, low, high, by_layer.min(axis=0), by_layer.max(axis=0)]
     table = pd.DataFrame({"term": names, **dict(zip(columns, values, strict=True))})
-    return table.assign(draws=len(estimates), clusters=max(fit.clusters for fit in fits))
+    return table.assign(
+        level=level_of(alpha),
+        draws=len(estimates),
+        clusters=max(fit.clusters for fit in fits),
+    )
 
 
 def with_responses(terms: Sequence[str], estimates: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.quantities.estimates import Estimates
+from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.quantities.outcomes import in_batches
 from attnlag.quantities.settings import multiple_of_own
 from attnlag.regression.design.design import Formula
@@ -50,6 +50,7 @@ COMPARED = [
     *("scale", "initializer_range", "origin", "above_own"),
     *("quantity", "layers", "before", "trained"),
     *("before_low", "before_high", "difference", "std_error", "df", "conf_low", "conf_high"),
+    "level",
     *("documents", "left_out"),
 ]
 
@@ -270,6 +271,7 @@ def _compared(
         **{key: draw[key] for key in ("scale", "initializer_range", "origin")},
         "above_own": is_above(draw, own),
         "layers": spans(fitted, "layer").partition(" ")[2],
+        "level": level_of(alpha),
         "documents": len(before.clusters),
         "left_out": draw.get("left_out", ""),
     }

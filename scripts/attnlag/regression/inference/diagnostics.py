@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.quantities.estimates import Estimates
+from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.regression.estimation.least_squares import MAX_CONDITION
 from attnlag.regression.inference.results import adjusted_p_values
 from attnlag.regression.residuals import omitted_lags
@@ -80,6 +80,7 @@ def omitted_terms_table(sums: ResidualSums, settings: Errors) -> pd.DataFrame:
       the lags were enough, with an interval
     - ``curvature``, ``curvature_low``, ``curvature_high``: coefficient of the square of the nearest
       lag, 0 if the line were straight, with an interval
+    - ``level``: that of both intervals
     - ``curvature_p_value``, ``curvature_p_adjusted``: that it is 0, and corrected over the layers
     - ``curvature_share``: share of the squared residuals that the square explains
     """
@@ -110,6 +111,7 @@ def omitted_terms_table(sums: ResidualSums, settings: Errors) -> pd.DataFrame:
             "curvature": squares["sum"],
             "curvature_low": curvature_low,
             "curvature_high": curvature_high,
+            "level": level_of(settings.alpha),
             "curvature_p_value": squares["p_value"],
             "curvature_p_adjusted": adjusted_p_values(squares["p_value"], settings.adjust),
             "curvature_share": squares["explained"] / squared_residuals,

@@ -24,6 +24,7 @@ import pandas as pd
 import pyarrow as pa
 
 from attnlag.quantities import columns
+from attnlag.quantities.estimates import level_of
 from attnlag.quantities.outcomes import in_batches, outcome_values
 from attnlag.regression.design.design import Formula
 from attnlag.regression.design.samples import generator_of
@@ -299,6 +300,7 @@ def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
             "permuted_mean": orders[1:].mean(axis=0).reshape(-1),
             "permuted_low": low.reshape(-1),
             "permuted_high": high.reshape(-1),
+            "level": level_of(settings.alpha),
             "permutation_wald": np.repeat(statistic[0], terms),
             "order_p_value": np.repeat(p_value, terms),
             "order_p_adjusted": np.repeat(p_adjusted, terms),

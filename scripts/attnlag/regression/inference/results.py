@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.quantities.estimates import Estimates
+from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.regression.estimation.layer_fit import LayerFit
 from attnlag.regression.labels import OK, status
 from attnlag.regression.settings import Errors
@@ -19,7 +19,8 @@ INFLUENTIAL = 100
 
 # Columns of the table of coefficients.
 COLUMNS = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
-COLUMNS += ["p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type", "uncorrected"]
+COLUMNS += ["p_adjusted", "conf_low", "conf_high", "level"]
+COLUMNS += ["equivalence", "vcov_type", "uncorrected"]
 
 
 def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFrame:
@@ -53,6 +54,7 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
         p_value=coefficients.p_value,
         conf_low=low,
         conf_high=high,
+        level=level_of(settings.alpha),
     )
     by_term = table.groupby("term")
     table["p_adjusted"] = by_term["p_value"].transform(adjusted_p_values, adjust=settings.adjust)

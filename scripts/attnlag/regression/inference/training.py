@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
+from attnlag.quantities.estimates import level_of
 from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
@@ -39,7 +40,7 @@ LAGS_SUMMED = "lags_summed"
 R_SQUARED = "r_squared"
 
 COLUMNS = [
-    *("step", "revision", "quantity", "estimate", "conf_low", "conf_high", "final"),
+    *("step", "revision", "quantity", "estimate", "conf_low", "conf_high", "level", "final"),
     *("difference", "std_error", "df", "difference_low", "difference_high"),
     *("layers", "documents", "loss"),
 ]
@@ -241,6 +242,7 @@ def _medians(checkpoint: Checkpoint, values: _Values, final: _Values, alpha: flo
             "step": checkpoint.step,
             "revision": checkpoint.revision,
             "quantity": quantity,
+            "level": level_of(alpha),
             "layers": int(shared.sum()),
             "documents": values.documents,
             "loss": checkpoint.loss,

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from attnlag.corpus.catalogue import NONE, TAGS
 from attnlag.quantities.columns import layer_name
-from attnlag.quantities.estimates import Estimates
+from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.regression import properties
 from attnlag.regression.design.design import layers_and_terms
 from attnlag.regression.design.samples import Sample
@@ -97,7 +97,7 @@ def decomposed(
     table = pd.concat(steps or [pd.DataFrame(columns=[*keys, *STEP_VALUES])])
     table = table.set_index([*keys]).reindex(every_key).reset_index()
     table[STEP_COUNTS] = table[STEP_COUNTS].fillna(0).astype(int)
-    return table.assign(sampled=bool(sample.end)), sample.end
+    return table.assign(level=level_of(alpha), sampled=bool(sample.end)), sample.end
 
 
 def coefficients_by_step(

@@ -44,8 +44,8 @@ NORMS = {WHOLE: "norm", **WRITTEN}
 
 LAG_COLUMNS = [
     *("subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"),
-    *("statistic", "p_value", "p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type"),
-    "untrained",
+    *("statistic", "p_value", "p_adjusted", "conf_low", "conf_high", "level", "equivalence"),
+    *("vcov_type", "untrained"),
 ]
 
 

@@ -179,7 +179,7 @@ def entry_of(regression: RegressionTables) -> Entry:
         "outcomeName": labels.OUTCOMES[settings["outcome"]],
         "equation": equation(regression),
         "effects": regression.has_fixed_effects,
-        "level": round(100 * (1 - settings["alpha"]), 6),
+        "level": round(100 * float(regression.coefficients["level"].iloc[0]), 6),
         "dropFirst": regression.record.settings("design")["drop_first"],
         "correction": labels.correction(settings["adjust"]),
         "tables": tables_of(regression, regression.folder, "coefficients", "fits", "controls"),
