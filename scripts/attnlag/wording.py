@@ -587,7 +587,10 @@ CAUSES = {
     ),
     "effect_share": Words(
         "the effect divided by what all earlier layers predict",
-        finding=every_verdict("effect / prediction: {value} ({interval:ends}), {verdict}"),
+        finding=every_verdict(
+            "effect / prediction: {value} ({interval:ends}), {verdict}",
+            NONE="effect / prediction: {value} (no interval, as the prediction may be 0)",
+        ),
         verdicts=SHARE_VERDICTS,
     ),
     "own_lag": Words(

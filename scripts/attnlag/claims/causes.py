@@ -1,6 +1,6 @@
 """Claims about effects of adjustments on later ones."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import isclose, isfinite
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.row import Row, Verdict, with_interval
+from attnlag.claims.row import ESTIMATE, Row, Verdict, with_interval
 from attnlag.interventions.prediction_vs_effect import SAME
 
 # An effect below this share of what is predicted hardly makes it, and a change whose effect is
@@ -19,6 +19,11 @@ HARDLY = 0.25
 PROPORTIONAL = ("halve", "double")
 
 PREDICTED = "predicted from all earlier layers"
+
+# Columns of ``total_effects`` with a number, and the ends of its interval.
+PREDICTION = ("predicted", "predicted_conf_low", "predicted_conf_high")
+SHARE = ("share", "share_low", "share_high")
+OWN_LAG = ("coefficient", "coefficient_conf_low", "coefficient_conf_high")
 
 
 def on_the_next_token(
@@ -79,96 +84,119 @@ def _single_layers(pairs: pd.DataFrame, source: str, target: str) -> Iterator[Ro
 
 def effects_by_layer(table: pd.DataFrame) -> Iterator[Row]:
     """Yield effects, shares and own lags of layers, and how many of the shares are decided."""
+    is_predicted = bool(table["predicted_conf_low"].notna().any())
     found = shares(table)
     yield from effects(table)
     yield from predictions(table)
     yield from found
     yield from own_lags(table)
-    yield decided(found)
+    yield decided(found, is_predicted)
     needed = documents_to_decide(table)
     if needed == needed:
         yield Row(claim="documents_to_decide", value=needed, table="total_effects")
 
 
+def by_layer(
+    table: pd.DataFrame,
+    claim: str,
+    columns: tuple[str, str, str],
+    *,
+    unit: str = "",
+    bound: float = 0.0,
+    documents: str = "documents",
+) -> list[Row]:
+    """Return a number with its interval for each target layer that has earlier ones.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The rows of ``total_effects`` of one pair of sites and one lag.
+    claim : str
+        The name of the claims.
+    columns : tuple of str
+        The columns of the number, and of the ends of its interval.
+    unit : str
+        The unit of the number.
+    bound : float
+        The size beyond which a number counts.
+    documents : str
+        The column with the number of documents behind the interval; "" where few suffice.
+    """
+    found = []
+    for row in table[table["target_layer"] > 0].to_dict("records"):
+        layer = Row(
+            claim=claim,
+            subject=f"layer {row['target_layer']}",
+            unit=unit,
+            table="total_effects",
+        )
+        texts = int(row[documents]) if documents else None
+        found.append(with_interval(layer, row, columns, bound=bound, texts=texts))
+    return found
+
+
 def effects(table: pd.DataFrame) -> list[Row]:
     """Return the effect of all earlier layers on a later token, by target layer.
 
-    ``table`` has the rows of ``total_effects`` of one pair of sites and one lag. Values are in % of
-    the later adjustment per 1% in all earlier layers; the first layer has none before it.
+    Values are in % of the later adjustment per 1% in all earlier layers. The baseline is what a
+    regression on these layers predicts. ``table`` is as for `by_layer`.
     """
     found = []
-    for row in _with_earlier_layers(table):
-        claim = Row(
-            claim="effect",
-            subject=_layer(row),
-            unit="%",
+    caused = by_layer(table, "effect", ESTIMATE, unit="%")
+    predicted = by_layer(table, "effect_predicted", PREDICTION, documents="")
+    for effect, prediction in zip(caused, predicted, strict=True):
+        beside = replace(
+            effect,
             baseline=PREDICTED,
-            baseline_value=float(row.get("predicted", np.nan)),
-            baseline_low=float(row["predicted_conf_low"]),
-            baseline_high=float(row.get("predicted_conf_high", np.nan)),
-            table="total_effects",
+            baseline_value=prediction.value,
+            baseline_low=prediction.low,
+            baseline_high=prediction.high,
         )
-        found.append(with_interval(claim, row, bound=0.0, texts=row["documents"]))
+        found.append(beside)
     return found
 
 
 def predictions(table: pd.DataFrame) -> list[Row]:
     """Return what a regression on all earlier layers predicts of the effects, where it does."""
-    found = []
-    for row in _with_earlier_layers(table):
-        if isfinite(row["predicted_conf_low"]):
-            claim = Row(
-                claim="effect_predicted",
-                subject=_layer(row),
-                unit="%",
-                table="total_effects",
-            )
-            columns = ("predicted", "predicted_conf_low", "predicted_conf_high")
-            found.append(with_interval(claim, row, columns, bound=0.0))
-    return found
+    found = by_layer(table, "effect_predicted", PREDICTION, unit="%", documents="")
+    return [row for row in found if isfinite(row.low)]
 
 
 def shares(table: pd.DataFrame) -> list[Row]:
     """Return the effects of `effects` as shares of what all earlier layers predict.
 
-    The verdict is ``within`` where the share lies within ±25%, and ``undecided`` also where it is
-    unknown because the prediction may be zero. Without any prediction there is no verdict.
+    The verdict is ``within`` where the share lies within ±25%. Where the prediction may be zero, a
+    share has no interval, and no verdict.
     """
-    is_predicted = table["predicted_conf_low"].notna().any()
-    found = []
-    for row in _with_earlier_layers(table):
-        claim = with_interval(
-            Row(claim="effect_share", subject=_layer(row), table="total_effects"),
-            {"share": np.nan, **row},
-            ("share", "share_low", "share_high"),
-            bound=HARDLY,
-            texts=row["documents"],
-        )
-        if claim.verdict is Verdict.NONE and is_predicted:
-            claim = replace(claim, verdict=Verdict.UNDECIDED)
-        found.append(claim)
-    return found
+    return by_layer(table, "effect_share", SHARE, bound=HARDLY)
 
 
-def decided(found: Sequence[Row]) -> Row:
+def decided(found: Sequence[Row], is_predicted: bool) -> Row:
     """Return how many shares are within a quarter, above it, the other way, and undecided.
 
-    The verdict is that of all if there is none, or if texts are too few.
+    A share without an interval is undecided, too. The verdict is that of all if nothing is
+    predicted, or if texts are too few.
     """
     verdicts = [share.verdict for share in found]
+    above = verdicts.count(Verdict.ABOVE)
+    below = verdicts.count(Verdict.BELOW)
+    within = verdicts.count(Verdict.WITHIN)
     verdict = Verdict.UNDECIDED
+    undecided = len(verdicts) - above - below - within
     if Verdict.TOO_FEW_TEXTS in verdicts:
         verdict = Verdict.TOO_FEW_TEXTS
-    elif set(verdicts) <= {Verdict.NONE}:
+    elif not verdicts or not is_predicted:
         verdict = Verdict.NONE
+    if verdict is not Verdict.UNDECIDED:
+        undecided = 0
     return Row(
         claim="effects_decided",
         bound=HARDLY,
         layers=len(verdicts),
-        above=verdicts.count(Verdict.ABOVE),
-        below=verdicts.count(Verdict.BELOW),
-        within=verdicts.count(Verdict.WITHIN),
-        undecided=verdicts.count(Verdict.UNDECIDED),
+        above=above,
+        below=below,
+        within=within,
+        undecided=undecided,
         texts=max((share.texts for share in found), default=-1),
         verdict=verdict,
         table="total_effects",
@@ -182,17 +210,8 @@ def documents_to_decide(table: pd.DataFrame) -> float:
 
 def own_lags(table: pd.DataFrame) -> list[Row]:
     """Return the lags of the target layers on themselves, in the regression beside the effects."""
-    found = []
-    for row in _with_earlier_layers(table):
-        if isfinite(row["coefficient"]):
-            claim = Row(
-                claim="own_lag",
-                subject=_layer(row),
-                value=float(row["coefficient"]),
-                table="total_effects",
-            )
-            found.append(claim)
-    return found
+    found = by_layer(table, "own_lag", OWN_LAG, documents="")
+    return [row for row in found if isfinite(row.value)]
 
 
 def extremes(rows: Sequence[Row], most: int) -> list[Row]:
@@ -310,12 +329,3 @@ def trial(row: Any) -> Row:
         above=int(row.same_sign),
         table="prediction_vs_effect",
     )
-
-
-def _with_earlier_layers(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    """Return the rows of the layers that have earlier ones."""
-    return table[table["target_layer"] > 0].to_dict("records")
-
-
-def _layer(row: dict[Hashable, Any]) -> str:
-    return f"layer {row['target_layer']}"

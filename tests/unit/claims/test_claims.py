@@ -302,6 +302,8 @@ EFFECTS = pd.DataFrame(
     predicted_conf_high=[np.nan, 0.8],
     documents_to_decide=[np.nan, 1234.0],
     share=0.1,
+    coefficient_conf_low=0.05,
+    coefficient_conf_high=0.4,
     level=0.95,
 )
 IN_PART, OTHER_WAY, HARDLY = Verdict.ABOVE, Verdict.BELOW, Verdict.WITHIN
@@ -317,7 +319,7 @@ IN_PART, OTHER_WAY, HARDLY = Verdict.ABOVE, Verdict.BELOW, Verdict.WITHIN
         # The point of the second is within a quarter, but its interval is not.
         ([(-0.1, 0.2), (-0.2, 0.4)], 13, [HARDLY, Verdict.UNDECIDED]),
         # A prediction of zero gives no share.
-        ([(-0.1, 0.2), (np.nan, np.nan)], 13, [HARDLY, Verdict.UNDECIDED]),
+        ([(-0.1, 0.2), (np.nan, np.nan)], 13, [HARDLY, Verdict.NONE]),
         ([(-0.1, 0.2), (0.0, 0.1)], 5, [Verdict.TOO_FEW_TEXTS] * 2),
     ],
 )
@@ -360,13 +362,21 @@ def test_effects_stand_beside_their_intervals_and_predictions():
     assert wording.text(shares[1], "finding") == (
         "effect / prediction: 0.10 (−0.20 to 0.40), undecided"
     )
+    # Where the prediction may be zero, a share has no verdict, and is not decided.
+    may_be_zero = causes.shares(table.assign(share_low=[np.nan, -0.1, np.nan], share_high=0.2))
+    assert [row.verdict for row in may_be_zero] == [Verdict.WITHIN, Verdict.NONE]
+    assert wording.text(may_be_zero[1], "finding") == (
+        "effect / prediction: 0.10 (no interval, as the prediction may be 0)"
+    )
+    counted = causes.decided(may_be_zero, is_predicted=True)
+    assert (counted.within, counted.undecided, counted.verdict) == (1, 1, Verdict.UNDECIDED)
     # Without predictions there is no verdict.
     unknown = table.assign(predicted_conf_low=np.nan, share_low=np.nan, share_high=np.nan)
-    untested = causes.decided(causes.shares(unknown))
+    untested = causes.decided(causes.shares(unknown), is_predicted=False)
     assert wording.text(untested, "answer") == "Not tested"
-    few = causes.decided(causes.shares(table.assign(documents=5)))
+    few = causes.decided(causes.shares(table.assign(documents=5)), is_predicted=True)
     assert wording.text(few, "answer") == "Too few texts to tell (5; at least 6)"
-    nowhere = causes.decided(causes.shares(first))
+    nowhere = causes.decided(causes.shares(first), is_predicted=True)
     assert wording.text(nowhere, "answer") == "no observed layer has an earlier one"
     # Only the smallest and the largest of many are stated.
     assert causes.extremes(rows, 1) == [rows[1], rows[0]]

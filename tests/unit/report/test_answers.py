@@ -117,6 +117,7 @@ def test_the_answers_state_each_number_once(base):
     effects = effects.assign(share_low=[0.06, -0.16], share_high=[0.14, -0.06], predicted=0.5)
     effects = effects.assign(predicted_conf_low=-0.1, predicted_conf_high=1.1)
     effects = effects.assign(documents_to_decide=np.nan, share=0.1, level=0.95)
+    effects = effects.assign(coefficient_conf_low=0.2, coefficient_conf_high=0.4)
     effects = pd.concat([effects, effects.assign(lag=2, estimate=9.0)])
     path = base / "causal" / "total_effects.parquet"
     sites = ["attention"]
