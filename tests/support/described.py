@@ -82,14 +82,14 @@ def claims_of_study(regressions: Sequence[RegressionTables]) -> list[AnalysisCla
         site = regression.of_site
         study = regression.of_corpus
         if site not in folders and files.all_of("norms", site):
-            found += claims_table.of_adjustments(files, site)
+            found += claims_table.claim_adjustments(files, site)
         if site not in folders and files.one_of("heads", site):
-            found += claims_table.of_heads(files, site / "heads")
+            found += claims_table.claim_heads(files, site / "heads")
         found.append(claims_table.regression_claims(regression))
         if study not in folders and files.one_of("readout", study):
-            found += claims_table.of_sources(files, study / "attention/sources")
+            found += claims_table.claim_sources(files, study / "attention/sources")
         if study not in folders and files.one_of("total_effects", study):
-            found += claims_table.of_effects(files, study / "causal")
+            found += claims_table.claim_effects(files, study / "causal")
         folders |= {site, study}
     return found
 

@@ -59,7 +59,7 @@ def as_table(found: Iterable[AnalysisClaims]) -> tuple[pd.DataFrame, list[dict[s
     return pd.concat(parts, ignore_index=True), studies
 
 
-def of_adjustments(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+def claim_adjustments(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
     """Yield what was measured at the site of a folder, and where its adjustments point."""
     norms = files.all_of("norms", folder)
     record = tables.read_provenance(norms[0])
@@ -87,7 +87,7 @@ def measured(norms: Sequence[Path], site: str, record: tables.Record) -> Row:
     )
 
 
-def of_regression(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+def claim_regression(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
     """Yield the claims of the regression of a folder."""
     yield regression_claims(RegressionTables(folder, files))
 
@@ -111,7 +111,7 @@ def regression_claims(regression: RegressionTables) -> AnalysisClaims:
     return AnalysisClaims(regression.site, regression.name, regression.record, rows)
 
 
-def of_heads(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+def claim_heads(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
     """Yield the claims of the attention heads of a folder."""
     table = files.table("heads", folder)
     record = files.record("heads", folder)
@@ -122,7 +122,7 @@ def of_heads(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
     yield AnalysisClaims(folder.parent.name, "heads", record, rows)
 
 
-def of_sources(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+def claim_sources(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
     """Yield who writes the adjustments of attention, and what those of each site say."""
     if files.one_of("shares", folder) is not None:
         table = files.table("shares", folder)
@@ -139,7 +139,7 @@ def of_sources(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
         yield AnalysisClaims(path.parents[1].name, "readout", record, rows)
 
 
-def of_effects(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+def claim_effects(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
     """Yield the claims of interventions for each pair of sites that were changed and observed."""
     record = files.record("total_effects", folder)
     total = files.table("total_effects", folder)
@@ -176,9 +176,9 @@ def few_texts(
 
 # What makes the claims of a stage, from declared files and the folder that its claims stand in.
 STAGES: dict[str, Callable[[Declared, Path], Iterator[AnalysisClaims]]] = {
-    "claim_adjustments": of_adjustments,
-    "claim_regression": of_regression,
-    "claim_heads": of_heads,
-    "claim_sources": of_sources,
-    "claim_effects": of_effects,
+    "claim_adjustments": claim_adjustments,
+    "claim_regression": claim_regression,
+    "claim_heads": claim_heads,
+    "claim_sources": claim_sources,
+    "claim_effects": claim_effects,
 }
