@@ -29,7 +29,7 @@ def pair(request, gpt2_tokenizer, tmp_path, monkeypatch):
     return bridge, plain, AutoTokenizer.from_pretrained(tmp_path)
 
 
-def test_a_bridge_has_the_numbers_of_the_model_in_it(pair):
+def test_a_bridge_has_the_numbers_of_the_model_in_it(pair, subtests):
     bridge, plain, tokenizer = pair
     names = attnlag.check(bridge)
     assert (names["unexplained"] == "").all()
@@ -42,9 +42,10 @@ def test_a_bridge_has_the_numbers_of_the_model_in_it(pair):
         for model in (bridge, plain)
     )  # fmt: skip
     for quantity in ("norms", "geometry", "heads", "readout"):
-        pd.testing.assert_frame_equal(
-            found.table(quantity), expected.table(quantity), rtol=1e-4, atol=1e-5
-        )
+        with subtests.test(quantity=quantity):
+            pd.testing.assert_frame_equal(
+                found.table(quantity), expected.table(quantity), rtol=1e-4, atol=1e-5
+            )
     np.testing.assert_allclose(found.tokens["surprisal"], expected.tokens["surprisal"], rtol=1e-5)
 
 

@@ -208,13 +208,14 @@ def test_the_first_screen_asks_and_answers(page):
     assert link.get_attribute("href") == "/".join([*names, "coefficients.csv"])
 
 
-def test_every_choice_changes_the_page_and_its_address(page):
+def test_every_choice_changes_the_page_and_its_address(page, subtests):
     for key in ("model", "corpus", "site", "regression"):
-        options = page.locator(f"#{key} option").all_inner_texts()
-        assert len(options) > 1
-        chosen = next(one for one in options if one != state_of(page)[key])
-        page.locator(f"#{key}").select_option(chosen)
-        page.wait_for_url(re.compile(f"{key}={chosen}"))
+        with subtests.test(key=key):
+            options = page.locator(f"#{key} option").all_inner_texts()
+            assert len(options) > 1
+            chosen = next(one for one in options if one != state_of(page)[key])
+            page.locator(f"#{key}").select_option(chosen)
+            page.wait_for_url(re.compile(f"{key}={chosen}"))
     page.locator("#regression").select_option("within")
     page.wait_for_url(re.compile("regression=within"))
     tab(page, "coefficients")
@@ -415,6 +416,14 @@ def test_the_page_says_what_it_holds_of_a_study(page, file):
     expect(page.locator("#about")).to_contain_text(residual)
 
 
+def test_a_line_follows_the_pointer_in_a_panel(page, file):
+    ready(page, file, SMALL)
+    picture = page.locator("#profile figure > svg").first
+    picture.hover()
+    line = picture.locator("path[style*='dasharray:2 3']")
+    expect(line).to_have_attribute("d", re.compile(r"^M\d"))
+
+
 def test_the_band_of_random_order_does_not_cover_the_line(page, file):
     ready(page, file, SMALL)
     styles = page.locator("#profile figure > svg g path").evaluate_all(
@@ -511,7 +520,7 @@ def test_a_model_with_earlier_checkpoints_has_a_tab_of_its_training(page, file, 
     np.testing.assert_allclose(steps / steps[0], [1, 1, 1, 4])
 
 
-def test_layers_without_attention_are_marked_on_axes_of_layers(page, file):
+def test_layers_without_attention_are_marked_on_axes_of_layers(page, file, subtests):
     ready(page, file, f"{SMALL}&tab=heads")
     for name in ("heads-0", "profile-0"):
         page.evaluate(
@@ -520,11 +529,12 @@ def test_layers_without_attention_are_marked_on_axes_of_layers(page, file):
             name,
         )
     for chart in ("[data-sheet=heads] figure", "#profile figure"):
-        svg = page.locator(chart).first.locator("> svg")
-        mark = svg.locator("text", has_text="◇")
-        expect(mark).to_have_count(1)
-        label = svg.locator("text", has_text=re.compile("^1$")).last
-        assert mark.get_attribute("x") == label.get_attribute("x")
+        with subtests.test(chart=chart):
+            svg = page.locator(chart).first.locator("> svg")
+            mark = svg.locator("text", has_text="◇")
+            expect(mark).to_have_count(1)
+            label = svg.locator("text", has_text=re.compile("^1$")).last
+            assert mark.get_attribute("x") == label.get_attribute("x")
 
 
 HEADS = ("heads", "head_coefficients")
@@ -611,7 +621,9 @@ def test_a_linked_token_is_scrolled_into_view(page, file):
     assert active["y"] + active["height"] <= min(pane["y"] + pane["height"], 600)
 
 
-def test_the_text_says_how_far_it_is_traced_and_which_table_colours_it(page, file, project):
+def test_the_text_says_how_far_it_is_traced_and_which_table_colours_it(
+    page, file, project, subtests
+):
     base = project.folder / "results/tiny/small/attention"
     traced = pq.read_table(base / "sources/0000.parquet").to_pandas()
     document = str(traced["document"].iloc[0])
@@ -625,10 +637,11 @@ def test_the_text_says_how_far_it_is_traced_and_which_table_colours_it(page, fil
         ("residual", ["attention/within/coefficients.csv", "attention/within/design/"]),
         ("upos", ["token_properties/"]),
     ):
-        page.locator("#shade").select_option(shade)
-        links = page.locator("#text-tables a")
-        assert links.all_inner_texts() == [f"results/tiny/small/{name}" for name in names]
-        assert links.first.get_attribute("href") == f"tiny/small/{names[0]}"
+        with subtests.test(shade=shade):
+            page.locator("#shade").select_option(shade)
+            links = page.locator("#text-tables a")
+            assert links.all_inner_texts() == [f"results/tiny/small/{name}" for name in names]
+            assert links.first.get_attribute("href") == f"tiny/small/{names[0]}"
     page.locator("#document").select_option("doc-7")
     expect(page.locator("#text .end")).to_have_count(0)
     # The same tokens have writers on their card; shares and effects have a tab.
@@ -637,23 +650,28 @@ def test_the_text_says_how_far_it_is_traced_and_which_table_colours_it(page, fil
     same(drawn(page, "shares", 1), 100 * shares["mean"])
 
 
-def test_every_focusable_element_has_a_role_and_a_name(page, file):
+def test_every_focusable_element_has_a_role_and_a_name(page, file, subtests):
     """The accessibility tree is what a screen reader gets."""
     ready(page, file, f"{SMALL}&shade=upos")
     page.locator("#tab-coefficients").press("ArrowRight")
     expect(page.locator("#tab-text")).to_be_focused()
     roles = set()
     for name in ("text", "training", "coefficients", "kinds", "heads", "causes", "sources"):
-        tab(page, name)
-        tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
-        controls = []
-        for node in tree["nodes"]:
-            states = {one["name"]: one["value"].get("value") for one in node.get("properties", [])}
-            if not node["ignored"] and states.get("focusable"):
-                controls.append((node["role"]["value"], node["name"]["value"]))
-        unclear = [(role, said) for role, said in controls if role == "generic" or not said.strip()]
-        assert unclear == []
-        roles |= {role for role, _ in controls}
+        with subtests.test(name=name):
+            tab(page, name)
+            tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
+            controls = []
+            for node in tree["nodes"]:
+                states = {
+                    one["name"]: one["value"].get("value") for one in node.get("properties", [])
+                }
+                if not node["ignored"] and states.get("focusable"):
+                    controls.append((node["role"]["value"], node["name"]["value"]))
+            unclear = [
+                (role, said) for role, said in controls if role == "generic" or not said.strip()
+            ]
+            assert unclear == []
+            roles |= {role for role, _ in controls}
     assert {"combobox", "searchbox", "slider", "listbox", "button", "tab"} <= roles
 
 
@@ -694,29 +712,31 @@ def test_a_click_on_a_layer_selects_it(page):
     page.wait_for_url(re.compile("layer=0"))
 
 
-def test_an_address_with_invalid_values_says_what_is_shown_instead(page, file):
+def test_an_address_with_invalid_values_says_what_is_shown_instead(page, file, subtests):
     ready(page, file, "model=x&layer=99&shade=y&document=z&token=9999&tab=q&why=1")
     assert state_of(page)["layer"] == "1"
     assert "token" not in state_of(page)
     said = page.locator("#trouble").inner_text()
     for part in ("model “x” (shown: t", "layer “99” (shown: 1)", "token “9999”", "why “1”"):
-        assert part in said
+        with subtests.test(part=part):
+            assert part in said
     tab(page, "text")
     expect(page.locator("#trouble")).to_be_hidden()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1024, 1440])
-def test_the_page_fits_the_width_of_the_screen(page, file, shots, width, scheme):
+def test_the_page_fits_the_width_of_the_screen(page, file, shots, width, scheme, subtests):
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
     ready(page, file, f"{SMALL}&token=7")
     # The tabs are on the first screen.
     assert page.locator("#tabs").bounding_box()["y"] < (800 if width < 600 else 700)
     for name in ("text", "training", "kinds", "heads", "causes", "sources", "coefficients"):
-        tab(page, name)
-        page.screenshot(path=shots / f"explorer {name} {width} {scheme}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        with subtests.test(name=name):
+            tab(page, name)
+            page.screenshot(path=shots / f"explorer {name} {width} {scheme}.png", full_page=True)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     tab(page, "text")
     page.locator("#text span").nth(3).click()

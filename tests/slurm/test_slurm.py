@@ -331,7 +331,7 @@ def test_jobs_run_on_both_nodes(chain):
     assert {"prepare_corpus", "extract_activations", "fit_regression", "plot_regression"} <= rules
 
 
-def test_the_next_run_finishes_one_whose_submitting_process_was_killed(chain):
+def test_the_next_run_finishes_one_whose_submitting_process_was_killed(chain, subtests):
     """The killed run left a lock, and finished jobs are not run again.
 
     The exception is a job whose end no process recorded: it runs again.
@@ -339,7 +339,8 @@ def test_the_next_run_finishes_one_whose_submitting_process_was_killed(chain):
     assert chain.locked
     rules = [rule_of(job) for job in chain.jobs]
     for rule in ("tokenize_corpus", "extract_activations", "build_design"):
-        assert rules.count(rule) == SHARDS, rule
+        with subtests.test(rule=rule):
+            assert rules.count(rule) == SHARDS, rule
     assert rules.count("fit_regression") == 2
     # Only the second run was asked for these.
     assert rules.count("estimate_effects") == SHARDS

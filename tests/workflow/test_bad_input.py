@@ -150,7 +150,7 @@ def test_the_job_of_a_mistake_names_it_and_leaves_nothing(study, name):
     assert not list(target.parent.glob(f"{target.stem}*"))
 
 
-def test_each_mistake_is_named_once_and_in_the_log_of_its_job(study):
+def test_each_mistake_is_named_once_and_in_the_log_of_its_job(study, subtests):
     project, printed = study
     found = problems(printed)
     assert len(found) == sum(map(len, STATED["study"].values()))
@@ -164,7 +164,8 @@ def test_each_mistake_is_named_once_and_in_the_log_of_its_job(study):
         r": tiny, few: \d+ rows from 12 sequences \(6 too short\) \(",
         r": tiny, long: 12 documents, .* sequences \(12 documents split, 0 truncated\) \(",
     ):
-        assert re.search(words, printed)
+        with subtests.test(words=words):
+            assert re.search(words, printed)
 
 
 CONFIG, STUDY = "config/config.yaml", ["--configfile", "study.yaml"]

@@ -127,13 +127,14 @@ def test_a_property_is_a_column_a_covariate_a_class_and_a_shade(extended, read):
     assert any(b"has the letter e" in block for block in blocks)
 
 
-def test_a_site_is_measured_and_regressed(read):
+def test_a_site_is_measured_and_regressed(read, subtests):
     for layer in ("layer_00", "layer_01"):
-        attention, mlp, difference = (
-            np.stack(read(f"{site}/activations/0000")[layer])
-            for site in ("attention", "mlp", "difference")
-        )
-        np.testing.assert_allclose(difference, attention - mlp, atol=1e-6)
+        with subtests.test(layer=layer):
+            attention, mlp, difference = (
+                np.stack(read(f"{site}/activations/0000")[layer])
+                for site in ("attention", "mlp", "difference")
+            )
+            np.testing.assert_allclose(difference, attention - mlp, atol=1e-6)
     assert set(read("difference/notebook/coefficients")["site"]) == {"difference"}
 
 

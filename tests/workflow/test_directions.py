@@ -90,24 +90,26 @@ def test_means_of_directions_are_those_of_the_files_with_both_controls(project, 
     assert set(record) == {"model", "corpus", "stages", "sums", "versions"}
 
 
-def test_the_sum_of_the_heads_is_regressed_like_the_layer(read):
+def test_the_sum_of_the_heads_is_regressed_like_the_layer(read, subtests):
     """The errors and controls are the same: a head is one more row of the same table."""
     keys, errors = ["layer", "term"], ["estimate", "std_error", "conf_low", "df", "p_value"]
     sums = read("heads/head_coefficients").query("part == 'all'").set_index(keys)
     for table, columns in (("coefficients", errors), ("controls", ["untrained"])):
-        layers = read(f"notebook/{table}").rename(columns={"untrained_own": "untrained"})
-        layers = layers.set_index(keys)[columns]
-        np.testing.assert_allclose(sums.loc[layers.index, columns], layers, rtol=1e-6)
+        with subtests.test(table=table):
+            layers = read(f"notebook/{table}").rename(columns={"untrained_own": "untrained"})
+            layers = layers.set_index(keys)[columns]
+            np.testing.assert_allclose(sums.loc[layers.index, columns], layers, rtol=1e-6)
     # All sinks are of the traced documents: the first tokens attend to nothing else.
     sinks = read("sinks/0000").query("position == 0")["layer_01"]
     np.testing.assert_allclose(np.stack(sinks.to_list()), 1, rtol=1e-6)
 
 
-def test_sources_and_readout_are_means_over_tokens(project, read):
+def test_sources_and_readout_are_means_over_tokens(project, read, subtests):
     shares = read("sources/shares").query("layer == 1").set_index("source").loc["first"]
     files = {"mean": "sources/0000", "untrained": "sources/untrained/0000"}
     for column, file in files.items():
-        assert shares[column] == pytest.approx(mean_of(read(file), "first"), rel=1e-5)
+        with subtests.test(column=column):
+            assert shares[column] == pytest.approx(mean_of(read(file), "first"), rel=1e-5)
     # The norms are those of another pass, in which sequences share padded batches, up to the half
     # precision of its vectors.
     keys = ["document", "window", "position"]
@@ -117,4 +119,5 @@ def test_sources_and_readout_are_means_over_tokens(project, read):
     means = read("readout/means").query("layer == 1").set_index("target")
     assert means.loc["next", "difference"] == pytest.approx(mean_of(effects, "apart"), 1e-5)
     for folder, words in (("sources", "the token before writes"), ("heads", "of its attention to")):
-        assert words in (project.folder / SITE / folder / "findings.txt").read_text()
+        with subtests.test(folder=folder):
+            assert words in (project.folder / SITE / folder / "findings.txt").read_text()

@@ -54,16 +54,18 @@ def test_the_default_extraction_of_each_kind_says_what_it_cannot_measure(kind, p
     assert pq.read_metadata(results / "geometry" / "0000.parquet").num_rows > 100
 
 
-def test_layers_without_attention_are_named_and_marked(project):
+def test_layers_without_attention_are_named_and_marked(project, subtests):
     """No family is declared: the modules are detected, for the interventions too."""
     results = project.folder / "results" / "jamba" / "small"
     mixers = {"0": "JambaMambaMixer", "2": "JambaMambaMixer"}
     for path in ("attention/norms/0000.parquet", "causal/effects/0000.parquet"):
-        record = read_provenance(results / path)
-        assert record["model"]["mixers"] == mixers
+        with subtests.test(path=path):
+            record = read_provenance(results / path)
+            assert record["model"]["mixers"] == mixers
     fits = pd.read_parquet(results / "attention/notebook/fits.parquet")
     assert fits["mixer"].tolist() == ["JambaMambaMixer", "attention"] * 2
     for folder, name in FIGURES.items():
-        text = (results / folder / f"{name}.svg").read_text(encoding="utf-8")
-        texts = " ".join(xml.etree.ElementTree.fromstring(text).itertext())
-        assert "◇ JambaMambaMixer in layers 0 and 2" in re.sub(r"\s+", " ", texts)
+        with subtests.test(folder=folder):
+            text = (results / folder / f"{name}.svg").read_text(encoding="utf-8")
+            texts = " ".join(xml.etree.ElementTree.fromstring(text).itertext())
+            assert "◇ JambaMambaMixer in layers 0 and 2" in re.sub(r"\s+", " ", texts)

@@ -66,14 +66,15 @@ def test_figures_are_whole_and_show_the_names(hostile_run):
         assert start in shown
 
 
-def test_every_group_is_fitted_and_its_dummies_are_taken_out(hostile_run):
+def test_every_group_is_fitted_and_its_dummies_are_taken_out(hostile_run, subtests):
     """A line end in the name of a group is part of the name of its term."""
     project, _ = hostile_run
     for regression in ("notebook", "grouped"):
-        groups = pd.read_parquet(project.folder / STUDY / regression / "groups.parquet")
-        assert set(groups["subset"]) == set(GROUPS)
-        assert set(groups["status"]) == {"ok"}
-        assert not groups["term"].str.startswith("group_").any()
+        with subtests.test(regression=regression):
+            groups = pd.read_parquet(project.folder / STUDY / regression / "groups.parquet")
+            assert set(groups["subset"]) == set(GROUPS)
+            assert set(groups["status"]) == {"ok"}
+            assert not groups["term"].str.startswith("group_").any()
     terms = pd.read_parquet(project.folder / STUDY / "grouped/coefficients.parquet")["term"]
     assert terms.str.startswith("group_").sum() == (len(GROUPS) - 1) * 2
 
@@ -103,13 +104,14 @@ def test_hostile_characters_act_before_they_are_escaped():
     assert acting(HOSTILE) == list(acts)
 
 
-def test_control_characters_are_escaped_and_other_text_is_kept():
+def test_control_characters_are_escaped_and_other_text_is_kept(subtests):
     # The same, escaped.
     assert text_for("line", HOSTILE) == (
         r"\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028\u200e\u200f\u061c\uffff \udc80"
     )
     for text in ("Grüße, 世界 👩‍🔬", "a\\nb", ""):
-        assert text_for("line", text) == text
+        with subtests.test(text=text):
+            assert text_for("line", text) == text
 
 
 def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path):

@@ -80,7 +80,7 @@ def test_the_table_has_the_coefficients_with_three_digits(written):
     assert len(rows) == coefficients["layer"].nunique()
 
 
-def test_every_number_has_a_macro_of_its_own(written):
+def test_every_number_has_a_macro_of_its_own(written, subtests):
     text = (written.folder / FOLDER / "numbers.tex").read_text()
     check_latex(text)
     macros = re.findall(r"^\\newcommand\{\\(\w+)\}\{(.*)\}$", text, re.M)
@@ -88,21 +88,22 @@ def test_every_number_has_a_macro_of_its_own(written):
     assert len(value_of) == len(macros) == len(text.splitlines())
     assert all(name.isalpha() for name in value_of)
     for regression, prefix in (("notebook", "Notebook"), ("rich", "Rich")):
-        folder = written.folder / f"results/tiny/small/attention/{regression}"
-        table = pd.read_csv(folder / "coefficients.csv").query("subset == 'all'")
-        controls = pd.read_csv(folder / "controls.csv")
-        for term, words in (("lag_1", "LagOne"), ("lag_2", "LagTwo")):
-            rows = table[table["term"] == term]
-            above = (rows["equivalence"] == "present") & (rows["estimate"] > 0)
-            shown = {
-                "Median": rows["estimate"].median(),
-                "LayersPresent": (rows["equivalence"] == "present").sum(),
-                "LayersAbove": above.sum(),
-                "RandomOrder": controls.loc[controls["term"] == term, "permuted_mean"].median(),
-            }
-            for name, value in shown.items():
-                macro = value_of[f"{prefix}{words}{name}"].replace("$", "")
-                assert float(macro) == pytest.approx(value, abs=5.1e-3)
+        with subtests.test(regression=regression):
+            folder = written.folder / f"results/tiny/small/attention/{regression}"
+            table = pd.read_csv(folder / "coefficients.csv").query("subset == 'all'")
+            controls = pd.read_csv(folder / "controls.csv")
+            for term, words in (("lag_1", "LagOne"), ("lag_2", "LagTwo")):
+                rows = table[table["term"] == term]
+                above = (rows["equivalence"] == "present") & (rows["estimate"] > 0)
+                shown = {
+                    "Median": rows["estimate"].median(),
+                    "LayersPresent": (rows["equivalence"] == "present").sum(),
+                    "LayersAbove": above.sum(),
+                    "RandomOrder": controls.loc[controls["term"] == term, "permuted_mean"].median(),
+                }
+                for name, value in shown.items():
+                    macro = value_of[f"{prefix}{words}{name}"].replace("$", "")
+                    assert float(macro) == pytest.approx(value, abs=5.1e-3)
     before = pd.read_csv(folder.parent / "within/untrained_scales.csv")
     of_lag = before.query("quantity == 'lag_1'")["before"]
     ends = [

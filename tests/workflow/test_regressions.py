@@ -105,19 +105,21 @@ def test_the_library_gives_the_tables_of_the_run(project):
         assert_equal_tables(attnlag.fit(measured, **asked, **regression), project, name)
 
 
-def test_texts_name_relative_norms_as_relative(project):
+def test_texts_name_relative_norms_as_relative(project, subtests):
     for name in ("findings.txt", "summary/layer_01.txt"):
-        assert "log relative norm" in (project.folder / SITE / "relative" / name).read_text()
-        assert "relative" not in (project.folder / SITE / "notebook" / name).read_text()
+        with subtests.test(name=name):
+            assert "log relative norm" in (project.folder / SITE / "relative" / name).read_text()
+            assert "relative" not in (project.folder / SITE / "notebook" / name).read_text()
 
 
-def test_scales_of_untrained_weights_that_are_the_models_own_are_left_out(project):
+def test_scales_of_untrained_weights_that_are_the_models_own_are_left_out(project, subtests):
     """GPT-2 is drawn at transformers' default, and by depth, as it is."""
     for scale in ("default", "by-depth"):
-        path = project.folder / SITE / f"untrained_{scale}.parquet"
-        assert pq.read_metadata(path).num_rows == 0
-        draw = tables.read_provenance(path)["draw"]
-        assert (draw["scale"], draw["left_out"]) == (scale, "the same as own")
+        with subtests.test(scale=scale):
+            path = project.folder / SITE / f"untrained_{scale}.parquet"
+            assert pq.read_metadata(path).num_rows == 0
+            draw = tables.read_provenance(path)["draw"]
+            assert (draw["scale"], draw["left_out"]) == (scale, "the same as own")
     before = table(project, "within", "untrained_scales").set_index(["scale", "quantity"])
     drawn = before["before"].notna().groupby(level="scale", sort=False).agg(["all", "any"])
     assert drawn.index[drawn["all"]].tolist() == ["own", "own-x1.5"]
@@ -212,24 +214,27 @@ def test_the_library_gives_the_tables_of_a_run_with_slopes_by_class(by_class, re
     assert_equal_tables(fit, by_class, regression)
 
 
-def test_a_run_of_some_layers_has_their_numbers(fresh, finished_once):
+def test_a_run_of_some_layers_has_their_numbers(fresh, finished_once, subtests):
     """Layer 0 is neither measured nor stored; geometry and heads have layer 1 alone too."""
     fresh.write_config(extraction={"layers": [1], "quantities": ["geometry", "heads"]})
     folder = "results/tiny/small/attention"
     names = ("notebook/coefficients.parquet", "geometry/means.parquet", "heads/heads.parquet")
     fresh.run(*(f"{folder}/{name}" for name in names))
     for path in ("activations", "norms", "geometry"):
-        stored = pq.read_schema(fresh.folder / folder / path / "0000.parquet")
-        layers = {name[:8] for name in stored.names if name.startswith("layer_")}
-        assert layers == {"layer_01"}
+        with subtests.test(path=path):
+            stored = pq.read_schema(fresh.folder / folder / path / "0000.parquet")
+            layers = {name[:8] for name in stored.names if name.startswith("layer_")}
+            assert layers == {"layer_01"}
     for name in names:
-        some, whole = (
-            pd.read_parquet(project.folder / folder / name) for project in (fresh, finished_once[0])
-        )
-        of_layer = whole[whole["layer"] == 1].reset_index(drop=True)
-        # These are of all layers that are fitted, and of the controls that the other run has.
-        apart = [column for column in some if "adjusted" in column or "share_of" in column]
-        assert set(some["layer"]) == {1}
-        same = [column for column in some if column in whole and column not in apart]
-        numbers = some[same].select_dtypes("number")
-        pd.testing.assert_frame_equal(numbers, of_layer[numbers.columns], rtol=1e-6)
+        with subtests.test(name=name):
+            some, whole = (
+                pd.read_parquet(project.folder / folder / name)
+                for project in (fresh, finished_once[0])
+            )
+            of_layer = whole[whole["layer"] == 1].reset_index(drop=True)
+            # These are of all layers that are fitted, and of the controls that the other run has.
+            apart = [column for column in some if "adjusted" in column or "share_of" in column]
+            assert set(some["layer"]) == {1}
+            same = [column for column in some if column in whole and column not in apart]
+            numbers = some[same].select_dtypes("number")
+            pd.testing.assert_frame_equal(numbers, of_layer[numbers.columns], rtol=1e-6)

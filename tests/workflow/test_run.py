@@ -104,7 +104,7 @@ def test_a_folder_has_the_figures_of_the_chosen_sizes_and_no_others(finished):
     assert [path for path in drawn if before[path] != after[path]] == []
 
 
-def test_the_run_prints_its_progress_and_its_findings(finished_once):
+def test_the_run_prints_its_progress_and_its_findings(finished_once, subtests):
     project, printed = finished_once
     for words in (
         "tiny: GPT2LMHeadModel, 2 layers",
@@ -119,7 +119,8 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once):
         "effects in 8 documents of 303 tokens",
         "Does one cause the next?",
     ):
-        assert words in printed
+        with subtests.test(words=words):
+            assert words in printed
     answers = (project.folder / "results/answers.txt").read_text()
     assert answers in printed
     assert "Open results/explorer.html · everything else: findings.txt and figures/" in printed
@@ -128,12 +129,13 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once):
     assert printed.index("variance explained") > printed.index("303 tokens x 2 layers")
 
 
-def test_the_run_prints_a_line_for_each_job_with_what_is_to_come(finished_once):
+def test_the_run_prints_a_line_for_each_job_with_what_is_to_come(finished_once, subtests):
     """The line states what was made, the time taken, what runs, and how long the rest takes."""
     project, printed = finished_once
     lines = [line for line in printed.replace("\r", "\n").splitlines() if line.strip()]
     for noise in ("Reason:", "rule ", "SNAKEMAKE"):
-        assert noise not in printed
+        with subtests.test(noise=noise):
+            assert noise not in printed
     jobs = len(list((project.folder / "logs").rglob("*.log")))
     of_jobs = [line for line in lines if line.startswith("[")]
     *made, last = of_jobs
@@ -275,7 +277,7 @@ def test_a_run_leaves_a_record_of_every_file_and_the_check_names_those_that_diff
     assert missing == "mine/config.json: missing"
 
 
-def test_several_sites_come_from_one_extraction(finished_once, fresh):
+def test_several_sites_come_from_one_extraction(finished_once, fresh, subtests):
     """Each site has its own tables and figures. Those of attention equal those of a run alone."""
     sites = ["block", "attention", "mlp"]
     fresh.write_config(extraction={"sites": sites, "keep": "vectors", "quantities": ["surprisal"]})
@@ -289,12 +291,15 @@ def test_several_sites_come_from_one_extraction(finished_once, fresh):
     alone = {path: content for path, content in alone.items() if not re.search(others, path)}
     assert [path for path in alone if several[path] != alone[path]] == []
     for site in ("mlp", "block"):
-        for path in alone:
-            assert path.replace("attention", site) in several
-        table = pd.read_parquet(fresh.folder / STUDY.replace("attention", site) / "fits.parquet")
-        assert set(table["site"]) == {site}
-        assert f"tiny, small, {site}, notebook: fitted 2 layers" in printed
-        assert f"tiny, small, {site}: drew norms_by_" in printed
+        with subtests.test(site=site):
+            for path in alone:
+                assert path.replace("attention", site) in several
+            table = pd.read_parquet(
+                fresh.folder / STUDY.replace("attention", site) / "fits.parquet"
+            )
+            assert set(table["site"]) == {site}
+            assert f"tiny, small, {site}, notebook: fitted 2 layers" in printed
+            assert f"tiny, small, {site}: drew norms_by_" in printed
     drawn = {f"tiny/small/{site}/figures/norms_by_surprisal.png" for site in sites}
     assert drawn | {"tiny/small/figures/notebook/sites_by_layer.png"} <= several.keys()
     record = read_provenance(fresh.folder / "results/tiny/small/mlp/norms/0000.parquet")

@@ -24,7 +24,7 @@ CHAIN = dict.fromkeys(
 )
 
 
-def test_two_models_of_one_run_are_compared(two_models_once, two_models):
+def test_two_models_of_one_run_are_compared(two_models_once, two_models, subtests):
     project, printed = two_models_once
     folder = project.folder / "results/comparison"
     made = sorted(str(p.relative_to(folder)) for p in folder.rglob("[!.]*") if p.is_file())
@@ -32,12 +32,13 @@ def test_two_models_of_one_run_are_compared(two_models_once, two_models):
     assert list(undescribed(project.folder)) == []
     table = pd.read_parquet(folder / "coefficients.parquet")
     for model, layers in (("tiny", 2), ("llama", 3)):
-        own = pd.read_parquet(
-            project.folder / f"results/{model}/small/attention/notebook/coefficients.parquet"
-        )
-        rows = table[table["model"] == model].reset_index(drop=True)
-        pd.testing.assert_frame_equal(rows[own.columns], own)
-        assert sorted(rows["depth"].unique()) == [n / (layers - 1) for n in range(layers)]
+        with subtests.test(model=model):
+            own = pd.read_parquet(
+                project.folder / f"results/{model}/small/attention/notebook/coefficients.parquet"
+            )
+            rows = table[table["model"] == model].reset_index(drop=True)
+            pd.testing.assert_frame_equal(rows[own.columns], own)
+            assert sorted(rows["depth"].unique()) == [n / (layers - 1) for n in range(layers)]
     pairs = pd.read_parquet(folder / "pairs.parquet")
     columns = "model_a model_b corpus site regression term documents layers_compared".split()
     of_pair = ["tiny", "llama", "small", "attention", "notebook"]

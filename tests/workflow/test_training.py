@@ -52,43 +52,46 @@ def read(project):
 
 
 @pytest.mark.parametrize("regression", ["within", "relative"])
-def test_lags_of_checkpoints_equal_plain_least_squares_on_their_norms(project, read, regression):
+def test_lags_of_checkpoints_equal_plain_least_squares_on_their_norms(
+    project, read, regression, subtests
+):
     table = read(f"{SITE}/{regression}/training")
     assert table["step"].drop_duplicates().fillna(-1).tolist() == [0, 64, -1]
     assert table["revision"].drop_duplicates().tolist() == ["step0", "step64", "final"]
     assert set(table["documents"]) == {7}
     by_layer = read(f"{SITE}/{regression}/training_layers").set_index(["step", "layer", "quantity"])
     for step in (0, 64):
-        norms = read(f"{SITE}/revisions/{step}").astype({"document": str})
-        stream = read(f"results/tiny/small/stream/revisions/{step}")
-        surprisal = read("results/tiny/small/surprisal/0000").astype({"document": str})
-        surprisal = surprisal.set_index(["document", "window", "position"])["surprisal"]
-        assert norms["document"].nunique() == 7
-        for layer in range(2):
-            sizes = norms[f"layer_0{layer}"].astype(float)
-            if regression == "relative":
-                sizes = sizes / stream[f"layer_0{layer}"]
-            y = np.log(sizes).where(norms["position"] >= 1)
-            keys = [norms["document"], norms["window"]]
-            rows = lags_of(y, keys, (1, 2) if regression == "within" else (1,))
-            columns = list(rows.columns.drop("y"))
-            if regression == "within":
-                place = norms.set_index(["document", "window", "position"]).index
-                rows["surprisal"] = surprisal.reindex(place).to_numpy()
-                columns.append("surprisal")
-            rows["document"] = norms["document"]
-            rows = rows.dropna()
-            design = rows[columns]
-            outcome = rows["y"]
-            if regression == "within":
-                by_document = rows.groupby("document")
-                design = design - by_document[columns].transform("mean")
-                outcome = outcome - by_document["y"].transform("mean")
-            else:
-                design = design.assign(constant=1.0)
-            expected, *_ = np.linalg.lstsq(design.to_numpy(), outcome.to_numpy(), rcond=None)
-            found = by_layer.loc[(step, layer, "lag_1"), "estimate"]
-            assert found == pytest.approx(expected[0], rel=1e-6)
+        with subtests.test(step=step):
+            norms = read(f"{SITE}/revisions/{step}").astype({"document": str})
+            stream = read(f"results/tiny/small/stream/revisions/{step}")
+            surprisal = read("results/tiny/small/surprisal/0000").astype({"document": str})
+            surprisal = surprisal.set_index(["document", "window", "position"])["surprisal"]
+            assert norms["document"].nunique() == 7
+            for layer in range(2):
+                sizes = norms[f"layer_0{layer}"].astype(float)
+                if regression == "relative":
+                    sizes = sizes / stream[f"layer_0{layer}"]
+                y = np.log(sizes).where(norms["position"] >= 1)
+                keys = [norms["document"], norms["window"]]
+                rows = lags_of(y, keys, (1, 2) if regression == "within" else (1,))
+                columns = list(rows.columns.drop("y"))
+                if regression == "within":
+                    place = norms.set_index(["document", "window", "position"]).index
+                    rows["surprisal"] = surprisal.reindex(place).to_numpy()
+                    columns.append("surprisal")
+                rows["document"] = norms["document"]
+                rows = rows.dropna()
+                design = rows[columns]
+                outcome = rows["y"]
+                if regression == "within":
+                    by_document = rows.groupby("document")
+                    design = design - by_document[columns].transform("mean")
+                    outcome = outcome - by_document["y"].transform("mean")
+                else:
+                    design = design.assign(constant=1.0)
+                expected, *_ = np.linalg.lstsq(design.to_numpy(), outcome.to_numpy(), rcond=None)
+                found = by_layer.loc[(step, layer, "lag_1"), "estimate"]
+                assert found == pytest.approx(expected[0], rel=1e-6)
 
 
 def test_the_loss_is_the_mean_surprisal_of_the_same_tokens(project, read):

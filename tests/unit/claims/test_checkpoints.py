@@ -50,7 +50,7 @@ def settled(claims):
 PATH = {0: 1.10, 16: 1.40, 24: 1.42, 64: 0.69, 256: 0.33, 1024: 0.12, 2048: 0.10}
 
 
-def test_a_lag_is_highest_and_settles_at_steps_that_intervals_show():
+def test_a_lag_is_highest_and_settles_at_steps_that_intervals_show(subtests):
     claims = claims_of(medians(PATH))
     subjects = {
         "training_first": "lag_1, step 0",
@@ -60,7 +60,8 @@ def test_a_lag_is_highest_and_settles_at_steps_that_intervals_show():
         "training_as_high": "lag_1, 16",
     }
     for name, subject in subjects.items():
-        assert claims.one(name).subject == subject
+        with subtests.test(name=name):
+            assert claims.one(name).subject == subject
     difference = claims.one("training_settled")
     assert difference.verdict is Verdict.WITHIN
     assert difference.value == pytest.approx(0.01)

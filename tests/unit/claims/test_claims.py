@@ -444,6 +444,19 @@ def test_extremes_are_named_only_if_they_are_apart():
     assert alone.claim != "groups_extremes"
 
 
+def test_layers_in_which_classes_are_not_told_apart_are_undecided():
+    """A layer without a test is not counted."""
+    slope = {"term": "lag_1", "estimate": 0.1, "status": "ok"}
+    slope |= {"median": 0.1, "median_low": 0.0, "median_high": 0.2}
+    rows = [
+        slope | {"subset": name, "layer": layer} for name in ("NOUN", "VERB") for layer in range(4)
+    ]
+    tests = pd.DataFrame({"layer": range(4), "p_adjusted": [0.01, 0.2, 0.03, np.nan]})
+    tests = tests.assign(term="lag_1", merged="")
+    tested, *_ = subsets.classes(pd.DataFrame(rows), tests, "upos", 0.05, "holm")
+    assert (tested.layers, tested.above, tested.undecided) == (3, 2, 1)
+
+
 def test_signs_tell_nothing_where_all_of_them_are_alike():
     start = "prediction from one layer has the sign of 7 of 10 clear effects (by chance "
     trial = SimpleNamespace(prediction="alone", clear=10, same_sign=7, rank_correlation=0.56)

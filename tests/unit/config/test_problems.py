@@ -957,6 +957,12 @@ def test_a_file_that_cannot_be_read_is_one_exact_line(content, problem):
     assert reading_problems(FILE) == [f"{FILE}{problem}"]
 
 
+def test_a_file_that_cannot_be_read_is_a_problem_of_the_configuration():
+    """Snakemake may have read it before it was changed."""
+    Path(FILE).write_text("a: [")
+    assert check(yaml.safe_load(LEAST), [FILE]) == (None, reading_problems(FILE))
+
+
 def test_every_repeated_key_is_one_line():
     """Snakemake would take the last value in silence. A key of a merge may be stated again."""
     merged = "x: &x {y: 1}\nz: {<<: *x, y: 2}\n"
@@ -1178,7 +1184,7 @@ def in_project(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def test_the_default_file_states_every_default(in_project):
+def test_the_default_file_states_every_default(in_project, subtests):
     stated = load("config.yaml")
     config = sound(stated)
     # Corpora alone are a configuration. That of the file has parts of speech, which others need
@@ -1191,7 +1197,8 @@ def test_the_default_file_states_every_default(in_project):
     assert config.regressions["within"].bias_correction == "half-panel"
     assert list(stated) == list(Config.model_fields)
     for section in ("tokens", "extraction", "norms", "inference", "causal", "figures"):
-        assert set(stated[section]) == set(getattr(config, section).model_dump()), section
+        with subtests.test(section=section):
+            assert set(stated[section]) == set(getattr(config, section).model_dump()), section
 
 
 def test_the_regressions_in_comments_of_the_default_file_have_no_problems(in_project):

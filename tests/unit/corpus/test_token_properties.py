@@ -128,18 +128,28 @@ def test_an_added_token_stands_for_its_own_text(gpt2_tokenizer):
     assert rows["text"][-1] == "é"
 
 
-def test_bytes_and_words_are_counted_on_across_the_windows_of_a_document(tokenizers):
+def test_a_control_token_belongs_to_no_word_even_where_the_text_spells_it(gpt2_tokenizer):
+    tokenizer = tokens.load_tokenizer(gpt2_tokenizer)
+    rows = described(tokenizer, "the<|endoftext|>old mill")
+    place = rows["text"].index("<|endoftext|>")
+    assert rows["word"][place] == -1
+    assert rows["word"][place + 1] >= 0
+
+
+def test_bytes_and_words_are_counted_on_across_the_windows_of_a_document(tokenizers, subtests):
     text = TEXTS[0]
     whole = described(tokenizers["byte-level"], text)
     cut = described(tokenizers["byte-level"], text, size=5, bos=1)
     own = [i for i, position in enumerate(cut["position"]) if position > 0]
     for name in ("byte_start", "byte_end", "word", "piece", "pieces", "word_final", "text"):
-        assert [cut[name][i] for i in own] == whole[name], name
+        with subtests.test(name=name):
+            assert [cut[name][i] for i in own] == whole[name], name
     bos = [i for i, position in enumerate(cut["position"]) if position == 0]
     assert {cut["upos"][i] for i in bos} == {"none"}
     # Empty, where the window begins.
     for name in ("byte_start", "byte_end"):
-        assert [cut[name][i] for i in bos] == whole["byte_start"][::5]
+        with subtests.test(name=name):
+            assert [cut[name][i] for i in bos] == whole["byte_start"][::5]
 
 
 def test_tokens_that_spell_only_the_beginning_of_a_text_are_refused(tokenizers):

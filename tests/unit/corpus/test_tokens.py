@@ -189,7 +189,7 @@ def test_shards_are_contiguous_and_none_is_empty(case):
     assert (np.diff(bounds) >= 1).all()
 
 
-def test_the_summary_counts_tokens_by_document_group_and_corpus(tokenizer):
+def test_the_summary_counts_tokens_by_document_group_and_corpus(tokenizer, subtests):
     texts = [" one two three four five", "Übergrößen", " six"]
     names = ["d0", "d1", "d2"]
     corpus = pa.table({"document": names, "group": ["a", "b", "a"]})
@@ -198,13 +198,14 @@ def test_the_summary_counts_tokens_by_document_group_and_corpus(tokenizer):
     expected = pd.concat([own, own.groupby(["a", "b", "a"]).sum(), own.agg(["sum"])])
     expected["ratio"] = expected["characters"] / expected["tokens"]
     for bos in (False, True):
-        table, counts = encode(tokenizer, texts, max_length=4, prepend_bos=bos)
-        summary = tokens.summarize(table.to_batches(), corpus, counts["bos"]).set_index("name")
-        assert list(summary["level"]) == ["corpus", "group", "group"] + ["document"] * 3
-        found = summary.loc[[*names, "a", "b", "all"]].rename(
-            columns={"characters_per_token": "ratio"}
-        )
-        assert found[list(expected)].values.tolist() == expected.values.tolist()
+        with subtests.test(bos=bos):
+            table, counts = encode(tokenizer, texts, max_length=4, prepend_bos=bos)
+            summary = tokens.summarize(table.to_batches(), corpus, counts["bos"]).set_index("name")
+            assert list(summary["level"]) == ["corpus", "group", "group"] + ["document"] * 3
+            found = summary.loc[[*names, "a", "b", "all"]].rename(
+                columns={"characters_per_token": "ratio"}
+            )
+            assert found[list(expected)].values.tolist() == expected.values.tolist()
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])

@@ -100,7 +100,7 @@ def of_coefficients(controls=True, **kinds):
     return inputs, coefficients_by_layer.figure(inputs)
 
 
-def test_coefficients_stand_beside_their_controls():
+def test_coefficients_stand_beside_their_controls(subtests):
     inputs, sheet = of_coefficients(unfitted=(4,))
     one, two, before, later, explained = sheet.panels
     assert [panel.title for panel in sheet.panels] == [
@@ -111,15 +111,16 @@ def test_coefficients_stand_beside_their_controls():
         "variance explained within documents",
     ]
     for term, panel in (("lag_1", one), ("lag_2", two)):
-        own, controls = (
-            table[table["term"] == term] for table in (inputs.coefficients, inputs.controls)
-        )
-        line, order = panel.lines
-        np.testing.assert_array_equal(line.y, own["estimate"])
-        np.testing.assert_array_equal(line.weak, own["p_adjusted"] >= 0.05)
-        np.testing.assert_array_equal(order.low, controls["permuted_low"])
-        np.testing.assert_array_equal(order.high, controls["permuted_high"])
-        assert panel.missing == [4]
+        with subtests.test(term=term):
+            own, controls = (
+                table[table["term"] == term] for table in (inputs.coefficients, inputs.controls)
+            )
+            line, order = panel.lines
+            np.testing.assert_array_equal(line.y, own["estimate"])
+            np.testing.assert_array_equal(line.weak, own["p_adjusted"] >= 0.05)
+            np.testing.assert_array_equal(order.low, controls["permuted_low"])
+            np.testing.assert_array_equal(order.high, controls["permuted_high"])
+            assert panel.missing == [4]
     controls = inputs.controls.query("term == 'lag_1'")
     # Two scales of the initial weights, and the trained model.
     assert [line.label for line in before.lines] == [
@@ -292,14 +293,15 @@ def test_effects_of_no_document_are_read(tmp_path):
     )
 
 
-def test_norms_by_position_are_means_of_the_rows(norms):
+def test_norms_by_position_are_means_of_the_rows(norms, subtests):
     inputs, frame = norms
     sheet = norms_by_position.figure(inputs)
     (cells,) = sheet.panels
     centred = frame[list(LAYERS)] - frame.loc[frame["position"] > 0, list(LAYERS)].mean()
     for position in (0, 5):
-        mean = centred[frame["position"] == position].mean()
-        np.testing.assert_allclose(cells.values[position], mean, atol=1e-6)
+        with subtests.test(position=position):
+            mean = centred[frame["position"] == position].mean()
+            np.testing.assert_allclose(cells.values[position], mean, atol=1e-6)
     # The first tokens, which are dropped, do not stretch the scale.
     assert cells.limits[1] < np.abs(cells.values[0]).max()
     # The last row is of positions 27 to 31, but no document is longer than 30 tokens; the title is
@@ -319,8 +321,11 @@ def test_norms_by_position_are_means_of_the_rows(norms):
     assert "left out" not in norms_by_position.figure(one).note
     # Few documents, or none, may have tokens that are not dropped.
     for rows in (0, 1):
-        claim = norms_by_position.title_of(np.zeros((rows, 4)), np.arange(rows + 1), list(LAYERS))
-        assert claim == "Norms along the text"
+        with subtests.test(rows=rows):
+            claim = norms_by_position.title_of(
+                np.zeros((rows, 4)), np.arange(rows + 1), list(LAYERS)
+            )
+            assert claim == "Norms along the text"
 
 
 def test_the_title_compares_positions_that_nearly_all_documents_reach(norms, tmp_path):
@@ -387,72 +392,95 @@ def test_surprisal_is_permuted_only_within_documents():
             assert sorted(draw[document == one]) == sorted(x[document == one])
 
 
-def test_slopes_over_surprisal_are_those_of_least_squares(norms, tmp_path):
+@pytest.fixture(scope="module")
+def over_surprisal(norms, tmp_path_factory):
+    """Return the figure of norms by surprisal, and the tokens that it is drawn from."""
     inputs, frame = norms
     random = np.random.default_rng(1)
     # Layer 1 falls with surprisal, layer 3 rises with it.
     surprisal = 6 - 0.9 * frame[1] + 0.5 * frame[3] + random.normal(size=len(frame))
     frequency = random.normal(size=len(frame)) - 0.5 * surprisal
-    of_tokens = SimpleNamespace(**vars(inputs))
-    for name, column, values in (
-        ("surprisal", "surprisal", surprisal),
-        ("properties", "log_frequency", frequency),
-    ):
-        path = tmp_path / f"{name}.parquet"
-        tables.write_table(pa.table({column: values}), path, {})
-        setattr(of_tokens, name, [path])
-    sheet = norms_by_surprisal.figure(of_tokens)
-    rest = frame[frame["position"] > 0].rename(columns="y{}".format)
-    rest = rest.assign(surprisal=surprisal, frequency=frequency)
-    means, slopes = sheet.panels
-    order, alone, given = slopes.lines
-    expected = []
-    documents = pd.factorize(frame["document"][frame["position"] > 0])[0]
-    for layer in LAYERS:
-        fit = smf.ols(f"y{layer} ~ surprisal", rest).fit()
-        both = smf.ols(f"y{layer} ~ surprisal + frequency", rest).fit()
-        expected.append(fit.params["surprisal"])
-        assert alone.y[layer] == pytest.approx(fit.params["surprisal"], abs=1e-6)
-        assert given.y[layer] == pytest.approx(both.params["surprisal"], abs=1e-6)
-        # Errors are CR2's, clustered by document.
-        y, x = rest[f"y{layer}"].to_numpy(), sm.add_constant(rest[["surprisal", "frequency"]])
-        for line, names, model in ((alone, ["const", "surprisal"], fit), (given, list(x), both)):
-            regressors = x[names].to_numpy()
-            contrast = np.array([[float(name == "surprisal") for name in names]])
-            covariance, (df,) = cr2(y, regressors, documents, [contrast])
-            reach = stats.t.ppf(0.975, df) * np.sqrt((contrast @ covariance @ contrast.T).item())
-            slope = model.params["surprisal"]
-            assert line.low[layer] == pytest.approx(slope - reach, rel=1e-5)
-            assert line.high[layer] == pytest.approx(slope + reach, rel=1e-5)
-        # In random order within documents, 95% of the slopes of 100 draws.
-        draws = norms_by_surprisal.exchanged(rest["surprisal"].to_numpy(), documents, 100)
-        permuted = [np.polyfit(draw, y, 1)[0] for draw in draws]
-        low, high = np.quantile(permuted, [0.025, 0.975])
-        assert (order.low[layer], order.high[layer]) == pytest.approx((low, high), rel=1e-5)
-    assert order.high[1] < 0.3 * abs(alone.y[1])
-    assert sheet.claim.startswith(
-        f"One more nat of surprisal changes the norm by −{-np.expm1(expected[1]):.1%} (layer 1) to "
-        f"+{np.expm1(expected[3]):.1%} (layer 3); in random order, by −"
+    given = SimpleNamespace(**vars(inputs))
+    folder = tmp_path_factory.mktemp("surprisal")
+    given.surprisal = [folder / "surprisal.parquet"]
+    given.properties = [folder / "properties.parquet"]
+    tables.write_table(pa.table({"surprisal": surprisal}), given.surprisal[0], {})
+    tables.write_table(pa.table({"log_frequency": frequency}), given.properties[0], {})
+    columns = {layer: f"y{layer}" for layer in LAYERS}
+    tokens = frame[frame["position"] > 0].rename(columns=columns)
+    return norms_by_surprisal.figure(given), tokens.assign(
+        surprisal=surprisal, frequency=frequency, number=pd.factorize(tokens["document"])[0]
     )
-    # Bins of equal size, from the lowest surprisal to the highest.
-    ranks = rest["surprisal"].rank() - 1
-    fifteenth = ranks * norms_by_surprisal.BINS // len(rest)
-    centres = rest["surprisal"].groupby(fifteenth).mean()
-    np.testing.assert_allclose(means.x, centres, atol=1e-6)
-    lines = {line.label: line for line in means.lines}
-    centred = rest["y1"] - rest["y1"].mean()
-    np.testing.assert_allclose(lines["layer 1"].y, centred.groupby(fifteenth).mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(
+    ("place", "terms"), [(1, ["surprisal"]), (2, ["surprisal", "frequency"])], ids=["alone", "both"]
+)
+def test_slopes_over_surprisal_are_those_of_least_squares(over_surprisal, layer, place, terms):
+    """Errors are CR2's, clustered by document."""
+    sheet, tokens = over_surprisal
+    line = sheet.panels[1].lines[place]
+    y, x = tokens[f"y{layer}"].to_numpy(), sm.add_constant(tokens[terms])
+    slope = sm.OLS(y, x).fit().params["surprisal"]
+    assert line.y[layer] == pytest.approx(slope, abs=1e-6)
+    contrast = np.array([[float(name == "surprisal") for name in x]])
+    covariance, (df,) = cr2(y, x.to_numpy(), tokens["number"].to_numpy(), [contrast])
+    margin = stats.t.ppf(0.975, df) * np.sqrt((contrast @ covariance @ contrast.T).item())
+    ends = line.low[layer], line.high[layer]
+    assert ends == pytest.approx((slope - margin, slope + margin), rel=1e-5)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_slopes_in_random_order_are_95_percent_of_100_draws_within_documents(over_surprisal, layer):
+    sheet, tokens = over_surprisal
+    order = sheet.panels[1].lines[0]
+    surprisal, documents = tokens["surprisal"].to_numpy(), tokens["number"].to_numpy()
+    draws = norms_by_surprisal.exchanged(surprisal, documents, 100)
+    slopes = [np.polyfit(draw, tokens[f"y{layer}"], 1)[0] for draw in draws]
+    expected = np.quantile(slopes, [0.025, 0.975])
+    assert (order.low[layer], order.high[layer]) == pytest.approx(tuple(expected), rel=1e-5)
+
+
+def test_the_title_has_the_steepest_slopes_in_percent_of_the_norm(over_surprisal):
+    sheet, tokens = over_surprisal
+    falling, rising = (np.polyfit(tokens["surprisal"], tokens[name], 1)[0] for name in ("y1", "y3"))
+    assert sheet.claim.startswith(
+        f"One more nat of surprisal changes the norm by −{-np.expm1(falling):.1%} (layer 1) to "
+        f"+{np.expm1(rising):.1%} (layer 3); in random order, by −"
+    )
+    assert sheet.panels[1].lines[0].high[1] < 0.3 * abs(falling)
+
+
+def bins_of(tokens):
+    """Return the bin of each token: of equal size, from the lowest surprisal to the highest."""
+    return (tokens["surprisal"].rank() - 1) * norms_by_surprisal.BINS // len(tokens)
+
+
+def test_means_by_surprisal_are_those_of_bins_of_equal_size(over_surprisal):
+    sheet, tokens = over_surprisal
+    means, slopes = sheet.panels
     assert (means.xlabel, slopes.xlabel) == ("surprisal (nats)", "layer")
-    # The mean of a bin is a ratio of sums over its documents.
-    first = centred[fifteenth == 0]
-    of_bin = pd.Series(documents, rest.index)[first.index]
-    sums = (first - first.mean()).groupby(of_bin).sum()
-    # Effective number of documents, of unequal numbers of tokens.
-    count = len(first) ** 2 / (of_bin.value_counts() ** 2).sum()
+    bins = bins_of(tokens)
+    np.testing.assert_allclose(means.x, tokens["surprisal"].groupby(bins).mean(), atol=1e-6)
+    (line,) = (line for line in means.lines if line.label == "layer 1")
+    centred = tokens["y1"] - tokens["y1"].mean()
+    np.testing.assert_allclose(line.y, centred.groupby(bins).mean(), atol=1e-6)
+
+
+def test_the_mean_of_a_bin_is_a_ratio_of_sums_over_its_documents(over_surprisal):
+    """Degrees of freedom are those of the effective number of documents."""
+    sheet, tokens = over_surprisal
+    (line,) = (line for line in sheet.panels[0].lines if line.label == "layer 1")
+    inside = bins_of(tokens) == 0
+    first = (tokens["y1"] - tokens["y1"].mean())[inside]
+    documents = tokens["number"][inside]
+    sums = (first - first.mean()).groupby(documents).sum()
+    count = len(first) ** 2 / (documents.value_counts() ** 2).sum()
     error = np.sqrt(count / (count - 1) * (sums**2).sum()) / len(first)
-    reach = stats.t.ppf(0.975, count - 1) * error
-    ends = lines["layer 1"].low[0], lines["layer 1"].high[0]
-    assert ends == pytest.approx((first.mean() - reach, first.mean() + reach), rel=1e-5)
+    margin = stats.t.ppf(0.975, count - 1) * error
+    ends = first.mean() - margin, first.mean() + margin
+    assert (line.low[0], line.high[0]) == pytest.approx(ends, rel=1e-5)
 
 
 def study(name, effects, estimate, term="lag_1"):
@@ -474,7 +502,8 @@ def test_regressions_are_named_by_what_they_hold_fixed():
         return sheet.claim, [line.label for line in panel.lines], panel.lines
 
     two = study("a", "document", [0.2, 0.23, 0.23, 0.3]), study("b", "none", 0.32)
-    claim, ends, (line, _) = drawn(*two)
+    claim, ends, lines = drawn(*two)
+    line, _ = lines
     assert claim == (
         "Lag 1, median (range) over the layers: within documents 0.23 (0.20 to 0.30), "
         "pooled 0.32 (0.32)"
@@ -482,6 +511,9 @@ def test_regressions_are_named_by_what_they_hold_fixed():
     assert ends == ["within documents", "pooled"]
     # A filled mark is a test.
     assert line.weak.tolist() == [False, True, False, False]
+    one, other = lines
+    assert one.color != other.color
+    assert one.linestyle == other.linestyle == "-"
     _, ends, _ = drawn(*two, study("c", "none", np.nan, "lead_1"))
     assert ends == ["within documents", "pooled (b)", "pooled (c) (lead 1, not fitted)"]
     # The title of many regressions has the smallest and the largest number.

@@ -272,7 +272,7 @@ def test_legends_have_as_few_lines_as_the_width_allows():
 # Files
 
 
-def test_files_are_written_in_each_format_with_equal_bytes(tmp_path):
+def test_files_are_written_in_each_format_with_equal_bytes(tmp_path, subtests):
     def draw():
         return map_sheet(3).draw(TITLE, PAGE)
 
@@ -283,9 +283,10 @@ def test_files_are_written_in_each_format_with_equal_bytes(tmp_path):
     with matplotlib.rc_context({"font.size": 20, "axes.grid": True, "svg.hashsalt": "other"}):
         files.save(draw(), [tmp_path / "c.svg", tmp_path / "c.png"])
     for suffix in ("svg", "png"):
-        first = (tmp_path / f"a.{suffix}").read_bytes()
-        assert (tmp_path / f"b.{suffix}").read_bytes() == first
-        assert (tmp_path / f"c.{suffix}").read_bytes() == first
+        with subtests.test(suffix=suffix):
+            first = (tmp_path / f"a.{suffix}").read_bytes()
+            assert (tmp_path / f"b.{suffix}").read_bytes() == first
+            assert (tmp_path / f"c.{suffix}").read_bytes() == first
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert b"Software" not in (tmp_path / "a.png").read_bytes()
     root = xml.etree.ElementTree.parse(tmp_path / "a.svg").getroot()

@@ -319,7 +319,7 @@ def test_a_part_of_two_modules_is_changed_as_one():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
+def test_the_derivative_agrees_with_a_finite_change_in_every_family(name, subtests):
     model = small_model(*FAMILIES[name]).requires_grad_(False)
     decoder = decoder_of(model)
     sites = ["attention", "mlp", "block"]
@@ -328,19 +328,20 @@ def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
     last = len(decoder.blocks) - 1
     logs = derivative.log_norms(decoder, ids, sites, opened)
     for site in sites:
-        gates = [opened[site][0], opened[site][last]]
-        slope, own = torch.autograd.grad(logs[site, last][0, 5], gates, retain_graph=True)
-        assert own[0, 5] == pytest.approx(1, abs=1e-5)
-        assert own[0, :5].abs().max() < 1e-6
-        step, found = 0.005, []
-        for sign in (1, -1):
-            changed = {key: [gate.detach().clone() for gate in opened[key]] for key in sites}
-            changed[site][0][0, 4] = float(np.exp(sign * step))
-            with torch.no_grad():
-                moved = derivative.log_norms(decoder, ids, sites, changed)
-            found.append(float(moved[site, last][0, 5]))
-        difference = (found[0] - found[1]) / (2 * step)
-        assert slope[0, 4] == pytest.approx(difference, rel=0.05, abs=1e-3)
+        with subtests.test(site=site):
+            gates = [opened[site][0], opened[site][last]]
+            slope, own = torch.autograd.grad(logs[site, last][0, 5], gates, retain_graph=True)
+            assert own[0, 5] == pytest.approx(1, abs=1e-5)
+            assert own[0, :5].abs().max() < 1e-6
+            step, found = 0.005, []
+            for sign in (1, -1):
+                changed = {key: [gate.detach().clone() for gate in opened[key]] for key in sites}
+                changed[site][0][0, 4] = float(np.exp(sign * step))
+                with torch.no_grad():
+                    moved = derivative.log_norms(decoder, ids, sites, changed)
+                found.append(float(moved[site, last][0, 5]))
+            difference = (found[0] - found[1]) / (2 * step)
+            assert slope[0, 4] == pytest.approx(difference, rel=0.05, abs=1e-3)
 
 
 # Finite interventions.
@@ -397,8 +398,11 @@ def test_each_intervention_equals_the_model_run_with_the_replaced_vector(monkeyp
         np.testing.assert_allclose(effect.effects, expected, atol=1e-12)
 
 
-def test_a_change_that_returns_no_vector_is_refused():
+def test_a_change_that_returns_no_vector_is_refused(subtests):
     decoder, means = collected(gpt2_of_large_weights(), SEQUENCES)
     for edit, found in ((torch.norm, "a tensor of shape ()"), (len, "int")):
-        (line,) = refused(finite.effects, decoder, SEQUENCES, CHOSEN, means, changes={"x": edit})
-        assert line.startswith(f"changes, 'x': found {found} in place of an adjustment")
+        with subtests.test(found=found):
+            (line,) = refused(
+                finite.effects, decoder, SEQUENCES, CHOSEN, means, changes={"x": edit}
+            )
+            assert line.startswith(f"changes, 'x': found {found} in place of an adjustment")

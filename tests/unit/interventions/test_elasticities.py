@@ -276,18 +276,19 @@ def test_layers_predict_later_ones_as_statsmodels_and_plain_matrices_say(
             assert found == pytest.approx(expected[: len(found)], rel=1e-8)
 
 
-def test_all_layers_before_a_target_predict_it_together(design, designs):
+def test_all_layers_before_a_target_predict_it_together(design, designs, subtests):
     """The sum of their coefficients, its CR2 error and degrees of freedom, by direct matrices."""
     found = cross_layer.joint_predictions(cross_layer.Designs(designs, designs, "document"), 2)
     x = [f"layer_0{layer}.lag_{lag}" for lag in (1, 2) for layer in SOURCES]
     values = fitted_by_matrices(design, "layer_02.y", [*x, "position_1"], "document")
     for lag, place in ((1, 0), (2, 2)):
-        contrast = np.zeros(5)
-        contrast[place : place + 2] = 1
-        covariance, (df,) = cr2(*values, [contrast])
-        error = np.sqrt(contrast @ covariance @ contrast)
-        expected = ols(*values[:2]) @ contrast, error, df, len(LENGTHS)
-        assert found[lag] == pytest.approx(expected, rel=1e-8)
+        with subtests.test(lag=lag):
+            contrast = np.zeros(5)
+            contrast[place : place + 2] = 1
+            covariance, (df,) = cr2(*values, [contrast])
+            error = np.sqrt(contrast @ covariance @ contrast)
+            expected = ols(*values[:2]) @ contrast, error, df, len(LENGTHS)
+            assert found[lag] == pytest.approx(expected, rel=1e-8)
     # No layer comes before the first, and few documents have no error.
     both = cross_layer.Designs(designs, designs, "document")
     assert cross_layer.joint_predictions(both, 0) == {}

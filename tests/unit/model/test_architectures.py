@@ -53,7 +53,7 @@ def found(model):
     return adjustments, added, np.stack(layers["stream", ""])
 
 
-def test_the_check_holds_for_each_family_and_agrees_with_the_hidden_states(model, found):
+def test_the_check_holds_for_each_family_and_agrees_with_the_hidden_states(model, found, subtests):
     adjustments, added, stream = found
     assert adjustments.identity_error < 1e-5
     blocks = adjustments.decoder.blocks
@@ -66,7 +66,8 @@ def test_the_check_holds_for_each_family_and_agrees_with_the_hidden_states(model
     assert stream.dtype == np.float32
     # Without its adjustments the identity would be wide of the mark.
     for site in ("attention", "mlp"):
-        assert (np.linalg.norm(added[site][:, :20], axis=-1) > 0.01 * received).all()
+        with subtests.test(site=site):
+            assert (np.linalg.norm(added[site][:, :20], axis=-1) > 0.01 * received).all()
     np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
     close(added["block"][:, :20], np.diff(states, axis=0), 1e-5, states[1:])
 
@@ -138,13 +139,14 @@ WITH_BOTH = [
 
 
 @pytest.mark.parametrize("name", WITH_BOTH)
-def test_sdpa_and_eager_give_the_same_numbers(name):
+def test_sdpa_and_eager_give_the_same_numbers(name, subtests):
     found = {}
     for attention in ("sdpa", "eager"):
-        model = small_model(*MODELS[name], attn_implementation=attention)
-        assert model.config._attn_implementation == attention
-        adjustments, found[attention] = adjustments_of(model)
-        assert adjustments.identity_error < 1e-5
+        with subtests.test(attention=attention):
+            model = small_model(*MODELS[name], attn_implementation=attention)
+            assert model.config._attn_implementation == attention
+            adjustments, found[attention] = adjustments_of(model)
+            assert adjustments.identity_error < 1e-5
     for site in SITES:
         close(found["sdpa"][site], found["eager"][site])
 
@@ -307,7 +309,7 @@ def test_what_fails_the_check_is_refused_in_a_line(model_type, settings, modules
     assert re.match(f"model mine.*{said}", line)
 
 
-def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_check():
+def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_check(subtests):
     decoder = decoder_of(small_model("gpt2", GPT))
     good, other_order, twice, lacking = (
         identity.Evidence(tuple(seen.split()), 0.0)
@@ -322,7 +324,8 @@ def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_check():
         ([good, good, lacking], "layer 2: mlp seen"),
         ([good, good, identity.Evidence(SUBLAYERS, float("nan"))], "finite ones: first in layer 2"),
     ):
-        assert said in refused(decoder.check_identity, evidence)[0]
+        with subtests.test(said=said):
+            assert said in refused(decoder.check_identity, evidence)[0]
 
 
 def test_a_model_without_a_list_of_blocks_is_refused_unless_its_modules_are_declared():

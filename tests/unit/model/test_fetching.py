@@ -353,15 +353,18 @@ def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(mine, target)
     assert len(found["surprisal", ""][0]) == 20
 
 
-def test_an_entry_states_the_scale_of_initial_weights_that_its_file_leaves_out(gpt2, target):
+def test_an_entry_states_the_scale_of_initial_weights_that_its_file_leaves_out(
+    gpt2, target, subtests
+):
     file = as_gguf(target.parents[1] / "alone" / "tiny.gguf", "llama")
     found = {}
     for name, stated in {"assumed": None, "stated": 1 / 24}.items():
-        record = from_path(file, target.parent / name, stated)
-        assert "bits" not in record
-        found[name] = contents(target.parent / name)
-        assert record["initial_weights"] == {"initializer_range": stated or 0.02, "from": name}
-        assert verify_folder(target.parent / name) == record
+        with subtests.test(name=name):
+            record = from_path(file, target.parent / name, stated)
+            assert "bits" not in record
+            found[name] = contents(target.parent / name)
+            assert record["initial_weights"] == {"initializer_range": stated or 0.02, "from": name}
+            assert verify_folder(target.parent / name) == record
     configs = [json.loads(files.pop("config.json")) for files in found.values()]
     assert [config.pop("initializer_range", None) for config in configs] == [None, 1 / 24]
     assert configs[0] == configs[1]

@@ -351,12 +351,13 @@ def test_a_false_or_unusual_archive_is_refused_in_one_line(
     assert not taken.exists() or taken.stat().st_size <= most
 
 
-def test_oversized_metadata_is_not_read(tmp_path):
+def test_oversized_metadata_is_not_read(tmp_path, subtests):
     metadata = "tiny_model-1.0.dist-info/METADATA"
     for stated, licence in ((b"M\xffT\n", "M\ufffdT"), (b"MIT\n" + bytes(2**21), None)):
-        archive = archive_of(tmp_path / "a.whl", metadata, b"License: " + stated)
-        with zipfile.ZipFile(archive) as opened:
-            assert wheel.wheel_license(opened) == licence
+        with subtests.test(licence=licence):
+            archive = archive_of(tmp_path / "a.whl", metadata, b"License: " + stated)
+            with zipfile.ZipFile(archive) as opened:
+                assert wheel.wheel_license(opened) == licence
 
 
 def problem_of_package(index, target, file):

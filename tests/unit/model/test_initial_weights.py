@@ -73,16 +73,17 @@ def test_the_default_scale_is_that_of_transformers():
     ]
 
 
-def test_a_scale_that_is_anothers_is_left_out():
+def test_a_scale_that_is_anothers_is_left_out(subtests):
     """GPT-2 is drawn by depth as it is; its own scale here is the default."""
     found = drawn("gpt2")
     assert [draw.left_out for draw in found.values()] == ["", *["the same as own"] * 2]
     assert [draw.model is None for draw in found.values()] == [False, True, True]
     # By itself each scale is drawn.
     for scale in ("default", "by-depth"):
-        (alone,) = drawn("gpt2", [scale]).values()
-        own = found["own"].model.state_dict()
-        assert all(torch.equal(own[k], v) for k, v in alone.model.state_dict().items())
+        with subtests.test(scale=scale):
+            (alone,) = drawn("gpt2", [scale]).values()
+            own = found["own"].model.state_dict()
+            assert all(torch.equal(own[k], v) for k, v in alone.model.state_dict().items())
 
 
 def test_a_multiple_of_the_models_own_scale_is_drawn():

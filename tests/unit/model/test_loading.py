@@ -253,16 +253,17 @@ def test_a_model_is_loaded_with_the_device_map_that_fits(deep, monkeypatch, devi
         assert places.items() <= found.items()
 
 
-def test_a_model_is_loaded_with_its_head_on_request(fetched):
+def test_a_model_is_loaded_with_its_head_on_request(fetched, subtests):
     ids = torch.arange(6)[None]
     for name in NAMES:
-        whole = loading.load_model(fetched[name], CPU, "auto", head=True)
-        base_model = loading.load_model(fetched[name], CPU, "auto")
-        assert type(whole.base_model) is type(base_model)
-        with torch.inference_mode():
-            states = base_model(input_ids=ids).last_hidden_state
-            expected = whole.get_output_embeddings()(states)
-            torch.testing.assert_close(whole(input_ids=ids).logits, expected)
+        with subtests.test(name=name):
+            whole = loading.load_model(fetched[name], CPU, "auto", head=True)
+            base_model = loading.load_model(fetched[name], CPU, "auto")
+            assert type(whole.base_model) is type(base_model)
+            with torch.inference_mode():
+                states = base_model(input_ids=ids).last_hidden_state
+                expected = whole.get_output_embeddings()(states)
+                torch.testing.assert_close(whole(input_ids=ids).logits, expected)
 
 
 def test_missing_weights_are_refused(fetched, tmp_path):

@@ -74,7 +74,7 @@ def test_a_stale_page_is_named_and_written(tmp_path, monkeypatch):
     assert page.read_text() == text
 
 
-def test_every_key_and_column_is_printed(monkeypatch, capsys):
+def test_every_key_and_column_is_printed(monkeypatch, capsys, subtests):
     printed = {}
     for page in ("keys", "columns"):
         monkeypatch.setattr(sys, "argv", ["generate.py", page])
@@ -82,8 +82,9 @@ def test_every_key_and_column_is_printed(monkeypatch, capsys):
         printed[page] = capsys.readouterr().out
     page = (ROOT / "config/README.md").read_text().split("## All keys")[1]
     for text, sections in ((page, r"^\| `(\w+)` \|"), (printed["keys"], r"^### (\w+)")):
-        found = dict.fromkeys(re.findall(sections, text, re.M))
-        assert list(found) == list(Config.model_fields)
+        with subtests.test(sections=sections):
+            found = dict.fromkeys(re.findall(sections, text, re.M))
+            assert list(found) == list(Config.model_fields)
     assert "- `alpha: 0.05` (" in printed["keys"]
     assert all(f"\n`{name}` | " in printed["keys"] for name in CATALOGUE)
     columns = {name for output in OUTPUTS for name in output.column_names()}

@@ -127,18 +127,21 @@ def test_a_folder_of_a_model_that_was_made_from_another_entry_is_named(folder):
     assert named() == []
 
 
-def test_a_run_ends_with_the_figures_besides_those_of_every_run_in_their_first_size(folder):
+def test_a_run_ends_with_the_figures_besides_those_of_every_run_in_their_first_size(
+    folder, subtests
+):
     (folder / "results/answers.txt").write_text("answers")
     drawn = folder / "results/figures"
     drawn.mkdir()
     for name in ("diagnostics", "diagnostics_column", "norms_by_layer", "norms_by_layer_column"):
         (drawn / f"{name}.png").touch()
     for sizes, named in (["page", "column"], ""), (["column"], "_column"):
-        figures = {"also": ["diagnostics"], "sizes": sizes}
-        config = Config.model_validate({"corpora": {"c": {"files": "x"}}, "figures": figures})
-        said = closing.words(config, ["results/figures", "results/a.txt"]).splitlines()
-        asked = f"results/figures/diagnostics{named}.png"
-        assert [line for line in said if ".png" in line] == [asked]
+        with subtests.test(named=named):
+            figures = {"also": ["diagnostics"], "sizes": sizes}
+            config = Config.model_validate({"corpora": {"c": {"files": "x"}}, "figures": figures})
+            said = closing.words(config, ["results/figures", "results/a.txt"]).splitlines()
+            asked = f"results/figures/diagnostics{named}.png"
+            assert [line for line in said if ".png" in line] == [asked]
 
 
 def test_a_run_ends_with_its_answers_and_what_the_comparison_found(folder):

@@ -34,7 +34,9 @@ def run(model, sequences, quantity="vectors", **options):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_norms_of_stored_vectors_are_those_of_the_pass(models, name, tmp_path, monkeypatch):
+def test_norms_of_stored_vectors_are_those_of_the_pass(
+    models, name, tmp_path, monkeypatch, subtests
+):
     """To the last bit, or in half precision within its rounding.
 
     The bounds hold for a width of 32. In wider vectors the errors of more numbers cancel. The
@@ -49,32 +51,33 @@ def test_norms_of_stored_vectors_are_those_of_the_pass(models, name, tmp_path, m
     directions = adjustments.computations["geometry", "attention"]
     paths = {(path.name, "attention"): path for path in files}
     for stored, bound in (("float32", 1e-6), ("bfloat16", 2e-3), ("float16", 3e-4)):
-        directions.expect(len(sequences))
-        written = extraction.QuantityFiles(paths, lambda *key: {}, stored)
-        extraction.record(stored_sequences(tokens), adjustments, written)
-        (pairs,) = directions.metadata().items()
-        assert pairs in pq.read_metadata(files[2]).metadata.items()
-        # Only vectors are rounded.
-        assert pq.read_schema(files[3]).field("layer_00").type.value_type == pa.float32()
-        file, norms = pq.ParquetFile(files[0]), pq.read_table(files[1])
-        assert file.num_row_groups == 3
-        layers = columns.layers_in(norms.schema)
-        # Numbers that may be null would take Parquet one more level each.
-        assert not any(file.schema_arrow.field(layer).nullable for layer in layers)
-        seen = [[] for _ in layers]
+        with subtests.test(stored=stored):
+            directions.expect(len(sequences))
+            written = extraction.QuantityFiles(paths, lambda *key: {}, stored)
+            extraction.record(stored_sequences(tokens), adjustments, written)
+            (pairs,) = directions.metadata().items()
+            assert pairs in pq.read_metadata(files[2]).metadata.items()
+            # Only vectors are rounded.
+            assert pq.read_schema(files[3]).field("layer_00").type.value_type == pa.float32()
+            file, norms = pq.ParquetFile(files[0]), pq.read_table(files[1])
+            assert file.num_row_groups == 3
+            layers = columns.layers_in(norms.schema)
+            # Numbers that may be null would take Parquet one more level each.
+            assert not any(file.schema_arrow.field(layer).nullable for layer in layers)
+            seen = [[] for _ in layers]
 
-        def add(layer, rows, position, seen=seen):
-            seen[layer] += np.linalg.norm(rows.astype(float), axis=-1).tolist()
+            def add(layer, rows, position, seen=seen):
+                seen[layer] += np.linalg.norm(rows.astype(float), axis=-1).tolist()
 
-        found = pa.concat_tables(norms_in(file, add))
-        assert found.schema == columns.schema(len(layers))
-        assert found.select(columns.KEYS).equals(norms.select(columns.KEYS))
-        assert found.equals(norms) == (stored == "float32")
-        for layer, exact in zip(layers, seen, strict=True):
-            np.testing.assert_allclose(found[layer], exact, rtol=1e-6)
-            apart = np.abs(exact / norms[layer].to_numpy() - 1).max()
-            assert apart < bound
-            assert stored == "float32" or apart > bound / 100
+            found = pa.concat_tables(norms_in(file, add))
+            assert found.schema == columns.schema(len(layers))
+            assert found.select(columns.KEYS).equals(norms.select(columns.KEYS))
+            assert found.equals(norms) == (stored == "float32")
+            for layer, exact in zip(layers, seen, strict=True):
+                np.testing.assert_allclose(found[layer], exact, rtol=1e-6)
+                apart = np.abs(exact / norms[layer].to_numpy() - 1).max()
+                assert apart < bound
+                assert stored == "float32" or apart > bound / 100
 
 
 def test_vectors_beyond_the_range_of_float16_are_refused():
@@ -171,12 +174,13 @@ def test_parallel_passes_are_limited_by_threads_and_batches(
     assert set(shared) == {each}
 
 
-def test_a_model_that_keeps_state_runs_pass_by_pass():
+def test_a_model_that_keeps_state_runs_pass_by_pass(subtests):
     settings = dynamic(30)
     linear = {"rope_parameters": {**settings["rope_parameters"], "rope_type": "linear"}}
     for changed, parallel in ({}, 1), (linear, 2):
-        model = ungrouped("llama", settings | changed)
-        assert extractor(model, threads=2).passes.parallel == parallel
+        with subtests.test(parallel=parallel):
+            model = ungrouped("llama", settings | changed)
+            assert extractor(model, threads=2).passes.parallel == parallel
     # RecurrentGemma writes the state of its recurrence to its modules.
     model = small_model("recurrent_gemma", {**LLAMA, "num_attention_heads": 2, "lru_width": 48})
     sequences = ragged([4, 20, 7, 12, 9, 30, 5, 14])
@@ -333,20 +337,21 @@ LENGTHS = [28, 33, 30, 60, 33, 5]
 
 
 @pytest.mark.parametrize("name", STRETCHED)
-def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name):
+def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name, subtests):
     def alone(sequence):
         model = ungrouped(*STRETCHED[name])
         return outputs_of(model, [layer.self_attn for layer in model.layers], sequence)
 
     expected = np.hstack([alone(sequence) for sequence in ragged(LENGTHS)])
     for batch_tokens in (40, 4096):
-        model = ungrouped(*STRETCHED[name])
-        adjustments = extractor(model, "vectors", batch_tokens=batch_tokens)
-        # A second run must not find what the first one left.
-        for _ in range(2):
-            found = np.stack(adjustments.measure(ragged(LENGTHS))["vectors", "attention"])
-            gap = np.linalg.norm(found - expected, axis=-1)
-            assert (gap <= 1e-4 * np.linalg.norm(expected, axis=-1)).all()
+        with subtests.test(batch_tokens=batch_tokens):
+            model = ungrouped(*STRETCHED[name])
+            adjustments = extractor(model, "vectors", batch_tokens=batch_tokens)
+            # A second run must not find what the first one left.
+            for _ in range(2):
+                found = np.stack(adjustments.measure(ragged(LENGTHS))["vectors", "attention"])
+                gap = np.linalg.norm(found - expected, axis=-1)
+                assert (gap <= 1e-4 * np.linalg.norm(expected, axis=-1)).all()
 
 
 @pytest.mark.parametrize("original", [100, 200, 256])

@@ -1,5 +1,7 @@
 """The controls of a regression: permuted tokens against permutations by hand, random weights."""
 
+from dataclasses import dataclass, replace
+
 import designs
 import numpy as np
 import pandas as pd
@@ -63,7 +65,7 @@ LAGS = ["lag_1", "lag_2"]
 @pytest.mark.parametrize("effects", ["none", "document"])
 @pytest.mark.parametrize("correction", ["none", "half-panel"])
 def test_both_models_are_fitted_to_the_documents_of_the_control_without_correction(
-    norms, tmp_path, effects, correction
+    norms, tmp_path, effects, correction, subtests
 ):
     """The control has 5 of the 12 documents; halves of the trained model are not used."""
     some = [f"d{i}" for i in range(5)]
@@ -73,11 +75,12 @@ def test_both_models_are_fitted_to_the_documents_of_the_control_without_correcti
     found, _ = controlled([control], norms, **options)
     assert set(found["untrained_documents"]) == {5}
     for column, path in (("untrained_by_depth", control), ("trained", norms)):
-        for layer, fit in enumerate(fits_of(path, some, effects=effects == "document")):
-            own = found[found["layer"] == layer].set_index("term").loc[LAGS]
-            assert_allclose(own[column], fit.estimate[-2:])
-            assert_allclose(own[f"{column}_sum"], fit.estimate[-2:].sum())
-            assert_allclose(own[f"{column}_r_squared"], fit.goodness["r_squared"])
+        with subtests.test(column=column):
+            for layer, fit in enumerate(fits_of(path, some, effects=effects == "document")):
+                own = found[found["layer"] == layer].set_index("term").loc[LAGS]
+                assert_allclose(own[column], fit.estimate[-2:])
+                assert_allclose(own[f"{column}_sum"], fit.estimate[-2:].sum())
+                assert_allclose(own[f"{column}_r_squared"], fit.goodness["r_squared"])
 
 
 def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
@@ -187,12 +190,13 @@ def test_medians_over_layers_stand_beside_the_difference_of_means():
     assert found.tolist() == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp_path):
+def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp_path, subtests):
     whole = pq.read_table(norms)
     whole = changed(whole, {"layer_00": np.full(whole.num_rows, 8.0)})
     found, _ = controlled([written(tmp_path, whole, "default")], norms)
     for column in ("untrained_default", "untrained_default_r_squared", "untrained_default_sum"):
-        assert found[column].isna().tolist() == [True] * 3 + [False] * 3
+        with subtests.test(column=column):
+            assert found[column].isna().tolist() == [True] * 3 + [False] * 3
     # If all documents are too short, no layer has one either.
     short = written(tmp_path, corpus_of(documents=3, tokens=3), "default")
     found, _ = controlled([short], norms)
@@ -209,7 +213,7 @@ def run_of(norms, settings, **given):
     return fitting.fit_regression(*files, group_of, settings, **given)
 
 
-def test_the_table_lists_each_lag_beside_its_controls(norms):
+def test_the_table_lists_each_lag_beside_its_controls(norms, subtests):
     """The same norms serve as those of the untrained model."""
     orders = [sums_of(pq.read_table(norms), FORMULA.settings, draws=19)]
     untrained = controls.untrained_moments(FORMULA.settings, {}, [norms])
@@ -221,7 +225,8 @@ def test_the_table_lists_each_lag_beside_its_controls(norms):
     )
     assert table["r_squared"].tolist() == np.repeat(fitted.goodness["r_squared"], 2).tolist()
     for column in ("untrained_own", "trained"):
-        assert_allclose(table[column], table["estimate"])
+        with subtests.test(column=column):
+            assert_allclose(table[column], table["estimate"])
     assert table.notna().all(axis=None)
     assert (table[["permutations", "permuted_within"]] == [19, "document"]).all(axis=None)
 
@@ -283,95 +288,195 @@ def by_hand(table, known, classes, draws):
         yield order, changed(table.take(order), {key: table[key] for key in KEYS[:3]})
 
 
-@given(
+@dataclass(frozen=True)
+class Case:
+    """Norms of documents, given the lengths of their sequences, and what is regressed on what."""
+
+    documents: list[list[int]]
+    covariates: frozenset[str] = frozenset()
+    lags_and_leads: tuple[tuple[int, ...], tuple[int, ...]] = ((1, 2), ())
+    drop_first: int = 1
+    # Tokens without a norm in a layer, and whether the first document has none in the first.
+    zeros: tuple[tuple[int, int], ...] = ()
+    silent_first: bool = False
+    # Whether tokens change places within their class, and whether documents have effects.
+    within: bool = False
+    effects: bool = False
+    # How many keys there are, rows at once, and documents of the first shards.
+    grid: int = 4
+    rows: int = 30
+    cuts: tuple[int, ...] = ()
+
+
+CASES = st.builds(
+    Case,
     documents=st.lists(
         st.lists(st.integers(1, 12), min_size=1, max_size=2), min_size=1, max_size=4
     ),
-    covariates=st.sets(st.sampled_from(COVARIATES)),
-    lags=st.sampled_from([((1, 2), ()), ((), (1,))]),
+    covariates=st.frozensets(st.sampled_from(COVARIATES)),
+    lags_and_leads=st.sampled_from([((1, 2), ()), ((), (1,))]),
     drop_first=st.integers(0, 2),
-    zeros=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 1)), max_size=3),
+    zeros=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 1)), max_size=3).map(tuple),
     silent_first=st.booleans(),
     within=st.booleans(),
     effects=st.booleans(),
     grid=st.sampled_from([4, 2**24]),
     rows=st.integers(1, 30),
-    cuts=st.lists(st.integers(0, 4), max_size=2),
+    cuts=st.lists(st.integers(0, 4), max_size=2).map(tuple),
 )
-@example([[2], [9, 6]], set(), ((1, 2), ()), 1, [], False, False, False, 4, 30, [1])
-@example([[9], [12], [5]], {"surprisal"}, ((1, 2), ()), 1, [], True, True, True, 4, 1, [])
-@example([[9], [6]], {"upos_previous"}, ((), (1,)), 0, [], False, False, False, 4, 30, [])
-@example([[3]], {"upos_previous"}, ((), (1,)), 1, [], False, False, False, 4, 30, [])
-def test_orders_are_those_of_tokens_permuted_by_hand(
-    documents, covariates, lags, drop_first, zeros, silent_first, within, effects, grid, rows, cuts
-):
+EMPTY_FIRST = Case([[2], [9, 6]], cuts=(1,))
+SILENT_FIRST = Case(
+    [[9], [12], [5]],
+    frozenset({"surprisal"}),
+    silent_first=True,
+    within=True,
+    effects=True,
+    rows=1,
+)
+A_LEAD = Case([[9], [6]], frozenset({"upos_previous"}), ((), (1,)), drop_first=0)
+A_SHORT_LEAD = Case([[3]], frozenset({"upos_previous"}), ((), (1,)))
+
+
+class Tokens:
+    """The tokens of a case: norms, properties, classes, and which may change their place."""
+
+    def __init__(self, case):
+        self.case = case
+        lengths = sequences_of(case.documents)
+        table, tokens = norms_table(lengths), sum(lengths.values())
+        norms = np.stack([table[name].to_numpy() for name in ("layer_00", "layer_01")])
+        for place, layer in case.zeros:
+            norms[layer, place % tokens] = 0
+        if case.silent_first:
+            norms[0, : sum(case.documents[0])] = 0
+        self.table = changed(table, dict(zip(("layer_00", "layer_01"), norms, strict=True)))
+        self.starts = dict(zip(lengths, np.cumsum([0, *lengths.values()]), strict=False))
+        surprisal = np.random.default_rng(2).random(tokens)
+        surprisal[::5] = np.nan
+        self.properties = {"surprisal": surprisal, "upos_previous": np.arange(tokens) % 3.0}
+        self.classes = np.arange(tokens) % 3 * case.within
+        # A layer without any norm in a document is ignored there.
+        frame = pd.DataFrame({"document": table["document"].to_pylist(), 0: norms[0], 1: norms[1]})
+        dead = (frame.groupby("document").transform("max") == 0).to_numpy().T
+        known = ((norms > 0) | dead).all(axis=0)
+        known &= self.table["position"].to_numpy() >= case.drop_first
+        if "surprisal" in case.covariates:
+            known &= ~np.isnan(surprisal)
+        self.known = known
+        # A norm of zero is no outcome and no lag.
+        rows = {f"layer_0{layer}": np.where(known, own, 0) for layer, own in enumerate(norms)}
+        self.silent = changed(self.table, rows)
+        self.design = design_settings(
+            *case.lags_and_leads,
+            set(case.covariates),
+            position_knots=(1, 3, 5),
+            drop_first=case.drop_first,
+        )
+
+    def facts_in(self, order):
+        """Return what the design is built from, with the tokens in an order."""
+        own = {
+            name: Property(name, self.starts, values[order])
+            for name, values in self.properties.items()
+        }
+        return FACTS | own
+
+    def permuted(self):
+        """Return the sums of each shard, and the order of tokens and the table of each draw.
+
+        Keys are few, so that some are equal.
+        """
+        case = self.case
+        keys_by_draw = permutation.keys_by_draw
+
+        def few_keys(*arguments):
+            for keys in keys_by_draw(*arguments):
+                yield np.floor(case.grid * keys) / case.grid
+
+        kinds = None
+        if case.within:
+            kinds = Property("upos", self.starts, self.classes.astype(float))
+        options = (self.design, self.facts_in(slice(None)), case.rows, kinds)
+        fixed_effects = "document" if case.effects else "none"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(permutation, "keys_by_draw", few_keys)
+            shards = [
+                sums_of(part, *options, fixed_effects=fixed_effects)
+                for part in pieces_of(self.table, *case.cuts)
+                if len(part)
+            ]
+            draws = list(by_hand(self.silent, self.known, self.classes, 3))
+        return shards, draws
+
+    def rows_of(self, layer, terms, order, by_order):
+        """Return the documents and the values of the rows of a layer in an order of tokens."""
+        built = design_of(by_order, self.design, self.facts_in(order)).to_pandas()
+        names = [f"layer_0{layer}.{term}" for term in terms]
+        names = [name if name in built else name.partition(".")[2] for name in names]
+        kept = built.dropna(subset=names)
+        return kept["document"].astype(str), kept[names]
+
+
+@given(case=CASES)
+@example(case=EMPTY_FIRST)
+@example(case=SILENT_FIRST)
+@example(case=A_LEAD)
+@example(case=A_SHORT_LEAD)
+def test_orders_are_those_of_tokens_permuted_by_hand(case):
     """Batches and shards change nothing, and keys that are equal do not mix documents.
 
     Covariates move with their token if the catalogue says so. A token without a norm in one of the
     layers, or without a covariate, stays in its place, and is no outcome, lag or lead of a row.
     """
-    lengths = sequences_of(documents)
-    table, tokens = norms_table(lengths), sum(lengths.values())
-    norms = np.stack([table[name].to_numpy() for name in ("layer_00", "layer_01")])
-    for place, layer in zeros:
-        norms[layer, place % tokens] = 0
-    norms[0, : sum(documents[0]) * silent_first] = 0
-    table = changed(table, dict(zip(("layer_00", "layer_01"), norms, strict=True)))
-    starts = dict(zip(lengths, np.cumsum([0, *lengths.values()]), strict=False))
-    surprisal = np.random.default_rng(2).random(tokens)
-    surprisal[::5] = np.nan
-    of_tokens = {"surprisal": surprisal, "upos_previous": np.arange(tokens) % 3.0}
-    classes = np.arange(tokens) % 3 * within
-    design = design_settings(*lags, covariates, position_knots=(1, 3, 5), drop_first=drop_first)
-
-    def facts_in(order):
-        return FACTS | {name: Property(name, starts, own[order]) for name, own in of_tokens.items()}
-
-    # A layer without any norm in a document is ignored there.
-    frame = pd.DataFrame({"document": table["document"].to_pylist(), 0: norms[0], 1: norms[1]})
-    dead = (frame.groupby("document").transform("max") == 0).to_numpy().T
-    known = ((norms > 0) | dead).all(axis=0) & (table["position"].to_numpy() >= drop_first)
-    known &= ~np.isnan(surprisal) | ("surprisal" not in covariates)
-    # A norm of zero is no outcome and no lag.
-    silent = changed(table, {f"layer_0{n}": np.where(known, own, 0) for n, own in enumerate(norms)})
-    with pytest.MonkeyPatch.context() as patch:
-        keys_by_draw = permutation.keys_by_draw
-        patch.setattr(
-            permutation,
-            "keys_by_draw",
-            lambda *of: (np.floor(grid * keys) / grid for keys in keys_by_draw(*of)),
-        )
-        kinds = Property("upos", starts, classes.astype(float)) if within else None
-        options = design, facts_in(slice(None)), rows, kinds
-        fixed_effects = "document" if effects else "none"
-        parts = filter(len, pieces_of(table, *cuts))
-        shards = [sums_of(part, *options, fixed_effects=fixed_effects) for part in parts]
-        orders = orders_of(*shards)
-        permuted = list(by_hand(silent, known, classes, 3))
-    assert {shard.within for shard in shards} == {"upos" if within else "document"}
-    if len(shards) > 1 and not shards[0].documents.any():
-        # A first shard without rows has no means, and costs no precision.
-        assert_alike(orders, orders_of(*shards[1:]), "s")
-    for number, (order, by_order) in enumerate(permuted):
-        built = design_of(by_order, design, facts_in(order)).to_pandas()
-        for layer, own in enumerate(orders):
-            names = [f"layer_0{layer}.{term}" for term in own.terms]
-            names = [name if name in built else name[9:] for name in names]
-            kept = built.dropna(subset=names)
-            w = kept[names] - own.centre[1:]
-            squares = [len(w), *(w**2).sum()]
-            if effects:
-                w -= w.groupby(kept["document"].astype(str)).transform("mean")
+    tokens = Tokens(case)
+    shards, draws = tokens.permuted()
+    for layer, own in enumerate(orders_of(*shards)):
+        for number, draw in enumerate(draws):
+            documents, rows = tokens.rows_of(layer, own.terms, *draw)
+            w = rows - own.centre[1:]
+            if case.effects:
+                w -= w.groupby(documents).transform("mean")
             w = np.insert(w.to_numpy(), 0, 1, axis=1)
             assert_allclose(own.s[0, number], w.T @ w, atol=1e-8)
-            if number == 0:
-                assert own.documents == kept["document"].nunique()
-                # The size of terms is that before the means of documents are removed.
-                if len(shards) > 1:
-                    squares = sum(shard.squares[layer] for shard in shards)
-                assert not effects or np.allclose(own.squares, squares)
-                # They are about the means of the observed order over all shards.
-                assert_allclose(own.s[0, 0, 0, 1:], 0, atol=1e-8)
+        # They are about the means of the observed order over all shards.
+        assert_allclose(own.s[0, 0, 0, 1:], 0, atol=1e-8)
+
+
+@pytest.mark.parametrize("case", [EMPTY_FIRST, SILENT_FIRST, A_LEAD])
+def test_orders_count_the_documents_that_have_rows(case):
+    tokens = Tokens(case)
+    shards, draws = tokens.permuted()
+    for layer, own in enumerate(orders_of(*shards)):
+        documents, _ = tokens.rows_of(layer, own.terms, *draws[0])
+        assert own.documents == documents.nunique()
+
+
+def test_the_size_of_terms_is_that_before_the_means_of_documents_are_removed():
+    tokens = Tokens(replace(SILENT_FIRST, silent_first=False))
+    shards, draws = tokens.permuted()
+    for layer, own in enumerate(orders_of(*shards)):
+        _, rows = tokens.rows_of(layer, own.terms, *draws[0])
+        w = rows - own.centre[1:]
+        assert_allclose(own.squares, [len(w), *(w**2).sum()])
+
+
+def test_the_sizes_of_terms_in_shards_are_added():
+    shards, _ = Tokens(replace(SILENT_FIRST, silent_first=False, cuts=(1, 2))).permuted()
+    assert len(shards) == 3
+    for layer, own in enumerate(orders_of(*shards)):
+        assert_allclose(own.squares, sum(shard.squares[layer] for shard in shards))
+
+
+@pytest.mark.parametrize("case", [EMPTY_FIRST, SILENT_FIRST])
+def test_sums_name_what_tokens_change_places_in(case):
+    shards, _ = Tokens(case).permuted()
+    assert {shard.within for shard in shards} == {"upos" if case.within else "document"}
+
+
+def test_a_first_shard_without_rows_has_no_means_and_costs_no_precision():
+    shards, _ = Tokens(EMPTY_FIRST).permuted()
+    assert not shards[0].documents.any()
+    assert_alike(orders_of(*shards), orders_of(*shards[1:]), "s")
 
 
 def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
@@ -383,11 +488,12 @@ def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
     assert not again.moments_of_layer(1).outcome_is_logarithm
 
 
-def test_a_layer_without_norms_has_no_test():
+def test_a_layer_without_norms_has_no_test(subtests):
     table = changed(norms_table(TWO), {"layer_00": np.zeros(55)})
     test = order_test(orders_of(sums_of(table, TWO_LAGS)))
     for column in ("order_p_value", "permuted_low"):
-        assert test[column].isna().tolist() == [True] * 3 + [False] * 3
+        with subtests.test(column=column):
+            assert test[column].isna().tolist() == [True] * 3 + [False] * 3
 
 
 def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():

@@ -166,11 +166,12 @@ def test_the_test_of_equal_halves_equals_that_of_matrices_written_out():
     assert_array_equal(table["halves_p_adjusted"], corrected)
 
 
-def test_without_halves_or_with_few_documents_no_halves_are_tested():
+def test_without_halves_or_with_few_documents_no_halves_are_tested(subtests):
     for lengths, apart in ((LENGTHS, False), (LENGTHS[:5], True)):
-        layers = layers_of(design_table(lengths), halves=apart, effects=True)
-        tests = [equal_halves(solve(layer)) for layer in layers]
-        assert tests == [NO_TEST] * 2
+        with subtests.test(apart=apart):
+            layers = layers_of(design_table(lengths), halves=apart, effects=True)
+            tests = [equal_halves(solve(layer)) for layer in layers]
+            assert tests == [NO_TEST] * 2
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -326,7 +327,7 @@ def test_the_seed_hardly_moves_intervals_that_hold_for_many_subsets():
     assert max(margins) - min(margins) < 0.003
 
 
-def test_medians_of_the_jackknife_vary_as_it_does():
+def test_medians_of_the_jackknife_vary_as_it_does(subtests):
     """With one layer, intervals of the median are those of CRV3, at any level."""
     layers = layers_of(design_table(SEVEN, 1))
     fits = fits_of(layers, "cluster-jackknife")
@@ -334,15 +335,17 @@ def test_medians_of_the_jackknife_vary_as_it_does():
     effective = rows.sum() ** 2 / (rows**2).sum()
     errors = np.sqrt(np.diag(fits[0].covariance))[1:]
     for alpha in (0.05, 0.4):
-        settings = BootstrapSettings(alpha=2 * alpha, bootstrap=20_000)
-        found = bootstrap.medians_of_jackknife(fits, settings, subsets=2)
-        assert found.index.tolist() == ["lag_1", "lag_2"]
-        reach = (found["median_high"] - found["median_low"]) / 2
-        assert_allclose(found["median"], fits[0].estimate[1:])
-        times = stats.t.ppf(1 - alpha / 2, effective - 1)
-        assert_allclose(reach / errors, times, rtol=0.03)
+        with subtests.test(alpha=alpha):
+            settings = BootstrapSettings(alpha=2 * alpha, bootstrap=20_000)
+            found = bootstrap.medians_of_jackknife(fits, settings, subsets=2)
+            assert found.index.tolist() == ["lag_1", "lag_2"]
+            reach = (found["median_high"] - found["median_low"]) / 2
+            assert_allclose(found["median"], fits[0].estimate[1:])
+            times = stats.t.ppf(1 - alpha / 2, effective - 1)
+            assert_allclose(reach / errors, times, rtol=0.03)
     few = fits_of(layers_of(design_table(SEVEN[:5], 1)), "nonrobust", jackknifed=True)
     for without_interval, draws in ((fits, 0), (few, 99)):
-        settings = BootstrapSettings(bootstrap=draws)
-        found = bootstrap.medians_of_jackknife(without_interval, settings)
-        assert found.isna().any().tolist() == [False, True, True]
+        with subtests.test(draws=draws):
+            settings = BootstrapSettings(bootstrap=draws)
+            found = bootstrap.medians_of_jackknife(without_interval, settings)
+            assert found.isna().any().tolist() == [False, True, True]

@@ -133,7 +133,7 @@ def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
     assert table["p_adjusted"].notna().all()
 
 
-def test_shares_floors_and_sinks_equal_those_of_pandas(files):
+def test_shares_floors_and_sinks_equal_those_of_pandas(files, subtests):
     paths, layers, _ = files
     given = [paths[kind][:2] for kind in ("heads", "norms", "sinks")]
     table = head_shares.table(*given, drop_first=1)
@@ -150,7 +150,10 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
     sampled = kept.dropna(subset=SINKS)
     assert found.loc[1]["sink"][:3].tolist() == pytest.approx(sampled[SINKS].mean().tolist())
     for column, tokens in (("sink_at_floor", sampled["floor"]), ("sink_above", ~sampled["floor"])):
-        assert row[column] == pytest.approx(sampled.loc[tokens, SINKS].mean(axis=None), rel=1e-6)
+        with subtests.test(column=column):
+            assert row[column] == pytest.approx(
+                sampled.loc[tokens, SINKS].mean(axis=None), rel=1e-6
+            )
     assert row["sink_uniform"] == pytest.approx((1 / (sampled["position"] + 1)).mean())
     assert row["sink_tokens"] == len(sampled) == 35
     lags = lags_of_parts.fit_heads(sources(paths), HEADS)

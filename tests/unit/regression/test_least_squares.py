@@ -369,17 +369,18 @@ def test_the_precision_of_numbers_is_the_coarsest_of_the_model_and_of_stored_vec
 
 
 @pytest.mark.parametrize("count", [1, 2, 30])
-def test_corrected_p_values_equal_those_of_statsmodels(count):
+def test_corrected_p_values_equal_those_of_statsmodels(count, subtests):
     random = np.random.default_rng(count)
     p = random.choice([*random.random(20) ** 4, 0.0, 1.0, 0.01, 0.01], count)
     with_nan = pd.Series([np.nan, *p, np.nan])
     for adjust, method in METHODS.items():
-        found = results.adjusted_p_values(with_nan, adjust)
-        assert_array_equal(found, [np.nan, *multipletests(p, method)[1], np.nan])
+        with subtests.test(adjust=adjust):
+            found = results.adjusted_p_values(with_nan, adjust)
+            assert_array_equal(found, [np.nan, *multipletests(p, method)[1], np.nan])
     assert_array_equal(results.adjusted_p_values(with_nan, "none"), with_nan)
 
 
-def test_the_jackknife_can_leave_out_a_document_with_most_rows():
+def test_the_jackknife_can_leave_out_a_document_with_most_rows(subtests):
     """Without the document all sums shrink to an eighth, and a product of twelve is still not 0."""
     random = np.random.default_rng(0)
     codes = np.repeat(np.arange(41), [8800] + [30] * 40)
@@ -391,24 +392,27 @@ def test_the_jackknife_can_leave_out_a_document_with_most_rows():
     assert labels.status(fit.reason) == "ok"
     constant = sm.add_constant(x)
     for document in (0, 7):
-        expected = ols(y, constant, codes != document)[1:]
-        found = fit.left_out.coefficients[document][1:]
-        assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
+        with subtests.test(document=document):
+            expected = ols(y, constant, codes != document)[1:]
+            found = fit.left_out.coefficients[document][1:]
+            assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
     assert np.linalg.cond(constant[codes != 0]) < 1.3
     for name in ("cv_r_squared", "loo_r_squared"):
-        assert 0 < fit.goodness[name] < fit.goodness["r_squared"]
+        with subtests.test(name=name):
+            assert 0 < fit.goodness[name] < fit.goodness["r_squared"]
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 12])
-def test_a_matrix_is_singular_by_its_eigenvalues_at_any_scale(k):
+def test_a_matrix_is_singular_by_its_eigenvalues_at_any_scale(k, subtests):
     random = np.random.default_rng(k)
     for ratio in (1.0, 1e-4, 3e-10, 3e-11, 0.0):
-        for scale in (1.0, 1e-3, 1e-14):
-            basis = np.linalg.qr(random.normal(size=(k, k)))[0]
-            values = np.r_[ratio if k > 1 else 1.0, np.ones(k - 1)] * scale
-            a = (basis * values) @ basis.T
-            expected = values[0] < 1e-13 or values[0] < 1e-10 * scale
-            assert normal_equations.is_singular(a[None])[0] == expected, (ratio, scale)
+        with subtests.test(ratio=ratio):
+            for scale in (1.0, 1e-3, 1e-14):
+                basis = np.linalg.qr(random.normal(size=(k, k)))[0]
+                values = np.r_[ratio if k > 1 else 1.0, np.ones(k - 1)] * scale
+                a = (basis * values) @ basis.T
+                expected = values[0] < 1e-13 or values[0] < 1e-10 * scale
+                assert normal_equations.is_singular(a[None])[0] == expected, (ratio, scale)
 
 
 @pytest.mark.parametrize("adjust", ["none", "holm", "benjamini-hochberg"])

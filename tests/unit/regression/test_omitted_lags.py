@@ -111,26 +111,27 @@ def test_the_test_equals_plain_loops_over_documents(lags, effects):
     assert row["omitted_sum"] == pytest.approx(total, rel=1e-8)
 
 
-def test_two_lags_are_enough_for_an_autoregression_of_two_and_too_few_for_one_of_three():
+def test_two_lags_are_enough_for_an_autoregression_of_two_and_too_few_for_one_of_three(subtests):
     """Short documents have Nickell's bias: their residuals are autocorrelated, within documents."""
     found = {}
     for name, third in (("two", 0.0), ("three", 0.2)):
-        random = np.random.default_rng(2)
-        logs = random.normal(size=(20, 300, 42))
-        for t in range(3, 42):
-            logs[..., t] += 0.22 * logs[..., t - 1] + 0.05 * logs[..., t - 2]
-            logs[..., t] += third * logs[..., t - 3]
-        logs += random.normal(size=(20, 300, 1))
-        lengths = {(f"d{place}", 0): 42 for place in range(300)}
-        table = design_of(
-            norms_table(lengths, np.exp(logs).reshape(20, -1)), design_settings([1, 2])
-        )
-        sums, found[name] = omitted_tests(table, list(range(3, 11)), effects=True)
-        correlations = diagnostics.autocorrelation(sums).query("3 <= lag <= 10")
-        by_layer = correlations.groupby("layer")["autocorrelation"].sum()
-        if name == "two":
-            # What a test of residuals about the means of documents would find.
-            assert (by_layer < -0.1).all()
+        with subtests.test(name=name):
+            random = np.random.default_rng(2)
+            logs = random.normal(size=(20, 300, 42))
+            for t in range(3, 42):
+                logs[..., t] += 0.22 * logs[..., t - 1] + 0.05 * logs[..., t - 2]
+                logs[..., t] += third * logs[..., t - 3]
+            logs += random.normal(size=(20, 300, 1))
+            lengths = {(f"d{place}", 0): 42 for place in range(300)}
+            table = design_of(
+                norms_table(lengths, np.exp(logs).reshape(20, -1)), design_settings([1, 2])
+            )
+            sums, found[name] = omitted_tests(table, list(range(3, 11)), effects=True)
+            correlations = diagnostics.autocorrelation(sums).query("3 <= lag <= 10")
+            by_layer = correlations.groupby("layer")["autocorrelation"].sum()
+            if name == "two":
+                # What a test of residuals about the means of documents would find.
+                assert (by_layer < -0.1).all()
     assert (found["two"]["omitted_p_value"] < 0.05).sum() <= 3
     assert found["two"]["omitted_sum"].mean() == pytest.approx(0, abs=0.02)
     inside = found["three"]["omitted_sum_low"] < 0.2, found["three"]["omitted_sum_high"] > 0.2

@@ -48,7 +48,7 @@ def refitted(design, documents, effects):
 
 
 @pytest.mark.parametrize("effects", ["none", "document"])
-def test_values_and_differences_equal_refits_without_each_document(effects):
+def test_values_and_differences_equal_refits_without_each_document(effects, subtests):
     """Each is left out of both models; values are medians over layers, differences means."""
     early = design_of_step((0.6, 0.2), 1, layers=3)
     late = design_of_step((0.2, 0.1), 2, layers=3)
@@ -72,12 +72,13 @@ def test_values_and_differences_equal_refits_without_each_document(effects):
         (medians, "conf", "estimate"),
         (differences, "difference", "difference"),
     ):
-        # Documents of equal size count as many as they are.
-        error = np.sqrt(7 / 8 * ((values[1:] - values[0]) ** 2).sum(axis=0))
-        margin = stats.t.ppf(0.975, 7) * error
-        assert_allclose(rows[middle], values[0], atol=1e-12)
-        assert_allclose(rows[f"{prefix}_low"], values[0] - margin, atol=1e-9)
-        assert_allclose(rows[f"{prefix}_high"], values[0] + margin, atol=1e-9)
+        with subtests.test(prefix=prefix):
+            # Documents of equal size count as many as they are.
+            error = np.sqrt(7 / 8 * ((values[1:] - values[0]) ** 2).sum(axis=0))
+            margin = stats.t.ppf(0.975, 7) * error
+            assert_allclose(rows[middle], values[0], atol=1e-12)
+            assert_allclose(rows[f"{prefix}_low"], values[0] - margin, atol=1e-9)
+            assert_allclose(rows[f"{prefix}_high"], values[0] + margin, atol=1e-9)
     assert set(rows["loss"]) == {6.5}
     assert set(rows["documents"]) == {8}
     assert_allclose(rows["df"], 7)

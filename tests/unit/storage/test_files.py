@@ -39,10 +39,13 @@ def test_a_file_takes_the_place_of_the_old_one_or_that_stays(tmp_path):
     assert target.stat().st_mode == plain.stat().st_mode
 
 
-def test_a_text_for_people_has_no_control_characters_and_other_files_have_their_own(tmp_path):
+def test_a_text_for_people_has_no_control_characters_and_other_files_have_their_own(
+    tmp_path, subtests
+):
     for name, written in (("a.txt", "one\\x1b[2J\ntwo\n"), ("a.html", "one\x1b[2J\ntwo\n")):
-        writing.write_text("one\x1b[2J\ntwo\n", tmp_path / name)
-        assert (tmp_path / name).read_bytes() == written.encode()
+        with subtests.test(name=name):
+            writing.write_text("one\x1b[2J\ntwo\n", tmp_path / name)
+            assert (tmp_path / name).read_bytes() == written.encode()
 
 
 def test_two_writers_of_one_target_do_not_mix(tmp_path):

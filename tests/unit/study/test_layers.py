@@ -55,16 +55,17 @@ def test_vectors_and_what_is_of_the_model(pair):
     assert "without" not in some.remarks["heads"]
 
 
-def test_a_fit_has_the_coefficients_of_these_layers(pair):
+def test_a_fit_has_the_coefficients_of_these_layers(pair, subtests):
     controls = {"permutation": {"draws": 19}, "random_weights": {"documents": 6}}
     options = {"lags": [1, 2], "fixed_effects": "document", "controls": controls}
     whole, some = (attnlag.fit(measured, **options) for measured in pair)
     for table in ("coefficients", "controls"):
-        of_all, of_some = getattr(whole, table), getattr(some, table)
-        of_layers = of_all[of_all["layer"].isin(LAYERS)].reset_index(drop=True)
-        names = {"p_adjusted", "order_p_adjusted"} & {*of_all}  # over the layers
-        kept = of_layers.drop(columns=list(names))
-        pd.testing.assert_frame_equal(of_some.drop(columns=list(names)), kept, rtol=1e-6)
+        with subtests.test(table=table):
+            of_all, of_some = getattr(whole, table), getattr(some, table)
+            of_layers = of_all[of_all["layer"].isin(LAYERS)].reset_index(drop=True)
+            names = {"p_adjusted", "order_p_adjusted"} & {*of_all}  # over the layers
+            kept = of_layers.drop(columns=list(names))
+            pd.testing.assert_frame_equal(of_some.drop(columns=list(names)), kept, rtol=1e-6)
     figure = some.plot()
     figure.canvas.draw()
     (axes,) = (each for each in figure.axes if each.get_title(loc="left").startswith("variance"))
@@ -87,7 +88,7 @@ def test_lines_keep_their_distance_and_maps_have_a_cell_for_each_layer():
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "10", "19"]
 
 
-def test_what_the_layers_do_not_give_is_refused(pair, gpt2_tokenizer):
+def test_what_the_layers_do_not_give_is_refused(pair, gpt2_tokenizer, subtests):
     whole, some = pair
     (line,) = refused(attnlag.fit, some, lags=[1], covariates=["previous_layer"])
     assert line == (
@@ -103,7 +104,8 @@ def test_what_the_layers_do_not_give_is_refused(pair, gpt2_tokenizer):
         ([1, 1], "layers: found 1 twice, expected each entry once"),
         (1, "layers: found 1, expected a list, as in [a, b]"),
     ):
-        (line,) = refused(
-            attnlag.measure, model, load_tokenizer(gpt2_tokenizer), TEXTS, layers=layers
-        )
-        assert line == said
+        with subtests.test(said=said):
+            (line,) = refused(
+                attnlag.measure, model, load_tokenizer(gpt2_tokenizer), TEXTS, layers=layers
+            )
+            assert line == said

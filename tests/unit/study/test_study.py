@@ -126,7 +126,7 @@ class Bridge(torch.nn.Module):
         return self.held(input)
 
 
-def test_a_bridge_is_measured_as_the_model_in_it(model, tokenizer):
+def test_a_bridge_is_measured_as_the_model_in_it(model, tokenizer, subtests):
     found, expected = (
         attnlag.measure(
             one,
@@ -139,7 +139,8 @@ def test_a_bridge_is_measured_as_the_model_in_it(model, tokenizer):
     )
     assert found.remarks == expected.remarks
     for quantity in ("norms", "readout", "sources"):
-        pd.testing.assert_frame_equal(found.table(quantity), expected.table(quantity))
+        with subtests.test(quantity=quantity):
+            pd.testing.assert_frame_equal(found.table(quantity), expected.table(quantity))
     pd.testing.assert_frame_equal(found.tokens, expected.tokens)
     found, expected = (
         attnlag.intervene(
@@ -194,7 +195,7 @@ def test_an_argument_of_another_kind_is_one_line(argument, value, said, model, t
     assert line.startswith(said)
 
 
-def test_a_head_that_does_not_fit_the_model_is_a_sentence(model, tokenizer):
+def test_a_head_that_does_not_fit_the_model_is_a_sentence(model, tokenizer, subtests):
     def headed(*shape):
         other = copy.deepcopy(model)
         other.lm_head = torch.nn.Linear(1, 1, bias=False)
@@ -211,10 +212,11 @@ def test_a_head_that_does_not_fit_the_model_is_a_sentence(model, tokenizer):
         remark = measured(headed(*shape), "readout").remarks["readout"]
         assert remark == f"no readout: a head of {stated}, which takes no vectors of width 32"
     for quantity in ("surprisal", "readout"):
-        small = copy.deepcopy(model)
-        small.lm_head = torch.nn.Linear(32, 7, bias=False)
-        (line,) = refused(measured, small, quantity)
-        assert "in a text, but its head predicts 7 tokens" in line
+        with subtests.test(quantity=quantity):
+            small = copy.deepcopy(model)
+            small.lm_head = torch.nn.Linear(32, 7, bias=False)
+            (line,) = refused(measured, small, quantity)
+            assert "in a text, but its head predicts 7 tokens" in line
 
 
 def test_heads_of_a_model_without_attention_are_no_table(tokenizer):
@@ -292,7 +294,7 @@ def test_checkpoints_of_other_tokens_layers_or_kinds_are_refused(model, tokenize
         attnlag.fit(measured, lags=[1], controls={"revisions": {"documents": 6}})
 
 
-def test_coefficients_equal_those_of_statsmodels_and_stand_beside_controls(measured):
+def test_coefficients_equal_those_of_statsmodels_and_stand_beside_controls(measured, subtests):
     controls = {"permutation": {"draws": 19}, "random_weights": {"documents": 4}}
     asked = {"lags": [1, 2], "fixed_effects": "document", "controls": controls}
     fit = attnlag.fit(measured, site="mlp", **asked)
@@ -307,7 +309,8 @@ def test_coefficients_equal_those_of_statsmodels_and_stand_beside_controls(measu
     np.testing.assert_allclose(found[["lag_1", "lag_2"]], plain.params[["lag_1", "lag_2"]])
     assert fit.controls[["permuted_mean", "untrained_own"]].notna().to_numpy().all()
     for words in ("the order of tokens matters", "before training"):
-        assert words in fit.findings
+        with subtests.test(words=words):
+            assert words in fit.findings
     scales = ["own", "default", "by-depth", "own-x1.5"]
     assert fit.untrained_scales["scale"].unique().tolist() == scales
     assert "lag_2" in fit.summary(layer=1)
@@ -601,7 +604,7 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(
     assert set(measured.remarks) == {"heads", "sources", "readout"}
 
 
-def test_interventions_equal_the_model_run_with_other_vectors(adapted, tokenizer):
+def test_interventions_equal_the_model_run_with_other_vectors(adapted, tokenizer, subtests):
     """One token of one layer is set to zero, as a hook of our own does it."""
     model = adapted.train()
     options = {"lags": 1, "sign_draws": 2, "targets": 2, "interventions": ["zero"]}
@@ -624,11 +627,12 @@ def test_interventions_equal_the_model_run_with_other_vectors(adapted, tokenizer
         ("target_site == 'attention' and target_layer == 1", growth),
         ("target_site == 'surprisal'", logs[later] - moved[later]),
     ):
-        found = rows.query(target)["effect_sum"].item()
-        assert found == pytest.approx(float(expected), rel=1e-4, abs=1e-6)
+        with subtests.test(target=target):
+            found = rows.query(target)["effect_sum"].item()
+            assert found == pytest.approx(float(expected), rel=1e-4, abs=1e-6)
 
 
-def test_a_notebook_changes_any_layer_in_any_way(model, tokenizer):
+def test_a_notebook_changes_any_layer_in_any_way(model, tokenizer, subtests):
     options = {"lags": 1, "sign_draws": 1, "targets": [1], "interventions": []}
     options |= {"document_tokens": 9, "progress": False}
     twice = {"twice": lambda added: 2 * added}
@@ -656,14 +660,15 @@ def test_a_notebook_changes_any_layer_in_any_way(model, tokenizer):
         ({"changes": {"x": 2}}, "changes, 'x': found 2, expected a function of an adjustment"),
         ({"scales": [0.9]}, "scales: was removed; use the interventions halve and double, or"),
     ):
-        (said,) = refused(
-            attnlag.intervene,
-            model,
-            tokenizer,
-            TEXTS,
-            **options | given | {"interventions": ["zero"]},
-        )
-        assert line in said
+        with subtests.test(line=line):
+            (said,) = refused(
+                attnlag.intervene,
+                model,
+                tokenizer,
+                TEXTS,
+                **options | given | {"interventions": ["zero"]},
+            )
+            assert line in said
 
 
 NOT_HEADS = [name for name in catalogue.OPTIONAL if name != "heads"]
