@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
 .PHONY: run paper models training validate test test-python test-r test-wheel test-slurm test-storage test-bridge test-report \
-	test-lesson crashes mutants lint audit bench bench-smoke explorer verify check-repro docs site gallery lock lock-hashes clean help help-developers
+	test-cold test-lowest test-smallest test-lesson crashes mutants lint lint-page audit bench bench-smoke explorer verify \
+	check-repro docs site gallery lock lock-hashes clean help help-developers
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -50,6 +51,9 @@ $(TESTED): $(READY)
 
 test-python: ### run the tests of the library in Python 3.13 too
 	$(MAKE) test PYTHON=python3.13 VENV=.venv-3.13 OPTIONS=tests/unit
+
+test-cold: $(TESTED) ### run a test without the interpreter that programs of tests share
+	$(BIN)/python -m pytest --cold tests/workflow/test_own_text.py -k a_name
 
 # pip takes what these versions need besides; torch, Snakemake and what only tests need are those of .venv.
 test-lowest: $(TESTED) ### run tests of the library with the lowest declared versions of its packages
