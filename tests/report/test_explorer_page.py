@@ -391,6 +391,10 @@ def test_total_effects_stand_beside_what_is_predicted(page, file, base):
     assert {"lag 1 of the layer", "caused"} <= {line["name"] for line in lines}
     for line in lines:
         same(line["y"], own[names[line["name"]]])
+    # The key shows the squares that are drawn.
+    figure = page.locator("#panel-causes .sheet").first.locator("figure").nth(2)
+    assert figure.locator(".keys rect").count() == len(lines)
+    assert figure.locator(".keys path").count() == 0
 
 
 def test_pairs_of_layers_have_the_intervals_of_their_table(page, file, base):
@@ -519,6 +523,10 @@ def test_a_model_with_earlier_checkpoints_has_a_tab_of_its_training(page, file, 
     )
     steps = np.diff(places)
     np.testing.assert_allclose(steps / steps[0], [1, 1, 1, 4])
+    page.evaluate(
+        "(view => { view.panel.x = [0, 1024]; view.draw(); })(explorer.panels.get('training-0'))"
+    )
+    assert "1,024" in figure.locator("> svg text").all_text_contents()
 
 
 def test_layers_without_attention_are_marked_on_axes_of_layers(page, file, subtests):

@@ -18,7 +18,7 @@ STORED_DIGITS = 5
 DASHES: dict[str, list[float]] = {"-": [], "--": [4, 2], ":": [1, 1.6], "-.": [6, 1.6, 1, 1.6]}
 
 # Greys by their largest lightness, as properties of the page's style, which has a dark mode.
-GREYS = {0.2: "var(--ink)", 0.5: "var(--soft)", 1.0: "var(--band)"}
+GREYS = {0.2: "var(--ink)", 0.5: "var(--soft)", 0.7: "var(--band)", 1.0: "var(--thin)"}
 
 
 def as_json(sheet: Sheet, mixers: Mapping[str, str]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def lines_as_json(panel: Lines, layers: Sequence[int]) -> dict[str, Any]:
     return {
         "kind": "lines",
         "title": panel.title,
-        "x": rounded(x),
+        "x": axis_values(x),
         "xLabel": panel.xlabel,
         "yLabel": one_line(panel.ylabel),
         "low": low,
@@ -137,6 +137,14 @@ def rounded(values: Any) -> list[float]:
     """Return numbers with so many digits as a page stores."""
     numbers = np.asarray(values, dtype=float)
     return [float(f"{number:.{STORED_DIGITS}g}") for number in numbers]
+
+
+def axis_values(x: Any) -> list[float]:
+    """Return the values along an axis; whole numbers, such as steps, are not rounded."""
+    values = np.asarray(x, dtype=float)
+    if (values == values.round()).all():
+        return values.tolist()
+    return rounded(values)
 
 
 def one_line(text: str) -> str:

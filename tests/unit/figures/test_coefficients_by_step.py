@@ -51,7 +51,13 @@ def test_layers_and_medians_are_lines_over_steps_beside_the_final_weights():
     np.testing.assert_allclose(median.y, [1.1 / (place + 1) for place in range(4)])
     np.testing.assert_allclose(median.low, np.array(median.y) - 0.05)
     np.testing.assert_allclose(median.high, np.array(median.y) + 0.1)
-    np.testing.assert_allclose(r_squared.lines[-1].y, [0.9 / (place + 1) for place in range(4)])
+    *thin, last, middle = r_squared.lines
+    explained = np.array([0.9 / (place + 1) for place in range(4)])
+    np.testing.assert_allclose([middle.y, middle.low], [explained, explained - 0.05])
+    np.testing.assert_allclose(middle.high, explained + 0.1)
+    np.testing.assert_allclose(last.y, [0.18] * 4)
+    for layer, line in enumerate(thin):
+        np.testing.assert_allclose(line.y[1:], explained[1:] + layer / 10)
     np.testing.assert_allclose([line.y for line in loss.lines], [[4.0] * 4, [8, 7, 6, 5]])
     figure = sheet.draw(f"{sheet.claim}\ntiny, texts", PAGE)
     assert overlaps(figure) == []

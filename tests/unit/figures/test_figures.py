@@ -457,30 +457,30 @@ def bins_of(tokens):
     return (tokens["surprisal"].rank() - 1) * norms_by_surprisal.BINS // len(tokens)
 
 
-def test_means_by_surprisal_are_those_of_bins_of_equal_size(over_surprisal):
+def test_bins_of_surprisal_are_of_equal_size_and_layers_have_a_line_each(over_surprisal):
     sheet, tokens = over_surprisal
     means, slopes = sheet.panels
     assert (means.xlabel, slopes.xlabel) == ("surprisal (nats)", "layer")
-    bins = bins_of(tokens)
-    np.testing.assert_allclose(means.x, tokens["surprisal"].groupby(bins).mean(), atol=1e-6)
-    (line,) = (line for line in means.lines if line.label == "layer 1")
-    centred = tokens["y1"] - tokens["y1"].mean()
-    np.testing.assert_allclose(line.y, centred.groupby(bins).mean(), atol=1e-6)
+    centres = tokens["surprisal"].groupby(bins_of(tokens)).mean()
+    np.testing.assert_allclose(means.x, centres, atol=1e-6)
+    assert [line.label for line in means.lines] == [f"layer {layer}" for layer in LAYERS]
 
 
-def test_the_mean_of_a_bin_is_a_ratio_of_sums_over_its_documents(over_surprisal):
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_mean_of_a_bin_is_a_ratio_of_sums_over_its_documents(over_surprisal, layer):
     """Degrees of freedom are those of the effective number of documents."""
     sheet, tokens = over_surprisal
-    (line,) = (line for line in sheet.panels[0].lines if line.label == "layer 1")
-    inside = bins_of(tokens) == 0
-    first = (tokens["y1"] - tokens["y1"].mean())[inside]
-    documents = tokens["number"][inside]
-    sums = (first - first.mean()).groupby(documents).sum()
-    count = len(first) ** 2 / (documents.value_counts() ** 2).sum()
-    error = np.sqrt(count / (count - 1) * (sums**2).sum()) / len(first)
-    margin = stats.t.ppf(0.975, count - 1) * error
-    ends = first.mean() - margin, first.mean() + margin
-    assert (line.low[0], line.high[0]) == pytest.approx(ends, rel=1e-5)
+    line = sheet.panels[0].lines[layer]
+    centred = tokens[f"y{layer}"] - tokens[f"y{layer}"].mean()
+    for at, (_, rows) in enumerate(centred.groupby(bins_of(tokens))):
+        documents = tokens["number"][rows.index]
+        sums = (rows - rows.mean()).groupby(documents).sum()
+        count = len(rows) ** 2 / (documents.value_counts() ** 2).sum()
+        error = np.sqrt(count / (count - 1) * (sums**2).sum()) / len(rows)
+        margin = stats.t.ppf(0.975, count - 1) * error
+        expected = rows.mean(), rows.mean() - margin, rows.mean() + margin
+        found = line.y[at], line.low[at], line.high[at]
+        assert found == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def study(name, effects, estimate, term="lag_1"):

@@ -130,6 +130,17 @@ def test_a_sheet_as_json_has_what_the_figure_draws():
     assert made["caption"].startswith("A note. ● p < 0.05")
 
 
+def test_thin_lines_of_layers_have_a_grey_of_their_own_and_steps_are_whole():
+    thin = Line([1.0, 2.0], "layers", "0.75", linewidth=0.6, each="layer 0")
+    made = as_json(Sheet("c", [], [Lines([thin], "unit", x=[64, 123_456])]), {})
+    (panel,) = made["panels"]
+    # The grey of bands is faint in a thin line on a dark page.
+    assert panel["lines"][0]["colour"] == "var(--thin)"
+    assert panel["x"] == [64, 123_456]
+    share = as_json(Sheet("c", [], [Lines([thin], "unit", x=[0, 0.123456789])]), {})
+    assert share["panels"][0]["x"] == [0, 0.12346]
+
+
 def test_a_sheet_as_json_marks_layers_without_attention_on_axes_of_layers():
     lines = Lines([Line(np.zeros(3))], "coefficient")
     over_steps = Lines([Line(np.zeros(2))], "coefficient", x=[1, 5], xlabel="step of training")

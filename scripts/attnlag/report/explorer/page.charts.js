@@ -15,7 +15,8 @@ function svg(tag, attributes, ...children) {
 }
 
 const words = (text, x, y, attributes = {}) => svg("text", {x, y, ...attributes}, text);
-const plain = value => String(value).replace("-", "−");
+const DIGITS = {maximumSignificantDigits: 12};
+const plain = value => value.toLocaleString("en", DIGITS).replace("-", "−");
 
 // About `count` round numbers between two.
 function ticks(low, high, count) {
@@ -88,10 +89,12 @@ class Panel {
     setAttributes(this.svg, {width: this.width, height, viewBox: `0 0 ${this.width} ${height}`});
   }
 
-  key(colour, dashes, text) {
+  // An entry of the key: a square for bars, otherwise a line.
+  key(colour, dashes, text, bars) {
     const style = `stroke:${colour};stroke-width:2.5;stroke-dasharray:${dashes.map(length => 2.5 * length).join()}`;
+    const sign = bars ? mark("square", colour, 11, 5, 4) : svg("path", {d: "M0,5h22", style});
     const key = make("span", "");
-    key.append(svg("svg", {width: 22, height: 10, "aria-hidden": "true"}, svg("path", {d: "M0,5h22", style})), text);
+    key.append(svg("svg", {width: 22, height: 10, "aria-hidden": "true"}, sign), text);
     this.keys.append(key);
   }
 
@@ -198,7 +201,7 @@ class LinesPanel extends Panel {
     const y = value => bottom - (this.scaled(value) - low) / (high - low) * height;
     this.places = x.map((value, at) => this.placeOf(value, at));
     this.svg.append(words(yLabel, 4, TOP));
-    for (const tick of this.panel.logScale ? logTicks(low, high) : ticks(low, high, 4.5)) {
+    for (const tick of this.panel.logScale ? logTicks(low, high) : ticks(low, high, 5.5)) {
       const value = this.panel.logScale ? Number((10 ** tick).toPrecision(1)) : tick;
       const place = bottom - (tick - low) / (high - low) * height, isZero = tick === 0 && !this.panel.logScale;
       this.svg.append(svg("path", {d: `M${LEFT},${place}H${this.width - RIGHT}`, style: `stroke:var(${isZero ? "--soft" : "--line"})`}),
@@ -232,7 +235,7 @@ class LinesPanel extends Panel {
     const isKnown = (list, at) => Number.isFinite(this.scaled(list?.[at] ?? null));
     if (name && !this.named.has(name) && values.some((_, at) => isKnown(values, at) || isKnown(low, at))) {
       this.named.add(name);
-      this.key(width ? colour : "var(--band)", width ? dashes : [], name);
+      this.key(colour, width ? dashes : [], name, bars);
     }
     if (low && !bars) this.plot.append(this.band(low, high, place, y, colour, shade));
     const known = [...values.keys()].filter(at => isKnown(values, at));
@@ -379,6 +382,8 @@ function drawPanels(element, sheet, panels, id) {
     return view.element;
   }));
   element.style.setProperty("--across", sheet.across);
+  // A panel that is alone in its row takes all of it.
+  if (sheet.across > 1 && panels.length % sheet.across === 1) element.lastChild.style.gridColumn = "1 / -1";
 }
 
 // Forgets the panels of an earlier study.
