@@ -125,7 +125,7 @@ vectors = check(
 # %% [markdown]
 # ## 3. One number for each token
 #
-# The size of an adjustment is its L2 norm: the root of the sum of squares over its 576 numbers.
+# How large an adjustment is, its L2 norm says: the root of the sum of squares over its 576 numbers.
 
 # %% gap
 norms = np.sqrt(np.sum(vectors**2, axis=1))  # gaps: sqrt sum 1
@@ -144,7 +144,7 @@ plt.show()
 # %% [markdown]
 # ## 4. Logarithms, without the first token
 #
-# Norms are positive, and their spread grows with their size, so the regression takes logarithms.
+# Norms are positive, and their spread grows with them, so the regression takes logarithms.
 # Other tokens attend to the first one when they look for nothing (an *attention sink*), which makes
 # it another kind of token. It is left out.
 
@@ -190,7 +190,7 @@ x = check(
 b = np.linalg.solve(x.T @ x, x.T @ y)  # gaps: solve x y
 # %%
 b = check("b", np.linalg.lstsq(x, y, rcond=None)[0], "solve(X'X, X'y), with .T for the prime")
-print(f"after an adjustment 1% longer, the next is {b[1]:.2f}% longer, the one after {b[2]:+.2f}%")
+print(f"after a 1% larger adjustment the next is {b[1]:.2f}% larger, the one after {b[2]:+.2f}%")
 
 # %% [markdown]
 # ## 7. The picture
@@ -385,6 +385,6 @@ else:
 # ## What this does not say
 #
 # A regression predicts. The model computes all tokens of a layer in parallel, so no adjustment
-# causes another of its own layer. Whether earlier layers *make* the next token's adjustment longer
+# causes another of its own layer. Whether earlier layers *make* the next token's adjustment larger
 # takes interventions: `attnlag.intervene`, and [predicted and caused](causality.md). What holds of
 # the post with 128 texts: [from the post to the study](post.md).

@@ -76,7 +76,7 @@ TOO_FEW_TEXTS = f"Too few texts to tell ({{texts}}; at least {MIN_DOCUMENTS})"
 
 # Whether a large adjustment follows a large one.
 FOLLOWS = {
-    Verdict.ABOVE: "Yes, neighbours are alike in size",
+    Verdict.ABOVE: "Yes, neighbours have similar norms",
     Verdict.BELOW: "No, a small one",
     Verdict.WITHIN: "No",
     Verdict.UNDECIDED: "Undecided",

@@ -1,4 +1,4 @@
-# Interventions: the effect of changing one adjustment on the sizes of later ones.
+# Interventions: the effect of changing one adjustment on the norms of later ones.
 
 # Effects are compared with the coefficients of this regression, and with its terms in other layers.
 REGRESSED = {"site": CONFIG.sites_changed(), "regression": [CONFIG.regression_of_effects()]}

@@ -70,7 +70,7 @@ class Interventions(Section):
 
 
 class Causal(Interventions):
-    """Interventions: the effect of changing one adjustment on the sizes of later ones.
+    """Interventions: the effect of changing one adjustment on the norms of later ones.
 
     `causal: null` leaves them out.
     """

@@ -1,4 +1,4 @@
-"""Effects of changing the adjustments of a loaded model on the sizes of later ones."""
+"""Effects of changing the adjustments of a loaded model on the norms of later ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,7 +96,7 @@ def intervene(
     changes: Mapping[str, Edit] | None = None,
     **causal: Any,
 ) -> Interventions:
-    """Change adjustments of a model and measure the effect on the sizes of later ones.
+    """Change adjustments of a model and measure the effect on the norms of later ones.
 
     The derivative has a source in each token and layer; finite interventions replace single
     adjustments, and also show the effect on the prediction of the next token, if the model has a

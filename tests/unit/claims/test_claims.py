@@ -175,7 +175,7 @@ def test_a_verdict_is_of_the_interval_alone(low, high, verdict):
     [
         (
             Verdict.ABOVE,
-            "Yes, neighbours are alike in size: 10% larger → 2.2% larger (lag 1, median layer: ",
+            "Yes, neighbours have similar norms: 10% larger → 2.2% larger (lag 1, median layer: ",
         ),
         (Verdict.BELOW, "No, a small one: 10% larger"),
         (Verdict.WITHIN, "No: 10% larger"),

@@ -131,7 +131,7 @@ def test_the_answers_state_each_number_once(base):
 @pytest.mark.parametrize(
     ("median", "low", "high", "word"),
     [
-        (0.23, 0.2, 0.3, "Yes, neighbours are alike in size: 10% larger → 2.2% larger"),
+        (0.23, 0.2, 0.3, "Yes, neighbours have similar norms: 10% larger → 2.2% larger"),
         (0.06, 0.02, 0.1, "Undecided: 10% larger → 0.6% larger"),
         (0.01, -0.02, 0.04, "No: 10% larger → 0.1% larger"),
         # No layer is shown to be below the bound.
@@ -196,7 +196,7 @@ def test_a_regression_without_a_fitted_layer_leaves_the_answer_to_the_next(base)
     within.fits["status"] = "too few rows"
     lines = answers.answers_for_site(in_memory(of_both), SITE).lines
     assert lines[0].text.startswith(
-        "Yes, neighbours are alike in size: 10% larger → 2.2% larger (lag 1, median layer: 0.23"
+        "Yes, neighbours have similar norms: 10% larger → 2.2% larger (lag 1, median layer: 0.23"
     )
     assert lines[1] == ("regression", "pooled; no layer of within was fitted", True)
     # It does not stand beside itself.
