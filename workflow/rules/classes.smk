@@ -38,9 +38,9 @@ use rule program as fit_classes with:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_classes.log",
     resources:
-        # A document takes half a MB, and 0.15 MB or more of cross-products in twelve layers; a GB of
-        # these takes six CPU minutes.
-        **needs(1000, 60, per_mb=4, per_gb=8),
+        # A document takes up to half a MB however many layers there are, and 0.15 MB or more of
+        # cross-products in twelve layers; a GB of these takes six CPU minutes.
+        **needs(2500, 60, per_mb=4, per_gb=8),
     params:
         **job_params("fit_classes"),
 
