@@ -717,7 +717,7 @@ def training(replications: int, draws: int, random: np.random.Generator) -> None
                 slopes = mean + shared + 0.07 * random.normal(size=shared.shape)
                 products = products_of(rows, *simulated(rows, 6, random, slopes))
                 models.append(moments_of(products, ["y", "lag_1"]))
-            _, compared = controls.random_weights([(draw, models[0])], errors, models[1])
+            _, compared = controls.fit_untrained([(draw, models[0])], errors, models[1])
             found.append(compared.set_index("quantity").loc["lag_1"])
         table = pd.DataFrame(found)
         truth, width = table["difference"].mean(), table["std_error"].mean()
