@@ -87,7 +87,7 @@ test-wheel: run ### use the built package away from this checkout
 		$(CURDIR)/$(BIN)/python $(CURDIR)/tests/support/use_wheel.py $(CURDIR)/build/installed \
 		$(CURDIR)/data/models/smollm2-135m-instruct
 
-test-bridge: .venv-bridge/.installed ### test the library on a TransformerBridge of TransformerLens
+test-bridge: .venv-bridge/.installed ### test the library on a TransformerBridge and on adapters of PEFT
 	.venv-bridge/bin/python -m pytest tests/bridge
 
 test-lesson: .venv-docs/.installed ### run the lesson away from this checkout, with the real model
