@@ -118,6 +118,13 @@ def test_an_estimate_that_one_document_determines_alone_has_no_error():
     assert_allclose(fit.covariance, [[v[0, 0], np.nan], [np.nan, np.nan]])
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_degrees_of_freedom_do_not_depend_on_the_unit_of_a_regressor(unit):
+    y, clusters = np.arange(20) % 7.0, np.arange(20) % 5
+    one, other = (regress_rows(np.full((1, 20), value), y, clusters) for value in (1.0, unit))
+    assert_allclose(other.coefficients.df, one.coefficients.df, rtol=1e-6)
+
+
 def test_the_root_for_small_leverages_is_precise_to_rounding():
     leverages = np.full((1, 2, 2), 0.49 * cr2_module.SMALL)
     (root,) = cr2_module.inverse_root(leverages)

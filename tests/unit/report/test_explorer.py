@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from attnlag.figures.as_json import as_json
 from attnlag.figures.templates import Line, Lines, Map, Sheet, permuted
 from attnlag.quantities import traced_tables
 from attnlag.report.explorer import contents, documents, packing, page, tokens
+from attnlag.report.explorer.paths import path_in_results
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
@@ -152,6 +154,19 @@ def test_a_sheet_as_json_marks_layers_without_attention_on_axes_of_layers():
     bare = as_json(sheet, {})
     assert [panel["withoutAttention"] for panel in bare["panels"]] == [[], [], []]
     assert bare["caption"] == "A note."
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/home/me/results/m/c/claims.csv", "m/c/claims.csv"),
+        # A project may lie in the results of another.
+        ("results/old/results/m/claims.csv", "m/claims.csv"),
+        ("m/claims.csv", "m/claims.csv"),
+    ],
+)
+def test_a_table_is_named_as_it_lies_beside_the_page(path, shown):
+    assert path_in_results(Path(path)) == shown
 
 
 def test_writers_stand_in_the_order_of_documents(tmp_path):
