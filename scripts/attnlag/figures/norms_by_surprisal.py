@@ -78,11 +78,10 @@ def figure(inputs: Inputs) -> Sheet:
         slopes.append((*alone, *given_frequency, *null))
     # The slope and its interval: alone, and with the frequency held fixed.
     slope, *ends_alone, given, given_low, given_high, low, high = np.array(slopes).T
-    held_fixed = "the token's log frequency held fixed"
     lines = [
         permuted(low, high),
         Line(slope, "surprisal alone", NORMS, *ends_alone),
-        Line(given, held_fixed, PALETTE[1], given_low, given_high),
+        Line(given, "given log frequency", PALETTE[1], given_low, given_high),
     ]
     claims = surprisal_slopes(
         pd.Series(slope, index=sample.layers), pd.Series(low), pd.Series(high)
@@ -91,12 +90,20 @@ def figure(inputs: Inputs) -> Sheet:
         wording.title(claims, joined="; "),
         sample.layers,
         [
-            Lines(bins, "mean log norm,\nminus the layer's mean", "", centres, "surprisal (nats)"),
-            Lines(lines, "slope (log norm per nat)"),
+            Lines(
+                bins,
+                "mean log norm\n(minus the layer's mean)",
+                "norms by surprisal",
+                centres,
+                "surprisal (nats)",
+                direct=True,
+            ),
+            Lines(lines, "slope\n(log norm per nat)", "slope by layer", direct=True),
         ],
         f"Norms of the {inputs.label}, {tokens_shown(sample.tokens)} except dropped "
-        f"ones; {BINS} bins of equal size. Bands: clustered by document "
-        f"({counted(tokens['document'].nunique(), 'document')}). An association, not a cause.",
+        f"ones; {BINS} bins of equal size. Given log frequency: that of the token held fixed. "
+        f"Errors: clustered by document ({counted(tokens['document'].nunique(), 'document')}). "
+        "An association, not a cause.",
         across=2,
         alpha=1 - CONFIDENCE,
     )

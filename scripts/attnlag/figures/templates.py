@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -50,6 +50,9 @@ LINE_HEIGHT = 0.17
 CHARACTER = 0.065
 TITLE_CHARACTER = 0.08
 LEFT = 0.75
+
+# Lightness of a colour, from 0 to 1, beyond which its words are hard to read on white.
+MAX_LIGHTNESS = 0.65
 
 # Columns of tidy tables that bound an estimate.
 BOUNDS = ("conf_low", "conf_high")
@@ -206,7 +209,7 @@ class Sheet:
                     axes.set_ylabel(panel.ylabel.partition("\n")[0])
             axes.set_xlabel(panel.xlabel)
             if panel.title:
-                room = size.canvas / columns - left
+                room = size.canvas / len(rows[line]) - left
                 title = textwrap.fill(panel.title, int(room / TITLE_CHARACTER))
                 axes.set_title(title, loc="left", weight="bold")
             if panel.extra:
@@ -479,8 +482,12 @@ def _name_ends(axes: Axes, x: np.ndarray, panel: Lines, height: float) -> None:
 
 
 def label_colour(line: Line) -> Any:
-    """Return the colour of a label, which is dark enough to be read."""
-    return GREY if line.linewidth == 0 else line.color
+    """Return the colour of a label: the line's, unless that is too light to be read."""
+    red, green, blue = to_rgb(line.color)
+    lightness = 0.3 * red + 0.59 * green + 0.11 * blue
+    if line.linewidth == 0 or lightness > MAX_LIGHTNESS:
+        return GREY
+    return line.color
 
 
 def _end_of(line: Line) -> float:
