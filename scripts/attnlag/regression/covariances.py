@@ -40,6 +40,7 @@ class Covariance:
 
 
 def _cr2(evidence: Evidence) -> Any:
+    """Return Σ v_g v_g', which `estimation.cr2.cr2` has computed."""
     return evidence.cr2.covariance
 
 

@@ -112,7 +112,10 @@ class Property:
 def read_property(
     name: str, paths: Sequence[Path], documents: Collection[str] | None = None
 ) -> Property:
-    """Read a property of the tokens of all documents, or of some."""
+    """Read a property of the tokens of all documents, or of some.
+
+    Raise UserError if a token has a value that is not one of its classes.
+    """
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

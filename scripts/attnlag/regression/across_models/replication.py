@@ -48,7 +48,8 @@ def contrasts(
 ) -> dict[str, tuple[np.ndarray, float]]:
     """Return the numbers of each claim by its name: means or differences, and what they exceed.
 
-    The means are as `mean` returns them, and the bound is NaN without a permutation.
+    The means are (1 + documents,) as `mean` returns them, and the bound is NaN without a
+    permutation.
     """
     middle = len(profile.estimate) // 2
     lag_1 = mean(profile, "lag_1")

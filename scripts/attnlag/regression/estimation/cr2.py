@@ -17,10 +17,12 @@ Everything is computed from cross-products, in coordinates in which X'X = I. The
 
     H_g = X_g' X_g,    s_g = X_g' e_g,    X_g' ẽ_g = R_g s_g    with R_g = (I - H_g)^(-1/2),
 
-so that V = Σ_g (R_g s_g) (R_g s_g)'. Γ needs only K x K sums over clusters: with Z_g = H_g R_g,
-D_g = R_g H_g R_g - Z_g Z_g and rows w of a contrast, Γ_gg = w D_g w' and
-Γ_gh = -(Z_g w')' (Z_h w'). A hypothesis has q x q blocks Γ_gh, and with orthonormal rows
-η = q (q + 1) / Σ_gh (tr [Γ_gh²] + [tr Γ_gh]²).
+so that V = Σ_g (R_g s_g) (R_g s_g)'. Document effects are nested in the clusters: X_g may be less
+the means of documents, and V and Γ are those of a regression with a dummy for each.
+
+Γ needs only K x K sums over clusters: with Z_g = H_g R_g, D_g = R_g H_g R_g - Z_g Z_g and rows w of
+a contrast, Γ_gg = w D_g w' and Γ_gh = -(Z_g w')' (Z_h w'). A hypothesis has q x q blocks Γ_gh, and
+with orthonormal rows η = q (q + 1) / Σ_gh (tr [Γ_gh²] + [tr Γ_gh]²).
 
 References
 ----------

@@ -98,10 +98,11 @@ def _sum_batch(
     documents, starts = tables.runs(batch)
     sizes = np.diff(starts, append=len(batch))
     document = np.repeat(np.arange(len(documents)), sizes)
+    # (rows,): the cell of each row among those of all documents; NaN, without a class, comes last.
     cell = partition.cells * document + partition.cell_of_row(batch, sizes)
-    # Rows without a class come last.
     order = np.argsort(cell, kind="stable")[: np.count_nonzero(~np.isnan(cell))]
     cell = cell[order].astype(np.int64)
+    # The first row of each cell that has rows.
     segments = np.flatnonzero(np.diff(cell, prepend=-1))
     p = 1 + len(terms)
     sums = np.zeros((len(units), p * (p + 1) // 2, len(documents) * partition.cells))
@@ -114,6 +115,7 @@ def _sum_batch(
         w[0] = valid
         w[1:, ~valid] = 0
         for place, (i, j) in enumerate(combinations_with_replacement(w, 2)):
+            # The first p pairs have the leading 1, or 0 in a row where j is 0.
             product = i * j if place >= p else j
             unit_sums[place, cell[segments]] = np.add.reduceat(product, segments)
     by_cell = sums.transpose(2, 0, 1).reshape(len(documents), partition.cells, *sums.shape[:2])
@@ -225,13 +227,13 @@ def write_design(
         compression=dict.fromkeys(schema.names, "none") | dict.fromkeys(packed, "zstd"),
         write_statistics=False,
     ) as writer:
-
-        def written(rows: pa.RecordBatch) -> pa.RecordBatch:
+        # The rows are written as the sums below ask for them.
+        def written_on_the_way(rows: pa.RecordBatch) -> pa.RecordBatch:
             writer.write_batch(rows)
             return rows
 
         batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
-        rows = map(written, design.designs(batches, formula, counts))
+        rows = map(written_on_the_way, design.designs(batches, formula, counts))
         record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
         write(rows, schema, made, record, RowPartition(halves))
         # The counts are known only after all rows are written.
@@ -301,8 +303,8 @@ def _table(names: Sequence[str], sums: np.ndarray, layers: Sequence[int]) -> pa.
 class Stored(Sequence[Moments]):
     """The layers of a design, in order, each of which is read on use from the files of all shards.
 
-    A document is in one shard. With ``keep``, layers that were read are kept if all take less than
-    `KEPT_BYTES`.
+    A document is in one shard. Each iteration reads all files again, unless ``keep`` has kept the
+    layers that were read, which it does if all take less than `KEPT_BYTES`.
     """
 
     def __init__(self, paths: Sequence[str | Path], *, keep: bool = False) -> None:
@@ -326,18 +328,22 @@ class Stored(Sequence[Moments]):
         cells = self.cells + (self.facts[0]["halves"] == 2)
         needed = self.documents * len(self.layers) * cells * self.packed * 8
         self.keep = keep and needed <= KEPT_BYTES
-        self.kept: dict[int, Moments] = {}
+        self._cache: dict[int, Moments] = {}
 
     def __len__(self) -> int:
         return len(self.layers)
 
     def __getitem__(self, index: Any) -> Any:
-        if index in self.kept:
-            return self.kept[index]
+        if index in self._cache:
+            return self._cache[index]
         moments = joined(list(self._documents(index)))
         if self.keep:
-            self.kept[index] = moments
+            self._cache[index] = moments
         return moments
+
+    def __iter__(self) -> Iterator[Moments]:
+        for index in range(len(self)):
+            yield self[index]
 
     def _documents(self, index: int) -> Iterator[Moments]:
         """Yield the documents of a layer, in blocks about one centre; without any, an empty one."""

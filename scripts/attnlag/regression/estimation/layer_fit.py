@@ -26,7 +26,11 @@ from attnlag.regression.reasons import Reason
 
 @dataclass(frozen=True)
 class Evidence:
-    """What estimators of a covariance see of a solved layer (`covariances.CATALOGUE`)."""
+    """What estimators of a covariance see of a solved layer (`covariances.CATALOGUE`).
+
+    `_evidence` computes what the chosen estimator needs, for CR2 by `cr2.cr2`. `_errors` calls the
+    estimator, and so gets the covariance that stands in the evidence or is made from it.
+    """
 
     n_obs: int
     # absorbed, clusters: numbers of removed means of documents, and of clusters with rows.

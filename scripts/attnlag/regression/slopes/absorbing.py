@@ -29,7 +29,7 @@ def is_nested_in(code: np.ndarray, other: np.ndarray) -> bool:
 
 
 class Effects:
-    """The levels of several factors, row by row, which may be any numbers."""
+    """The levels of several factors, (rows,) each, which may be any numbers."""
 
     def __init__(self, factors: Sequence[np.ndarray]) -> None:
         # (rows,) int arrays: levels of each factor, numbered from 0.
