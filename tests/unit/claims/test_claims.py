@@ -447,7 +447,7 @@ def test_extremes_are_named_only_if_they_are_apart():
 def test_layers_in_which_classes_are_not_told_apart_are_undecided():
     """A layer without a test is not counted."""
     slope = {"term": "lag_1", "estimate": 0.1, "status": "ok"}
-    slope |= {"median": 0.1, "median_low": 0.0, "median_high": 0.2}
+    slope |= {"median": 0.1, "median_low": 0.0, "median_high": 0.2, "level": 0.95}
     rows = [
         slope | {"subset": name, "layer": layer} for name in ("NOUN", "VERB") for layer in range(4)
     ]

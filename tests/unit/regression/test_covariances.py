@@ -276,6 +276,7 @@ def test_the_median_over_fitted_layers_has_an_interval_that_contains_both_of_its
             # The union of the percentile interval and the basic one, its reflection.
             "conf_low": min(low, 2 * estimates[2] - high),
             "conf_high": max(high, 2 * estimates[2] - low),
+            "level": 0.8,
             "lowest": estimates[0],
             "highest": estimates[4],
             "draws": 59,
