@@ -10,6 +10,7 @@ if workflow.is_main_process:
     LOCK, ALONE = run_lock.clear_stale_locks()
 
 
+# Snakemake takes no default target from a file that is included.
 rule default:
     default_target: True
     input:

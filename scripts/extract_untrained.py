@@ -7,104 +7,99 @@ trained model, except surprisal; at the others, norms alone.
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
-from attnlag.model import initial_weights, language_models, loading
-from attnlag.model.decoder import decoder_of
-from attnlag.model.folder import verify_folder
+from attnlag.model import initial_weights
 from attnlag.pipeline.program import log
-from attnlag.quantities import catalogue, centred, columns, extraction, passes
+from attnlag.quantities import catalogue, centred, extraction, passes
 from attnlag.quantities.settings import UntrainedSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokensOfDocuments
 
 
 def main(job, settings: UntrainedSettings):
-    run = settings.extraction
-    output = job.output
-    folder = Path(job.options.folder)
-    sites = run.sites
     torch.set_num_threads(job.threads)
-    source = verify_folder(folder, "initial_weights")
+    run = settings.extraction
     record = tables.shared_provenance(job.input.tokens)
     documents = first_of_groups(job.input.corpus, settings.documents)
     sample = TokensOfDocuments(job.input.tokens, documents)
-    device = loading.choose_device(job.options.device)
-    precision = loading.choose_dtype(folder, device, run.dtype)
-    loading.check_room_to_draw(folder, job.options.batch_tokens, sample.longest)
     name = f"{record.names}, random weights"
-
-    def record_of(draw, decoder, quantity, site):
-        """Return the record of a file of one draw."""
-        recorded = settings.model_dump() | {"site": site or quantity}
-        made = passes.provenance_of(record, "untrained", recorded, decoder)
-        return made | {"draw": draw.facts(source["initial_weights"])}
-
-    measured = dict.fromkeys(["norms", *run.all_quantities()])
-    measured.pop("vectors", None)
-    norms = [*(("norms", site) for site in sites), ("stream", "")]
-    further = len(settings.scales) - 1
-    files_of_draws = [catalogue.paths_of(measured, sites, output)]
-    for number in range(further):
-        paths = [*output.scales[number::further], output.scales_stream[number]]
-        files_of_draws.append(dict(zip(norms, paths, strict=True)))
-    config = language_models.config_of(folder)
-    draws = initial_weights.draws(
-        language_models.with_fused_gelu(config) if run.fast else config,
-        settings.scales,
-        settings.seed,
-        attention=run.attention_implementation,
+    draws = initial_weights.untrained_decoders(
+        Path(job.options.folder),
+        run,
+        scales=settings.scales,
+        seed=settings.seed,
+        device=job.options.device,
         modules=run.modules,
-        name=source["name"],
+        batch_tokens=job.options.batch_tokens,
+        longest=sample.longest,
     )
+    recorded = settings.model_dump()
+    decoder = None
+    measured = []
     total = sample.tokens * len(settings.scales)
-    made_at: list[str] = []
-    decoder: Any = None
-    with (
-        TemporaryDirectory() as place,
-        extraction.progress_bar(name, total) as bar,
-    ):
-        # Centred cosines come from stored vectors, as those of the trained model do.
-        if output.centred_cosines:
-            for site in sites:
-                files_of_draws[0]["vectors", site] = Path(place, f"{site}.parquet")
-        for draw, files in zip(draws, files_of_draws, strict=True):
+    with TemporaryDirectory() as folder, extraction.progress_bar(name, total) as bar:
+        for draw in draws:
+            # The first draw is never left out.
+            if draw.decoder:
+                decoder = draw.decoder
+            files = extraction.QuantityFiles(
+                paths=files_at(draw.scale, settings, job.output, Path(folder)),
+                record_of=partial(passes.record_of_draw, record, recorded, draw.facts, decoder),
+                vectors_as=run.storage_dtype,
+            )
             if draw.left_out:
                 log.info(f"{name}: scale {draw.scale} is left out: {draw.left_out}")
-                layers = range(len(decoder.blocks)) if run.layers is None else run.layers
-                empty = columns.schema(layers).empty_table()
-                for key, path in files.items():
-                    tables.write_table(empty, path, record_of(draw, decoder, *key))
+                extraction.write_empty(run.layers or range(len(decoder.blocks)), files)
                 continue
-            model = draw.model.base_model.to(device, precision).eval()
-            made_at.append(draw.scale)
-            decoder = decoder_of(model, run.modules, source["name"])
             extractor = extraction.Extractor(
                 decoder,
-                quantities=list(dict.fromkeys(quantity for quantity, _ in files)),
-                sites=sites,
+                quantities=list(dict.fromkeys(quantity for quantity, _ in files.paths)),
+                sites=run.sites,
                 layers=run.layers,
                 batch_tokens=job.options.batch_tokens,
                 threads=job.threads,
                 fast=run.fast,
                 progress=bar.update,
             )
-            quantity_files = extraction.QuantityFiles(
-                files, partial(record_of, draw, decoder), run.storage_dtype
-            )
-            extraction.record(sample.sequences, extractor, quantity_files)
-            for number, site in enumerate(sites):
-                if ("vectors", site) in files:
-                    cosines, distances = centred.cosines_of(files["vectors", site])
-                    made = record_of(draw, decoder, "centred_cosines", site)
-                    tables.write_table(cosines, output.centred_cosines[number], made)
-                    tables.write_table(distances, output.distances[number], made)
+            extraction.record(sample.sequences, extractor, files)
+            write_centred(files, run.sites, job.output)
+            measured.append(draw.scale)
+    at = "scale" if len(measured) == 1 else "scales"
     log.info(
         f"{name}: {counted(sample.tokens, 'token')} of {counted(len(documents), 'document')} x "
-        f"{counted(len(decoder.blocks), 'layer')}, at the {'scales' if made_at[1:] else 'scale'} "
-        f"{', '.join(made_at)}"
+        f"{counted(len(decoder.blocks), 'layer')}, at the {at} {', '.join(measured)}"
     )
+
+
+def files_at(scale, settings, output, folder):
+    """Return the files of a scale by quantity and site; ``folder`` takes those of no output."""
+    run = settings.extraction
+    if scale != settings.scales[0]:
+        # The files of a scale, a site each, end with its name.
+        (stream,) = [path for path in output.scales_stream if path.stem == f"untrained_{scale}"]
+        norms = [path for path in output.scales if path.stem == f"untrained_{scale}"]
+        files = {("stream", ""): stream}
+        for site, path in zip(run.sites, norms, strict=True):
+            files["norms", site] = path
+        return files
+    quantities = ["norms", "stream", *run.quantities]
+    files = catalogue.paths_of(quantities, run.sites, output)
+    if output.centred_cosines:
+        # Centred cosines come from stored vectors, as those of the trained model do.
+        for site in run.sites:
+            files["vectors", site] = folder / f"{site}.parquet"
+    return files
+
+
+def write_centred(files, sites, output):
+    """Write the centred cosines of the vectors of a scale, where it has any."""
+    for number, site in enumerate(sites):
+        if ("vectors", site) in files.paths:
+            cosines, distances = centred.cosines_of(files.paths["vectors", site])
+            made = files.record_of("centred_cosines", site)
+            tables.write_table(cosines, output.centred_cosines[number], made)
+            tables.write_table(distances, output.distances[number], made)

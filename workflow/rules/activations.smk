@@ -1,9 +1,14 @@
-# One forward pass over a shard: the model is loaded once and serves all layers and sites. It stores
-# vectors, or with `keep: norms` their norms, which the same function computes.
+# One forward pass over a shard: the model is loaded once and serves all layers and sites.
+#
+# With the defaults, results/{model}/{corpus}/ gets attention/activations/{shard}.parquet (vectors of
+# adjustments), stream/, attention/geometry/ and attention/heads/, and `compute_norms` makes
+# attention/norms/ from the vectors. With `keep: norms` this pass writes attention/norms/ in their
+# place, by the same function.
 
 
 use rule program as extract_activations with:
     input:
+        # Record of the model. Programs get its folder as an option, because storage has files only.
         model="data/models/{model}/source.json",
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
@@ -24,6 +29,7 @@ use rule program as compute_norms with:
     input:
         activations=f"{SITE}/activations/{{shard}}.parquet",
     output:
+        # results/{model}/{corpus}/attention/norms/{shard}.parquet, as for every other site.
         norms=f"{SITE}/norms/{{shard}}.parquet",
         # Sums of the vectors, for their means.
         sums=f"{SITE}/sums/{{shard}}.parquet",

@@ -40,9 +40,7 @@ use rule program as summarize_geometry with:
         ),
         untrained=optional(UNTRAINED, [f"{SITE}/geometry/untrained.parquet"]),
         untrained_stream=optional(UNTRAINED, [f"{STUDY}/stream/untrained_{FIRST_SCALE}.parquet"]),
-        untrained_distances=optional(
-            CENTRED and UNTRAINED, [f"{SITE}/distances/untrained.parquet"]
-        ),
+        untrained_distances=optional(CENTRED and UNTRAINED, [f"{SITE}/distances/untrained.parquet"]),
     output:
         **in_both_formats(f"{SITE}/geometry", "means"),
     log:

@@ -34,8 +34,9 @@ def job_params(name, program=None, given=None, **options):
     """Return the params of a rule: its program, the job, and what a change of runs it again.
 
     Snakemake compares the settings, the digest of the code and those of the user's files, which
-    ``given`` returns. It does not compare the job, which also depends on the inputs and on
-    ``options``, settings that change no output.
+    ``given`` returns. It does not compare the job, because that depends on the inputs and outputs;
+    it also has ``options``, settings that change no output. The settings of a rule are made by its
+    entry in STAGES (pipeline/stages.py).
     """
     settings = stages.settings_of(name, CONFIG)
 

@@ -3,9 +3,11 @@
 
 use rule program as fit_regression with:
     input:
-        # The designs are read in a second pass, for the residuals.
+        # Cross-products and designs of all shards, the latter for the residuals; permutations, and
+        # norms of untrained weights, where they are asked for (inputs.smk).
         unpack(inputs_of_fit),
     output:
+        # As Parquet, from which tables.write_frame makes CSV too.
         **in_both_formats(RESULTS, *targets.fitted_tables(CONFIG)),
         residuals=f"{RESULTS}/residuals.parquet",
     log:

@@ -10,12 +10,10 @@ use rule program as extract_untrained with:
         **files_of_quantities("untrained.parquet", CONFIG.quantities_untrained()),
         norms=study_files(f"{SITE}/untrained_{FIRST_SCALE}.parquet"),
         stream=f"{STUDY}/stream/untrained_{FIRST_SCALE}.parquet",
-        # Norms alone, at further scales of the weights.
+        # Norms alone, at further scales of the weights. The program finds a scale's by their names.
         scales=partly(study_files(f"{SITE}/untrained_{{scale}}.parquet"), scale=SCALES[1:]),
         scales_stream=partly(f"{STUDY}/stream/untrained_{{scale}}.parquet", scale=SCALES[1:]),
-        centred_cosines=optional(
-            CENTRED, study_files(f"{SITE}/centred_cosines/untrained.parquet")
-        ),
+        centred_cosines=optional(CENTRED, study_files(f"{SITE}/centred_cosines/untrained.parquet")),
         distances=optional(CENTRED, study_files(f"{SITE}/distances/untrained.parquet")),
     log:
         "logs/{model}/{corpus}/untrained.log",

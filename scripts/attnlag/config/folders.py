@@ -1,8 +1,10 @@
 """Folders of models on this machine, as far as their configuration tells."""
 
 import contextlib
+import glob
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +51,32 @@ def below(path: Path) -> str:
     return f" in '{Path.cwd()}', where snakemake runs"
 
 
-def folder_problem(path: Path, expected: str) -> str | None:
-    """Return the problem of the folder of a model, without reading its weights."""
+def elsewhere(pattern: str | Path, folders: Iterable[Path]) -> str:
+    """Return where a path or glob is that is relative to the folder of a configuration file.
+
+    It is words that follow `below`, nothing if it is in none of the ``folders``.
+    """
+    if Path(pattern).is_absolute():
+        return ""
+    for folder in folders:
+        there = Path(os.path.relpath(folder / pattern))
+        if there != Path(pattern) and glob.glob(str(there), recursive=True):
+            return (
+                f", but in '{folder.resolve()}', the folder of the configuration: run snakemake "
+                f"there, or write '{there}'"
+            )
+    return ""
+
+
+def folder_problem(path: Path, expected: str, folders: Iterable[Path] = ()) -> str | None:
+    """Return the problem of the folder of a model, without reading its weights.
+
+    ``folders`` are those of the configuration files, in which users may expect it.
+    """
     try:
         if not path.exists():
-            return f"found no folder '{path}'{below(path)}, {expected}"
+            place = elsewhere(path, folders) or f", {expected}"
+            return f"found no folder '{path}'{below(path)}{place}"
         problem = name_problem(path)
         if problem:
             return problem

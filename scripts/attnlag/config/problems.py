@@ -60,7 +60,8 @@ def check(
     sentences += hidden
     # What is wrong has its default there, which says nothing of the value that is meant.
     wrong = {path[:2] for path, _ in sentences}
-    values = value_problems(sound, raw if isinstance(raw, Mapping) else {}, reserved)
+    folders = list(dict.fromkeys(file.parent for file in readings))
+    values = value_problems(sound, raw if isinstance(raw, Mapping) else {}, reserved, folders)
     sentences += [problem for problem in values if problem[0][:2] not in wrong]
     problems = located(sentences, raw, readings)
     problems += further(_sound_part(raw, sentences)[0])

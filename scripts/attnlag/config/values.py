@@ -2,11 +2,18 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from attnlag.config.folders import below, folder_problem, json_object, sizes_in, sizes_of_folder
+from attnlag.config.folders import (
+    below,
+    elsewhere,
+    folder_problem,
+    json_object,
+    sizes_in,
+    sizes_of_folder,
+)
 from attnlag.config.reading import KeyPath, file_alike
 from attnlag.config.revisions import revision_problems
 from attnlag.config.schema import Config, files_matching, is_plain_text
@@ -31,12 +38,16 @@ COMMIT = r"[0-9a-f]{40}"
 
 
 def value_problems(
-    config: Config, raw: Mapping[str, Any], reserved: Set[str] = frozenset()
+    config: Config,
+    raw: Mapping[str, Any],
+    reserved: Set[str] = frozenset(),
+    folders: Sequence[Path] = (),
 ) -> Iterator[Problem]:
     """Yield the problems of well-formed values.
 
     A name in ``raw`` lacks its entry in ``config`` if the entry itself is wrong. ``reserved`` are
-    names of files and folders beside those that models, corpora and regressions name.
+    names of files and folders beside those that models, corpora and regressions name. ``folders``
+    are those of the configuration files.
     """
     for section in ("models", "corpora", "regressions"):
         for name in reserved & getattr(config, section).keys():
@@ -50,8 +61,8 @@ def value_problems(
                     (section, name),
                     f"the name '{name}' is '{other}' but for case, expected another",
                 )
-    yield from _corpus_problems(config)
-    yield from _model_problems(config)
+    yield from _corpus_problems(config, folders)
+    yield from _model_problems(config, folders)
     yield from revision_problems(config)
     yield from _measured_layer_problems(config)
     yield from _length_problems(config)
@@ -77,11 +88,11 @@ def value_problems(
                 )
 
 
-def _corpus_problems(config: Config) -> Iterator[Problem]:
+def _corpus_problems(config: Config, folders: Sequence[Path]) -> Iterator[Problem]:
     """Yield the files of corpora that are missing or unsuitable."""
     for name, corpus in config.corpora.items():
         for index, pattern in enumerate(corpus.files or ()):
-            problem = _file_problem(pattern)
+            problem = _file_problem(pattern, folders)
             if problem:
                 yield ("corpora", name, "files", index), problem
         if is_plain_text(corpus):
@@ -91,12 +102,12 @@ def _corpus_problems(config: Config) -> Iterator[Problem]:
                     yield ("corpora", name, field), found
 
 
-def _model_problems(config: Config) -> Iterator[Problem]:
+def _model_problems(config: Config, folders: Sequence[Path]) -> Iterator[Problem]:
     """Yield the models that are missing, and layers and widths that models lack."""
     for name, model in config.models.items():
         facts = _facts(name, model)
         if isinstance(model, PathSource):
-            problem = _model_problem(name, model.path)
+            problem = _model_problem(name, model.path, folders)
             if problem:
                 yield ("models", name, "path"), problem
         for fact, words in (("layers", "{} layers"), ("width", "a width of {}")):
@@ -242,14 +253,17 @@ def tokens_needed(config: Config, regression: Regression) -> tuple[int, str, str
     return needed, "lags" if lags else "leads", found
 
 
-def _file_problem(pattern: str) -> str | None:
-    """Return the problem of a file or glob of a corpus, without reading its content."""
+def _file_problem(pattern: str, folders: Sequence[Path]) -> str | None:
+    """Return the problem of a file or glob of a corpus, without reading its content.
+
+    ``folders`` are those of the configuration files, in which users may expect it.
+    """
     try:
         files = [Path(file) for file in files_matching(pattern)]
     except (OSError, ValueError) as error:
         return f"{pattern!r} cannot be read: {getattr(error, 'strerror', None) or error}"
     if not files:
-        return f"{pattern!r} matches no file{below(Path(pattern))}"
+        return f"{pattern!r} matches no file{below(Path(pattern))}{elsewhere(pattern, folders)}"
     for file in files:
         problem = name_problem(file)
         if problem:
@@ -263,7 +277,8 @@ def _file_problem(pattern: str) -> str | None:
         return None
     file, problem = next(iter(problems.items()))
     if problem == "no such file":
-        return f"found no file {pattern!r}{below(file)}{file_alike(file)}"
+        place = elsewhere(file, folders) or file_alike(file)
+        return f"found no file {pattern!r}{below(file)}{place}"
     if problem.startswith("is a folder"):
         return f"{pattern!r} {problem} or a glob, as in {str(file / '*.txt')!r}"
     more = len(problems) - 1
@@ -273,7 +288,7 @@ def _file_problem(pattern: str) -> str | None:
     return f"{str(file)!r} {problem}; so {verb} {counted(more, 'other file')}"
 
 
-def _model_problem(name: str, path: Path) -> str | None:
+def _model_problem(name: str, path: Path, folders: Sequence[Path]) -> str | None:
     """Return the problem of a model on this machine, without reading its weights."""
     expected = "expected a Hugging Face folder or a .gguf file"
     try:
@@ -283,7 +298,7 @@ def _model_problem(name: str, path: Path) -> str | None:
             return None
     except OSError as error:
         return f"'{path}' cannot be read: {error.strerror}"
-    return folder_problem(path, expected)
+    return folder_problem(path, expected, folders)
 
 
 def _facts(name: str, model: ModelSource) -> dict[str, int]:

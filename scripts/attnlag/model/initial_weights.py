@@ -5,16 +5,25 @@ import itertools
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from attnlag.errors import UserError, as_user_error
-from attnlag.model import hooks
-from attnlag.model.decoder import decoder_of
+from attnlag.model import hooks, loading
+from attnlag.model.decoder import Decoder, decoder_of
+from attnlag.model.folder import verify_folder
 from attnlag.model.hooks import BlockModules
-from attnlag.model.language_models import RANGES, config_of, initial_range, new_model
+from attnlag.model.language_models import (
+    RANGES,
+    config_of,
+    initial_range,
+    new_model,
+    with_fused_gelu,
+)
+from attnlag.model.settings import Running
 
 log = logging.getLogger("attnlag")
 
@@ -84,6 +93,65 @@ def range_at(scale: str, own: float | None) -> float | None:
     return own
 
 
+@dataclass(frozen=True)
+class UntrainedDecoder:
+    """A model with the weights of one draw, ready for passes."""
+
+    scale: str
+    facts: Mapping[str, Any]  # what a record states of the draw
+    decoder: Decoder | None  # None if it would be another draw
+    left_out: str  # why: "" if there is a model
+
+
+def untrained_decoders(
+    folder: Path,
+    settings: Running,
+    *,
+    scales: Sequence[str],
+    seed: int,
+    device: str,
+    modules: Mapping[str, Any] | None = None,
+    batch_tokens: int = 4096,
+    longest: int = 0,
+    head: bool = False,
+) -> Iterator[UntrainedDecoder]:
+    """Yield the model of a folder that ``fetch_model`` created, with new weights at each scale.
+
+    Parameters
+    ----------
+    folder : Path
+        Its config alone is used, and the record of its initial weights.
+    settings : Running
+        The precision, the implementation of attention, and whether activations are fused.
+    scales, seed
+        As of `draws`.
+    device, modules, batch_tokens, longest, head
+        As of ``loading.load_decoder``.
+
+    Raises
+    ------
+    UserError
+        If the folder is damaged, memory cannot hold the model in float32, the first scale cannot be
+        drawn, or no layout of the blocks passes the check.
+    """
+    source = verify_folder(folder, "initial_weights")
+    place = loading.choose_device(device)
+    precision = loading.choose_dtype(folder, place, settings.dtype)
+    loading.check_room_to_draw(folder, batch_tokens, longest)
+    config = config_of(folder)
+    if settings.fast:
+        config = with_fused_gelu(config)
+    attention = settings.attention_implementation
+    name = source["name"]
+    for draw in draws(config, scales, seed, attention=attention, modules=modules, name=name):
+        facts = draw.facts(source["initial_weights"])
+        decoder = None
+        if not draw.left_out:
+            model = draw.model if head else draw.model.base_model
+            decoder = decoder_of(model.to(place, precision).eval(), modules, name)
+        yield UntrainedDecoder(draw.scale, facts, decoder, draw.left_out)
+
+
 def draws(
     original: Any,
     scales: Sequence[str],
@@ -93,7 +161,7 @@ def draws(
     modules: Mapping[str, Any] | None = None,
     name: str = "NAME",
 ) -> Iterator[Draw]:
-    """Yield models of a config, or of that in a folder, with new weights at some scales.
+    """Yield models of a config with new weights at some scales.
 
     ``own`` is the standard deviation that the config states, ``default`` that of transformers, and
     ``own-x1.5`` 1.5 times the model's own. ``by-depth`` is the model's own, but for the matrices
@@ -109,7 +177,7 @@ def draws(
     """
     scale_of: dict[tuple[float | None, bool], str] = {}
     for scale in scales:
-        config = config_of(original) if isinstance(original, Path) else copy.deepcopy(original)
+        config = copy.deepcopy(original)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
         own = initial_range(config.get_text_config())

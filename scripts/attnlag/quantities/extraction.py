@@ -16,7 +16,7 @@ from tqdm import tqdm
 from attnlag.errors import UserError, counted
 from attnlag.model import onednn
 from attnlag.model.decoder import Decoder
-from attnlag.quantities import formats, verification
+from attnlag.quantities import columns, formats, verification
 from attnlag.quantities.catalogue import QUANTITIES, SITES, Computation, Key, Values, computation_of
 from attnlag.quantities.layer_pass import LayerPass, Needs, run_pass
 from attnlag.quantities.passes import Batch, Passes, batch_of, runs
@@ -400,3 +400,10 @@ def record(sequences: Iterable[TokenSequence], extractor: Extractor, files: Quan
         measure_runs(sequences, extractor, write)
         for key, each in computations.items():
             writer_of(key).add_key_value_metadata(each.metadata())
+
+
+def write_empty(layers: Iterable[int], files: QuantityFiles) -> None:
+    """Write files of some layers without rows, in place of what a model would give."""
+    empty = columns.schema(layers).empty_table()
+    for key, path in files.paths.items():
+        tables.write_table(empty, path, files.record_of(*key))

@@ -1,6 +1,6 @@
 """Forward passes over sequences: runs, batches of similar length, and what runs in parallel."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -82,6 +82,23 @@ def record_of_revision(
     checkpoint = {"step": source["step"], "revision": source["checkpoint"]}
     checkpoint["weights"] = digest_of_weights(source)
     return Record(made, checkpoint=checkpoint)
+
+
+def record_of_draw(
+    upstream: Record,
+    settings: dict[str, Any],
+    facts: Mapping[str, Any],
+    decoder: Decoder,
+    quantity: str,
+    site: str,
+) -> Record:
+    """Return the record of a quantity's file of a model with drawn weights.
+
+    ``settings`` are those of the pass, and ``facts`` those of the draw.
+    """
+    recorded = settings | {"site": site or quantity}
+    made = provenance_of(upstream, "untrained", recorded, decoder)
+    return Record(made, draw=dict(facts))
 
 
 def runs(sequences: Iterable[TokenSequence], tokens: int) -> Iterator[list[TokenSequence]]:

@@ -7,6 +7,7 @@ sequence at a time.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +24,50 @@ from attnlag.quantities.passes import Batch, Passes, batch_of
 from attnlag.quantities.readout import Readout, ReadoutEffects
 from attnlag.quantities.sources import LayerSources, Sources
 from attnlag.quantities.traced_tables import READOUT_EFFECTS
+from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, keys_of
+from attnlag.storage.tables import Record
 
 # What passes over single sequences give.
 TRACED = ("sources", "sinks", "readout")
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What a model gave in passes over single sequences."""
+
+    tables: Mapping[Key, pa.Table]  # by quantity and site
+    # The error of the check of a quantity, or why there are no rows; none if nothing was run.
+    remarks: Mapping[str, str]
+
+
+def trace(
+    decoder: Decoder | None,
+    sites: Sequence[str],
+    sequences: Mapping[tuple[str, int], np.ndarray],
+) -> Traced:
+    """Return what a model gives in passes over sequences, given by document and window.
+
+    Without a model, because there are no sequences, the tables have no rows.
+    """
+    found = traced_tables.tables(sites)
+    remarks: dict[str, str] = {}
+    if decoder:
+        tracer = Tracer(decoder, sites)
+        tracer.trace(sequences)
+        found = tracer.tables()
+        remarks = tracer.remarks()
+    found["source_parts", "attention"] = traced_tables.written(found["sources", "attention"])
+    return Traced(found, remarks)
+
+
+def write(traced: Traced, files: Mapping[Key, Path], made: Record) -> None:
+    """Write the tables that have files, with their record and the remark on their quantity."""
+    for (quantity, site), path in files.items():
+        record = made
+        if quantity in traced.remarks:
+            record = Record(made, check=traced.remarks[quantity])
+        tables.write_table(traced.tables[quantity, site], path, record)
 
 
 class Tracer:

@@ -1209,6 +1209,34 @@ def test_the_regressions_in_comments_of_the_default_file_have_no_problems(in_pro
     assert list(config.regressions) == ["within", "notebook", "lead"]
 
 
+def test_a_path_that_is_relative_to_the_configuration_says_where_it_would_be(tmp_path):
+    """Paths are relative to where snakemake runs; a user may expect the folder of the file."""
+    study = Path("elsewhere/study")
+    (study / "texts").mkdir(parents=True)
+    (study / "texts/a.txt").write_text("A text.")
+    (study / "models/mine").mkdir(parents=True)
+    raw = {
+        "corpora": {
+            "a": {"files": "texts/a.txt"},
+            "b": {"files": "texts/*.txt"},
+            "c": {"files": "texts/b.txt"},
+        },
+        "models": {"mine": {"source": "path", "path": "models/mine"}},
+    }
+    file = study / "letters.yaml"
+    file.write_text(yaml.safe_dump(raw, sort_keys=False))
+    here = f"in '{Path.cwd()}', where snakemake runs"
+    there = f"but in '{study.resolve()}', the folder of the configuration: run snakemake there, or"
+    expected = {
+        f"found no file 'texts/a.txt' {here}, {there} write 'elsewhere/study/texts/a.txt'",
+        f"'texts/*.txt' matches no file {here}, {there} write 'elsewhere/study/texts/*.txt'",
+        f"found no file 'texts/b.txt' {here}",
+        f"found no folder 'models/mine' {here}, {there} write 'elsewhere/study/models/mine'",
+    }
+    problems = check(raw, [file])[1]
+    assert {re.sub(r"^.*(files|path)(\[0\])?: ", "", line) for line in problems} == expected
+
+
 FAMILY = {"distilgpt2": (6, 768), "gpt2": (12, 768), "gpt2-medium": (24, 1024)}
 FAMILY |= {"gpt2-large": (36, 1280), "gpt2-xl": (48, 1600)}
 

@@ -268,7 +268,7 @@ RANDOM = "extract_untrained.py"
 REGRESSION = {"build_design", "permute_documents", "fit_regression", "fit_classes", "fit_effects"}
 EDITS = [
     # a file, what is replaced in it or, if nothing, all of it; stages that change, and that do not
-    (RANDOM, "len(settings.scales) - 1", "len(settings.scales) - 2", {Path(RANDOM).stem}, None),
+    (RANDOM, "settings.scales[0]", "settings.scales[-1]", {Path(RANDOM).stem}, None),
     ("attnlag/errors.py", "did you mean", "perhaps", set(), None),
     ("attnlag/regression/settings.py", "Draws of documents", "Draws", set(), None),
     ("attnlag/regression/limits.py", "=", "=  ", REGRESSION, {"extract_activations"}),
