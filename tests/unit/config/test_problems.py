@@ -1212,14 +1212,14 @@ def test_the_regressions_in_comments_of_the_default_file_have_no_problems(in_pro
 def test_a_path_that_is_relative_to_the_configuration_says_where_it_would_be(tmp_path):
     """Paths are relative to where snakemake runs; a user may expect the folder of the file."""
     study = Path("elsewhere/study")
-    (study / "texts").mkdir(parents=True)
-    (study / "texts/a.txt").write_text("A text.")
+    (study / "letters").mkdir(parents=True)
+    (study / "letters/a.txt").write_text("A text.")
     (study / "models/mine").mkdir(parents=True)
     raw = {
         "corpora": {
-            "a": {"files": "texts/a.txt"},
-            "b": {"files": "texts/*.txt"},
-            "c": {"files": "texts/b.txt"},
+            "a": {"files": "letters/a.txt"},
+            "b": {"files": "letters/*.txt"},
+            "c": {"files": "letters/b.txt"},
         },
         "models": {"mine": {"source": "path", "path": "models/mine"}},
     }
@@ -1228,9 +1228,9 @@ def test_a_path_that_is_relative_to_the_configuration_says_where_it_would_be(tmp
     here = f"in '{Path.cwd()}', where snakemake runs"
     there = f"but in '{study.resolve()}', the folder of the configuration: run snakemake there, or"
     expected = {
-        f"found no file 'texts/a.txt' {here}, {there} write 'elsewhere/study/texts/a.txt'",
-        f"'texts/*.txt' matches no file {here}, {there} write 'elsewhere/study/texts/*.txt'",
-        f"found no file 'texts/b.txt' {here}",
+        f"found no file 'letters/a.txt' {here}, {there} write 'elsewhere/study/letters/a.txt'",
+        f"'letters/*.txt' matches no file {here}, {there} write 'elsewhere/study/letters/*.txt'",
+        f"found no file 'letters/b.txt' {here}",
         f"found no folder 'models/mine' {here}, {there} write 'elsewhere/study/models/mine'",
     }
     problems = check(raw, [file])[1]
