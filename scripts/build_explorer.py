@@ -1,15 +1,15 @@
 """Build the explorer, a page that shows all studies of a run, and its answers as text."""
 
+from attnlag.claims.results import declared_regressions
 from attnlag.claims.run import read_claims
 from attnlag.pipeline.program import log
 from attnlag.report import answers
 from attnlag.report.explorer import page
-from attnlag.report.regression_tables import declared
 from attnlag.storage import writing
 
 
 def main(job):
-    regressions = declared(**vars(job.input))
+    regressions = declared_regressions(**vars(job.input))
     claims = read_claims([job.input.claims])
     text = page.page(regressions, claims, job.input.findings)
     writing.write_text(answers.answers_text(claims), job.output.answers)

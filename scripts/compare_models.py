@@ -6,21 +6,22 @@ from attnlag.pipeline.program import log
 from attnlag.regression.across_models import comparison, replication
 from attnlag.regression.settings import Errors
 from attnlag.storage import tables
-from attnlag.storage.declared import Declared
+from attnlag.storage.results import Declared, Results
 
 
 def main(job):
-    files = Declared(**vars(job.input))
-    studies = [
-        comparison.ComparedStudy(
-            pd.read_parquet(path),
-            tables.read_provenance(path),
-            files.all_of("crossproducts", path.parent),
-            files.table("controls", path.parent),
-            files.table("untrained_scales", path.parent),
+    declared = Declared(vars(job.input))
+    studies = []
+    for path in job.input.coefficients:
+        results = Results(path.parent, declared)
+        study = comparison.ComparedStudy(
+            results.table("coefficients"),
+            results.record_of("coefficients"),
+            results.paths("crossproducts"),
+            results.table("controls"),
+            results.optional("untrained_scales"),
         )
-        for path in job.input.coefficients
-    ]
+        studies.append(study)
     inference = comparison.common_inference(studies)
     settings = Errors(**{name: inference[name] for name in Errors.model_fields})
     coefficients = comparison.combined_coefficients(studies)

@@ -1,18 +1,18 @@
 """Write the findings of one model and corpus in words, from their claims."""
 
+from attnlag.claims.results import declared_regressions
 from attnlag.claims.run import read_claims
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.quantities.columns import layer_name
 from attnlag.report import findings
-from attnlag.report.regression_tables import declared
 from attnlag.report.summaries import layer_summary
 from attnlag.storage import writing
 
 
 def main(job):
     claims = read_claims(job.input.claims)
-    regressions = declared(**vars(job.input))
+    regressions = declared_regressions(**vars(job.input))
     outputs = zip(regressions, job.output.regressions, job.output.summaries, strict=True)
     for regression, path, path_of_summaries in outputs:
         name = ", ".join(regression.folder.parts[-4:])
@@ -29,5 +29,5 @@ def main(job):
         for path in vars(job.output).get(name, ()):
             folder_claims = claims.folder_claims(name, path.parent)
             writing.write_text(findings.findings_of_analysis(name, folder_claims), path)
-    study = regressions[0].of_corpus
+    study = regressions[0].study_folder
     log.info(f"{', '.join(study.parts[-2:])}: {counted(len(regressions), 'regression')}")

@@ -17,11 +17,11 @@ from described import claims_of_study, files_in, in_memory
 from playwright.sync_api import Page, expect
 from projects import SEVERAL, Project, command_of, new_project, save_model
 
+from attnlag.claims.results import declared_regressions
 from attnlag.quantities.columns import KEYS
 from attnlag.report.claims_table import as_table
 from attnlag.report.explorer import contents
 from attnlag.report.explorer import page as pages
-from attnlag.report.regression_tables import declared
 from attnlag.storage import tables
 
 HOSTILE = (
@@ -93,7 +93,7 @@ def file(project: Project, studies: list[Path], tmp_path_factory: pytest.TempPat
     findings = [path.with_name("findings.txt") for path in studies]
     given = files_in(project.folder / "results")
     given |= {"coefficients": studies, "findings": findings}
-    claims, records = as_table(claims_of_study(declared(**given)))
+    claims, records = as_table(claims_of_study(declared_regressions(**given)))
     tables.write_frame(claims, folder / "claims.parquet", {"studies": records})
     given["claims"] = folder / "claims.parquet"
     for name in ("explorer.html", "again.html"):
@@ -576,7 +576,7 @@ def test_a_study_without_what_a_tab_shows_has_no_such_tab(
     files = files_in(studies[0].parents[4])
     given = {name: paths for name, paths in files.items() if name not in lacking}
     given["coefficients"] = [path for path in studies if path.parts[-5:-2] == STUDY]
-    regressions = declared(**given)
+    regressions = declared_regressions(**given)
     found = contents.contents(regressions, in_memory(regressions), [])
     (tmp_path / "bare.html").write_text(pages.page_of(found), encoding="utf-8")
     page = ready(browser.new_page(), tmp_path / "bare.html", "tab=heads")

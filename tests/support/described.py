@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from attnlag.claims.results import RegressionResults, declared_regressions
 from attnlag.claims.run import RunClaims, by_analysis
 from attnlag.pipeline.outputs import OUTPUTS, Output, pattern
 from attnlag.regression.settings import RegressionSettings
 from attnlag.report import claims_table
 from attnlag.report.claims_table import AnalysisClaims
-from attnlag.report.regression_tables import RegressionTables, declared
+from attnlag.storage.results import Results
 
 
 def describing(path: str) -> list[Output]:
@@ -73,37 +74,39 @@ def files_in(results: Path) -> dict[str, list[Path]]:
     return files
 
 
-def claims_of_study(regressions: Sequence[RegressionTables]) -> list[AnalysisClaims]:
+def claims_of_study(regressions: Sequence[RegressionResults]) -> list[AnalysisClaims]:
     """Return the claims of some regressions and of what else was declared of their studies."""
     found: list[AnalysisClaims] = []
     folders: set[Path] = set()
     for regression in regressions:
-        files = regression.files
-        site = regression.of_site
-        study = regression.of_corpus
-        if site not in folders and files.all_of("norms", site):
-            found += claims_table.claim_adjustments(files, site)
-        if site not in folders and files.one_of("heads", site):
-            found += claims_table.claim_heads(files, site / "heads")
+        declared = regression.declared
+        site = regression.site_folder
+        study = regression.study_folder
+        if site not in folders and regression.has("norms", site):
+            found += claims_table.claim_adjustments(Results(site, declared))
+        if site not in folders and regression.has("heads", site):
+            found += claims_table.claim_heads(Results(site / "heads", declared))
         found.append(claims_table.regression_claims(regression))
-        if study not in folders and files.one_of("readout", study):
-            found += claims_table.claim_sources(files, study / "attention/sources")
-        if study not in folders and files.one_of("total_effects", study):
-            found += claims_table.claim_effects(files, study / "causal")
+        if study not in folders and regression.has("readout", study):
+            found += claims_table.claim_sources(Results(study / "attention/sources", declared))
+        if study not in folders and regression.has("total_effects", study):
+            found += claims_table.claim_effects(Results(study / "causal", declared))
         folders |= {site, study}
     return found
 
 
-def in_memory(regressions: Sequence[RegressionTables]) -> RunClaims:
+def in_memory(regressions: Sequence[RegressionResults]) -> RunClaims:
     """Return the claims of some regressions as `read_claims` reads them."""
     table, studies = claims_table.as_table(claims_of_study(regressions))
     records = {tuple(study["place"]): study["record"] for study in studies}
     return RunClaims(by_analysis(table), records)
 
 
-def regressions_in(results: Path, *names: str) -> list[RegressionTables]:
+def regressions_in(results: Path, *names: str) -> list[RegressionResults]:
     """Return the regressions of a folder of results, perhaps some by name and in this order."""
-    found = {regression.name: regression for regression in declared(**files_in(results))}
+    found = {
+        regression.name: regression for regression in declared_regressions(**files_in(results))
+    }
     return [found[name] for name in names or found]
 
 

@@ -337,7 +337,7 @@ PASSES = ("corpus", "model", "quantities", *TABLES)
 MEANS = ("quantities", *TABLES)
 REGRESSION = ("corpus", "quantities", "regression", *TABLES)
 CLAIMS = ("claims", "corpus", "interventions", "quantities", "regression", *TABLES)
-CLAIMING = (*CLAIMS, "report/claims_table.py", "report/regression_tables.py")
+CLAIMING = (*CLAIMS, "report/claims_table.py")
 WORDS = (*CLAIMS, "wording.py")
 FIGURES = (*WORDS, "figures")
 

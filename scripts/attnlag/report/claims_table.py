@@ -13,14 +13,14 @@ from attnlag.claims.causes import on_the_next_token
 from attnlag.claims.directions import claims_of_directions
 from attnlag.claims.heads import claims_of_heads
 from attnlag.claims.regression import Further, claims_of_regression
+from attnlag.claims.results import RegressionResults
 from attnlag.claims.row import STUDY, Row, frame
 from attnlag.claims.run import CAUSAL, MEASURED, causal_from
 from attnlag.claims.sources import claims_of_readout, claims_of_sources
 from attnlag.quantities.columns import layer_numbers
 from attnlag.regression.limits import MIN_DOCUMENTS
-from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
-from attnlag.storage.declared import Declared
+from attnlag.storage.results import Results
 
 # Analyses that regress the norms of parts of adjustments.
 WITH_LAGS = ("heads", "sources")
@@ -59,17 +59,18 @@ def as_table(found: Iterable[AnalysisClaims]) -> tuple[pd.DataFrame, list[dict[s
     return pd.concat(parts, ignore_index=True), studies
 
 
-def claim_adjustments(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+def claim_adjustments(results: Results) -> Iterator[AnalysisClaims]:
     """Yield what was measured at the site of a folder, and where its adjustments point."""
-    norms = files.all_of("norms", folder)
+    site = results.folder.name
+    norms = results.paths("norms")
     record = tables.read_provenance(norms[0])
-    yield AnalysisClaims(folder.name, MEASURED, record, [measured(norms, folder.name, record)])
-    if files.one_of("directions", folder) is not None:
-        table = files.table("directions", folder)
-        record = files.record("directions", folder)
+    yield AnalysisClaims(site, MEASURED, record, [measured(norms, site, record)])
+    if results.has("directions"):
+        table = results.table("directions")
+        record = results.record_of("directions")
         rows = [*claims_of_directions(table)]
         rows += few_texts("directions", table, rows, record)
-        yield AnalysisClaims(folder.name, "directions", record, rows)
+        yield AnalysisClaims(site, "directions", record, rows)
 
 
 def measured(norms: Sequence[Path], site: str, record: tables.Record) -> Row:
@@ -87,50 +88,51 @@ def measured(norms: Sequence[Path], site: str, record: tables.Record) -> Row:
     )
 
 
-def claim_regression(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+def claim_regression(results: Results) -> Iterator[AnalysisClaims]:
     """Yield the claims of the regression of a folder."""
-    yield regression_claims(RegressionTables(folder, files))
+    yield regression_claims(RegressionResults(results.folder, results.declared))
 
 
-def regression_claims(regression: RegressionTables) -> AnalysisClaims:
+def regression_claims(regression: RegressionResults) -> AnalysisClaims:
     """Return the claims of a regression."""
-    files = regression.files
-    folder = regression.folder
-    tests = files.table("equal_slopes", folder)
+    tests = regression.optional("equal_slopes")
     trait = ""
     if len(tests):
-        trait = files.record("equal_slopes", folder).settings("classes")["property"]
+        trait = regression.record_of("equal_slopes").settings("classes")["property"]
+    by_step = None
+    if regression.has("training"):
+        by_step = regression.table("training")
     further = Further(
-        slopes=files.table("classes", folder),
+        slopes=regression.optional("classes"),
         tests=tests,
         trait=trait,
-        steps=files.table("nested_models", folder),
-        by_step=regression.by_step,
+        steps=regression.optional("nested_models"),
+        by_step=by_step,
     )
     rows = [*claims_of_regression(regression.fit, regression.texts, further)]
     return AnalysisClaims(regression.site, regression.name, regression.record, rows)
 
 
-def claim_heads(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+def claim_heads(results: Results) -> Iterator[AnalysisClaims]:
     """Yield the claims of the attention heads of a folder."""
-    table = files.table("heads", folder)
-    record = files.record("heads", folder)
+    table = results.table("heads")
+    record = results.record_of("heads")
     regression = record.settings("heads_table")["regression"]
-    lags = files.table("head_coefficients", folder)
+    lags = results.table("head_coefficients")
     rows = [*claims_of_heads(table, lags, str(regression))]
     rows += few_texts("heads", table, rows, record)
-    yield AnalysisClaims(folder.parent.name, "heads", record, rows)
+    yield AnalysisClaims(results.folder.parent.name, "heads", record, rows)
 
 
-def claim_sources(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+def claim_sources(results: Results) -> Iterator[AnalysisClaims]:
     """Yield who writes the adjustments of attention, and what those of each site say."""
-    if files.one_of("shares", folder) is not None:
-        table = files.table("shares", folder)
-        record = files.record("shares", folder)
-        rows = [*claims_of_sources(table, files.table("lags", folder))]
+    if results.has("shares"):
+        table = results.table("shares")
+        record = results.record_of("shares")
+        rows = [*claims_of_sources(table, results.table("lags"))]
         rows += few_texts("sources", table, rows, record)
-        yield AnalysisClaims(folder.parent.name, "sources", record, rows)
-    for path in files.all_of("readout", folder.parents[1]):
+        yield AnalysisClaims(results.folder.parent.name, "sources", record, rows)
+    for path in results.paths("readout", results.folder.parents[1]):
         effects = pd.read_parquet(path)
         record = tables.read_provenance(path)
         settings = record.settings("traced_table")
@@ -139,10 +141,10 @@ def claim_sources(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
         yield AnalysisClaims(path.parents[1].name, "readout", record, rows)
 
 
-def claim_effects(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
+def claim_effects(results: Results) -> Iterator[AnalysisClaims]:
     """Yield the claims of interventions for each pair of sites that were changed and observed."""
-    record = files.record("total_effects", folder)
-    total = files.table("total_effects", folder)
+    record = results.record_of("total_effects")
+    total = results.table("total_effects")
     others = ("elasticities", "prediction_vs_effect", "finite_effects")
     settings = record.settings("effects")
     for target in settings["target_sites"]:
@@ -150,7 +152,7 @@ def claim_effects(files: Declared, folder: Path) -> Iterator[AnalysisClaims]:
             rows = [
                 *on_the_next_token(
                     total,
-                    *(files.table(name, folder) for name in others),
+                    *(results.table(name) for name in others),
                     source=source,
                     target=target,
                     texts=record["corpus"]["texts"],
@@ -174,8 +176,8 @@ def few_texts(
             yield Row(claim="lags_not_fitted")
 
 
-# What makes the claims of a stage, from declared files and the folder that its claims stand in.
-STAGES: dict[str, Callable[[Declared, Path], Iterator[AnalysisClaims]]] = {
+# What makes the claims of a stage, from the declared results of the folder that they stand in.
+STAGES: dict[str, Callable[[Results], Iterator[AnalysisClaims]]] = {
     "claim_adjustments": claim_adjustments,
     "claim_regression": claim_regression,
     "claim_heads": claim_heads,

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims.numbers import number
+from attnlag.claims.results import RegressionResults
 from attnlag.claims.row import Row
 from attnlag.claims.run import Claims, RunClaims
 from attnlag.regression.labels import R_SQUARED, correction
 from attnlag.regression.terms import named
-from attnlag.report.regression_tables import RegressionTables
 
 # What LaTeX takes for commands, and characters that it lacks.
 ESCAPES = {
@@ -97,14 +97,14 @@ def _piece_in_latex(piece: str) -> str:
     return rf"\texttt{{{breakable}}}" if piece.startswith("`") else plain
 
 
-def coefficients(regression: RegressionTables) -> str:
+def coefficients(regression: RegressionResults) -> str:
     """Return the lags by layer, and R², as a table of LaTeX (booktabs)."""
     fits, settings = regression.fits.set_index("layer"), regression.settings
     names = regression.folder.parts[-4:]
     level = rf"{100 * (1 - settings['alpha']):g}\% interval"
     columns: dict[tuple[str, str], pd.Series] = {}
     for term in regression.terms:
-        rows = regression.of_term(term).set_index("layer").reindex(fits.index)
+        rows = regression.estimated(term).set_index("layer").reindex(fits.index)
         cells = {name: rows[name].map(digits) for name in rows.select_dtypes("float")}
         head = named(term).capitalize()
         columns[head, "Estimate (SE)"] = cells["estimate"] + " (" + cells["std_error"] + ")"

@@ -146,7 +146,6 @@ RUN_AGAIN = {
     "report/explorer/*": {"build_explorer"},
     "report/references.bib": {"build_explorer", "write_paper"},
     "report/claims_table.py": CLAIMS | WORDS,
-    "report/regression_tables.py": CLAIMS | WORDS,
     "report/*": WORDS,
     "storage/sequences.py": TOKENS | PASSES | MEANS | FITS | TOLD,
     "storage/sums.py": PASSES | MEANS | FITS | TOLD,

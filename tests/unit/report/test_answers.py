@@ -124,6 +124,8 @@ def test_the_answers_state_each_number_once(base):
     stages = {"elasticities": {"alpha": 0.05}}
     stages["effects"] = {"source_sites": sites, "target_sites": sites}
     tables.write_frame(effects, path, {**RECORD, "stages": stages})
+    for name in ("elasticities", "prediction_vs_effect", "finite_effects"):
+        tables.write_frame(pd.DataFrame(), path.with_name(f"{name}.parquet"), RECORD)
     stored = Path(__file__).with_name("answers.txt").read_text(encoding="utf-8")
     assert answers.answers_text(in_memory(regressions_in(base, "pooled", "within"))) == stored
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from attnlag.claims.results import RegressionResults
 from attnlag.corpus.documents import Document as Row
 from attnlag.corpus.documents import corpus_table, first_of_groups
 from attnlag.figures.as_json import as_json
@@ -18,9 +19,8 @@ from attnlag.figures.templates import Line, Lines, Map, Sheet, permuted
 from attnlag.quantities import traced_tables
 from attnlag.report.explorer import contents, documents, packing, page, tokens
 from attnlag.report.explorer.paths import path_in_results
-from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
-from attnlag.storage.declared import Declared
+from attnlag.storage.results import Declared
 from attnlag.storage.sequences import TokenSequence, keys_of
 
 
@@ -89,7 +89,7 @@ def test_writers_of_a_token_are_codes_of_distance_and_percent(tmp_path):
     table = traced_tables.table(keys, [1, 4], columns, traced_tables.SOURCES)
     path = tmp_path / "sources" / "0000.parquet"
     tables.write_table(table, path, {"stages": {"tokens": {"shards": 1}}})
-    traced = RegressionTables(tmp_path / "within", Declared(sources=[path]))
+    traced = RegressionResults(tmp_path / "within", Declared({"sources": [path]}))
     found = tokens.writers(traced, ["a"])
     written = found.pop("writers")
     assert found == {"layers": [1, 4], "documents": ["a"], "counts": [3]}
@@ -99,7 +99,7 @@ def test_writers_of_a_token_are_codes_of_distance_and_percent(tmp_path):
     assert written[1][1] == [1, -60]
     assert written[0][2] == [0, 200, 2, -120, 1, 20]
     # A file that is not declared is not there.
-    undeclared = RegressionTables(tmp_path / "within", Declared())
+    undeclared = RegressionResults(tmp_path / "within", Declared({}))
     assert tokens.writers(undeclared, ["a"]) is None
 
 
@@ -177,7 +177,7 @@ def test_writers_stand_in_the_order_of_documents(tmp_path):
     table = traced_tables.table(keys, [0], columns, traced_tables.SOURCES)
     path = tmp_path / "sources" / "0000.parquet"
     tables.write_table(table, path, {"stages": {"tokens": {"shards": 1}}})
-    traced = RegressionTables(tmp_path / "within", Declared(sources=[path]))
+    traced = RegressionResults(tmp_path / "within", Declared({"sources": [path]}))
     found = tokens.writers(traced, ["b", "a"])
     assert found["documents"] == ["b", "a"]
     assert found["writers"] == [[[0, 50], [0, 90]]]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from attnlag.claims.results import RegressionResults
 from attnlag.claims.run import RunClaims
 from attnlag.quantities.catalogue import SITES
 from attnlag.regression import labels
@@ -22,7 +23,6 @@ from attnlag.report.explorer.documents import ShownDocuments
 from attnlag.report.explorer.packing import block, json_block, quantised
 from attnlag.report.explorer.paths import folder_of, tables_of
 from attnlag.report.explorer.tokens import ShownTokens
-from attnlag.report.regression_tables import RegressionTables
 from attnlag.wording import scale_label
 
 # Columns of coefficients and of controls in the index.
@@ -54,7 +54,7 @@ class Contents:
 
 
 def contents(
-    regressions: Sequence[RegressionTables], claims: RunClaims, findings: Sequence[Path]
+    regressions: Sequence[RegressionResults], claims: RunClaims, findings: Sequence[Path]
 ) -> Contents:
     """Read the contents of the page from tables, claims and texts of findings of a run.
 
@@ -89,14 +89,14 @@ def contents(
     return page
 
 
-def _by(regressions: Sequence[RegressionTables], name: str) -> Mapping[str, RegressionTables]:
+def _by(regressions: Sequence[RegressionResults], name: str) -> Mapping[str, RegressionResults]:
     """Return any one regression by each value of an attribute."""
     return {getattr(regression, name): regression for regression in regressions}
 
 
-def add_texts(page: Contents, regression: RegressionTables, shown: ShownDocuments) -> ShownTokens:
+def add_texts(page: Contents, regression: RegressionResults, shown: ShownDocuments) -> ShownTokens:
     """Add the texts of a model and a corpus, the norms of its stream and properties of tokens."""
-    stream = regression.files.all_of("stream", regression.of_corpus)
+    stream = regression.paths("stream", regression.study_folder)
     shown_tokens = tokens.first_tokens(stream, shown.names)
     name = f"{regression.model}/{regression.corpus}"
     texts = documents.texts_of(shown.names, shown.corpus, shown.sequences[regression.model])
@@ -107,10 +107,10 @@ def add_texts(page: Contents, regression: RegressionTables, shown: ShownDocument
 
 
 def add_site(
-    page: Contents, study: str, regression: RegressionTables, shown_tokens: ShownTokens
+    page: Contents, study: str, regression: RegressionResults, shown_tokens: ShownTokens
 ) -> None:
     """Add the norms of a site, who wrote its adjustments, and its sheets."""
-    norms = regression.files.all_of("norms", regression.of_site)
+    norms = regression.paths("norms", regression.site_folder)
     page.index["norms"][study] = page.add(f"{study}.norms", shown_tokens.log_norms(norms))
     written = tokens.writers(regression, shown_tokens.documents)
     if written:
@@ -120,7 +120,7 @@ def add_site(
 
 
 def add_regression(
-    page: Contents, regression: RegressionTables, shown_tokens: ShownTokens, shown: ShownDocuments
+    page: Contents, regression: RegressionResults, shown_tokens: ShownTokens, shown: ShownDocuments
 ) -> None:
     """Add the coefficients of a regression, its sheets, and the residuals of tokens."""
     entry = entry_of(regression)
@@ -133,7 +133,7 @@ def add_regression(
     page.index["sheets"][name] = sheets.sheets_of_regression(regression, page.claims)
 
 
-def about(regression: RegressionTables, step: float, shown: ShownDocuments) -> str:
+def about(regression: RegressionResults, step: float, shown: ShownDocuments) -> str:
     """Return what the page holds of a study, and how it shows it."""
     residual = "A residual is the outcome minus the prediction of the coefficients"
     if regression.has_fixed_effects:
@@ -157,7 +157,7 @@ def _findings(path: Path, results: Path, regressions: Collection[str]) -> dict[s
     return {"of": names, "lines": [*filter(None, lines)]}
 
 
-def entry_of(regression: RegressionTables) -> Entry:
+def entry_of(regression: RegressionResults) -> Entry:
     """Return the coefficients of a regression and its controls."""
     fits = regression.fits.sort_values("layer")
     settings = regression.settings
@@ -187,7 +187,7 @@ def entry_of(regression: RegressionTables) -> Entry:
     }
 
 
-def _numbers(regression: RegressionTables, term: str, layers: Sequence[int]) -> dict[str, Any]:
+def _numbers(regression: RegressionResults, term: str, layers: Sequence[int]) -> dict[str, Any]:
     """Return the numbers of a term by layer, and those of its controls."""
     rows = regression.coefficients[regression.coefficients["term"] == term]
     controls = regression.controls[regression.controls["term"] == term]
@@ -202,18 +202,18 @@ def _numbers(regression: RegressionTables, term: str, layers: Sequence[int]) -> 
     return made
 
 
-def _tables_of_shades(regression: RegressionTables) -> dict[str, list[str]]:
+def _tables_of_shades(regression: RegressionResults) -> dict[str, list[str]]:
     """Return the tables of the numbers that colour the text."""
-    norms = folder_of(regression, "norms", regression.of_site)
+    norms = folder_of(regression, "norms", regression.site_folder)
     design = folder_of(regression, "design", regression.folder)
     return {
         "norm": norms,
-        "relative": norms + folder_of(regression, "stream", regression.of_corpus),
+        "relative": norms + folder_of(regression, "stream", regression.study_folder),
         "residual": tables_of(regression, regression.folder, "coefficients") + design,
     }
 
 
-def equation(regression: RegressionTables) -> list[str]:
+def equation(regression: RegressionResults) -> list[str]:
     """Return a regression as an equation, and what its symbol stands for."""
     outcome = regression.settings["outcome"]
     symbol = {"norm": "log a", "relative": "log r"}.get(outcome, "y")

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
+from attnlag.claims.results import RegressionResults
 from attnlag.corpus.alignment import token_texts
 from attnlag.corpus.documents import first_of_groups, group_by_document
 from attnlag.errors import counted
 from attnlag.quantities import columns
-from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
 # Largest number of values of tokens, over all models and corpora. A value takes up to 1.33 bytes of
@@ -37,21 +37,21 @@ class ShownDocuments:
     sequences: dict[str, pd.DataFrame]  # by model: the rows of ``tokens`` of these documents
 
 
-def chosen_documents(regressions: Sequence[RegressionTables], values: int) -> ShownDocuments:
+def chosen_documents(regressions: Sequence[RegressionResults], values: int) -> ShownDocuments:
     """Return the first documents of a corpus that a number of values has room for, at least one.
 
     Those whose tokens are traced to their sources come first, for they show everything; the others
     are taken from the groups in turn. ``regressions`` are all of the corpus.
     """
     first = regressions[0]
-    corpus = first.corpus_file()
+    corpus = first.corpus_file
     models = {regression.model: regression for regression in regressions}
     order = traced_documents(regressions) + first_of_groups(corpus, MAX_CANDIDATES)
     order = list(dict.fromkeys(order))
     sequences = {}
     needed = pd.Series(0, order)
     for model, regression in models.items():
-        paths = first.files.all_of("tokens", regression.of_corpus)
+        paths = first.paths("tokens", regression.study_folder)
         sequences[model] = tables.rows_of_documents(paths, order)
         model_regressions = [one for one in regressions if one.model == model]
         needed += token_counts(sequences[model], order) * values_per_token(model_regressions)
@@ -66,24 +66,24 @@ def chosen_documents(regressions: Sequence[RegressionTables], values: int) -> Sh
     return ShownDocuments(corpus, shown, in_words, sequences)
 
 
-def traced_documents(regressions: Sequence[RegressionTables]) -> list[str]:
+def traced_documents(regressions: Sequence[RegressionResults]) -> list[str]:
     """Return the documents whose tokens are traced to their sources."""
     names: dict[str, None] = {}
     for regression in {regression.study: regression for regression in regressions}.values():
-        for path in regression.files.all_of("sources", regression.of_site):
+        for path in regression.paths("sources", regression.site_folder):
             documents = pq.read_table(path, columns=["document"])["document"]
             names |= dict.fromkeys(documents.unique().to_pylist())
     return list(names)
 
 
-def values_per_token(regressions: Sequence[RegressionTables]) -> int:
+def values_per_token(regressions: Sequence[RegressionResults]) -> int:
     """Return the number of values that a token of a model takes: a byte each, before compression.
 
     They are its text, the norms of the stream and of each site, and half of the residuals of each
     regression, which compress well.
     """
     first = regressions[0]
-    stream = first.files.all_of("stream", first.of_corpus)[0]
+    stream = first.paths("stream", first.study_folder)[0]
     layers = len(columns.layers_in(pq.read_schema(stream)))
     sites = len({regression.site for regression in regressions})
     return VALUES_OF_TEXT + layers * (sites + 1) + layers // 2 * len(regressions)

@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from attnlag.claims.results import RegressionResults
 from attnlag.claims.run import RunClaims
 from attnlag.report.explorer.contents import Contents, contents
 from attnlag.report.explorer.packing import json_block
-from attnlag.report.regression_tables import RegressionTables
 
 FOLDER = Path(__file__).parent
 
@@ -19,7 +19,7 @@ PROGRAMS = "contents page.charts documents page.state page.study page.tokens pag
 
 
 def page(
-    regressions: Sequence[RegressionTables], claims: RunClaims, findings: Sequence[Path]
+    regressions: Sequence[RegressionResults], claims: RunClaims, findings: Sequence[Path]
 ) -> str:
     """Return the page as HTML; `documents.MAX_VALUES` bounds its size."""
     return page_of(contents(regressions, claims, findings))

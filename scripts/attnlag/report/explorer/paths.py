@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from attnlag.report.regression_tables import RegressionTables
+from attnlag.claims.results import RegressionResults
 
 
 def path_in_results(path: Path) -> str:
@@ -11,13 +11,17 @@ def path_in_results(path: Path) -> str:
     return "/".join(path.parts[place + 1 :])
 
 
-def tables_of(regression: RegressionTables, folder: Path, *names: str) -> list[str]:
+def tables_of(regression: RegressionResults, folder: Path, *names: str) -> list[str]:
     """Return the paths of declared tables below a folder, in CSV."""
-    found = (regression.files.one_of(name, folder) for name in names)
-    return [path_in_results(path.with_suffix(".csv")) for path in found if path]
+    found = []
+    for name in names:
+        if regression.has(name, folder):
+            path = regression.path(name, folder)
+            found.append(path_in_results(path.with_suffix(".csv")))
+    return found
 
 
-def folder_of(regression: RegressionTables, name: str, folder: Path) -> list[str]:
+def folder_of(regression: RegressionResults, name: str, folder: Path) -> list[str]:
     """Return the folder of a table with a file for each shard; [] without it."""
-    paths = regression.files.all_of(name, folder)[:1]
+    paths = regression.paths(name, folder)[:1]
     return [f"{path_in_results(path.parent)}/" for path in paths]

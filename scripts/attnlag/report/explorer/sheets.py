@@ -6,8 +6,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import pandas as pd
-
+from attnlag.claims.results import RegressionResults
 from attnlag.claims.run import RunClaims
 from attnlag.figures import (
     coefficients_by_layer,
@@ -25,7 +24,6 @@ from attnlag.figures import (
 from attnlag.figures.as_json import as_json
 from attnlag.figures.templates import Sheet
 from attnlag.report.explorer.paths import folder_of, tables_of
-from attnlag.report.regression_tables import RegressionTables
 
 # A sheet as JSON, with the tab that shows it and the paths of its tables.
 Entry = dict[str, Any]
@@ -103,7 +101,7 @@ def entry(
 
 def entry_of(
     shown: Shown,
-    regression: RegressionTables,
+    regression: RegressionResults,
     claims: RunClaims,
     folder: Path,
     settings: Mapping[str, Any] | None = None,
@@ -115,14 +113,13 @@ def entry_of(
     """
     files = {}
     for name, table in shown.tables.items():
-        path = regression.files.one_of(table, folder)
-        if path is None:
+        if not regression.has(table, folder):
             return []
-        files[name] = path
+        files[name] = regression.path(table, folder)
     names = SimpleNamespace(regression=regression.name)
     given = SimpleNamespace(**files)
     if shown.read is inputs.read_sources:
-        readout = regression.files.all_of("readout", folder)
+        readout = regression.paths("readout", folder)
         # Either may be unknown.
         given = SimpleNamespace(**{"shares": [], "lags": []} | files)
         given.readout = readout or [files["shares"]]
@@ -133,17 +130,17 @@ def entry_of(
     return entry(shown.tab, shown.name, sheet, read.mixers, tables)
 
 
-def sheets_of_regression(regression: RegressionTables, claims: RunClaims) -> list[Entry]:
+def sheets_of_regression(regression: RegressionResults, claims: RunClaims) -> list[Entry]:
     """Return the coefficients of a regression, also by group, class of tokens and checkpoint."""
     folder = regression.folder
     read = inputs.read_coefficients(
-        regression.file("coefficients"),
+        regression.path("coefficients"),
         SimpleNamespace(regression=regression.name),
         claims,
         fits=regression.fits,
         controls=regression.controls,
-        medians=regression.medians,
-        groups=pd.read_parquet(regression.file("groups")),
+        medians=regression.table("medians"),
+        groups=regression.table("groups"),
     )
     sheets = []
     if regression.terms:
@@ -162,9 +159,9 @@ def sheets_of_regression(regression: RegressionTables, claims: RunClaims) -> lis
     return sheets + entry_of(TRAINING, regression, claims, folder, settings)
 
 
-def sheets_of_site(regression: RegressionTables, claims: RunClaims) -> list[Entry]:
+def sheets_of_site(regression: RegressionResults, claims: RunClaims) -> list[Entry]:
     """Return what does not depend on the regression, given any of the site."""
-    site = regression.of_site
+    site = regression.site_folder
     return [
         *_parts_of_speech(regression, claims),
         *entry_of(HEADS, regression, claims, site),
@@ -174,31 +171,29 @@ def sheets_of_site(regression: RegressionTables, claims: RunClaims) -> list[Entr
     ]
 
 
-def _parts_of_speech(regression: RegressionTables, claims: RunClaims) -> list[Entry]:
-    files = regression.files
-    properties = files.all_of("token_properties", regression.of_corpus)
+def _parts_of_speech(regression: RegressionResults, claims: RunClaims) -> list[Entry]:
+    properties = regression.paths("token_properties", regression.study_folder)
     if not properties:
         return []
     given = SimpleNamespace(
-        norms=files.all_of("norms", regression.of_site),
-        stream=files.all_of("stream", regression.of_corpus),
+        norms=regression.paths("norms", regression.site_folder),
+        stream=regression.paths("stream", regression.study_folder),
         properties=properties,
     )
     names = SimpleNamespace(site=regression.site)
     settings = {"drop_first": regression.record.settings("design")["drop_first"]}
     norms = sampling.read_norms(given, names, settings, claims)
     sheet = norms_by_part_of_speech.figure(norms)
-    tables = folder_of(regression, "norms", regression.of_site)
+    tables = folder_of(regression, "norms", regression.site_folder)
     return entry("kinds", "means", sheet, norms.mixers, tables)
 
 
-def _effects(regression: RegressionTables, claims: RunClaims) -> list[Entry]:
+def _effects(regression: RegressionResults, claims: RunClaims) -> list[Entry]:
     """Return a sheet for each site whose changes were observed at this one, itself first."""
-    folder = regression.of_corpus
-    total = regression.files.one_of("total_effects", folder)
-    if total is None:
+    folder = regression.study_folder
+    if not regression.has("total_effects", folder):
         return []
-    pairs = pd.read_parquet(total, columns=["source_site", "target_site"])
+    pairs = regression.table("total_effects", folder)
     sources = pairs.loc[pairs["target_site"] == regression.site, "source_site"].unique().tolist()
     sources.sort(key=lambda name: name != regression.site)
     sheets = []

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from attnlag.claims.results import RegressionResults
 from attnlag.corpus.catalogue import CATALOGUE
 from attnlag.quantities import columns
 from attnlag.quantities.outcomes import log_norms
@@ -17,7 +18,6 @@ from attnlag.regression.design.design import columns_of
 from attnlag.regression.units import Unit
 from attnlag.report.explorer.documents import LONGEST
 from attnlag.report.explorer.paths import folder_of
-from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
 TOKEN_KEYS = ["document", "window", "position"]
@@ -57,14 +57,14 @@ def first_tokens(paths: Sequence[Path], documents: Sequence[str]) -> ShownTokens
     return ShownTokens(documents, pd.MultiIndex.from_frame(shown))
 
 
-def shades(regression: RegressionTables, tokens: ShownTokens) -> list[dict[str, Any]]:
+def shades(regression: RegressionResults, tokens: ShownTokens) -> list[dict[str, Any]]:
     """Return the properties of tokens that may shade the text, a number or a category for each.
 
     A category is the place of its name in ``categories``.
     """
     described = []
     for table in ("surprisal", "token_properties"):
-        paths = regression.files.all_of(table, regression.of_corpus)
+        paths = regression.paths(table, regression.study_folder)
         names = pq.read_schema(paths[0]).names if paths else []
         for name in names:
             if name not in SHADES:
@@ -72,7 +72,7 @@ def shades(regression: RegressionTables, tokens: ShownTokens) -> list[dict[str, 
             shade = {
                 "name": name,
                 "label": SHADES[name],
-                "tables": folder_of(regression, table, regression.of_corpus),
+                "tables": folder_of(regression, table, regression.study_folder),
                 **values_of_shade(tokens.values(paths, [name])[name]),
             }
             if len(shade.get("categories", ())) <= MAX_CATEGORIES:
@@ -92,13 +92,13 @@ def values_of_shade(values: pd.Series) -> dict[str, Any]:
     return {"values": places, "categories": list(map(str, categories.categories))}
 
 
-def writers(regression: RegressionTables, documents: Sequence[str]) -> dict[str, Any] | None:
+def writers(regression: RegressionResults, documents: Sequence[str]) -> dict[str, Any] | None:
     """Return the tokens that wrote those at the beginnings of documents, at one site.
 
     ``writers`` has for each layer and token a list of numbers in pairs: how many tokens back a
     source lies, and its share in percent. Shares below half a percent are left out.
     """
-    paths = regression.files.all_of("sources", regression.of_site)
+    paths = regression.paths("sources", regression.site_folder)
     if not paths:
         return None
     names = ["document", "window", "position", "layer", *LISTS]
@@ -129,14 +129,14 @@ def _pairs(position: int, sources: np.ndarray, shares: np.ndarray) -> list[int]:
 
 
 def residuals(
-    regression: RegressionTables, layers: Sequence[int], tokens: ShownTokens
+    regression: RegressionResults, layers: Sequence[int], tokens: ShownTokens
 ) -> np.ndarray:
     """Return the residuals of a fit as (layers, tokens) floats; NaN if a token gives no row.
 
     They are the outcome minus its prediction in the design and, with document effects, minus the
     mean over the rows of each document.
     """
-    paths = regression.files.all_of("design", regression.folder)
+    paths = regression.paths("design", regression.folder)
     design_columns = pq.read_schema(paths[0]).names
     by_layer = [_factors(regression, layer, design_columns) for layer in layers]
     # Read once, because the rows of the documents are looked for each time.
@@ -155,7 +155,7 @@ def residuals(
 
 
 def _factors(
-    regression: RegressionTables, layer: int, design_columns: Sequence[str]
+    regression: RegressionResults, layer: int, design_columns: Sequence[str]
 ) -> tuple[float, dict[str, float]]:
     """Return the constant and the factor of each column of the design in a layer's residuals."""
     merged = regression.record["merged"]
