@@ -100,11 +100,10 @@ def answers_for_site(run: RunClaims, site: tuple[str, ...]) -> SiteAnswers:
     The first regression of norms with a fitted layer answers; those with effects of documents come
     before the others. Beside one with effects stands the first without.
     """
-    fitted = [
-        Regression(key[3], claims, run.records[key])
-        for key, claims in run.analyses.items()
-        if key[:3] == site and claims.one("fitted")
-    ]
+    fitted = []
+    for key, claims in run.analyses.items():
+        if key[:3] == site and claims.one("fitted"):
+            fitted.append(Regression(key[3], claims, run.records[key]))
     norms_fitted = [one for one in fitted if one.is_of_norms]
     within = [one for one in norms_fitted if one.has_fixed_effects]
     first = (within or norms_fitted or fitted)[0]
@@ -197,15 +196,17 @@ def _beyond_the_nearest(main: Regression) -> Iterator[Answer]:
 def _pooled(main: Regression, regressions: Sequence[Regression]) -> Iterator[Answer]:
     """Yield what the nearest lag is if differences between documents are ignored."""
     outcome = main.settings["outcome"]
-    others = [one for one in regressions if one.settings["outcome"] == outcome]
-    others = [one for one in others if not one.has_fixed_effects]
+    others = []
+    for one in regressions:
+        if one.settings["outcome"] == outcome and not one.has_fixed_effects:
+            others.append(one)
     if not main.has_fixed_effects or not others:
         return
     other = others[0]
     nearest = main.terms[0]
-    steps = [
-        other.claims.one("nested_model", f"{nearest}, {step}") for step in (POOLED, "document")
-    ]
+    pooled = other.claims.one("nested_model", f"{nearest}, {POOLED}")
+    within = other.claims.one("nested_model", f"{nearest}, document")
+    steps = [pooled, within]
     lag = other.claims.one("lag", nearest)
     if all(steps):
         text = f"{_joined(steps)} (the same texts, lags alone, mean over the layers)"
@@ -241,18 +242,25 @@ def _causes(claims: Claims) -> Iterator[Answer]:
 
 def text_of(answers: SiteAnswers) -> str:
     """Return the answers for a site as text, a line each."""
-    labels = [f"  {line.label}" if line.is_part else line.label for line in answers.lines]
+    labels = []
+    for line in answers.lines:
+        indent = "  " if line.is_part else ""
+        labels.append(f"{indent}{line.label}")
     width = max(map(len, labels), default=0)
-    pairs = zip(labels, answers.lines, strict=True)
-    rows = [f"{label:<{width}}  {line.text}" for label, line in pairs]
-    return "\n".join([answers.title, *rows]) + "\n"
+    rows = [answers.title]
+    for label, line in zip(labels, answers.lines, strict=True):
+        rows.append(f"{label:<{width}}  {line.text}")
+    return "\n".join(rows) + "\n"
 
 
 def answers_by_site(run: RunClaims) -> dict[tuple[str, ...], SiteAnswers]:
     """Return the answers by the names of model, corpus and site."""
-    fitted = [key for key, claims in run.analyses.items() if claims.one("fitted")]
-    sites = dict.fromkeys(key[:3] for key in fitted)
-    return {site: answers_for_site(run, site) for site in sites}
+    found = {}
+    for key, claims in run.analyses.items():
+        site = key[:3]
+        if site not in found and claims.one("fitted"):
+            found[site] = answers_for_site(run, site)
+    return found
 
 
 def answers_text(run: RunClaims) -> str:

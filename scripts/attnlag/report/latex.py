@@ -99,13 +99,14 @@ def _piece_in_latex(piece: str) -> str:
 
 def coefficients(regression: RegressionResults) -> str:
     """Return the lags by layer, and R², as a table of LaTeX (booktabs)."""
-    fits, settings = regression.fits.set_index("layer"), regression.settings
+    fits = regression.fits.set_index("layer")
+    settings = regression.settings
     names = regression.folder.parts[-4:]
-    level = rf"{100 * (1 - settings['alpha']):g}\% interval"
+    level = rf"{100 * regression.coefficients['level'].iloc[0]:g}\% interval"
     columns: dict[tuple[str, str], pd.Series] = {}
     for term in regression.terms:
         rows = regression.estimated(term).set_index("layer").reindex(fits.index)
-        cells = {name: rows[name].map(digits) for name in rows.select_dtypes("float")}
+        cells = rows.select_dtypes("float").map(digits)
         head = named(term).capitalize()
         columns[head, "Estimate (SE)"] = cells["estimate"] + " (" + cells["std_error"] + ")"
         columns[head, level] = "[" + cells["conf_low"] + ", " + cells["conf_high"] + "]"

@@ -24,7 +24,8 @@ PREDICTIVE = (
 
 def layer_summary(fitted: FitTables, layer: int, name: str) -> str:
     """Return the fit of one layer of the regression ``name`` as a table of text."""
-    settings, fit = fitted.settings, fitted.goodness.iloc[fitted.layers.index(layer)]
+    settings = fitted.settings
+    fit = fitted.goodness.iloc[fitted.layers.index(layer)]
     mixer = fit["mixer"]
     title = f"{name}: layer {layer}" + (f" ({mixer})" if mixer != "attention" else "")
     if fit.status != "ok":
@@ -33,13 +34,12 @@ def layer_summary(fitted: FitTables, layer: int, name: str) -> str:
     likelihood = criteria = ("", "")
     if np.isfinite(fit.log_likelihood):
         twice = -2 * fit.log_likelihood
-        aic, bic = twice + 2 * fit.parameters, twice + np.log(fit.n_obs) * fit.parameters
+        aic = twice + 2 * fit.parameters
+        bic = twice + np.log(fit.n_obs) * fit.parameters
         likelihood = "Log-likelihood:", f"{fit.log_likelihood:.6g}"
         criteria = "AIC / BIC:", f"{aic:.6g} / {bic:.6g}"
-    by_folds, by_document = (
-        f"{value:.4f}" if np.isfinite(value) else "none"
-        for value in (fit.cv_r_squared, fit.loo_r_squared)
-    )
+    by_folds = _share(fit.cv_r_squared)
+    by_document = _share(fit.loo_r_squared)
     effective = f"{fit.effective_documents:,.1f}"
     degrees = f"{int(fit.f_df):,} and {fit.f_df_residual:,.1f}"
     r_squared = "R-squared within docs:" if within else "R-squared:"
@@ -67,28 +67,24 @@ def layer_summary(fitted: FitTables, layer: int, name: str) -> str:
         "conf_low": (f"[{settings.alpha / 2:g}", ".5f"),
         "conf_high": (f"{1 - settings.alpha / 2:g}]", ".5f"),
     }
-    cells = [
-        coefficients[name].map(f"{{:{digits}}}".format) for name, (_, digits) in headers.items()
-    ]
+    columns = {}
+    for name, (header, digits) in headers.items():
+        columns[header] = coefficients[name].map(f"{{:{digits}}}".format)
     table = SimpleTable(
-        list(zip(*cells, strict=True)),
-        headers=[header for header, _ in headers.values()],
+        list(zip(*columns.values(), strict=True)),
+        headers=list(columns),
         stubs=[text_for("line", term) for term in coefficients["term"]],
         txt_fmt=fmt_params,
     )
-    bera, pagan = (
-        f"{fit[test]:.4g} (p {fit[f'{test}_p_value']:.3g})"
-        for test in ("jarque_bera", "breusch_pagan")
-    )
-    omitted = f"{fit['omitted_f']:.4g} (p {fit['omitted_p_value']:.3g})"
-    skewness, kurtosis, watson = (
-        f"{fit[name]:.4f}" for name in ("skewness", "kurtosis", "durbin_watson")
-    )
+    bera = f"{fit.jarque_bera:.4g} (p {fit.jarque_bera_p_value:.3g})"
+    pagan = f"{fit.breusch_pagan:.4g} (p {fit.breusch_pagan_p_value:.3g})"
+    omitted = f"{fit.omitted_f:.4g} (p {fit.omitted_p_value:.3g})"
+    watson = f"{fit.durbin_watson:.4f}"
     below = _two_columns(
         [
             ("Jarque-Bera:", bera, "Breusch-Pagan:", pagan),
-            ("Skewness:", skewness, "Omitted lags (F):", omitted),
-            ("Kurtosis:", kurtosis, "Durbin-Watson (biased):", watson),
+            ("Skewness:", f"{fit['skewness']:.4f}", "Omitted lags (F):", omitted),
+            ("Kurtosis:", f"{fit['kurtosis']:.4f}", "Durbin-Watson (biased):", watson),
         ]
     )
     errors = label_of(coefficients["vcov_type"].iloc[0])
@@ -99,8 +95,15 @@ def layer_summary(fitted: FitTables, layer: int, name: str) -> str:
         settings.bias_correction != "none" and BIAS_CORRECTED,
         PREDICTIVE,
     ]
-    parts = [*(rows.as_text() for rows in (above, table, below)), *filter(None, notes)]
+    parts = [above.as_text(), table.as_text(), below.as_text(), *filter(None, notes)]
     return "\n".join(parts) + "\n"
+
+
+def _share(value: float) -> str:
+    """Return a share of variance with four decimals, or that there is none."""
+    if not np.isfinite(value):
+        return "none"
+    return f"{value:.4f}"
 
 
 def _two_columns(rows: list[tuple[str, str, str, str]], title: str = "") -> SimpleTable:

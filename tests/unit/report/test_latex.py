@@ -27,6 +27,7 @@ def regression(tmp_path):
     folder.mkdir(parents=True)
     rows = grid(term=["lag_1", "lag_2"], layer=range(4)).assign(
         subset="all",
+        level=0.95,
         estimate=[0.11, 0.23, 0.47, None, -0.2, 0.013, -0.101, None],
         std_error=[0.021, 0.022, 0.023, None, 0.024, 0.025, 0.026, None],
         conf_low=[0.071, 0.182, 0.417, None, -0.258, -0.037, -0.152, None],

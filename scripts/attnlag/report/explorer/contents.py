@@ -64,10 +64,9 @@ def contents(
     names = {regression.name for regression in regressions}
     page = Contents(claims)
     page.index["findings"] = [_findings(path, results, names) for path in findings]
-    page.index["answers"] = [
-        {"of": list(site), **site_answers._asdict()}
-        for site, site_answers in answers.answers_by_site(claims).items()
-    ]
+    page.index["answers"] = []
+    for site, site_answers in answers.answers_by_site(claims).items():
+        page.index["answers"].append({"of": list(site), **site_answers._asdict()})
     page.index["categories"] = labels.UPOS
     page.index |= {"studies": [], "sheets": {}, "texts": {}, "norms": {}, "sources": {}}
     corpora = list(dict.fromkeys(regression.corpus for regression in regressions))
