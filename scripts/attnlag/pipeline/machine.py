@@ -1,9 +1,7 @@
 """Check of the machine when the workflow is read, before any job."""
 
 from attnlag.config.schema import Config
-
-# The command with which the page on GPUs begins.
-SEEN_BY_TORCH = "python -c 'import torch; print(torch.cuda.device_count())'"
+from attnlag.errors import counted
 
 
 def problems(config: Config) -> list[str]:
@@ -22,6 +20,6 @@ def problems(config: Config) -> list[str]:
     if number < devices:
         return []
     return [
-        f"extraction.device: found {device}, but torch sees {devices} GPUs here; expected auto, "
-        f"cpu or one that {SEEN_BY_TORCH} counts"
+        f"extraction.device: found {device}, but torch sees {counted(devices, 'GPU')} on this "
+        "machine; expected auto, cpu, or a GPU that it sees (docs/gpu.md)"
     ]

@@ -58,8 +58,8 @@ def _of_regressions(config: Config, corpus: str, longest: int, groups: int) -> l
         needed, key, found = tokens_needed(config, regression)
         if longest < needed:
             lines.append(
-                f"regressions.{name}.{key}: {found}, but no text of corpora.{corpus} has more than "
-                f"{longest}"
+                f"regressions.{name}.{key}: {found}, but the longest text of corpora.{corpus} has "
+                f"{longest - SPECIAL_TOKENS:,} bytes, so at most {longest:,} tokens"
             )
         if "group" in regression.covariates and groups == 1:
             lines.append(

@@ -7,6 +7,7 @@ import torch
 
 from attnlag.config.problems import check
 from attnlag.config.schema import Config
+from attnlag.errors import counted
 from attnlag.pipeline import machine, texts
 
 
@@ -46,7 +47,8 @@ def test_lags_longer_than_every_text_are_found_before_any_job():
     assert problems(regressions={"short": {"lags": [7]}}) == []
     assert problems(regressions={"long": {"lags": [1, 40]}, "short": {"lags": [1]}}) == [
         "regressions.long.lags: found lag 40, which needs sequences of 42 tokens "
-        "(norms.drop_first is 1), but no text of corpora.mine has more than 9"
+        "(norms.drop_first is 1), but the longest text of corpora.mine has 6 bytes, so at most 9 "
+        "tokens"
     ]
     (line,) = problems(regressions={"ahead": {"leads": [9]}})
     assert line.startswith("regressions.ahead.leads: found lead 9, which needs sequences of 11 to")
@@ -72,7 +74,8 @@ def test_a_gpu_that_is_not_there_is_found_before_any_job():
     devices = torch.cuda.device_count()
     (line,) = found(f"cuda:{devices}")
     assert line.startswith(
-        f"extraction.device: found cuda:{devices}, but torch sees {devices} GPUs here; expected "
+        f"extraction.device: found cuda:{devices}, but torch sees "
+        f"{counted(devices, 'GPU')} on this machine; expected "
     )
 
 
