@@ -7,6 +7,7 @@ trained model, except surprisal; at the others, norms alone.
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
@@ -38,7 +39,7 @@ def main(job, settings: UntrainedSettings):
         longest=sample.longest,
     )
     recorded = settings.model_dump()
-    decoder = None
+    decoder: Any = None
     measured = []
     total = sample.tokens * len(settings.scales)
     with TemporaryDirectory() as folder, extraction.progress_bar(name, total) as bar:

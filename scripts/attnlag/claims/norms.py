@@ -1,5 +1,7 @@
 """Claims about norms of a sample of tokens: by layer, position, surprisal, part of speech."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -38,6 +40,7 @@ def by_layer(medians: pd.Series, outcome: str) -> list[Row]:
         baseline_value=float(known.iloc[0]),
         layers=len(known),
     )
+    layer: Any
     for kind, layer in ((LARGEST, known.idxmax()), (SMALLEST, known.idxmin())):
         if layer not in (first, last):
             value = float(known[layer])
