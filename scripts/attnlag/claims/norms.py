@@ -66,7 +66,8 @@ def position_drift(means: pd.DataFrame, first: str, last: str) -> list[Row]:
     """
     if len(means) < 2:
         return []
-    change = np.expm1(means.iloc[-1] - means.iloc[0]).dropna()
+    logs = (means.iloc[-1] - means.iloc[0]).dropna()
+    change = pd.Series(np.expm1(logs), index=logs.index)
     if change.empty:
         return []
     layers = f"layer {change.idxmin()}, layer {change.idxmax()}"
