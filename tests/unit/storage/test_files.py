@@ -20,6 +20,7 @@ from projects import ROOT, ran, refused
 
 from attnlag.errors import UserError
 from attnlag.storage import contents, tables, writing
+from attnlag.storage.made_by import settings_of_file
 
 
 def names(folder):
@@ -94,6 +95,11 @@ def test_what_a_killed_writer_leaves_is_found(tmp_path):
         assert list(writing.leftovers(tmp_path)) == [left]
         temporary.touch()
     assert not list(writing.leftovers(tmp_path))
+
+
+def test_the_record_of_a_file_leaves_out_which_files_its_job_makes():
+    settings = {"sites": ["mlp"], "extraction": {"quantities": [], "dtype": "auto"}, "seed": 1}
+    assert settings_of_file(settings) == {"extraction": {"dtype": "auto"}, "seed": 1}
 
 
 @pytest.fixture
