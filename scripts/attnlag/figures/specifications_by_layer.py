@@ -30,8 +30,8 @@ MAX_BANDS = 4
 def figure(inputs: Inputs) -> Sheet:
     """Return a line for each regression: of lag 1, or else of its nearest lag or lead."""
     studies = inputs.studies
-    layers_of_studies = set()
-    outcomes = set()
+    layers_of_studies: set[int] = set()
+    outcomes: set[str] = set()
     for study in studies:
         layers_of_studies.update(study.coefficients["layer"])
         outcomes.add(study.outcome)

@@ -349,7 +349,7 @@ def marks_in_words(sheet: Sheet) -> list[str]:
             lines += panel.lines
     has_tests = False
     has_negligible = False
-    shapes = set()
+    shapes: set[str] = set()
     for line in lines:
         has_tests = has_tests or line.weak is not None
         has_negligible = has_negligible or bool(np.any(line.negligible))
