@@ -699,11 +699,18 @@ SIDE_BY_SIDE = {
         "a lag in one of several studies (median layer)",
         title="{name} {value} ({range})",
     ),
+    "lag_uncorrected": Words(
+        "smallest p-value of a lag over the layers",
+        title="{above} for {term}",
+    ),
     "lag_beside_extreme": Words(
         "a lag in the study where it is smallest or largest (median layer)",
         title="{name} {value} ({range}; {what})",
     ),
 }
+
+# What stands before counts of layers that are not corrected for their number.
+UNCORRECTED = "Layers with p < {alpha:g}, of {layers} (not corrected for their number): "
 
 # What stands before the lags of several studies.
 LAGS_SIDE_BY_SIDE = "{Term}, median (range) over the layers: "

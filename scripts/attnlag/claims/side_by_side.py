@@ -1,7 +1,9 @@
-"""Claims about one lag in several studies that a figure draws side by side."""
+"""Claims that figures draw side by side: one lag in several studies, lags without correction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import pandas as pd
 
 from attnlag.claims.norms import LARGEST, SMALLEST
 from attnlag.claims.row import Row
@@ -50,3 +52,31 @@ def lags_side_by_side(term: str, studies: Mapping[str, Claims]) -> list[Row]:
         replace(smallest, claim="lag_beside_extreme", baseline=SMALLEST),
         replace(largest, claim="lag_beside_extreme", baseline=LARGEST),
     ]
+
+
+def uncorrected(coefficients: pd.DataFrame, terms: Sequence[str], alpha: float) -> list[Row]:
+    """Return in how many layers each of some lags is significant without any correction.
+
+    Parameters
+    ----------
+    coefficients : DataFrame
+        A tidy table of one regression; a p-value of NaN is not significant.
+    terms : sequence of str
+        The lags and leads, one ``lag_uncorrected`` each.
+    alpha : float
+        The level of each test.
+    """
+    rows = []
+    for term in terms:
+        p_values = coefficients.loc[coefficients["term"] == term, "p_value"]
+        rows.append(
+            Row(
+                "lag_uncorrected",
+                term,
+                value=float(p_values.min()),
+                level=1 - alpha,
+                layers=coefficients["layer"].nunique(),
+                above=int((p_values < alpha).sum()),
+            )
+        )
+    return rows

@@ -12,7 +12,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure, SubFigure
 
-from attnlag.errors import counted
+from attnlag import wording
+from attnlag.claims.side_by_side import uncorrected
 from attnlag.figures.drawing import evenly_chosen, framed, label_layers
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import lag_colours
@@ -63,12 +64,9 @@ def pictures(
     ``outcomes`` has a column for each layer, of ``count`` rows or a sample. Coefficients whose
     p-value, not corrected for the number of layers, is at least ``alpha`` have a cross.
     """
-    layers = coefficients.groupby("term")["p_value"].agg(lambda p: (p < alpha).sum())
-    lags = lags_among(coefficients["term"])
-    found = ", ".join(f"{named(lag)} in {layers[lag]}" for lag in lags)
-    of = counted(coefficients["layer"].nunique(), "layer")
-    claim = f"Of {of}, p < {alpha:g} for {found} (not corrected over the layers)"
-    return CustomFigure(claim, draw, (outcomes, coefficients, alpha, outcome, count))
+    claims = uncorrected(coefficients, lags_among(coefficients["term"]), alpha)
+    title = wording.title(claims, heading=wording.UNCORRECTED)
+    return CustomFigure(title, draw, (outcomes, coefficients, alpha, outcome, count))
 
 
 def draw(

@@ -8,7 +8,7 @@ from attnlag import wording
 from attnlag.claims import norms
 from attnlag.claims.row import Row
 from attnlag.claims.run import Claims
-from attnlag.claims.side_by_side import lags_side_by_side
+from attnlag.claims.side_by_side import lags_side_by_side, uncorrected
 
 
 def test_norms_have_their_ends_and_the_extreme_between_them():
@@ -82,3 +82,13 @@ def test_lags_stand_side_by_side_and_of_many_the_extremes():
         ("lag_1, b", "largest"),
     ]
     assert lags_side_by_side("lag_2", studies(a=0.2)) == []
+
+
+def test_layers_are_counted_without_correction_for_each_lag():
+    table = pd.DataFrame({"layer": [0, 1, 2] * 2, "term": ["lag_1"] * 3 + ["lag_2"] * 3})
+    table["p_value"] = [0.01, 0.04, 0.05, 0.2, 0.001, np.nan]
+    rows = uncorrected(table, ["lag_1", "lag_2"], alpha=0.05)
+    assert [(row.above, row.layers, row.value) for row in rows] == [(2, 3, 0.01), (1, 3, 0.001)]
+    assert wording.title(rows, heading=wording.UNCORRECTED) == (
+        "Layers with p < 0.05, of 3 (not corrected for their number): 2 for lag 1, 1 for lag 2"
+    )

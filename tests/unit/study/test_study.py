@@ -364,7 +364,7 @@ def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured):
     assert sorted(np.concatenate(crosses)) == sorted(weak["estimate"])
     one, two = (2 - (weak["term"] == term).sum() for term in ("lag_1", "lag_2"))
     title = drawn.get_suptitle().replace("\n", " ")
-    assert f"Of 2 layers, p < 0.05 for lag 1 in {one}, lag 2 in {two} (" in title
+    assert f"of 2 (not corrected for their number): {one} for lag 1, {two} for lag 2" in title
 
 
 MISTAKES_IN_FITS = [
