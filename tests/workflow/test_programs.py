@@ -1,6 +1,7 @@
 """Guards of programs, each called as its rule calls it."""
 
 import json
+import re
 import shlex
 
 import pytest
@@ -37,6 +38,25 @@ def test_no_program_uses_a_model_that_was_changed_after_it_was_fetched(to_plan, 
         printed = called(to_plan, command, status=1)
         assert f"{change}: was changed after it was fetched" in printed, (rule, printed)
         assert "Traceback" not in printed
+
+
+def test_what_tracing_has_checked_is_told_with_and_without_a_control(to_plan):
+    jobs = plan(to_plan.folder, everything=True)
+    (command,) = [job.command for job in jobs if job.rule == "trace_sources"]
+    arguments = shlex.split(command)
+    place = arguments.index("--job") + 1
+    job = json.loads(arguments[place])
+    log = to_plan.folder / arguments[arguments.index("--log") + 1]
+    told = []
+    for seed in (job["settings"]["untrained"], None):
+        job["settings"]["untrained"] = seed
+        if seed is None:
+            job["output"] |= {"random_sources": [], "random_readout": []}
+        arguments[place] = json.dumps(job)
+        called(to_plan, shlex.join(arguments), status=0)
+        told.append(re.sub(r" \([^()]*\)$", "", log.read_text().strip()))
+    assert "effects add up to the logits within" in told[0]
+    assert told[0] == told[1]
 
 
 HAC = "too few to cluster errors by (6 are needed), so they are HAC errors within sequences"
