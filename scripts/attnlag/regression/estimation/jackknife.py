@@ -57,13 +57,10 @@ def leave_out_folds(solution: Solution, folds: int | Moments) -> LeftOut:
     Cluster g, counted among those with rows, is in fold g mod ``folds``, unless moments of folds
     are given.
     """
-    if isinstance(folds, Moments):
-        clusters = folds
-        s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
-        count = s.shape[1]
-    else:
-        clusters = solution.moments
-        s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
-        count = min(folds, s.shape[1])
+    clusters = folds if isinstance(folds, Moments) else solution.moments
+    s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
+    count = s.shape[1]
+    if not isinstance(folds, Moments):
+        count = min(folds, count)
     sums = np.stack([s[:, fold::count].sum(axis=1) for fold in range(count)], axis=1)
     return leave_out_each(solution, replace(clusters, s=sums))
