@@ -288,8 +288,8 @@ def _compared(
             row |= {"before_low": ends.get("conf_low"), "before_high": ends.get("conf_high")}
         if fitted and before.clusters == after.clusters:
             difference = (before.coefficients - after_alike)[used].sum() / len(fitted)
-            apart = before.without_each - after.without_each
-            without = apart[:, used].sum(axis=1) / len(fitted)
+            differences = before.without_each - after.without_each
+            without = differences[:, used].sum(axis=1) / len(fitted)
             row["difference"] = difference
             row |= jackknife(difference, without, before.rows, alpha)
         compared.append(row)

@@ -185,8 +185,8 @@ def permuted(
             class_of_token = classes.values_of(keys).astype(np.int64)
             pool = document * len(CLASSES[classes.name]) + class_of_token
         keys_of_draws = keys_by_draw(names, counts.tolist(), settings.draws, settings.seed)
-        orders = _orders(np.flatnonzero(moves), pool, keys_of_draws)
-        for place, order in enumerate(orders):
+        permutations = _permutations(np.flatnonzero(moves), pool, keys_of_draws)
+        for place, order in enumerate(permutations):
             in_order = np.where(with_token[:, None], shared[:, order], shared)
             own_terms = formula.layer_terms(values.take(order, axis=1), rows)
             all_layers = formula.shared_terms(in_order, rows)
@@ -195,7 +195,7 @@ def permuted(
     return moments
 
 
-def _orders(
+def _permutations(
     moving: np.ndarray, pool: np.ndarray, keys_of_draws: Iterable[np.ndarray]
 ) -> Iterator[np.ndarray]:
     """Yield the tokens in the observed order and in that of each draw, as indices.
@@ -232,7 +232,7 @@ def permute_norms(
 
 
 def permutations_by_layer(shards: Sequence[PermutedMoments], kept: KeptTerms) -> list[Moments]:
-    """Return the orders of all shards in each layer, with terms that are sums of theirs.
+    """Return the permutations of all shards in each layer, with terms that are sums of theirs.
 
     They are centred by the overall means of the observed order.
     """
@@ -273,14 +273,14 @@ def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
 
     The table has a row per layer and term; W and p-values are those of the layer.
     """
-    names, orders = estimates_by_permutation(layers)
+    names, permutations = estimates_by_permutation(layers)
     lags = lag_places(names)
-    fitted = np.isfinite(orders[0]).all(axis=1)
+    fitted = np.isfinite(permutations[0]).all(axis=1)
     # A draw may make a layer collinear.
-    orders = orders[np.isfinite(orders[:, fitted]).all(axis=(1, 2))]
-    statistic = np.full(orders.shape[:2], np.nan)
+    permutations = permutations[np.isfinite(permutations[:, fitted]).all(axis=(1, 2))]
+    statistic = np.full(permutations.shape[:2], np.nan)
     for layer in np.flatnonzero(fitted):
-        statistic[:, layer] = _wald(orders[:, layer, lags])
+        statistic[:, layer] = _wald(permutations[:, layer, lags])
     as_large = statistic >= statistic[0] * (1 - 1e-9)
     p_value = np.where(fitted, as_large.mean(axis=0), np.nan)
     p_adjusted = np.full(len(fitted), np.nan)
@@ -289,22 +289,22 @@ def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
         p_adjusted[fitted] = step_down(statistic[0, fitted], statistic[1:, fitted])
     else:
         p_adjusted = results.adjusted_p_values(pd.Series(p_value), settings.adjust)
-    low, high = np.full((2, *orders.shape[1:]), np.nan)
+    low, high = np.full((2, *permutations.shape[1:]), np.nan)
     ends = [settings.alpha / 2, 1 - settings.alpha / 2]
-    low[fitted], high[fitted] = np.quantile(orders[1:, fitted], ends, axis=0)
+    low[fitted], high[fitted] = np.quantile(permutations[1:, fitted], ends, axis=0)
     terms = len(names)
     return pd.DataFrame(
         {
             "layer": np.repeat([moments.layer for moments in layers], terms),
             "term": names * len(layers),
-            "permuted_mean": orders[1:].mean(axis=0).reshape(-1),
+            "permuted_mean": permutations[1:].mean(axis=0).reshape(-1),
             "permuted_low": low.reshape(-1),
             "permuted_high": high.reshape(-1),
             "level": level_of(settings.alpha),
             "permutation_wald": np.repeat(statistic[0], terms),
             "order_p_value": np.repeat(p_value, terms),
             "order_p_adjusted": np.repeat(p_adjusted, terms),
-            "permutations": len(orders) - 1,
+            "permutations": len(permutations) - 1,
         }
     )
 
@@ -336,6 +336,6 @@ def estimates_by_permutation(layers: Sequence[Moments]) -> tuple[list[str], np.n
 
 def _wald(estimates: np.ndarray) -> np.ndarray:
     """Return the squared Mahalanobis distance of estimates, (orders, lags), from their mean."""
-    apart = estimates - estimates.mean(axis=0)
-    inverse = np.linalg.pinv(apart.T @ apart / (len(apart) - 1), hermitian=True)
-    return np.einsum("ij,jk,ik->i", apart, inverse, apart)
+    deviations = estimates - estimates.mean(axis=0)
+    inverse = np.linalg.pinv(deviations.T @ deviations / (len(deviations) - 1), hermitian=True)
+    return np.einsum("ij,jk,ik->i", deviations, inverse, deviations)
