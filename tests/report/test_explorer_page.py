@@ -93,8 +93,17 @@ def file(project: Project, studies: list[Path], tmp_path_factory: pytest.TempPat
     findings = [path.with_name("findings.txt") for path in studies]
     given = files_in(project.folder / "results")
     given |= {"coefficients": studies, "findings": findings}
-    claims, records = as_table(claims_of_study(declared_regressions(**given)))
-    tables.write_frame(claims, folder / "claims.parquet", {"studies": records})
+    own = project.folder / "results/tiny/small"
+    regressions = [each for each in declared_regressions(**given) if own in each.folder.parents]
+    claims, records = as_table(claims_of_study(regressions))
+    # Those of the copies are the same, under their names.
+    places = [(model, corpus) for model in ("tiny", "twin") for corpus in ("small", "other")]
+    copies = [claims.assign(model=model, corpus=corpus) for model, corpus in places]
+    records_of_copies = [
+        each | {"place": [*place, *each["place"][2:]]} for place in places for each in records
+    ]
+    table = pd.concat(copies, ignore_index=True)
+    tables.write_frame(table, folder / "claims.parquet", {"studies": records_of_copies})
     given["claims"] = folder / "claims.parquet"
     for name in ("explorer.html", "again.html"):
         made = {"page": folder / name, "answers": folder / "answers.txt"}
