@@ -459,8 +459,7 @@ def test_a_panel_is_saved_as_a_table(page, file, controls, tmp_path):
     ready(page, file, SMALL)
     csv = pd.read_csv(saved_panel(page, "CSV", tmp_path))
     assert csv["layer"].tolist() == [0, 1]
-    (untrained,) = (name for name in csv if name.startswith("untrained"))
-    same(csv[untrained], controls["untrained_own"])
+    same(csv["own"], controls["untrained_own"])
 
 
 def test_a_panel_is_saved_as_a_picture_that_needs_no_page(page, file, tmp_path):

@@ -126,7 +126,7 @@ function showOverview() {
 }
 
 // Whether a panel of coefficients is on the first screen: the nearest lag, and its comparison with untrained models.
-const isFirst = ({lines}, at) => at === 0 || lines[0].name.startsWith("untrained");
+const isFirst = ({title}, at) => at === 0 || title.includes("untrained");
 
 function answerRow([label, text, isPart]) {
   const row = make("tr", ""), head = make("th", "", {scope: "row", className: isPart ? "part" : ""}), data = make("td", "");
