@@ -335,7 +335,7 @@ def of_directions(results: Results) -> Iterator[tuple[str, str]]:
     yield (
         page,
         f"by a factor of {growth.median():.3f} per layer (median; layer 0 makes it "
-        f"{growth[0]:.0f} times as long)",
+        f"{growth[0]:.0f} times as large)",
     )
     angle = np.degrees(results.direction("angle").median())
     along, another = (
