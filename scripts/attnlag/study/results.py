@@ -304,5 +304,9 @@ def read(folder: str | Path = "results", *, everything: bool = False) -> Study:
         raise UserError(f"folder: found {shown(folder)}, expected the path of a folder")
     study = Study(Path(folder), everything)
     if "coefficients" not in set(study.files["table"]):
-        raise UserError(f"{folder}: found no results, expected the folder 'results' of a run")
+        inner = Path(folder) / "results"
+        instead = f"; did you mean '{inner}'?" if inner.is_dir() else ""
+        raise UserError(
+            f"{folder}: found no results, expected the folder 'results' of a run{instead}"
+        )
     return study

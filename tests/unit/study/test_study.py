@@ -469,7 +469,11 @@ def test_a_mistake_in_an_argument_is_reported_in_one_line(model, tokenizer, give
 
 
 def test_a_folder_without_results_is_reported_in_one_line(tmp_path):
-    assert "found no results" in refused(attnlag.read, tmp_path)[0]
+    (line,) = refused(attnlag.read, tmp_path)
+    assert line.endswith("found no results, expected the folder 'results' of a run")
+    (tmp_path / "results").mkdir()
+    (line,) = refused(attnlag.read, tmp_path)
+    assert line.endswith(f"; did you mean '{tmp_path / 'results'}'?")
 
 
 def test_a_series_keeps_its_index_and_one_site_may_be_a_word(model, tokenizer):
