@@ -433,8 +433,9 @@ def redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
     for regression, documents in itertools.product(("notebook", "within"), (13, 40, 128)):
         path = RESULTS / "attention" / regression / "crossproducts/0000.parquet"
         stored = list(crossproducts.Stored([path], keep=True))
-        options: dict[str, Any] = {"effects": regression == "within"}
-        whole = [fit_layer(solve(layer.prepared(**options)), "cluster") for layer in stored]
+        within = regression == "within"
+        prepared = [layer.prepared(fixed_effects=within) for layer in stored]
+        whole = [fit_layer(solve(layer), "cluster") for layer in prepared]
         lags = [whole[0].names.index(name) for name in ("lag_1", "lag_2")]
         truth = np.stack([fit.estimate[lags] for fit in whole])
         covered = []
@@ -442,14 +443,11 @@ def redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
             taken = random.integers(len(stored[0].clusters), size=documents)
             names = [f"{place}" for place in range(documents)]
             shared = bootstrap.Draws(documents, draws, seed)
-            fits = [
-                fit_layer(
-                    solve(with_clusters(layer, names, layer.s[:, taken]).prepared(**options)),
-                    "cluster",
-                    draws=shared,
-                )
-                for layer in stored
-            ]
+            fits = []
+            for layer in stored:
+                drawn = with_clusters(layer, names, layer.s[:, taken])
+                solution = solve(drawn.prepared(fixed_effects=within))
+                fits.append(fit_layer(solution, "cluster", draws=shared))
             covered.append(_covered(fits, lags, truth))
         show(regression, documents, *np.nanmean(covered, axis=0))
 
