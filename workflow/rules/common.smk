@@ -75,7 +75,7 @@ COMPARED = is_asked("comparison", CONFIG)
 UNTRAINED = CONFIG.controls.random_weights
 # Scales of the initial weights. Norms are computed at each, all else at the first.
 SCALES = UNTRAINED.scales if UNTRAINED else []
-FIRST_SCALE = "".join(SCALES[:1])
+FIRST_SCALE = SCALES[0] if SCALES else ""
 
 
 def any_of(names):

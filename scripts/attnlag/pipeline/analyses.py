@@ -30,7 +30,7 @@ ANALYSES = {
     ),
     "untrained": Analysis(
         asked=lambda config: config.controls.random_weights is not None,
-        places=("*/untrained*", "*/*/untrained*", "*/*/untrained_scales.*"),
+        places=("*/untrained*", "*/*/untrained*"),
     ),
     "training": Analysis(
         asked=lambda config: bool(config.models_with_revisions()),

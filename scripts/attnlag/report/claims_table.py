@@ -133,7 +133,7 @@ def claim_sources(results: Results) -> Iterator[AnalysisClaims]:
         rows += few_texts("sources", table, rows, record)
         yield AnalysisClaims(results.folder.parent.name, "sources", record, rows)
     for path in results.paths("readout", results.folder.parents[1]):
-        effects = pd.read_parquet(path)
+        effects = results.declared.read(path)
         record = tables.read_provenance(path)
         settings = record.settings("traced_table")
         rows = [*claims_of_readout(effects, settings["alpha"], settings["adjust"])]

@@ -145,7 +145,7 @@ class ResidualSums(Sums):
         layers = len(lines)
         q = 1 + len(lines[0].terms)
         constants = 0 if lines[0].fixed_effects else 1
-        # Of the scores for the omitted terms: [1, regressors, further lags, square].
+        # The scores for the omitted terms have the columns [1, regressors, further lags, square].
         variables = constants + len(lines[0].terms) + len(omitted) + 1
         bins = len(RESIDUAL_EDGES) + 1
         coarse_bins = len(COARSE_EDGES) + 1
