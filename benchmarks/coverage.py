@@ -51,13 +51,19 @@ from attnlag.quantities.columns import layer_name, layers_in
 from attnlag.quantities.means import RatioSums
 from attnlag.regression import properties
 from attnlag.regression.design.design import Counts, Formula, designs
-from attnlag.regression.estimation import crossproducts
 from attnlag.regression.estimation import equal_halves as halves_test
 from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import Solution, solve
-from attnlag.regression.estimation.moments import Moments, unpacked, with_clusters
 from attnlag.regression.inference import bootstrap, controls, diagnostics, permutation, response
 from attnlag.regression.inference import training as path_of_training
+from attnlag.regression.moments.in_memory import moments_of_numbers
+from attnlag.regression.moments.moments import (
+    Moments,
+    PreparedMoments,
+    Stored,
+    unpacked,
+    with_clusters,
+)
 from attnlag.regression.residuals import omitted_lags, residuals
 from attnlag.regression.settings import (
     ClassesSettings,
@@ -175,7 +181,7 @@ def moments_of(products: np.ndarray, terms: Sequence[str]) -> list[Moments]:
     ]
 
 
-def layers_of(products: np.ndarray, estimator: str, lags: int = 1) -> list[Moments]:
+def layers_of(products: np.ndarray, estimator: str, lags: int = 1) -> list[PreparedMoments]:
     """Return the moments that regressions are solved from; layers are the replications."""
     if estimator != "half-panel":
         products = products.sum(axis=1, keepdims=True)
@@ -184,7 +190,7 @@ def layers_of(products: np.ndarray, estimator: str, lags: int = 1) -> list[Momen
     return [layer.prepared(fixed_effects=effects) for layer in moments_of(products, terms)]
 
 
-def fitted(layers: Sequence[Moments], kinds: Iterable[str]) -> dict[str, np.ndarray]:
+def fitted(layers: Sequence[PreparedMoments], kinds: Iterable[str]) -> dict[str, np.ndarray]:
     """Return estimates, errors and degrees of freedom of lag 1, (3, replications), by errors."""
     place = layers[0].names.index("lag_1")
     found = {}
@@ -333,7 +339,7 @@ def mean_group(replications: int, draws: int, random: np.random.Generator) -> No
     """
     header("lag", "documents", "pooled", "mean over documents", "its standard error")
     path = RESULTS / "attention/within/crossproducts/0000.parquet"
-    stored = list(crossproducts.Stored([path], keep=True))
+    stored = list(Stored([path], keep=True))
     long = np.flatnonzero(stored[0].s[:, :, 0, 0].sum(axis=0) >= 50)
     kept = [stored[0].clusters[place] for place in long]
     pooled, slopes = [], []
@@ -432,7 +438,7 @@ def redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
     header("regression", "documents", *REDRAWN)
     for regression, documents in itertools.product(("notebook", "within"), (13, 40, 128)):
         path = RESULTS / "attention" / regression / "crossproducts/0000.parquet"
-        stored = list(crossproducts.Stored([path], keep=True))
+        stored = list(Stored([path], keep=True))
         within = regression == "within"
         prepared = [layer.prepared(fixed_effects=within) for layer in stored]
         whole = [fit_layer(solve(layer), "cluster") for layer in prepared]
@@ -552,7 +558,7 @@ def classes_redrawn(replications: int, draws: int, random: np.random.Generator) 
     """
     header("documents", "tests", "classes tested", "lag 1: rejects", "lag 2: rejects")
     path = RESULTS / "attention/notebook/class_crossproducts/0000.parquet"
-    stored = list(crossproducts.Stored([path], keep=True))[4::6]
+    stored = list(Stored([path], keep=True))[4::6]
     record = tables.read_provenance(RESULTS / "attention/notebook/classes.parquet")
     regression = record.settings("classes")["regression"] | {"adjust": "none", "bootstrap": 0}
     settings = ClassesSettings(**record.settings("classes") | {"regression": regression})
@@ -653,9 +659,7 @@ def omitted_tests(norms: pa.Table, lags: list[int], effects: bool) -> pd.DataFra
     """Return the tests of the lags that a regression of norms omits, a row per layer."""
     formula = Formula(DesignSettings(lags=lags), {})
     batches = norms.combine_chunks().to_batches()
-    layers = crossproducts.moments_of_numbers(
-        batches, formula, layer_units(layers_in(norms.schema))
-    )
+    layers = moments_of_numbers(batches, formula, layer_units(layers_in(norms.schema)))
     lines = [
         residuals.fitted_line(solve(moments.prepared(fixed_effects=effects))) for moments in layers
     ]

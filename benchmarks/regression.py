@@ -61,20 +61,18 @@ def write_design(documents: int, path: Path) -> Path:
 
 def attnlag_fit(design: Path, output: Path) -> None:
     """Write the coefficients that cross-products give."""
-    from attnlag.regression.estimation import crossproducts
     from attnlag.regression.estimation.layer_fit import fit_layer
     from attnlag.regression.estimation.least_squares import solve
     from attnlag.regression.inference import results
+    from attnlag.regression.moments.moments import RowPartition, Stored, write_moments
     from attnlag.regression.settings import Errors
     from attnlag.storage import tables
 
     products = output.with_suffix(".products")
     rows = tables.documents(design, "cross-products")
     record = {"stages": {"design": {"outcome": "norm"}}}
-    crossproducts.write(
-        rows, pq.read_schema(design), products, record, crossproducts.RowPartition()
-    )
-    stored = crossproducts.Stored([products])
+    write_moments(rows, pq.read_schema(design), products, record, RowPartition())
+    stored = Stored([products])
     layers = (layer.prepared(fixed_effects=False) for layer in stored)
     fits = [fit_layer(solve(layer), "cluster-crv1", 10) for layer in layers]
     results.influence_table(fits)

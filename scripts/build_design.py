@@ -7,14 +7,14 @@ document, which add up over shards.
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import crossproducts
+from attnlag.regression.moments.moments import write_design
 from attnlag.regression.settings import BuildDesignSettings
 from attnlag.storage import tables
 
 
 def main(job, settings: BuildDesignSettings):
     design = job.output.design
-    counts = crossproducts.write_design(
+    counts = write_design(
         job.input.outcome,
         job.input.stream or None,
         design,

@@ -2,7 +2,7 @@
 
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
-from attnlag.regression.estimation.crossproducts import Stored
+from attnlag.regression.moments.moments import Stored
 from attnlag.regression.settings import ClassesSettings
 from attnlag.regression.slopes import classes
 from attnlag.storage import tables

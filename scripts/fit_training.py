@@ -8,9 +8,9 @@ import pandas as pd
 
 from attnlag.errors import UserError, counted
 from attnlag.pipeline.program import log
-from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.inference import training
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.moments.moments import Stored
 from attnlag.regression.settings import TrainingSettings
 from attnlag.storage import tables
 

@@ -6,10 +6,12 @@ from designs import FACTS, HEADS, TERMS, batches_of, design_of, norms_table
 from numpy.testing import assert_allclose, assert_array_equal
 
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import crossproducts, moments
 from attnlag.regression.estimation.layer_fit import fit_layer
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import bootstrap, permutation, results
+from attnlag.regression.moments import moments
+from attnlag.regression.moments.in_memory import moments_of_design
+from attnlag.regression.moments.moments import RowPartition, Stored, write_moments
 from attnlag.regression.settings import PermutationsSettings, RegressionSettings
 
 
@@ -22,8 +24,8 @@ def fit_settings(**changes):
 def moments_of(table, rows=10**6, halves=False, **fields):
     """Return the moments of each layer of a design, read in batches."""
     batches = batches_of(table, rows)
-    cells = crossproducts.RowPartition(halves, **fields)
-    return crossproducts.moments_of_design(batches, table.schema, cells)
+    cells = RowPartition(halves, **fields)
+    return moments_of_design(batches, table.schema, cells)
 
 
 def regressed(layers, effects=False, group_of=None):
@@ -73,9 +75,9 @@ def stored_of(designs, folder, outcome="norm", rows=10**6, halves=False, **field
     record = {"stages": {"design": {"outcome": outcome}}}
     for table, path in zip(designs, paths, strict=True):
         batches = batches_of(table, rows)
-        cells = crossproducts.RowPartition(halves, **fields)
-        crossproducts.write(batches, table.schema, path, record, cells)
-    return crossproducts.Stored(paths)
+        cells = RowPartition(halves, **fields)
+        write_moments(batches, table.schema, path, record, cells)
+    return Stored(paths)
 
 
 def columns_of(table, layer, shared=()):

@@ -12,7 +12,7 @@ from attnlag.figures.legends import PALETTE, layer_colours
 from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet, permuted
 from attnlag.figures.wording import tokens_shown
 from attnlag.quantities.means import RatioSums
-from attnlag.regression.estimation.row_regression import regress_rows
+from attnlag.regression.row_regression import regress_rows
 from attnlag.storage import tables
 
 DRAWN_BY = "plot_adjustments"

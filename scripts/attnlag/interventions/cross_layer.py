@@ -27,8 +27,8 @@ from attnlag.quantities.columns import layer_name
 from attnlag.regression.design import design
 from attnlag.regression.estimation.layer_fit import contrast
 from attnlag.regression.estimation.least_squares import Unfitted, solve
-from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.moments.moments import Moments
 from attnlag.storage import tables
 
 # The columns of a table of `joint_predictions`.
@@ -149,7 +149,7 @@ def contrasts(
     ``combinations`` has the terms that are summed, one or several, for each lag. The sums are NaN
     if documents are too few, or regressors constant or collinear.
     """
-    documents = moments.count
+    documents = moments.documents
     unknown = Coefficient(np.nan, np.nan, np.nan, documents)
     solution = solve(moments.prepared(fixed_effects=fixed_effects == "document"))
     if isinstance(solution, Unfitted) or documents < MIN_DOCUMENTS:

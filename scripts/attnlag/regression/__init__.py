@@ -1,8 +1,8 @@
 """Least squares from moments: design, estimation, inference, and what is compared.
 
-To read it: ``terms``, ``units`` and ``settings``; ``design`` makes the rows; ``estimation`` sums
-them to moments (``crossproducts``, ``moments``), solves each layer (``least_squares``) and gives it
-errors (``layer_fit``, ``cr2``); ``residuals`` is the second pass over the rows; ``inference`` makes
+To read it: ``terms``, ``units`` and ``settings``; ``design`` makes the rows; ``moments`` sums them
+by document; ``estimation`` solves each layer (``least_squares``) and gives it errors
+(``layer_fit``, ``cr2``); ``residuals`` is the second pass over the rows; ``inference`` makes
 the tables and controls of a regression (``fitting``, ``results``); ``slopes`` has regressions by
 class of token, by head and by effects that enter, and ``across_models`` compares models.
 

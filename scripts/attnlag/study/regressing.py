@@ -27,10 +27,9 @@ from attnlag.quantities import centred, traced_tables
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, QUANTITIES, Outcome
 from attnlag.regression import covariates, properties
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import crossproducts
-from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import controls, fitting, permutation, training
 from attnlag.regression.labels import R_SQUARED
+from attnlag.regression.moments.moments import Moments, Stored, write_design
 from attnlag.regression.settings import TrainingSettings
 from attnlag.regression.slopes import classes, decomposition
 from attnlag.regression.terms import lags_among
@@ -321,7 +320,7 @@ def _fitted(
     formula = Formula.read(build.design, files)
     design = folder / "design.parquet"
     made = folder / "crossproducts.parquet"
-    crossproducts.write_design(norms, relative, design, made, formula, halves=build.halves)
+    write_design(norms, relative, design, made, formula, halves=build.halves)
     permutations: list[permutation.PermutedMoments] = []
     untrained: list[controls.Untrained] = []
     if config.controls.permutation:
@@ -354,7 +353,7 @@ def _fitted(
     )
     path_of_training: training.TrainingTables | None = None
     if before:
-        whole = crossproducts.Stored([made])
+        whole = Stored([made])
         settings = stages.training_settings(config, IN_MEMORY)
         path_of_training = _trained(before, measurement, site, formula, whole, settings, folder)
     used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
@@ -418,7 +417,7 @@ def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[p
     products = design.with_name("class_crossproducts.parquet")
     classes.sum_design(design, tokens, cuts, products, settings)
     fit = stages.classes_settings(config, IN_MEMORY)
-    layers = crossproducts.Stored([products], keep=True)
+    layers = Stored([products], keep=True)
     slopes, tests = classes.slopes_by_class(layers, fit)
     steps, _ = decomposition.decomposed([design], [tags], config.inference.alpha)
     return slopes, tests, steps

@@ -20,8 +20,8 @@ from scipy.stats import false_discovery_control
 
 from attnlag.quantities.columns import KEYS
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import controls, fitting, permutation
+from attnlag.regression.moments.moments import write_design
 from attnlag.regression.properties import Property
 from attnlag.regression.settings import DesignSettings, Errors
 from attnlag.storage import tables
@@ -208,7 +208,7 @@ def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp
 def run_of(norms, settings, **given):
     """Fit a regression as a run does, in documents of two groups by turns."""
     files = [norms.with_name("crossproducts.parquet")], [norms.with_name("design.parquet")]
-    crossproducts.write_design(norms, None, files[1][0], files[0][0], FORMULA, halves=False)
+    write_design(norms, None, files[1][0], files[0][0], FORMULA, halves=False)
     group_of = {f"d{i}": f"group {i % 2}" for i in range(12)}
     return fitting.fit_regression(*files, group_of, settings, **given)
 

@@ -21,9 +21,9 @@ from attnlag.regression.estimation import cr2 as cr2_module
 from attnlag.regression.estimation.equal_halves import equal_halves
 from attnlag.regression.estimation.layer_fit import contrast
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.row_regression import regress_rows
 from attnlag.regression.estimation.wald import NO_TEST
 from attnlag.regression.inference import bootstrap, response, results
+from attnlag.regression.row_regression import regress_rows
 from attnlag.regression.settings import BootstrapSettings
 
 LENGTHS = [12, 30, 8, 21, 15, 40, 9, 26]

@@ -35,8 +35,9 @@ from attnlag.regression import covariates
 from attnlag.regression.covariates import CATALOGUE
 from attnlag.regression.design import design
 from attnlag.regression.design.design import Counts, Formula
-from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import fitting
+from attnlag.regression.moments import moments
+from attnlag.regression.moments.moments import Stored, write_design
 from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
 
@@ -218,7 +219,7 @@ def written(request, tmp_path, monkeypatch):
     expected, expected_counts = build(norms_of_windows(documents, norms), plain, facts=facts)
     monkeypatch.setattr(tables, "ROWS_AT_ONCE", 7)
     batches = one_alive(monkeypatch, design, "_design_of")
-    counts = crossproducts.write_design(*files, Formula(terms, facts), halves=halves)
+    counts = write_design(*files, Formula(terms, facts), halves=halves)
     return SimpleNamespace(
         outcome=outcome,
         halves=halves,
@@ -256,7 +257,7 @@ def test_a_fit_counts_the_rows_and_the_dropped_rows_of_all_shards(written):
 
 
 def test_a_pass_writes_the_cross_products_of_each_document_or_its_halves(written):
-    frame, stored = written.frame, crossproducts.Stored([written.crossproducts])
+    frame, stored = written.frame, Stored([written.crossproducts])
     assert stored[0].clusters == list(frame["document"].unique()) == ["d0", "d2", "d4"]
     first = first_halves(frame["document"].astype(str))
     for layer, own in enumerate(stored):
@@ -320,7 +321,7 @@ def test_each_document_of_two_shards_is_a_cluster(monkeypatch, tmp_path, effects
 
     The shard before these has no rows, so no means: moments about zero would lose digits.
     """
-    monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(moments, "BLOCK_BYTES", 2000)
     table = design_table(np.random.default_rng(1).integers(1, 9, 60).tolist(), 2, mean=1e6)
     stored = stored_of(pieces_of(table, 0, 25), tmp_path / "shards", halves=True)
     thirds = {f"d{i}": f"third {i % 3}" for i in range(60)}
@@ -355,7 +356,7 @@ def test_moments_are_read_back_as_they_were_written(tmp_path, halves):
     assert (again.layers, again.terms) == ([0, 1, 2], TERMS)
     # The shards of a large corpus do not stay in memory one by one.
     assert again[0] is not again[0]
-    kept = crossproducts.Stored([path], keep=True)
+    kept = Stored([path], keep=True)
     assert kept[0] is kept[0]
     assert_alike(again, expected, "layer", "terms", "clusters", "documents", "above", "centre", "s")
     assert {(layer.outcome_is_logarithm, len(layer.s)) for layer in again} == {(False, 1 + halves)}

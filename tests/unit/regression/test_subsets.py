@@ -17,10 +17,10 @@ from oracles import aht, clustered, cr2, dummies_of, half_panel, jackknifed, mul
 from scipy import stats
 
 from attnlag.regression import properties
-from attnlag.regression.estimation import merging
-from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.estimation.wald import Wald, with_bounded_eta
 from attnlag.regression.inference import groups, results
+from attnlag.regression.moments import merging
+from attnlag.regression.moments.moments import Moments
 from attnlag.regression.settings import ClassesSettings
 from attnlag.regression.slopes import classes
 

@@ -17,13 +17,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
-from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.cr2 import cr2
-from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import Solution, score_blocks, solve
-from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import results
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.moments import merging
+from attnlag.regression.moments.moments import PreparedMoments, Stored
 from attnlag.regression.settings import Errors
 from attnlag.regression.terms import is_lag_or_lead
 from attnlag.storage import tables
@@ -75,15 +74,18 @@ class ComparedStudy:
         rows = counts.groupby("document", sort=False)["n"].sum()
         return rows.index[rows > 0].tolist()
 
-    def moments(self, documents: Sequence[str] | None = None) -> Iterator[Moments]:
+    def moments(self, documents: Sequence[str] | None = None) -> Iterator[PreparedMoments]:
         """Yield the moments of each layer, as the regression fitted them, of some documents."""
         settings = self.record.settings("regression")
         stored = Stored(self.shards)
         terms = merging.kept_terms(stored.terms, stored)
         for layer in stored:
             layer = layer if documents is None else layer.only(documents)
-            layer = layer.whole() if settings["bias_correction"] == "none" else layer
-            yield layer.prepared(terms, fixed_effects=settings["fixed_effects"] == "document")
+            yield layer.prepared(
+                terms,
+                fixed_effects=settings["fixed_effects"] == "document",
+                half_panel=settings["bias_correction"] == "half-panel",
+            )
 
 
 def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
@@ -146,7 +148,7 @@ class Profile:
         return float(np.median(fitted)) if len(fitted) else np.nan
 
 
-def profile(layers: Iterable[Moments]) -> Profile:
+def profile(layers: Iterable[PreparedMoments]) -> Profile:
     """Return the slopes of a regression in all layers, with their errors by document."""
     estimates = []
     scores = []

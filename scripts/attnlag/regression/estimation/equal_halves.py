@@ -5,9 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from attnlag.regression.estimation.cr2 import ClusterRows, cr2
-from attnlag.regression.estimation.half_panel import HalfPanel
-from attnlag.regression.estimation.least_squares import Solution, half_rows
-from attnlag.regression.estimation.normal_equations import whiten_half
+from attnlag.regression.estimation.least_squares import HalfPanel, Solution, half_rows, whiten_half
 from attnlag.regression.estimation.wald import NO_TEST, Wald
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.terms import lag_places

@@ -4,7 +4,7 @@ import numpy as np
 
 from attnlag.regression.estimation.jackknife import LeftOut
 from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.moments.moments import PreparedMoments
 from attnlag.regression.terms import is_lag_or_lead
 
 
@@ -42,7 +42,7 @@ def goodness(
     }
 
 
-def residual_squares(moments: Moments, *, lags: bool) -> float:
+def residual_squares(moments: PreparedMoments, *, lags: bool) -> float:
     """Return the residual sum of squares of the regression on lags and leads alone, or without."""
     matrix = moments.total[0]
     # The terms have no means, which the intercept would remove.
@@ -57,7 +57,7 @@ def residual_squares(moments: Moments, *, lags: bool) -> float:
     return float(matrix[1, 1] - b @ np.linalg.solve(a, b))
 
 
-def condition_number(moments: Moments) -> float:
+def condition_number(moments: PreparedMoments) -> float:
     """Return that of the uncentred X or, with document effects, of X without their means."""
     x = moments.total[0]
     if not moments.has_fixed_effects:

@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.moments import Moments
-from attnlag.regression.estimation.normal_equations import times
+from attnlag.regression.estimation.least_squares import Solution, times
+from attnlag.regression.moments.moments import PreparedMoments
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class LeftOut:
     sse: float
 
 
-def leave_out_each(solution: Solution, clusters: Moments | None = None) -> LeftOut:
+def leave_out_each(solution: Solution, clusters: PreparedMoments | None = None) -> LeftOut:
     """Return the estimates without each cluster, by default of the solution's own moments."""
     if clusters is None:
         clusters = solution.moments
@@ -51,16 +50,16 @@ def leave_out_each(solution: Solution, clusters: Moments | None = None) -> LeftO
     )
 
 
-def leave_out_folds(solution: Solution, folds: int | Moments) -> LeftOut:
+def leave_out_folds(solution: Solution, folds: int | PreparedMoments) -> LeftOut:
     """Return the estimates without each fold of clusters, NaN without the only one.
 
     Cluster g, counted among those with rows, is in fold g mod ``folds``, unless moments of folds
     are given.
     """
-    clusters = folds if isinstance(folds, Moments) else solution.moments
+    clusters = folds if isinstance(folds, PreparedMoments) else solution.moments
     s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
     count = s.shape[1]
-    if not isinstance(folds, Moments):
+    if not isinstance(folds, PreparedMoments):
         count = min(folds, count)
     sums = np.stack([s[:, fold::count].sum(axis=1) for fold in range(count)], axis=1)
     return leave_out_each(solution, replace(clusters, s=sums))

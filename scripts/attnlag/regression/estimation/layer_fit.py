@@ -18,9 +18,9 @@ from attnlag.regression.estimation.least_squares import (
     cluster_scores,
     score_blocks,
 )
-from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.estimation.wald import NO_TEST, Wald, f_test
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.moments.moments import PreparedMoments
 from attnlag.regression.reasons import Reason
 
 
@@ -119,7 +119,7 @@ class LayerFit:
 def fit_layer(
     solution: Solution | Unfitted,
     covariance: str,
-    folds: int | Moments | None = None,
+    folds: int | PreparedMoments | None = None,
     *,
     hypotheses: Sequence[np.ndarray] = (),
     jackknifed: bool = False,
@@ -134,7 +134,7 @@ def fit_layer(
         What `least_squares.solve` returns.
     covariance : str
         A key of `covariances.CATALOGUE`.
-    folds : int or Moments, optional
+    folds : int or PreparedMoments, optional
         For the cross-validated R²: a number of folds of clusters, or moments by fold. Without them
         there is no such R² and no joint test of all slopes.
     hypotheses : sequence of (q, K) arrays
@@ -219,7 +219,9 @@ def contrast(solution: Solution, c: np.ndarray) -> Estimates:
     return Estimates(estimate, np.sqrt(np.diag(clustered.covariance)), clustered.df)
 
 
-def _no_errors(moments: Moments, kind: Covariance, left_out: LeftOut | None) -> Reason | None:
+def _no_errors(
+    moments: PreparedMoments, kind: Covariance, left_out: LeftOut | None
+) -> Reason | None:
     """Return why a solved layer has no errors, if it has none."""
     if kind.clustered and moments.count < MIN_DOCUMENTS:
         unit = "group" if moments.grouped else "document"

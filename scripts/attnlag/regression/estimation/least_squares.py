@@ -6,8 +6,25 @@ rows. With document effects there is no constant, and the document means are sub
 and y.
 
 `solve` chooses coordinates θ in which A of all rows is I (`Solution.whiten`), and solves A θ = b in
-them (`normal_equations`), corrected for bias if halves of documents are apart (`half_panel`). It
-returns `Unfitted` with the reason if the data do not determine the coefficients.
+them. Eigenvalues of the A of other rows then say which share of the information these rows hold.
+`score_blocks` gives what each cluster adds to θ, from which errors come.
+
+The half-panel jackknife corrects the bias that document effects have in short documents. It
+combines three regressions, on all rows and on either half of every document,
+
+    b̂ = 2 b̂_all - (b̂_first + b̂_second) / 2
+
+(Dhaene and Jochmans 2015; Chudik, Pesaran and Yang 2018). It corrects what is biased, the lags and
+leads, which are the last coordinates of θ. The other terms, such as the spline of position, are
+solved anew given these, from all rows: b̂_c = A_cc⁻¹ (b_c - A_cl b̂_l). A half need not identify
+them.
+
+References
+----------
+Dhaene and Jochmans, Split-panel jackknife estimation of fixed-effect models. Review of Economic
+Studies 82 (2015).
+Chudik, Pesaran and Yang, Half-panel jackknife fixed-effects estimation of linear panels with weakly
+exogenous regressors. Journal of Applied Econometrics 33 (2018).
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,43 +34,131 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from attnlag.regression import reasons
-from attnlag.regression.covariates import layers_before
 from attnlag.regression.estimation.cr2 import ClusterRows, plain_scores
-from attnlag.regression.estimation.half_panel import HalfPanel, half_panel_jackknife
-from attnlag.regression.estimation.moments import Moments, product
-from attnlag.regression.estimation.normal_equations import (
-    SolvedEquations,
-    solve_normal_equations,
-    whiten_half,
-)
+from attnlag.regression.estimation.identification import collinear, failure_reason
+from attnlag.regression.moments.moments import PreparedMoments, product
 from attnlag.regression.reasons import Reason
 from attnlag.regression.terms import is_lag_or_lead
 
-# A column whose variation relative to its mean is below this varies only by rounding.
-MIN_VARIATION = 1e-12
+# Least ratio of the smallest to the largest eigenvalue of A, without a document or in a half of the
+# documents. Below it, these rows do not identify all terms, although all documents do.
+MIN_RECIPROCAL_CONDITION = 1e-10
 
-# Log norms whose standard deviation is below this are regarded as equal. So are other outcomes
-# below this times their root mean square.
-# - bfloat16: the rounding error, where the model or its stored vectors have this precision.
-# - Otherwise: what a normalisation without trained weights leaves. All norms after it equal the
-#   square root of the width but for its epsilon.
-MIN_SPREAD = {"bfloat16": 2**-8, "float16": 2**-10, "float32": 2**-10}
+# An eigenvalue below this is rounding, if A over all rows is the identity.
+ROUNDING = 1e-13
 
-# A design whose scaled cross-products have a larger condition number has lost all precision.
-MAX_CONDITION = 1e12
-
-# Share of a term in the direction without variation, above which it is named as collinear.
-MIN_COLLINEAR_SHARE = 0.01
+# A half identifies lags and leads if this is left of them given its other terms.
+MIN_IDENTIFIED = 1e-7
 
 # Numbers in the moments of clusters that are solved together.
 NUMBERS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
+class SolvedEquations:
+    """The solution of one or more systems of normal equations."""
+
+    # (…, K, K) array: A⁻¹, a generalised inverse in a half that does not identify all terms.
+    inverse: np.ndarray
+    # (…, K) array: A⁻¹ b. NaN, as the inverse, where A is singular.
+    theta: np.ndarray
+
+
+def solve_normal_equations(a: np.ndarray, b: np.ndarray) -> SolvedEquations:
+    """Solve A θ = b for summands A of I, (…, K, K), and b, (…, K); NaN where A is singular."""
+    singular = is_singular(a)
+    inverse = np.linalg.inv(identity_where(singular, a))
+    inverse[singular] = np.nan
+    return SolvedEquations(inverse, times(inverse, b))
+
+
+@dataclass(frozen=True)
+class Covariates:
+    """The coefficients of the other terms, given those of lags: A_cc⁻¹ (b_c - A_cl b̂_l)."""
+
+    # (…, K, K) array: A_cc⁻¹, with zeros for the lags.
+    inverse: np.ndarray
+    # (…, K, lags) array: [-A_cc⁻¹ A_cl; I].
+    lags_to_all: np.ndarray
+
+
+@dataclass(frozen=True)
+class HalfPanel:
+    """The corrected estimate, and what it is made of."""
+
+    # All rows, and those of the first and of the second halves of documents.
+    whole: SolvedEquations
+    first: SolvedEquations
+    second: SolvedEquations
+    # What the other terms are given the lags, from all rows.
+    covariates: Covariates
+    # (…, K) array: NaN where the rows do not identify all terms, or a half not all lags and leads.
+    theta: np.ndarray
+
+
+def half_panel_jackknife(a: np.ndarray, b: np.ndarray, lags: int) -> HalfPanel:
+    """Return the half-panel jackknife of normal equations.
+
+    Parameters
+    ----------
+    a : (3, …, K, K) array
+        A of all rows, of the first halves and of the second halves of documents.
+    b : (3, …, K) array
+        b of the same rows.
+    lags : int
+        Number of lags and leads, the last coordinates.
+    """
+    others = a.shape[-1] - lags
+    whole = solve_normal_equations(a[0], b[0])
+    first = _regress_half(a[1], b[1], others)
+    second = _regress_half(a[2], b[2], others)
+
+    b_all = whole.theta[..., others:]
+    b_first = first.theta[..., others:]
+    b_second = second.theta[..., others:]
+    corrected = 2 * b_all - (b_first + b_second) / 2
+
+    singular = np.isnan(whole.theta).any(axis=-1)
+    a_cc = identity_where(singular, a[0])[..., :others, :others]
+    covariates = _given_lags(np.linalg.inv(a_cc), a[0])
+    theta = times(covariates.inverse, b[0]) + times(covariates.lags_to_all, corrected)
+    return HalfPanel(whole, first, second, covariates, theta)
+
+
+def _given_lags(inverse: np.ndarray, a: np.ndarray) -> Covariates:
+    """Return the other terms given the lags, from A, (…, K, K), and A_cc⁻¹."""
+    k = a.shape[-1]
+    others = inverse.shape[-1]
+    padded = np.zeros_like(a)
+    padded[..., :others, :others] = inverse
+    lags_to_all = np.broadcast_to(np.eye(k)[:, others:], (*a.shape[:-1], k - others)).copy()
+    lags_to_all[..., :others, :] = -inverse @ a[..., :others, others:]
+    return Covariates(padded, lags_to_all)
+
+
+def _regress_half(a: np.ndarray, b: np.ndarray, others: int) -> SolvedEquations:
+    """Solve the normal equations of a half, which may not identify all of the other terms.
+
+    The result is NaN where it does not identify all lags and leads.
+    """
+    covariates = _given_lags(generalised_inverse(a[..., :others, :others]), a)
+    # The cross-products of the lags and leads given the other terms, which by the inverse of a
+    # partitioned matrix make up the rest of A⁻¹.
+    a_lags = a[..., others:, :] @ covariates.lags_to_all
+    left = np.linalg.eigvalsh(a_lags).min(axis=-1, initial=1)
+    identified = left > MIN_IDENTIFIED
+    lags_inverse = np.linalg.inv(identity_where(~identified, a_lags))
+    to_all = covariates.lags_to_all
+    inverse = covariates.inverse + to_all @ lags_inverse @ np.swapaxes(to_all, -1, -2)
+    inverse[~identified] = np.nan
+    return SolvedEquations(inverse, times(inverse, b))
+
+
+@dataclass(frozen=True)
 class Unfitted:
     """A layer whose coefficients the data do not determine: all are NaN."""
 
-    moments: Moments
+    moments: PreparedMoments
     reason: Reason
 
     @property
@@ -75,7 +180,7 @@ class Unfitted:
 class Solution:
     """The least-squares estimates of one layer, in coordinates θ in which X'X of all rows is I."""
 
-    moments: Moments
+    moments: PreparedMoments
     # (p, K + 1) array: maps w to the coordinates of X and y. Covariates come first, then lags and
     # leads, so that the last coordinates determine the coefficients of lags and leads alone.
     whiten: np.ndarray
@@ -145,7 +250,9 @@ class Solution:
         """Return A (…, K, K), b (…, K) and c (…) of moments, (…, p, p), in coordinates θ."""
         return _equations(s, self.whiten)
 
-    def by_cluster(self, clusters: Moments) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def by_cluster(
+        self, clusters: PreparedMoments
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield `equations` of clusters, (cells, clusters, …), in blocks that fit in memory."""
         s = clusters.s
         step = max(1, NUMBERS_AT_ONCE // (len(s) * s.shape[-1] ** 2))
@@ -163,16 +270,13 @@ class Solution:
         return half_panel_jackknife(a, b, self.n_lags).theta
 
 
-def solve(moments: Moments) -> Solution | Unfitted:
+def solve(moments: PreparedMoments) -> Solution | Unfitted:
     """Solve the normal equations of one layer, from the sums over all documents.
 
     The moments are as `Moments.prepared` returns them. There is no solution with too few rows, a
     constant or collinear terms, or halves of documents that do not identify the lags.
     """
-    total = moments.total
-    # The square root of Σ w² of each element of w about its mean.
-    size = np.sqrt(np.maximum(np.diagonal(total[0]), 0))
-    reason = _too_few_rows(moments) or _too_flat(moments, size)
+    reason = failure_reason(moments)
     if reason is not None:
         return Unfitted(moments, reason)
 
@@ -180,14 +284,12 @@ def solve(moments: Moments) -> Solution | Unfitted:
     order = np.argsort(list(map(is_lag_or_lead, moments.names)), kind="stable")
     names = [moments.names[place] for place in order]
     columns = np.array(moments.columns)[order]
-    scale = size[columns]
+    scale = moments.size[columns]
+    total = moments.total
     scaled = total[0][np.ix_(columns, columns)] / np.outer(scale, scale)
-    eigenvalues, vectors = np.linalg.eigh(scaled)
-    if not eigenvalues[-1] <= MAX_CONDITION * eigenvalues[0]:
-        involved = np.flatnonzero(np.abs(vectors[:, 0]) > MIN_COLLINEAR_SHARE)
-        terms = [names[place] for place in involved]
-        facts = {"terms": terms, "fixed_effects": moments.has_fixed_effects}
-        return Unfitted(moments, Reason(reasons.COLLINEAR, facts))
+    reason = collinear(scaled, names, fixed_effects=moments.has_fixed_effects)
+    if reason is not None:
+        return Unfitted(moments, reason)
 
     # With L L' the scaled products, columns times L'⁻¹ / scale have the products I.
     root = np.linalg.cholesky(scaled)
@@ -293,52 +395,54 @@ def _equations(s: np.ndarray, whiten: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return whitened[..., :k, :k], whitened[..., :k, k], whitened[..., k, k]
 
 
-def _too_few_rows(moments: Moments) -> Reason | None:
-    """Return why a layer has too few rows, if it has."""
-    if moments.n_obs == 0 and moments.above < layers_before(moments.names):
-        return Reason(reasons.NO_LAYER_BEFORE)
-    if moments.n_obs > moments.k + moments.absorbed:
-        return None
-    facts = {"rows": moments.n_obs, "coefficients": moments.k, "absorbed": moments.absorbed}
-    return Reason(reasons.TOO_FEW_ROWS, facts)
+def identity_where(singular: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """Return (…, K, K) matrices with the identity in place of singular ones, (…) bool."""
+    if not singular.any():
+        return a
+    return np.where(singular[..., None, None], np.eye(a.shape[-1]), a)
 
 
-def _too_flat(moments: Moments, size: np.ndarray) -> Reason | None:
-    """Return which terms are constant or vary by rounding only, if any do.
+def times(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Return the products of (…, L, K) matrices and (…, K) vectors, (…, L)."""
+    return (matrix @ vector[..., None])[..., 0]
 
-    ``size`` has the square root of Σ w² of each element of w about its mean, (p,).
+
+def is_singular(a: np.ndarray) -> np.ndarray:
+    """Return which of (…, K, K) summands of I do not identify all terms, (…) bool.
+
+    These are the summands whose smallest eigenvalue is negligible relative to the largest. Their
+    size does not matter until precision is lost: documents with a tenth of the rows have an A near
+    I / 10.
     """
-    fixed_effects = moments.has_fixed_effects
-    root_rows = np.sqrt(moments.n_obs)
-    smallest = MIN_VARIATION * root_rows * np.abs(moments.centre)
-    root_squares = size
-    if moments.squares is not None:
-        # Removing the means of documents is a difference of sums, which has half the digits.
-        root_squares = np.sqrt(np.maximum(moments.squares, 0))
-        smallest = np.maximum(smallest, np.sqrt(MIN_VARIATION) * root_squares)
-    constant = []
-    for term, own, bound in zip(moments.terms, size[1:], smallest[1:], strict=True):
-        if own <= bound:
-            constant.append(term)
-    if "y" in constant:
-        return Reason(reasons.CONSTANT_OUTCOME, {"fixed_effects": fixed_effects})
-    # The absolute error of a logarithm is the relative error of the number; other outcomes have an
-    # error relative to their size.
-    bound = MIN_SPREAD[moments.precision]
-    min_spread = bound
-    code = reasons.EQUAL_LOGARITHMS
-    if not moments.outcome_is_logarithm:
-        code = reasons.EQUAL_NUMBERS
-        min_spread = bound * np.hypot(root_squares[1] / root_rows, moments.centre[1])
-    for term, spread in zip(moments.terms, size[1:] / root_rows, strict=True):
-        if (term == "y" or layers_before([term])) and spread < min_spread:
-            facts = {
-                "term": term,
-                "fixed_effects": fixed_effects,
-                "bound": bound,
-                "precision": moments.precision,
-            }
-            return Reason(code, facts)
-    if not constant:
-        return None
-    return Reason(reasons.CONSTANT_TERMS, {"terms": constant, "fixed_effects": fixed_effects})
+    k = a.shape[-1]
+    scale = np.trace(a, axis1=-2, axis2=-1) / k
+    scaled = a / np.where(scale > ROUNDING, scale, 1)[..., None, None]
+    # The ratio of eigenvalues with a mean of 1 is at least a quarter of their product, which is
+    # cheap to compute.
+    precise = np.linalg.det(scaled) > 4 * MIN_RECIPROCAL_CONDITION
+    doubtful = ~precise | (scale < ROUNDING / MIN_RECIPROCAL_CONDITION)
+    singular = np.zeros(doubtful.shape, dtype=bool)
+    if doubtful.any():
+        values = np.linalg.eigvalsh(a[doubtful])
+        smallest = np.maximum(MIN_RECIPROCAL_CONDITION * values[:, -1], ROUNDING)
+        singular[doubtful] = ~(values[:, 0] > smallest)
+    return singular
+
+
+def generalised_inverse(a: np.ndarray) -> np.ndarray:
+    """Return generalised inverses of (…, K, K) summands of I."""
+    values, vectors = np.linalg.eigh(a)
+    identified = values > MIN_RECIPROCAL_CONDITION
+    scaled = vectors / np.where(identified, values, np.inf)[..., None, :]
+    return scaled @ np.swapaxes(vectors, -1, -2)
+
+
+def whiten_half(inverse: np.ndarray) -> np.ndarray:
+    """Return the map to coordinates in which A of a half is I, (K, identified), given its inverse.
+
+    It leaves out what the half does not identify. Scores s become s @ map, and an estimate φ in the
+    new coordinates is map @ φ in the old ones.
+    """
+    values, vectors = np.linalg.eigh(inverse)
+    identified = values > 0.5  # A half is a summand of I.
+    return vectors[:, identified] * np.sqrt(values[identified])

@@ -24,14 +24,15 @@ from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.quantities.outcomes import in_batches
 from attnlag.quantities.settings import multiple_of_own
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.least_squares import Solution, Unfitted, solve
-from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.inference import permutation
 from attnlag.regression.inference.bootstrap import effective_number
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.labels import spans
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.moments import merging
+from attnlag.regression.moments.in_memory import moments_of_numbers
+from attnlag.regression.moments.moments import KeptTerms, Moments
 from attnlag.regression.settings import (
     DesignSettings,
     HeadsSettings,
@@ -170,9 +171,7 @@ def untrained_moments(
         progress = "design of random weights"
         batches = in_batches(outcome, path, stream, tables.ROWS_AT_ONCE, progress)
         record = tables.read_provenance(path)
-        moments = crossproducts.moments_of_numbers(
-            batches, formula, units, precision=record.precision
-        )
+        moments = moments_of_numbers(batches, formula, units, precision=record.precision)
         drawn.append((record["draw"], moments))
     return drawn
 

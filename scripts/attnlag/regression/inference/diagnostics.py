@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import special
 
 from attnlag.quantities.estimates import Estimates, level_of
-from attnlag.regression.estimation.least_squares import MAX_CONDITION
+from attnlag.regression.estimation.identification import MAX_CONDITION
 from attnlag.regression.inference.results import adjusted_p_values
 from attnlag.regression.residuals import omitted_lags
 from attnlag.regression.residuals.residuals import (

@@ -15,15 +15,14 @@ from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.design.design import read_counts, usable_sequences
-from attnlag.regression.estimation import merging
-from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import Solution, Unfitted, solve
-from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.inference import bootstrap, controls, diagnostics, groups, results
 from attnlag.regression.inference.controls import Untrained
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.moments import merging
+from attnlag.regression.moments.moments import KeptTerms, Moments, PreparedMoments, Stored
 from attnlag.regression.residuals import residuals
 from attnlag.regression.residuals.omitted_lags import omitted_lags
 from attnlag.regression.residuals.residuals import FittedLine, ResidualSums
@@ -127,7 +126,9 @@ class _Data:
     # The mixer of each layer that has no attention.
     mixers: Mapping[str, str]
 
-    def prepared(self, moments: Moments, group_of: Mapping[str, str] | None = None) -> Moments:
+    def prepared(
+        self, moments: Moments, group_of: Mapping[str, str] | None = None
+    ) -> PreparedMoments:
         """Return the moments of a layer that its regression is solved from, perhaps of groups."""
         return moments.prepared(
             self.kept,
@@ -205,7 +206,7 @@ def _sum_residuals(
     return residuals.sums_of_shards(designs, lines, hac_lags, threads, data.kept, omitted)
 
 
-def _folds(data: _Data, moments: Moments) -> int | Moments:
+def _folds(data: _Data, moments: Moments) -> int | PreparedMoments:
     """Return the folds of the cross-validated R² of a layer: their number, or their moments."""
     if data.settings.folds == "groups":
         return data.prepared(moments, data.group_of)
@@ -223,7 +224,11 @@ def _draws(data: _Data) -> bootstrap.Draws:
 
 def _number_of_groups(layers: Sequence[Moments], group_of: Mapping[str, str]) -> int:
     """Return the number of groups, with rows or not; raise UserError if too few have rows."""
-    found = max(moments.whole().by_group(group_of).count for moments in layers)
+    found = 0
+    for moments in layers:
+        with_rows = moments.s[..., 0, 0].sum(axis=0) > 0.5
+        names = np.array(moments.clusters)[with_rows]
+        found = max(found, len({group_of[name] for name in names}))
     if found < MIN_DOCUMENTS:
         raise UserError(
             f"found {counted(found, 'group')} of documents with rows, expected at least "

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from attnlag.corpus.documents import largest_groups
-from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.layer_fit import fit_layer
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.labels import status
+from attnlag.regression.moments import merging
+from attnlag.regression.moments.moments import Moments
 from attnlag.regression.settings import RegressionSettings
 
 

@@ -29,8 +29,8 @@ from attnlag.quantities.outcomes import in_batches, outcome_values
 from attnlag.regression.design.design import Formula
 from attnlag.regression.design.samples import generator_of
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.inference import results
+from attnlag.regression.moments.moments import KeptTerms, PreparedMoments
 from attnlag.regression.properties import CLASSES, Property, read_property
 from attnlag.regression.settings import Errors, PermutationsSettings
 from attnlag.regression.terms import lag_places
@@ -47,7 +47,7 @@ NUMBERS_AT_ONCE = 2**20
 class PermutedMoments(Sums):
     """Moments of a shard in the observed order and in each draw.
 
-    Shards have centres of their own: add up the `Moments` of their layers, not these.
+    Shards have centres of their own: add up the moments of their layers, not these.
     """
 
     terms: list[str]  # ``y``, then the regressors
@@ -63,9 +63,9 @@ class PermutedMoments(Sums):
     outcome_is_logarithm: bool = True  # whether the outcome is a logarithm
     precision: str = "bfloat16"  # of the norms
 
-    def moments_of_layer(self, place: int) -> Moments:
+    def moments_of_layer(self, place: int) -> PreparedMoments:
         """Return the moments of a layer, whose clusters are the orders."""
-        return Moments(
+        return PreparedMoments(
             layer=self.layers[place],
             terms=self.terms,
             clusters=["observed", *(f"draw {draw}" for draw in range(1, self.s.shape[1]))],
@@ -231,7 +231,9 @@ def permute_norms(
     return replace(sums, precision=read_provenance(norms).precision)
 
 
-def permutations_by_layer(shards: Sequence[PermutedMoments], kept: KeptTerms) -> list[Moments]:
+def permutations_by_layer(
+    shards: Sequence[PermutedMoments], kept: KeptTerms
+) -> list[PreparedMoments]:
     """Return the permutations of all shards in each layer, with terms that are sums of theirs.
 
     They are centred by the overall means of the observed order.
@@ -257,12 +259,12 @@ def permutations_by_layer(shards: Sequence[PermutedMoments], kept: KeptTerms) ->
         moments = replace(moments, s=s, documents=documents, squares=squares)
         if not moments.has_fixed_effects:
             observed = replace(moments, s=moments.s[:, :1])
-            moments = moments.recentred(observed.centred().centre)
+            moments = moments.recentred(observed.mean())
         layers.append(moments.with_terms(kept))
     return layers
 
 
-def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
+def order_test(layers: Sequence[PreparedMoments], settings: Errors) -> pd.DataFrame:
     """Test in every layer that the order of tokens within documents means nothing.
 
     The statistic is W = (b - m)' S⁻¹ (b - m) for the coefficients b of all lags and leads, where m
@@ -320,7 +322,7 @@ def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
     return p_values
 
 
-def estimates_by_permutation(layers: Sequence[Moments]) -> tuple[list[str], np.ndarray]:
+def estimates_by_permutation(layers: Sequence[PreparedMoments]) -> tuple[list[str], np.ndarray]:
     """Return the terms, and the coefficients in each order, (1 + draws, layers, K).
 
     The observed order is first. Coefficients are NaN if a layer cannot be fitted.

@@ -24,10 +24,10 @@ from attnlag.errors import UserError
 from attnlag.quantities.estimates import level_of
 from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import crossproducts
 from attnlag.regression.estimation.least_squares import Solution, Unfitted
-from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference.controls import fit_alone, jackknife
+from attnlag.regression.moments.in_memory import moments_of_numbers
+from attnlag.regression.moments.moments import Moments
 from attnlag.regression.settings import DesignSettings, TrainingSettings
 from attnlag.regression.terms import is_lag_or_lead, is_lead
 from attnlag.regression.units import layer_units
@@ -102,7 +102,7 @@ def moments_of(formula: Formula, norms: Path, stream: Path | None = None) -> lis
     progress = "design of a checkpoint"
     batches = in_batches(outcome, norms, stream, tables.ROWS_AT_ONCE, progress)
     precision = tables.read_provenance(norms).precision
-    return crossproducts.moments_of_numbers(batches, formula, units, precision=precision)
+    return moments_of_numbers(batches, formula, units, precision=precision)
 
 
 def formula_of(design: DesignSettings, files: Mapping[str, Any], norms: Path) -> Formula:

@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from attnlag.regression.design.design import values_of
 from attnlag.regression.estimation.least_squares import Solution, Unfitted
-from attnlag.regression.estimation.moments import KeptTerms
+from attnlag.regression.moments.moments import KeptTerms
 from attnlag.regression.residuals.omitted_lags import (
     CompleteRows,
     ScoreSums,

@@ -20,14 +20,21 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities.estimates import Estimates
 from attnlag.regression.covariances import CATALOGUE
-from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import KeptTerms, Moments, map_of, product
 from attnlag.regression.estimation.wald import with_bounded_eta
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.labels import status
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.moments import merging
+from attnlag.regression.moments.moments import (
+    KeptTerms,
+    Moments,
+    RowPartition,
+    map_of,
+    product,
+    write_moments,
+)
 from attnlag.regression.properties import (
     MODERATORS,
     OTHER,
@@ -77,12 +84,12 @@ def sum_design(
     codes = codes_of(property_of_tokens, settings.offset, cuts)
     recorded = {**settings.model_dump(), "cuts": cuts}
     record = tables.read_provenance(design)
-    return crossproducts.write(
+    return write_moments(
         tables.documents(design, "moments by class"),
         pq.read_schema(design),
         path,
         tables.provenance(record, "class_crossproducts", recorded, "numpy"),
-        crossproducts.RowPartition(settings.halves, len(classes_of(settings.property)), codes),
+        RowPartition(settings.halves, len(classes_of(settings.property)), codes),
     )
 
 

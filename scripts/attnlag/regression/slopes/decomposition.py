@@ -21,7 +21,7 @@ from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.regression import properties
 from attnlag.regression.design.design import layers_and_terms
 from attnlag.regression.design.samples import Sample
-from attnlag.regression.estimation.row_regression import regress_rows
+from attnlag.regression.row_regression import regress_rows
 from attnlag.regression.slopes.absorbing import Effects
 from attnlag.regression.terms import is_lag_or_lead
 

@@ -23,11 +23,12 @@ from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_head
 from attnlag.quantities.traced_tables import WRITTEN
 from attnlag.regression.design import samples
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import KeptTerms, Moments, joined
 from attnlag.regression.inference import controls, results
+from attnlag.regression.moments import merging
+from attnlag.regression.moments.in_memory import moments_of_numbers
+from attnlag.regression.moments.moments import KeptTerms, Moments, joined
 from attnlag.regression.settings import HeadsSettings
 from attnlag.regression.units import Unit
 from attnlag.storage import tables
@@ -121,7 +122,7 @@ def _moments(
     """Return the moments of a table of norms: the keys, then a column for each unit."""
     named = norms.rename_columns([*KEYS, *(unit.column for unit in units)])
     batches = tables.whole_documents(named.to_batches())
-    return crossproducts.moments_of_numbers(batches, formula, units, halves, precision)
+    return moments_of_numbers(batches, formula, units, halves, precision)
 
 
 def _fit_parts(

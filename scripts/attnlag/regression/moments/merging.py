@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 
 from attnlag.regression.covariates import CATALOGUE, classes_of
-from attnlag.regression.estimation.moments import KeptTerms, Moments
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.moments.moments import KeptTerms, Moments, PreparedMoments
 from attnlag.regression.properties import OTHER
 
 # Smallest number of rows that identify the slopes of the merged class.
@@ -26,7 +26,7 @@ def moments_of_documents(
     fixed_effects: bool,
     half_panel: bool = True,
     without: tuple[str, ...] = (),
-) -> Iterator[Moments]:
+) -> Iterator[PreparedMoments]:
     """Yield the moments that regressions of some documents alone are solved from.
 
     Classes of tokens are merged anew, and terms that begin as one of ``without`` are left out.

@@ -1,0 +1,71 @@
+"""Moments of rows in memory, which are written to no file."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from attnlag.regression.design import design
+from attnlag.regression.design.design import Formula
+from attnlag.regression.moments.moments import (
+    Block,
+    Moments,
+    RowPartition,
+    gathered,
+    moments_of_unit,
+    sum_products,
+)
+from attnlag.regression.units import Unit
+
+
+def moments_of_design(
+    rows: Iterable[pa.RecordBatch], schema: pa.Schema, partition: RowPartition, **fields: Any
+) -> list[Moments]:
+    """Return the moments of each layer of a design in memory.
+
+    ``fields`` are further ones of `Moments`, equal in all layers.
+    """
+    layers, terms = design.layers_and_terms(schema)
+    return _moments_of_units(rows, list(map(Unit, layers)), terms, partition, **fields)
+
+
+def moments_of_numbers(
+    batches: Iterable[pa.RecordBatch],
+    formula: Formula,
+    units: Sequence[Unit],
+    halves: bool = False,
+    precision: str = "bfloat16",
+) -> list[Moments]:
+    """Return the moments of each unit of the design of batches of norms or other numbers.
+
+    The batches have whole documents: the keys, then a column for each unit.
+    """
+    return _moments_of_units(
+        design.designs(batches, formula, design.Counts()),
+        units,
+        [*formula.places, *formula.shared],
+        RowPartition(halves),
+        outcome_is_logarithm=formula.outcome.logarithm,
+        precision=precision,
+    )
+
+
+def _moments_of_units(
+    rows: Iterable[pa.RecordBatch],
+    units: Sequence[Unit],
+    terms: list[str],
+    partition: RowPartition,
+    **fields: Any,
+) -> list[Moments]:
+    centre, blocks = sum_products(rows, units, terms, partition)
+    packed = centre.shape[1] * (1 + centre.shape[1]) // 2
+    none: Block = [], np.zeros((0, partition.cells, len(units), packed))
+    names, sums = next(gathered(blocks), none)
+    moments = []
+    for place, unit in enumerate(units):
+        unit_sums = sums[:, :, place]
+        moments.append(
+            moments_of_unit(unit, terms, centre[place], names, unit_sums, above=place, **fields)
+        )
+    return moments

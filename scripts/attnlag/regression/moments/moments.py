@@ -1,0 +1,586 @@
+"""Moments: sums of products by cluster and layer, which suffice for least squares.
+
+For w = [1, y, regressors] minus a centre, the rows of a cluster have the moments S = Σ w w'. The
+sum over all clusters gives a regression; sums that leave clusters out or weight them give its
+clustered errors, jackknife, bootstrap and folds, without another pass over the rows. Whatever
+changes the terms is a linear map of w: w P has the moments P'S P.
+
+In the order of the flow: `write_design` writes the rows of a design and, with `sum_products`, their
+moments; `Stored` reads these as the `Moments` of each layer, and `Moments.prepared` gives the
+`PreparedMoments` that a regression is solved from.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import chain, combinations_with_replacement, islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.columns import layer_name
+from attnlag.quantities.outcomes import in_batches
+from attnlag.regression.design import design
+from attnlag.regression.design.design import Formula
+from attnlag.regression.units import Unit
+from attnlag.storage import tables
+
+# Largest number of documents that are written at once, and of bytes that are written or read.
+DOCUMENTS = 5000
+BLOCK_BYTES = 24e6
+
+# Moments that take less may be kept once they are read.
+KEPT_BYTES = 32e6
+
+# The terms of a regression, each with those of a design that it is the sum of.
+KeptTerms = Mapping[str, Sequence[str]]
+
+# Documents, and their packed moments, (documents, cells, layers, packed).
+Block = tuple[list[str], np.ndarray]
+
+
+def write_design(
+    norms: Path, stream: Path | None, path: Path, made: Path, formula: Formula, *, halves: bool
+) -> design.Counts:
+    """Write the design of a file of norms and its moments, in one pass; return its counts.
+
+    The files are written to ``path`` and ``made``. ``stream`` has the norms of the residual stream,
+    for relative norms, and ``halves`` keeps the two halves of a document apart.
+
+    Logs of norms, which are all different, stay uncompressed: compression would save a tenth of the
+    space, and take four times as long to write and three times as long to read.
+    """
+    counts = design.Counts()
+    schema = formula.schema(list(formula.outcome.columns(pq.read_schema(norms).names)))
+    record = tables.provenance(tables.read_provenance(norms), "design", formula.settings, "numpy")
+    packed = [name for name in schema.names if not name.startswith("layer_")]
+    with tables.parquet_writer(
+        path,
+        schema,
+        record,
+        use_dictionary=packed,
+        compression=dict.fromkeys(schema.names, "none") | dict.fromkeys(packed, "zstd"),
+        write_statistics=False,
+    ) as writer:
+        # The rows are written as the sums below ask for them.
+        def written_on_the_way(rows: pa.RecordBatch) -> pa.RecordBatch:
+            writer.write_batch(rows)
+            return rows
+
+        batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
+        rows = map(written_on_the_way, design.designs(batches, formula, counts))
+        record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
+        write_moments(rows, schema, made, record, RowPartition(halves))
+        # The counts are known only after all rows are written.
+        writer.add_key_value_metadata(counts.metadata())
+    return counts
+
+
+@dataclass(frozen=True)
+class RowPartition:
+    """The cells into which the rows of a document fall: halves, classes of tokens, or both."""
+
+    halves: bool = False
+    classes: int = 1
+    # Returns the class of each row of a design, NaN if it is in none.
+    class_of_row: Callable[[pa.RecordBatch], np.ndarray] | None = None
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of a document."""
+        return 2 * self.classes if self.halves else self.classes
+
+    def cell_of_row(self, batch: pa.RecordBatch, sizes: np.ndarray) -> np.ndarray:
+        """Return the cell of each row of a batch, (rows,); NaN if it is in no class.
+
+        The batch has whole documents, whose numbers of rows are ``sizes``.
+        """
+        cell = np.zeros(len(batch))
+        if self.class_of_row is not None:
+            cell = self.class_of_row(batch)
+        if not self.halves:
+            return cell
+        # The first half takes the odd row.
+        sizes_of_halves = np.stack([(sizes + 1) // 2, sizes // 2], axis=1).ravel()
+        half = np.repeat(np.arange(2 * len(sizes)) % 2, sizes_of_halves)
+        return cell + self.classes * half
+
+
+def sum_products(
+    rows: Iterable[pa.RecordBatch],
+    units: Sequence[Unit],
+    terms: Sequence[str],
+    partition: RowPartition,
+) -> tuple[np.ndarray, Iterator[Block]]:
+    """Return a centre, (units, p), and an iterator over the moments of documents about it.
+
+    The rows are in batches of whole documents. The centre has the means of the first batch, and 0
+    for the leading 1. These are close enough to the overall means for the sums to stay precise, and
+    are known before the rest is read.
+    """
+    batches = filter(len, rows)
+    first = list(islice(batches, 1))
+    centre = np.zeros((len(units), 1 + len(terms)))
+    for batch in first:
+        for place, unit in enumerate(units):
+            values = design.values_of(batch, unit, terms)
+            values = values[:, ~np.isnan(values[0])]
+            if values.size:
+                centre[place, 1:] = values.mean(axis=1)
+    sum_batch = partial(_sum_batch, units=units, terms=terms, centre=centre, partition=partition)
+    # A generator, or the list itself, would hold a batch while the next is made.
+    return centre, map(sum_batch, chain(iter(first), batches))
+
+
+def _sum_batch(
+    batch: pa.RecordBatch,
+    units: Sequence[Unit],
+    terms: Sequence[str],
+    centre: np.ndarray,
+    partition: RowPartition,
+) -> Block:
+    """Return the moments of whole documents."""
+    documents, starts = tables.runs(batch)
+    sizes = np.diff(starts, append=len(batch))
+    document = np.repeat(np.arange(len(documents)), sizes)
+    # (rows,): the cell of each row among those of all documents; NaN, without a class, comes last.
+    cell = partition.cells * document + partition.cell_of_row(batch, sizes)
+    order = np.argsort(cell, kind="stable")[: np.count_nonzero(~np.isnan(cell))]
+    cell = cell[order].astype(np.int64)
+    # The first row of each cell that has rows.
+    segments = np.flatnonzero(np.diff(cell, prepend=-1))
+    p = 1 + len(terms)
+    sums = np.zeros((len(units), p * (p + 1) // 2, len(documents) * partition.cells))
+    w = np.empty((p, len(order)))
+    for unit, unit_centre, unit_sums in zip(units, centre, sums, strict=True):
+        design.values_of(batch, unit, terms).take(order, axis=1, out=w[1:], mode="clip")
+        w[1:] -= unit_centre[1:, None]
+        # In a dropped row everything is zero, including the leading 1.
+        valid = ~np.isnan(w[1])
+        w[0] = valid
+        w[1:, ~valid] = 0
+        for place, (i, j) in enumerate(combinations_with_replacement(w, 2)):
+            # The first p pairs have the leading 1, or 0 in a row where j is 0.
+            product = i * j if place >= p else j
+            unit_sums[place, cell[segments]] = np.add.reduceat(product, segments)
+    by_cell = sums.transpose(2, 0, 1).reshape(len(documents), partition.cells, *sums.shape[:2])
+    return documents, by_cell
+
+
+@dataclass(frozen=True)
+class Products:
+    """Sums of products w w' over the rows of each cluster of one layer, in one or several cells."""
+
+    layer: int
+    # Elements of w after its leading 1: ``y``, then the regressors.
+    terms: list[str]
+    # Documents, or groups of them.
+    clusters: list[str]
+    # (p,) array: subtracted from each element of w; 0 for the leading 1.
+    centre: np.ndarray
+    # (cells, clusters, p, p) array: S of each cluster.
+    s: np.ndarray
+    # Number of documents with rows.
+    documents: int
+    # Part of the layer whose moments they are; ``""`` for the layer itself.
+    part: str = ""
+    # Whether the outcome is a logarithm.
+    outcome_is_logarithm: bool = True
+    # Coarsest precision of the model and of stored vectors: a key of `identification.MIN_SPREAD`.
+    precision: str = "bfloat16"
+    # Number of layers before it in the design.
+    above: int = 0
+
+    @property
+    def p(self) -> int:
+        """Number of elements of w."""
+        return 1 + len(self.terms)
+
+    @cached_property
+    def total(self) -> np.ndarray:
+        """Sums over the clusters, (cells, p, p)."""
+        return self.s.sum(axis=1)
+
+    def through(self, to: np.ndarray, terms: list[str]) -> Self:
+        """Return the moments of w P for a map P, (p, new), whose first column is that of the 1."""
+        if terms == self.terms:
+            return self
+        return replace(self, terms=terms, centre=self.centre @ to, s=product(self.s, to))
+
+    def with_terms(self, kept: KeptTerms) -> Self:
+        """Return the moments of terms that are sums of these."""
+        return self.through(map_of(self.terms, kept), list(kept))
+
+    def recentred(self, centre: np.ndarray) -> Self:
+        """Return the moments about another centre, (p,), exactly."""
+        if np.array_equal(centre, self.centre):
+            return self
+        to = np.eye(self.p)
+        to[0] -= centre - self.centre
+        return replace(self, s=product(self.s, to), centre=centre)
+
+    def mean(self) -> np.ndarray:
+        """Return the mean of w over all rows, (p,), with 0 for its leading 1."""
+        sums = self.total.sum(axis=0)[0]
+        mean = sums / max(sums[0], 1)
+        mean[0] = 0
+        return self.centre + mean
+
+
+@dataclass(frozen=True)
+class Moments(Products):
+    """Moments of the documents of one layer, about any centre.
+
+    Cells are disjoint: the two halves of documents, or one for whole documents; within each,
+    classes of tokens if these are apart (`RowPartition`).
+    """
+
+    def whole(self) -> "Moments":
+        """Return the moments of whole documents, whose halves are added up."""
+        return replace(self, s=self.s.sum(axis=0, keepdims=True))
+
+    def only(self, documents: Collection[str]) -> "Moments":
+        """Return the moments of some documents, in their order."""
+        if documents == self.clusters:
+            return self
+        place_of = {name: index for index, name in enumerate(self.clusters)}
+        names = []
+        places = []
+        for name in documents:
+            if name in place_of:
+                names.append(name)
+                places.append(place_of[name])
+        return with_clusters(self, names, self.s[:, np.array(places, dtype=np.intp)])
+
+    def prepared(
+        self,
+        kept: KeptTerms | None = None,
+        *,
+        fixed_effects: bool,
+        half_panel: bool = True,
+        group_of: Mapping[str, str] | None = None,
+    ) -> "PreparedMoments":
+        """Return the moments that a regression is solved from, perhaps of other terms.
+
+        They are about the means of all rows or, with ``fixed_effects``, about those of documents.
+        Halves stay apart only if they correct the regression (``half_panel``); they come behind
+        their sum. ``group_of`` adds documents up to groups.
+        """
+        moments = self if half_panel else self.whole()
+        if kept is not None:
+            moments = moments.with_terms(kept)
+        moments = moments.recentred(moments.mean())
+        s = moments.s
+        if len(s) > 1:
+            s = np.concatenate([s.sum(axis=0, keepdims=True), s])
+        prepared = PreparedMoments(
+            layer=self.layer,
+            part=self.part,
+            terms=moments.terms,
+            clusters=self.clusters,
+            centre=moments.centre,
+            s=s,
+            documents=self.documents,
+            outcome_is_logarithm=self.outcome_is_logarithm,
+            precision=self.precision,
+            above=self.above,
+        )
+        if fixed_effects:
+            prepared = prepared.demeaned()
+        if group_of is not None:
+            prepared = prepared.by_group(group_of)
+        return prepared
+
+
+@dataclass(frozen=True)
+class PreparedMoments(Products):
+    """Moments of one layer about means, from which its regression is solved.
+
+    There is one cell of all rows. Under the half-panel jackknife, those of the first and of the
+    second halves of documents come behind it.
+    """
+
+    # (p,) array or None: Σ w² before the means of documents were removed, if they were. It bounds
+    # rounding; `through` adds those of merged terms without their products.
+    squares: np.ndarray | None = None
+    # Whether the clusters are groups of documents.
+    grouped: bool = False
+
+    @property
+    def has_fixed_effects(self) -> bool:
+        """Whether the means of documents are removed."""
+        return self.squares is not None
+
+    @property
+    def names(self) -> list[str]:
+        """Terms of a regression: the constant first, unless document effects absorb it."""
+        return self.terms[1:] if self.has_fixed_effects else ["intercept", *self.terms[1:]]
+
+    @property
+    def k(self) -> int:
+        """Number of these terms."""
+        return len(self.names)
+
+    @property
+    def columns(self) -> list[int]:
+        """Places in w of these terms."""
+        return [*range(2, self.p)] if self.has_fixed_effects else [0, *range(2, self.p)]
+
+    @property
+    def n_obs(self) -> int:
+        """Number of rows."""
+        return int(np.rint(self.total[0, 0, 0]))
+
+    @property
+    def size(self) -> np.ndarray:
+        """The square root of Σ w² of each element of w about its mean, (p,)."""
+        return np.sqrt(np.maximum(np.diagonal(self.total[0]), 0))
+
+    @property
+    def absorbed(self) -> int:
+        """Number of removed means of documents."""
+        return self.documents if self.has_fixed_effects else 0
+
+    @property
+    def df_resid(self) -> int:
+        """Number of rows less that of terms and of removed means."""
+        return self.n_obs - self.k - self.absorbed
+
+    @property
+    def count(self) -> int:
+        """Number of clusters with rows."""
+        if not self.grouped:
+            return self.documents
+        return int((self.s[0, :, 0, 0] > 0.5).sum())
+
+    def through(self, to: np.ndarray, terms: list[str]) -> Self:
+        """Return the moments of w P, as `Products.through`."""
+        moments = super().through(to, terms)
+        if self.squares is None or terms == self.terms:
+            return moments
+        return replace(moments, squares=self.squares @ to)
+
+    def demeaned(self) -> "PreparedMoments":
+        """Remove the means of documents, in each cell; the number of rows stays."""
+        sums = self.s[..., 0, :]
+        s = self.s - sums[..., :, None] * (sums / np.maximum(sums[..., :1], 1))[..., None, :]
+        s[..., 0, 0] = sums[..., 0]
+        return replace(self, s=s, squares=np.diagonal(self.total[0]))
+
+    def by_group(self, group_of: Mapping[str, str]) -> "PreparedMoments":
+        """Return the moments of groups of documents, in the order of the mapping."""
+        groups = list(dict.fromkeys(group_of.values()))
+        place = {group: index for index, group in enumerate(groups)}
+        s = np.zeros((len(self.s), len(groups), self.p, self.p))
+        places = np.array([place[group_of[name]] for name in self.clusters], dtype=np.intp)
+        np.add.at(s.swapaxes(0, 1), places, self.s.swapaxes(0, 1))
+        return replace(self, clusters=groups, s=s, grouped=True)
+
+
+def product(s: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """Return P'S P of symmetric matrices S, (…, p, p), for a map P, (p, new)."""
+    p, new = to.shape
+    right = (s.reshape(-1, p) @ to).reshape(-1, p, new)
+    both = np.swapaxes(right, 1, 2).reshape(-1, p) @ to
+    return both.reshape(*s.shape[:-2], new, new)
+
+
+def map_of(terms: Sequence[str], kept: KeptTerms) -> np.ndarray:
+    """Return the map from w to that of sums of its terms, (p, new)."""
+    to = np.zeros((1 + len(terms), 1 + len(kept)))
+    to[0, 0] = 1
+    for place, members in enumerate(kept.values(), start=1):
+        to[[1 + terms.index(member) for member in members], place] = 1
+    return to
+
+
+def with_clusters(moments: Moments, clusters: list[str], s: np.ndarray) -> Moments:
+    """Return the moments with other clusters and their sums, (cells, clusters, p, p).
+
+    Documents are those with rows.
+    """
+    documents = int((s[..., 0, 0].sum(axis=0) > 0.5).sum())
+    return replace(moments, clusters=clusters, s=s, documents=documents)
+
+
+def joined(parts: Sequence[Moments]) -> Moments:
+    """Return the moments of the clusters of several, about the centre of the largest."""
+    if len(parts) == 1:
+        return parts[0]
+    # Those without rows have no means that could be their centre.
+    largest = max(parts, key=lambda part: part.documents)
+    clusters: list[str] = []
+    sums = []
+    for part in parts:
+        clusters += part.clusters
+        sums.append(part.recentred(largest.centre).s)
+    return with_clusters(largest, clusters, np.concatenate(sums, axis=1))
+
+
+def write_moments(
+    rows: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    path: str | Path,
+    record: dict[str, Any],
+    partition: RowPartition,
+) -> int:
+    """Write the moments of a design, with a column per layer; return the number of documents.
+
+    The documents of one batch of rows are in memory at a time. The description of the numbers is
+    added to the record as ``crossproducts``.
+    """
+    layers, terms = design.layers_and_terms(schema)
+    p = 1 + len(terms)
+    documents = 0
+    shape = (partition.cells, len(layers), p * (p + 1) // 2)
+    columns = _table([], np.zeros((0, *shape)), layers).schema
+    at_once = min(DOCUMENTS, BLOCK_BYTES // (8 * np.prod(shape)))
+    centre, blocks = sum_products(rows, list(map(Unit, layers)), terms, partition)
+    facts = {
+        "terms": terms,
+        "layers": layers,
+        "centre": centre.tolist(),
+        "halves": 1 + partition.halves,
+        "cells": partition.cells,
+    }
+    with tables.parquet_writer(
+        path,
+        columns,
+        {**record, "crossproducts": facts},
+        # For fast reading; a dictionary of distinct numbers is as large as the numbers.
+        compression="lz4",
+        use_dictionary=["document"],
+        use_byte_stream_split=[f"{layer_name(layer)}.list.element" for layer in layers],
+    ) as writer:
+        for names, sums in gathered(blocks, at_once):
+            writer.write_table(_table(names, sums, layers))
+            documents += len(names)
+    return documents
+
+
+def _table(names: Sequence[str], sums: np.ndarray, layers: Sequence[int]) -> pa.Table:
+    """Return packed moments with a row per document and cell.
+
+    ``n`` is the largest number of rows of a layer.
+    """
+    documents, cells, _, packed = sums.shape
+    codes = pa.array(np.repeat(np.arange(documents, dtype=np.int32), cells))
+    counts = np.rint(sums[..., 0].max(axis=2, initial=0)).astype(np.int64)
+    columns = {
+        "document": pa.DictionaryArray.from_arrays(codes, pa.array(names, pa.string())),
+        "n": pa.array(counts.reshape(-1)),
+    }
+    for place, layer in enumerate(layers):
+        own = pa.array(np.ascontiguousarray(sums[:, :, place]).reshape(-1))
+        columns[layer_name(layer)] = pa.FixedSizeListArray.from_arrays(own, packed)
+    return pa.table(columns)
+
+
+class Stored(Sequence[Moments]):
+    """The layers of a design, in order, each of which is read on use from the files of all shards.
+
+    A document is in one shard. Each iteration reads all files again, unless ``keep`` has kept the
+    layers that were read, which it does if all take less than `KEPT_BYTES`.
+    """
+
+    def __init__(self, paths: Sequence[str | Path], *, keep: bool = False) -> None:
+        self.files = []
+        self.facts = []
+        rows = 0
+        for path in paths:
+            metadata = pq.read_metadata(path)
+            rows += metadata.num_rows
+            self.files.append((path, metadata))
+            self.facts.append(tables.read_provenance(path)["crossproducts"])
+        self.record = tables.read_provenance(paths[0])
+        self.outcome_is_logarithm = OUTCOMES[self.record.settings("design")["outcome"]].logarithm
+        self.layers = self.facts[0]["layers"]
+        self.terms = self.facts[0]["terms"]
+        self.cells = self.facts[0]["cells"]
+        p = 1 + len(self.terms)
+        self.packed = p * (p + 1) // 2
+        self.documents = rows // self.cells
+        # A regression of halves has their sum too.
+        cells = self.cells + (self.facts[0]["halves"] == 2)
+        needed = self.documents * len(self.layers) * cells * self.packed * 8
+        self.keep = keep and needed <= KEPT_BYTES
+        self._cache: dict[int, Moments] = {}
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        if index in self._cache:
+            return self._cache[index]
+        moments = joined(list(self._documents(index)))
+        if self.keep:
+            self._cache[index] = moments
+        return moments
+
+    def __iter__(self) -> Iterator[Moments]:
+        for index in range(len(self)):
+            yield self[index]
+
+    def _documents(self, index: int) -> Iterator[Moments]:
+        """Yield the documents of a layer, in blocks about one centre; without any, an empty one."""
+        unit = Unit(self.layers[index])
+        fields = {
+            "outcome_is_logarithm": self.outcome_is_logarithm,
+            "above": index,
+            "precision": self.record.precision,
+        }
+        largest = int(np.argmax([metadata.num_rows for _, metadata in self.files]))
+        centres = [np.array(facts["centre"])[index] for facts in self.facts]
+        rows = max(1, int(BLOCK_BYTES // (8 * self.cells * self.packed))) * self.cells
+        if not self.documents:
+            none = np.zeros((0, self.cells, self.packed))
+            yield moments_of_unit(unit, self.terms, centres[largest], [], none, **fields)
+        for (path, metadata), centre in zip(self.files, centres, strict=True):
+            file = pq.ParquetFile(path, metadata=metadata, pre_buffer=False)
+            columns = ["document", unit.column]
+            for batch in file.iter_batches(rows, columns=columns, use_threads=False):
+                names = batch["document"].take(pa.array(np.arange(0, len(batch), self.cells)))
+                sums = batch[unit.column].flatten().to_numpy()
+                sums = sums.reshape(len(names), self.cells, self.packed)
+                block = moments_of_unit(unit, self.terms, centre, names.to_pylist(), sums, **fields)
+                yield block.recentred(centres[largest])
+
+
+def moments_of_unit(
+    unit: Unit,
+    terms: list[str],
+    centre: np.ndarray,
+    names: list[str],
+    packed: np.ndarray,
+    **fields: Any,
+) -> Moments:
+    """Return the moments of a unit from packed ones, (clusters, cells, packed)."""
+    s = unpacked(np.ascontiguousarray(packed.swapaxes(0, 1)), 1 + len(terms))
+    moments = Moments(unit.layer, terms, names, centre, s, 0, part=unit.part, **fields)
+    return with_clusters(moments, names, s)
+
+
+def unpacked(packed: np.ndarray, p: int) -> np.ndarray:
+    """Return symmetric matrices, (…, p, p), from their upper triangles, row by row."""
+    upper = np.zeros((p, p), dtype=np.intp)
+    upper[np.triu_indices(p)] = np.arange(p * (p + 1) // 2)
+    return packed[..., np.maximum(upper, upper.T)]
+
+
+def gathered(blocks: Iterable[Block], at_once: float = np.inf) -> Iterator[Block]:
+    """Yield documents in blocks of a number or more; the last may be smaller."""
+    names: list[str] = []
+    sums: list[np.ndarray] = []
+    for documents, block in blocks:
+        names += documents
+        sums.append(block)
+        if len(names) >= at_once:
+            yield names, np.concatenate(sums)
+            names = []
+            sums = []
+    if names:
+        yield names, np.concatenate(sums)
