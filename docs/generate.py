@@ -37,17 +37,21 @@ The files of a run, by folder. `{model}`, `{corpus}`, `{site}` and `{regression}
 configuration, `{pair}` is a site that is changed and observed, or two as in `attention_to_mlp`,
 `{shard}` is `0000` and so on, `{scale}` is one of `controls.random_weights.scales`. Every CSV table
 is also stored as Parquet, whose metadata record
-[what made it](reruns.md#what-made-a-file). *Before training* means with random weights.
-[Read the results](reading.md) has examples.
+[what made it](reruns.md#what-made-a-file). [Read the results](reading.md) has examples.
 """
 # Files that hold the same as others of other weights, or in words.
 TWINS = re.compile(r"untrained(_\{scale\})?\.parquet|untrained/|revisions/|findings\.txt")
+# The tables that most readers open first, whose columns stand on the page without columns too.
+FIRST_OPENED = ("coefficients.csv", "controls.csv")
+FOLDER_OF_FITS = "results/{model}/{corpus}/{site}/{regression}"
+LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 # Last paragraphs of the page without columns, and of the one with them.
 WITHOUT = """
-Beside these, `untrained` in a name means before training (`_{scale}` at which scale of the initial
-weights; without it, the first), `revisions/{step}` an earlier checkpoint, and `findings.txt` the
-folder's tables in words. `python docs/generate.py columns` prints what each column means, and the
-figures of each folder; the site has both on this page. [The gallery](gallery.md) shows the figures.
+Beside these, `untrained` in a name means with random weights, before training (`_{scale}` at which
+scale; without it, the first), `revisions/{step}` an earlier checkpoint, and `findings.txt` the
+folder's tables in words. Columns stand below two tables; those of all, and the figures of each
+folder, are printed by `.venv/bin/python docs/generate.py columns` in the checkout.
+[The gallery](gallery.md) shows the figures.
 """
 WITH = """
 In columns, NN is a layer, counted from 0, and TERM a regressor: `lag_1`, `lead_1` or a covariate.
@@ -207,12 +211,37 @@ def list_of_columns(columns: Mapping[str, str | None]) -> Iterator[str]:
             yield f"- {names_of_columns(names)}: {meaning}"
 
 
+def columns_in_full(output: Output) -> dict[str, str]:
+    """Return the meanings of a table's columns by their names, those of shared columns too.
+
+    The names of the study are left out.
+    """
+    found: dict[str, str] = {}
+    for name, meaning in output.columns.items():
+        if meaning:
+            found[name] = meaning
+        elif name in SHARED:
+            found |= SHARED[name] if name != "study" else {}
+        else:
+            found[name] = next(shared[name] for shared in SHARED.values() if name in shared)
+    return found
+
+
 def list_of_files(outputs: list[Output]) -> Iterator[str]:
-    """Yield the files of a folder, and one item for those that every shard has."""
+    """Yield the files of a folder, and one item for those that every shard has.
+
+    A column of several tables is listed with the first of them.
+    """
     by_shard = [output.name for output in outputs if output.name.endswith("/{shard}.parquet")]
+    listed: dict[str, str] = {}
     for output in outputs:
         if output.name not in by_shard:
             yield f"- `{output.name}`: {output.meaning}"
+        if output.folder == FOLDER_OF_FITS and output.name in FIRST_OPENED:
+            columns = columns_in_full(output)
+            new = {name: columns[name] for name in columns if name not in listed}
+            yield from (f"    {line}" for line in list_of_columns(new))
+            listed |= new
     if by_shard:
         folders = ", ".join(f"`{name.removesuffix('{shard}.parquet')}`" for name in by_shard)
         yield f"- a file per shard: {folders}"
@@ -288,7 +317,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing")
     arguments = parser.parse_args()
     if arguments.printed:
-        print(all_keys() if arguments.printed == "keys" else page_of_outputs(columns=True), end="")
+        text = all_keys() if arguments.printed == "keys" else page_of_outputs(columns=True)
+        print(LINK.sub(r"\1", text), end="")
         return
     pages = {
         "workflow/schemas/config.schema.yaml": schema(),

@@ -45,7 +45,7 @@ def missing_extra(error: ImportError, what: str) -> MissingExtraError | None:
         return None
     return MissingExtraError(
         f"{what} needs {package}, which is not installed: "
-        f"pip install 'attnlag[{EXTRA_OF[package]}]'"
+        f"pip install --editable '.[{EXTRA_OF[package]}]' in attnlag's folder"
     )
 
 

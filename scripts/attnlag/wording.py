@@ -342,14 +342,15 @@ UNTRAINED = {
     ),
     "untrained_mean": Words(
         "a lag before training (mean over the layers)",
-        answer={Verdict.WITHIN: "no lag left {at_scale}"},
-        finding={Verdict.WITHIN: "no lag left {at_scale} (mean within ±{bound:g})"},
+        answer={Verdict.WITHIN: "no lag is left there"},
+        finding={Verdict.WITHIN: "no lag is left there (mean within ±{bound:g})"},
     ),
-    "untrained_averages": Words(
+    "untrained_determined": Words(
         "smallest R² before training up to the model's own scale, if it is high",
-        answer="an untrained copy nearly averages its past",
-        finding="an untrained copy nearly averages its past (R² up to the model's own scale: at "
+        answer="up to the model's own scale the tokens before nearly determine the norm (R² at "
         "least {value})",
+        finding="before training, up to the model's own scale, the regression explains nearly all "
+        "of the variance (R² at least {value})",
     ),
     "trained": Words(
         "the same after training, in the texts of the control (median layer)",

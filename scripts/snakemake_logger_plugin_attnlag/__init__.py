@@ -35,6 +35,9 @@ STOPPED = "Stopped. Run the same command to go on."
 NEEDED = re.compile(
     r"Nothing to be done|Reasons:|Complete log|Unlock|Touching|Would remove|Trying to restart job"
 )
+# What a run says that makes nothing; it has no other last words.
+NOTHING = re.compile(r"Nothing to be done")
+ANSWERS = Path("results/answers.txt")
 # Messages that are replaced or shortened.
 STOPPING = re.compile(r"Terminating processes on user request")
 FAILED = re.compile(r"^CalledProcessError .*returned non-zero exit status \d+", re.M | re.S)
@@ -192,7 +195,10 @@ class LogHandler(LogHandlerBase):
         elif STOPPING.search(record.getMessage()):
             self.stopped = True
         elif NEEDED.match(record.getMessage()):
-            return SEE_ABOVE.sub("", record.getMessage())
+            text = SEE_ABOVE.sub("", record.getMessage())
+            if NOTHING.match(text) and ANSWERS.exists():
+                return f"{text}\nanswers: {ANSWERS}"
+            return text
         return None
 
     def plan(self, stats: dict[str, int]) -> str | None:

@@ -97,7 +97,8 @@ def test_a_study_is_read_fitted_and_drawn_without(whole_once, tmp_path):
     # Two lags and three terms of position, of two layers.
     assert [line.split()[1:] for line in compared] == [["10", "True"]] * 3
     assert findings.startswith("tiny, attention, lags=[1, 2], ")
-    install = "needs torch, which is not installed: pip install 'attnlag[model]'"
+    how = "pip install --editable '.[model]' in attnlag's folder"
+    install = f"needs torch, which is not installed: {how}"
     assert check == f"attnlag.check {install}"
     assert intervene == f"attnlag.intervene {install}"
     assert measure == f"attnlag.measure {install}"
@@ -135,5 +136,5 @@ def test_a_program_names_the_extra_that_it_lacks():
     done = ran(command, 1, cwd=ROOT / "scripts", stderr=subprocess.STDOUT)
     assert done.stdout == (
         "error: extract_activations needs torch, which is not installed: "
-        "pip install 'attnlag[model]'\n"
+        "pip install --editable '.[model]' in attnlag's folder\n"
     )

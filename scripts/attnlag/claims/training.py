@@ -7,7 +7,7 @@ import pandas as pd
 
 from attnlag.claims.row import Row, over_layers, with_interval
 
-# R² from which the sizes of the tokens before are said to determine a token's own.
+# R² from which the tokens before are said to nearly determine a norm.
 DETERMINED = 0.9
 
 R_SQUARED = "r_squared"
@@ -46,7 +46,7 @@ def by_scale(before: pd.DataFrame | None, *, bound: float, nearest: str) -> Iter
         yield over_layers_of_scales(trained, rows["trained"], texts)
         extremes = Row(claim="untrained_extremes", subject=str(quantity), table="untrained_scales")
         yield over_layers_of_scales(extremes, rows["before"], texts)
-    yield from averaging(known)
+    yield from determined(known)
 
 
 def over_layers_of_scales(row: Row, values: pd.Series, texts: int) -> Row:
@@ -89,16 +89,16 @@ def _at_scale(quantity: str, row: dict[Any, Any], bound: float) -> Iterator[Row]
     yield with_interval(claim, row, columns, bound=0.0, texts=texts)
 
 
-def averaging(known: pd.DataFrame) -> Iterator[Row]:
+def determined(known: pd.DataFrame) -> Iterator[Row]:
     """Yield the smallest R² before training up to the model's own scale, if it is high.
 
-    Where the tokens before determine a token's size, an untrained copy nearly averages its past.
+    The tokens before then nearly determine the norm of a token's adjustment.
     """
     usual = known[(known["quantity"] == R_SQUARED) & ~known["above_own"].astype(bool)]
     smallest = usual["before"].min()
     if smallest >= DETERMINED:
         yield Row(
-            claim="untrained_averages",
+            claim="untrained_determined",
             value=float(smallest),
             bound=DETERMINED,
             table="untrained_scales",

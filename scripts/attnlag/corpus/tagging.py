@@ -127,7 +127,8 @@ def pipeline_of(package: str, version: str | None, sha256: str | None) -> Any:
     except metadata.PackageNotFoundError as missing:
         raise UserError(
             f"the tagger {package} {version}: found no package '{missing.name}'; expected it "
-            "(pip install 'attnlag[tagger]' installs the default one), or tagger: none"
+            "(pip install --editable '.[tagger]' in attnlag's folder installs the default one), "
+            "or tagger: none"
         ) from None
     if installed != version:
         raise UserError(

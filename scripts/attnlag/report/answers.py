@@ -13,6 +13,7 @@ from attnlag.claims.run import CAUSAL, MEASURED, Claims, RunClaims
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.slopes.decomposition import POOLED
 from attnlag.regression.terms import is_lead, named
+from attnlag.report.lines import claims_of_subjects
 from attnlag.storage.tables import Record
 
 ANSWER = "answer"
@@ -162,9 +163,8 @@ def _regressed(main: Regression) -> Iterator[Answer]:
         yield Answer("during training", _joined(rows))
     elif claims.all("untrained", nearest):
         rows = [
-            *claims.all("untrained", nearest),
-            *claims.all("untrained_mean", nearest),
-            *claims.all("untrained_averages"),
+            *claims_of_subjects(claims, ("untrained", "untrained_mean"), nearest),
+            *claims.all("untrained_determined"),
             *claims.all("trained", nearest),
             claims.one("scale_assumed"),
         ]

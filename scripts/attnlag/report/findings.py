@@ -25,7 +25,7 @@ REGRESSION = (
     Line(
         ("untrained", "untrained_mean", "trained"), heading="before training, {term}: ", each="term"
     ),
-    Line(("untrained_averages",)),
+    Line(("untrained_determined",)),
     Line(("scale", "scale_assumed", "scale_left_out"), heading="initial weights: "),
     Line(
         ("change_by_training",),

@@ -44,10 +44,9 @@ class Line:
 
     def _grouped(self, claims: Claims) -> list[list[Row]]:
         """Return the claims of each line."""
-        rows = [row for name in self.claims for row in claims.all(name)]
         groups: dict[str, list[Row]] = {}
         key = KEYS[self.each]
-        for row in rows:
+        for row in claims_of_subjects(claims, self.claims):
             groups.setdefault(key(row), []).append(row)
         found = list(groups.values())
         if self.each == "nearest":
@@ -66,6 +65,18 @@ KEYS: dict[str, Callable[[Row], str]] = {
     "two": lambda row: ", ".join(row.names[:2]),
     "nearest": lambda row: row.names[0],
 }
+
+
+def claims_of_subjects(claims: Claims, names: Sequence[str], first: str = "") -> list[Row]:
+    """Return the claims of some names, those of a subject together.
+
+    Subjects are in the order in which the names have them; ``first`` is the first name of all.
+    """
+    by_subject: dict[str, list[Row]] = {}
+    for name in names:
+        for row in claims.all(name, first):
+            by_subject.setdefault(row.subject, []).append(row)
+    return [row for rows in by_subject.values() for row in rows]
 
 
 def titled(title: str, lines: Iterable[str]) -> str:

@@ -134,12 +134,13 @@ def unwrapped(model: Any) -> Any:
 def name_of(model: Any, name: str | None) -> str:
     """Return the name of a model without a wrapper, which the user may have given.
 
+    Without one, it is the last part of the path that the model is from, or the name of its class.
     Raise UserError if the name is no text.
     """
     if name is not None and not isinstance(name, str):
         raise UserError(f"name: found {shown(name)}, expected text")
     path = str(getattr(model, "name_or_path", "")).rstrip("/")
-    return name or path.rpartition("/")[2] or "model"
+    return name or path.rpartition("/")[2] or type(model).__name__
 
 
 def _tokens(sequences: pa.Table, texts: Mapping[str, str]) -> pd.DataFrame:

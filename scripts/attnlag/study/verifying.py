@@ -41,9 +41,10 @@ def check(
         output; ``error``, the largest difference between both sides over the tokens, relative to
         the stream, 0 in half precision if the sum has the same bits, NaN if the block did not run;
         ``unexplained``, the part of the block that no known module explains: "attention", "mlp" or
-        both, "stream" if both are added, but not to the block's input, as where the sum is
-        normalised, "block" if it did not run; empty if the check is passed (``error`` of at most
-        1e-5). `measure` refuses a model with an unexplained part.
+        both, also the last one added if the block multiplies the sum before it returns it;
+        "stream" if both are added, but not to the block's input, as where a module normalises the
+        sum; "block" if it did not run; empty if the check is passed (``error`` of at most 1e-5).
+        `measure` refuses a model with an unexplained part.
 
     Raises
     ------

@@ -543,14 +543,14 @@ def test_what_was_before_training_stands_beside_what_is_after_it():
         ("untrained", "r_squared, own", 0.95, Verdict.NONE),
         ("trained", "r_squared", 0.2, Verdict.NONE),
         ("untrained_extremes", "r_squared", 0.95, Verdict.NONE),
-        ("untrained_averages", "", 0.95, Verdict.NONE),
+        ("untrained_determined", "", 0.95, Verdict.NONE),
     ]
     change = rows[4]
     assert (change.low, change.high, change.level) == (0.2, 0.3, 0.9)
-    # An untrained copy whose past explains less averages nothing.
+    # With a smaller R², the tokens before do not determine the norm.
     less = before.assign(before=[0.5, 0.89, np.nan])
     claims = {row.claim for row in training.by_scale(less, bound=0.05, nearest="lag_1")}
-    assert "untrained_averages" not in claims
+    assert "untrained_determined" not in claims
 
 
 def test_every_outcome_in_percent_has_a_noun():

@@ -215,7 +215,7 @@ CHANGES = {
     "only a scale above the model's own": {
         "untrained_scales": BEFORE[BEFORE["scale"] == "own-x1.5"]
     },
-    "an untrained model that does not average": {
+    "an untrained model with a smaller R²": {
         "untrained_scales": BEFORE.assign(
             before=BEFORE["before"].where(BEFORE["before"] < 0.9, 0.8)
         )

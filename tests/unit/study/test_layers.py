@@ -99,7 +99,7 @@ def test_what_the_layers_do_not_give_is_refused(pair, gpt2_tokenizer, subtests):
     assert line == ("before[0]: found the layers 0, 3, 5, expected 0 to 5, as in the final weights")
     model = small_model("llama", {**LLAMA, "vocab_size": 8281}).float()
     for layers, said in (
-        ([2, 7], "layers: found 7, but model model has layers 0 to 2"),
+        ([2, 7], "layers: found 7, but model LlamaModel has layers 0 to 2"),
         ([], "layers: found [], expected at least one entry"),
         ([1, 1], "layers: found 1 twice, expected each entry once"),
         (1, "layers: found 1, expected a list, as in [a, b]"),
