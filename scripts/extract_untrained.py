@@ -1,7 +1,7 @@
 """Run a model with weights as before any training over some documents, as a control.
 
 The weights are drawn at several scales. At the first, all is measured that is measured of the
-trained model, except surprisal; at the others, norms alone.
+trained model, except predictions; at the others, norms alone.
 """
 
 from functools import partial

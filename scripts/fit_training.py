@@ -3,9 +3,9 @@
 All are fitted to the same documents, and none is corrected for bias.
 """
 
-import numpy as np
 import pandas as pd
 
+from attnlag.corpus.catalogue import LOSS
 from attnlag.errors import UserError, counted
 from attnlag.pipeline.program import log
 from attnlag.regression.inference import training
@@ -32,13 +32,10 @@ def main(job, settings: TrainingSettings):
             )
         stream = job.input.stream[place] if job.input.stream else None
         layers = training.moments_of(formula, path, stream)
-        surprisal = job.input.revision_surprisal[place : place + 1]
-        loss = mean_surprisal(surprisal, documents)
+        loss = training.loss_of(read_losses(job.input.losses[place : place + 1]), documents)
         checkpoints.append(training.Checkpoint(facts["step"], facts["revision"], layers, loss))
-    # Predictions may be measured for a covariate alone.
-    final_surprisal = job.input.surprisal if job.input.revision_surprisal else []
     stored = Stored(job.input.crossproducts)
-    loss = mean_surprisal(final_surprisal, documents)
+    loss = training.loss_of(read_losses(job.input.final_losses), documents)
     final = training.Checkpoint(None, training.FINAL, stored, loss)
     fitted = training.fit(checkpoints, final, settings)
 
@@ -55,12 +52,7 @@ def main(job, settings: TrainingSettings):
         )
 
 
-def mean_surprisal(paths, documents):
-    """Return the mean surprisal of the tokens of some documents in nats, NaN without files."""
-    values = []
-    for path in paths:
-        table = pd.read_parquet(path, columns=["document", "surprisal"])
-        values.append(table.loc[table["document"].isin(documents), "surprisal"])
-    if not values:
-        return np.nan
-    return float(pd.concat(values).mean())
+def read_losses(paths):
+    """Return the loss at each token with its document; without files, nothing."""
+    frames = [pd.read_parquet(path, columns=["document", LOSS]) for path in paths]
+    return pd.concat(frames) if frames else pd.DataFrame()

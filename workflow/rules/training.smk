@@ -1,7 +1,10 @@
 # Earlier checkpoints of a model, on some documents, beside its final weights.
 
+from attnlag.corpus.catalogue import LOSS
+
 REVISION = "data/models/{model}/revisions/{step}"
-WITH_LOSS = CONFIG.measures("surprisal")
+# Whether the loss of each checkpoint is known.
+WITH_LOSS = CONFIG.measures(LOSS)
 
 
 def steps_of(model):
@@ -16,16 +19,16 @@ def files_of_revision(wildcards):
 
 def inputs_of_training(wildcards):
     """Return the norms of checkpoints, and what a regression of the final weights has."""
-    name, steps = wildcards.regression, steps_of(wildcards.model)
+    name = wildcards.regression
+    steps = steps_of(wildcards.model)
     stream = partly(f"{STUDY}/stream/revisions/{{step}}.parquet", step=steps)
-    surprisal = partly(f"{STUDY}/surprisal/revisions/{{step}}.parquet", step=steps)
+    losses = partly(f"{STUDY}/{LOSS}/revisions/{{step}}.parquet", step=steps)
     needed = CONFIG.files_of_tokens(name)
-    if WITH_LOSS:
-        needed = needed | {"surprisal"}
     return {
         "norms": partly(f"{SITE}/revisions/{{step}}.parquet", step=steps),
         "stream": optional(CONFIG.needs_stream(name), stream),
-        "revision_surprisal": optional(WITH_LOSS, surprisal),
+        "losses": optional(WITH_LOSS, losses),
+        "final_losses": optional(WITH_LOSS, resolved(ALL_TOKEN_FILES[LOSS], wildcards)),
         "crossproducts": shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet")(wildcards),
         **{
             key: optional(key in needed, resolved(files, wildcards))
@@ -64,8 +67,8 @@ use rule program as extract_revision with:
         corpus="results/corpora/{corpus}.parquet",
     output:
         norms=study_files(f"{SITE}/revisions/{{step}}.parquet"),
-        stream=f"{STUDY}/stream/revisions/{{step}}.parquet",
-        surprisal=optional(WITH_LOSS, f"{STUDY}/surprisal/revisions/{{step}}.parquet"),
+        # The norms of the stream, and predictions where they are measured of the final weights.
+        **files_of_quantities("revisions/{step}.parquet", CONFIG.quantities_of_model()),
     log:
         "logs/{model}/{corpus}/revisions/{step}.log",
     wildcard_constraints:

@@ -146,6 +146,10 @@ CATALOGUE = {
 }
 
 
+# The property whose mean over tokens is the loss of the model.
+LOSS = "surprisal"
+
+
 def properties_in(file: str) -> dict[str, TokenProperty]:
     """Return the properties in a file, by column."""
     return {name: entry for name, entry in CATALOGUE.items() if entry.file == file}

@@ -27,10 +27,6 @@ from attnlag.quantities.passes import Passes
 # Returns what replaces an adjustment, (width,), given it.
 Edit = Callable[[torch.Tensor], torch.Tensor]
 
-# Names of the target site if the target is the prediction of the next token.
-SURPRISAL = "surprisal"
-DIVERGENCE = "kl_divergence"
-
 
 class MeanAdjustments:
     """Means of adjustments, collected while the documents are processed."""
@@ -96,17 +92,18 @@ def divergence(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
     return (base.exp() * (base - logits[1:])).sum(-1)
 
 
-def surprisal(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+def changes_of_surprisal(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
     """Return changes of surprisal of ``following`` tokens, (changes, distances); NaN if none."""
     next_tokens = following.expand(len(logits), -1)[..., None]
-    surprisals = -logits[:, : next_tokens.shape[1]].gather(-1, next_tokens)[..., 0]
+    values = -logits[:, : next_tokens.shape[1]].gather(-1, next_tokens)[..., 0]
     moved = logits.new_full((len(logits) - 1, logits.shape[1]), torch.nan)
-    moved[:, : surprisals.shape[1]] = surprisals[1:] - surprisals[:1]
+    moved[:, : values.shape[1]] = values[1:] - values[:1]
     return moved
 
 
-# Targets besides the sizes of adjustments: functions of the log probabilities of next tokens.
-PREDICTIONS = {DIVERGENCE: divergence, SURPRISAL: surprisal}
+# Targets besides the sizes of adjustments, by the names that stand in place of a target site:
+# functions of the log probabilities of next tokens.
+PREDICTIONS = {"kl_divergence": divergence, "surprisal": changes_of_surprisal}
 
 
 def edited_vector(name: str, edit: Edit, vector: torch.Tensor) -> torch.Tensor:

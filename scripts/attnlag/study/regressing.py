@@ -1,6 +1,6 @@
 """Regressions, in every layer, of adjustments that were measured in a notebook."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -393,19 +393,12 @@ def _trained(
         )
         stream = own_stream if formula.settings.outcome == "relative" else None
         moments = training.moments_of(formula, norms, stream)
-        loss = _mean_surprisal(checkpoint, checkpoint.texts)
+        loss = training.loss_of(checkpoint.tokens, checkpoint.texts)
         checkpoints.append(training.Checkpoint(step, checkpoint.model, moments, loss))
     texts = next(iter(before.values())).texts
-    last = training.Checkpoint(None, training.FINAL, layers, _mean_surprisal(final, texts))
+    loss = training.loss_of(final.tokens, texts)
+    last = training.Checkpoint(None, training.FINAL, layers, loss)
     return training.fit(checkpoints, last, settings)
-
-
-def _mean_surprisal(measurement: Measurement, texts: Collection[str]) -> float:
-    """Return the mean surprisal of the tokens of some texts in nats, NaN if it was not measured."""
-    tokens = measurement.tokens
-    if "surprisal" not in tokens:
-        return np.nan
-    return float(tokens.loc[tokens["document"].isin(texts), "surprisal"].mean())
 
 
 def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[pd.DataFrame, ...]:

@@ -11,7 +11,7 @@ layers, as that from random weights is: without a document another layer may be 
 intervals of the difference of medians covered the true one in up to 100%.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from attnlag.corpus.catalogue import LOSS
 from attnlag.errors import UserError
 from attnlag.quantities.estimates import level_of
 from attnlag.quantities.outcomes import in_batches
@@ -59,7 +60,7 @@ class Checkpoint:
     layers : sequence of Moments
         Moments of each layer.
     loss : float
-        Mean surprisal of the tokens in nats; NaN if it was not measured.
+        Mean of the property `LOSS` over the tokens, in nats; NaN if it was not measured.
     """
 
     step: int | None
@@ -103,6 +104,26 @@ def moments_of(formula: Formula, norms: Path, stream: Path | None = None) -> lis
     batches = in_batches(outcome, norms, stream, tables.ROWS_AT_ONCE, progress)
     precision = tables.read_provenance(norms).precision
     return moments_of_numbers(batches, formula, units, precision=precision)
+
+
+def loss_of(tokens: pd.DataFrame, documents: Collection[str]) -> float:
+    """Return the loss of a model on some documents, in nats a token.
+
+    Parameters
+    ----------
+    tokens : pandas.DataFrame
+        A row for each token, with the columns ``document`` and `LOSS`.
+    documents : collection of str
+        Names of the documents.
+
+    Returns
+    -------
+    float
+        NaN if the table lacks the property, or has no value of it in these documents.
+    """
+    if LOSS not in tokens:
+        return np.nan
+    return float(tokens.loc[tokens["document"].isin(documents), LOSS].mean())
 
 
 def formula_of(design: DesignSettings, files: Mapping[str, Any], norms: Path) -> Formula:

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.claims.results import RegressionResults
-from attnlag.corpus.catalogue import CATALOGUE
+from attnlag.corpus.catalogue import CATALOGUE, FILES
 from attnlag.quantities import columns
 from attnlag.quantities.outcomes import log_norms
 from attnlag.quantities.traced_tables import LISTS
@@ -63,7 +63,8 @@ def shades(regression: RegressionResults, tokens: ShownTokens) -> list[dict[str,
     A category is the place of its name in ``categories``.
     """
     described = []
-    for table in ("surprisal", "token_properties"):
+    # What the model predicts comes first.
+    for table in reversed(FILES):
         paths = regression.paths(table, regression.study_folder)
         names = pq.read_schema(paths[0]).names if paths else []
         for name in names:
