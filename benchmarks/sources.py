@@ -19,8 +19,8 @@ from attnlag.interventions import sampling
 from attnlag.model import loading
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities import tracing
+from attnlag.quantities.batches import batch_of
 from attnlag.quantities.layer_pass import Needs, run_pass
-from attnlag.quantities.passes import batch_of
 from attnlag.quantities.settings import Sources
 
 ROOT = Path(__file__).parents[1]

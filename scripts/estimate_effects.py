@@ -10,7 +10,7 @@ from attnlag.interventions import effects, sampling
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import loading
 from attnlag.pipeline.program import log
-from attnlag.quantities import passes
+from attnlag.quantities import provenance
 from attnlag.storage import tables
 
 
@@ -38,7 +38,7 @@ def main(job, settings: EffectsSettings):
             threads=job.threads,
             changed_documents=first_of_groups(job.input.corpus, settings.finite_documents),
         )
-    made = passes.provenance_of(record, "effects", settings.model_dump(), decoder)
+    made = provenance.provenance_of(record, "effects", settings.model_dump(), decoder)
     tables.write_table(table, job.output.effects, made)
     documents = counted(len({document for document, _ in sequences}), "document")
     log.info(f"{record.names}: effects in {documents} of {counted(tokens, 'token')}")

@@ -12,7 +12,7 @@ import torch
 
 from attnlag.model import loading
 from attnlag.pipeline.program import log
-from attnlag.quantities import catalogue, extraction, passes
+from attnlag.quantities import catalogue, extraction, provenance
 from attnlag.quantities.settings import ExtractionSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokensFile
@@ -50,10 +50,10 @@ def main(job, settings: ExtractionSettings):
         extractor.expect(shard.count())
         files = extraction.QuantityFiles(
             paths=catalogue.paths_of(quantities, settings.sites, job.output),
-            record_of=partial(passes.record_of_shard, record, settings.model_dump(), decoder),
+            record_of=partial(provenance.record_of_shard, record, settings.model_dump(), decoder),
             vectors_as=settings.storage_dtype,
         )
         sizes = files.bytes_at_most(extractor, tokens)
         log.info(room_for_shards(sizes, record.settings("tokens")["shards"]))
-        extraction.record(shard.sequences(), extractor, files)
+        extraction.measure_into_files(shard.sequences(), extractor, files)
     log.info(f"{record.names}: {extractor.summary()}")

@@ -14,7 +14,7 @@ from attnlag.errors import counted
 from attnlag.model import loading
 from attnlag.model.folder import verify_folder
 from attnlag.pipeline.program import log
-from attnlag.quantities import catalogue, extraction, passes
+from attnlag.quantities import catalogue, extraction, provenance
 from attnlag.quantities.settings import RevisionSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokensOfDocuments
@@ -53,8 +53,8 @@ def main(job, settings: RevisionSettings):
         files = extraction.QuantityFiles(
             paths=catalogue.paths_of(quantities, run.sites, job.output),
             record_of=partial(
-                passes.record_of_revision, record, settings.model_dump(), decoder, source
+                provenance.record_of_revision, record, settings.model_dump(), decoder, source
             ),
         )
-        extraction.record(sample.sequences, extractor, files)
+        extraction.measure_into_files(sample.sequences, extractor, files)
     log.info(f"{name}: {counted(len(documents), 'document')}, {extractor.summary()}")

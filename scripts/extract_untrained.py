@@ -15,7 +15,7 @@ from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
 from attnlag.model import initial_weights
 from attnlag.pipeline.program import log
-from attnlag.quantities import catalogue, centred, extraction, passes
+from attnlag.quantities import catalogue, centred, extraction, provenance
 from attnlag.quantities.settings import UntrainedSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokensOfDocuments
@@ -49,7 +49,7 @@ def main(job, settings: UntrainedSettings):
                 decoder = draw.decoder
             files = extraction.QuantityFiles(
                 paths=files_at(draw.scale, settings, job.output, Path(folder)),
-                record_of=partial(passes.record_of_draw, record, recorded, draw.facts, decoder),
+                record_of=partial(provenance.record_of_draw, record, recorded, draw.facts, decoder),
                 vectors_as=run.storage_dtype,
             )
             if draw.left_out:
@@ -66,7 +66,7 @@ def main(job, settings: UntrainedSettings):
                 fast=run.fast,
                 progress=bar.update,
             )
-            extraction.record(sample.sequences, extractor, files)
+            extraction.measure_into_files(sample.sequences, extractor, files)
             write_centred(files, run.sites, job.output)
             measured.append(draw.scale)
     at = "scale" if len(measured) == 1 else "scales"

@@ -10,16 +10,17 @@ from attnlag.storage import tables
 
 
 def main(job, settings: GeometrySettings):
-    untrained = trained = None
+    untrained = None
+    trained = None
     sums_of = partial(geometry_means.sums_of_shards, drop_first=settings.drop_first)
-    if job.input.untrained:
-        documents = tables.document_names(job.input.untrained[0])
+    if job.input.untrained_geometry:
+        documents = tables.document_names(job.input.untrained_geometry[0])
         # By distance, a shard has only the sums over all of its documents.
         trained = sums_of(
             job.input.geometry, job.input.stream, neighbours=job.input.centred, documents=documents
         )
         untrained = sums_of(
-            job.input.untrained,
+            job.input.untrained_geometry,
             job.input.untrained_stream,
             job.input.untrained_distances,
         )

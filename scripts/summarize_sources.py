@@ -16,12 +16,12 @@ from attnlag.storage import tables
 def main(job, settings: HeadsSettings):
     bounds = settings.drop_first, settings.alpha
     sites = tables.by_site(job.input.readout)
-    untrained = tables.by_site(job.input.random_readout, above=2)
+    untrained = tables.by_site(job.input.untrained_readout, above=2)
     shared = tables.shared_provenance(job.input.readout)
     record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
     if job.input.sources:
         rows = traced_means.read_shards(job.input.sources)
-        random = traced_means.read_shards(job.input.random_sources)
+        random = traced_means.read_shards(job.input.untrained_sources)
         shares = traced_means.shares(rows, random, *bounds)
         lags = pd.DataFrame(columns=lags_of_parts.LAG_COLUMNS)
         if settings.design is not None and len(rows):
@@ -29,10 +29,10 @@ def main(job, settings: HeadsSettings):
         frames = {job.output.shares: shares, job.output.lags: lags}
         with_check = record | {"check": check_in(job.input.sources)}
         tables.write_results(frames, with_check, site="attention")
-        if job.input.random_sources:
-            untrained_sources = pa.concat_tables(map(pq.read_table, job.input.random_sources))
+        if job.input.untrained_sources:
+            untrained_sources = pa.concat_tables(map(pq.read_table, job.input.untrained_sources))
             written = traced_tables.written(untrained_sources.unify_dictionaries())
-            draw = tables.read_provenance(job.input.random_sources[0])["draw"]
+            draw = tables.read_provenance(job.input.untrained_sources[0])["draw"]
             tables.write_table(written, job.output.source_parts, record | {"draw": draw})
     for site, means in zip(sites, job.output.readout, strict=True):
         random = traced_means.read_shards(untrained.get(site, []))

@@ -14,7 +14,7 @@ from attnlag.model import initial_weights, loading
 from attnlag.model.folder import verify_folder
 from attnlag.model.settings import Running
 from attnlag.pipeline.program import log
-from attnlag.quantities import catalogue, passes, tracing
+from attnlag.quantities import catalogue, provenance, tracing
 from attnlag.quantities.settings import TracingSettings
 from attnlag.storage import tables
 
@@ -26,7 +26,7 @@ def main(job, settings: TracingSettings):
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
     )
     remarks = trace_trained(job, settings, record, sequences)
-    if settings.untrained is not None:
+    if settings.seed_of_weights is not None:
         trace_untrained(job, settings, record, sequences)
     tokens = sum(len(ids) for ids in sequences.values())
     checks = list(dict.fromkeys(remarks.values()))
@@ -46,7 +46,7 @@ def trace_trained(job, settings, record, sequences):
             head=True,
         )
     traced = tracing.trace(decoder, settings.sites, sequences)
-    made = passes.provenance_of(record, "traced", settings.model_dump(), decoder)
+    made = provenance.provenance_of(record, "traced", settings.model_dump(), decoder)
     quantities = ["sources", "source_parts", "sinks", "readout"]
     tracing.write(traced, catalogue.paths_of(quantities, settings.sites, job.output), made)
     return traced.remarks
@@ -62,7 +62,7 @@ def trace_untrained(job, settings, record, sequences):
             folder,
             Running(dtype=settings.dtype, fast=False),
             scales=[settings.scale],
-            seed=settings.untrained,
+            seed=settings.seed_of_weights,
             device=job.options.device,
             modules=settings.modules,
             batch_tokens=settings.document_tokens,
@@ -70,11 +70,11 @@ def trace_untrained(job, settings, record, sequences):
         )
         decoder = untrained.decoder
     traced = tracing.trace(decoder, settings.sites, sequences)
-    made = passes.provenance_of(record, "traced", settings.model_dump(), decoder)
+    made = provenance.provenance_of(record, "traced", settings.model_dump(), decoder)
     made["draw"] = initial_weights.facts_of(settings.scale, source["initial_weights"])
     files = {}
-    if job.output.random_sources:
-        files["sources", "attention"] = job.output.random_sources
-    for site, path in zip(settings.sites, job.output.random_readout, strict=True):
+    if job.output.untrained_sources:
+        files["sources", "attention"] = job.output.untrained_sources
+    for site, path in zip(settings.sites, job.output.untrained_readout, strict=True):
         files["readout", site] = path
     tracing.write(traced, files, made)

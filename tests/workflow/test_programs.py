@@ -48,10 +48,10 @@ def test_what_tracing_has_checked_is_told_with_and_without_a_control(to_plan):
     job = json.loads(arguments[place])
     log = to_plan.folder / arguments[arguments.index("--log") + 1]
     told = []
-    for seed in (job["settings"]["untrained"], None):
-        job["settings"]["untrained"] = seed
+    for seed in (job["settings"]["seed_of_weights"], None):
+        job["settings"]["seed_of_weights"] = seed
         if seed is None:
-            job["output"] |= {"random_sources": [], "random_readout": []}
+            job["output"] |= {"untrained_sources": [], "untrained_readout": []}
         arguments[place] = json.dumps(job)
         called(to_plan, shlex.join(arguments), status=0)
         told.append(re.sub(r" \([^()]*\)$", "", log.read_text().strip()))

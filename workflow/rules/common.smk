@@ -69,12 +69,13 @@ CAUSAL = f"{STUDY}/causal"
 CENTRED = CONFIG.measures("centred_cosines")
 DIRECTED = CONFIG.measures("geometry")
 WITH_HEADS = CONFIG.measures("heads")
-TRACED = CONFIG.with_sources()
+WITH_SOURCES = is_asked("sources", CONFIG)
 PERMUTED = CONFIG.controls.permutation
 COMPARED = is_asked("comparison", CONFIG)
-UNTRAINED = CONFIG.controls.random_weights
+# The section of the untrained control, or None.
+RANDOM_WEIGHTS = CONFIG.controls.random_weights
 # Scales of the initial weights. Norms are computed at each, all else at the first.
-SCALES = UNTRAINED.scales if UNTRAINED else []
+SCALES = RANDOM_WEIGHTS.scales if RANDOM_WEIGHTS else []
 FIRST_SCALE = SCALES[0] if SCALES else ""
 
 

@@ -5,7 +5,7 @@ use rule program as compare_models with:
     input:
         coefficients=every(f"{RESULTS}/coefficients.parquet"),
         controls=every(f"{RESULTS}/controls.parquet"),
-        untrained_scales=optional(UNTRAINED, every(f"{RESULTS}/untrained_scales.parquet")),
+        untrained_scales=optional(RANDOM_WEIGHTS, every(f"{RESULTS}/untrained_scales.parquet")),
         crossproducts=every(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:
         **in_both_formats("results/comparison", "coefficients", "pairs", "claims"),

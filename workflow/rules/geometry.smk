@@ -36,11 +36,15 @@ use rule program as summarize_geometry with:
         # Only where vectors are stored.
         distances=optional(CENTRED, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
         centred=optional(
-            CENTRED and UNTRAINED, shards_of(f"{SITE}/centred_cosines/{{shard}}.parquet")
+            CENTRED and RANDOM_WEIGHTS, shards_of(f"{SITE}/centred_cosines/{{shard}}.parquet")
         ),
-        untrained=optional(UNTRAINED, [f"{SITE}/geometry/untrained.parquet"]),
-        untrained_stream=optional(UNTRAINED, [f"{STUDY}/stream/untrained_{FIRST_SCALE}.parquet"]),
-        untrained_distances=optional(CENTRED and UNTRAINED, [f"{SITE}/distances/untrained.parquet"]),
+        untrained_geometry=optional(RANDOM_WEIGHTS, [f"{SITE}/geometry/untrained.parquet"]),
+        untrained_stream=optional(
+            RANDOM_WEIGHTS, [f"{STUDY}/stream/untrained_{FIRST_SCALE}.parquet"]
+        ),
+        untrained_distances=optional(
+            CENTRED and RANDOM_WEIGHTS, [f"{SITE}/distances/untrained.parquet"]
+        ),
     output:
         **in_both_formats(f"{SITE}/geometry", "means"),
     log:

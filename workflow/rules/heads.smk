@@ -5,7 +5,7 @@
 FOR_HEADS = {"corpus"}
 if CONFIG.regression_of_heads():
     FOR_HEADS |= CONFIG.files_of_tokens(CONFIG.regression_of_heads())
-UNTRAINED_HEADS = UNTRAINED and CONFIG.regression_of_heads()
+WITH_UNTRAINED_HEADS = RANDOM_WEIGHTS and CONFIG.regression_of_heads()
 
 
 use rule program as summarize_heads with:
@@ -14,11 +14,11 @@ use rule program as summarize_heads with:
         heads=shards_of(f"{HEADS}/{{shard}}.parquet"),
         norms=shards_of(f"{STUDY}/attention/norms/{{shard}}.parquet"),
         # The attention to first tokens, from the documents whose sources are traced.
-        sinks=optional(TRACED, shards_of(f"{STUDY}/attention/sinks/{{shard}}.parquet")),
+        sinks=optional(WITH_SOURCES, shards_of(f"{STUDY}/attention/sinks/{{shard}}.parquet")),
         # Only for their regressions.
-        untrained=optional(UNTRAINED_HEADS, f"{HEADS}/untrained.parquet"),
+        untrained=optional(WITH_UNTRAINED_HEADS, f"{HEADS}/untrained.parquet"),
         untrained_norms=optional(
-            UNTRAINED_HEADS, f"{STUDY}/attention/untrained_{FIRST_SCALE}.parquet"
+            WITH_UNTRAINED_HEADS, f"{STUDY}/attention/untrained_{FIRST_SCALE}.parquet"
         ),
     output:
         **in_both_formats(HEADS, "heads", "head_coefficients"),

@@ -76,8 +76,8 @@ def inputs_of_fit(wildcards):
     name = wildcards.regression
     folder = OUTCOMES[CONFIG.regressions[name].outcome].folder
     # What is not a norm is measured at the first scale of the weights alone.
-    untrained = "untrained_{scale}" if folder == "norms" else f"{folder}/untrained"
-    needs_stream = UNTRAINED and CONFIG.needs_stream(name)
+    file = "untrained_{scale}" if folder == "norms" else f"{folder}/untrained"
+    needs_stream = RANDOM_WEIGHTS and CONFIG.needs_stream(name)
     stream = partly(f"{STUDY}/stream/untrained_{{scale}}.parquet", scale=SCALES)
     parts = ["crossproducts", "design", *optional(PERMUTED, ["permutations"])]
     # The corpus gives the groups of documents.
@@ -85,7 +85,7 @@ def inputs_of_fit(wildcards):
     return {
         "permutations": [],
         **{part: shards_of(f"{RESULTS}/{part}/{{shard}}.parquet")(wildcards) for part in parts},
-        "untrained": optional(UNTRAINED, partly(f"{SITE}/{untrained}.parquet", scale=SCALES)),
+        "untrained": optional(RANDOM_WEIGHTS, partly(f"{SITE}/{file}.parquet", scale=SCALES)),
         "untrained_stream": optional(needs_stream, stream),
         **{
             key: optional(key in needed, resolved(files, wildcards))

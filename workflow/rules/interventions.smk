@@ -1,5 +1,7 @@
 # Interventions: the effect of changing one adjustment on the norms of later ones.
 
+from attnlag.pipeline.analyses import EFFECT_TABLES
+
 # Effects are compared with the coefficients of this regression, and with its terms in other layers.
 REGRESSED = {"site": CONFIG.sites_changed(), "regression": [CONFIG.regression_of_effects()]}
 if not CONFIG.regression_of_effects():
@@ -29,7 +31,7 @@ use rule program as fit_effects with:
         designs=shards_of(partly(f"{RESULTS}/design/{{shard}}.parquet", **REGRESSED)),
         coefficients=partly(f"{RESULTS}/coefficients.parquet", **REGRESSED),
     output:
-        **in_both_formats(CAUSAL, *targets.EFFECT_TABLES),
+        **in_both_formats(CAUSAL, *EFFECT_TABLES),
     log:
         "logs/{model}/{corpus}/causal/fit_effects.log",
     resources:
@@ -40,7 +42,7 @@ use rule program as fit_effects with:
 
 use rule program as claim_effects with:
     input:
-        **{name: f"{CAUSAL}/{name}.parquet" for name in targets.EFFECT_TABLES},
+        **{name: f"{CAUSAL}/{name}.parquet" for name in EFFECT_TABLES},
     output:
         claims=f"{CAUSAL}/claims.parquet",
     log:

@@ -10,14 +10,16 @@ use rule program as trace_sources with:
         corpus="results/corpora/{corpus}.parquet",
     output:
         # Only attention has sources.
-        sources=optional(TRACED, f"{SOURCES}/{{shard}}.parquet"),
-        source_parts=optional(TRACED, f"{STUDY}/attention/source_parts/{{shard}}.parquet"),
+        sources=optional(WITH_SOURCES, f"{SOURCES}/{{shard}}.parquet"),
+        source_parts=optional(WITH_SOURCES, f"{STUDY}/attention/source_parts/{{shard}}.parquet"),
         # The attention of heads to the first token of a sequence.
-        sinks=optional(TRACED and WITH_HEADS, f"{STUDY}/attention/sinks/{{shard}}.parquet"),
+        sinks=optional(WITH_SOURCES and WITH_HEADS, f"{STUDY}/attention/sinks/{{shard}}.parquet"),
         readout=study_files(f"{SITE}/readout/{{shard}}.parquet"),
-        random_sources=optional(TRACED and UNTRAINED, f"{SOURCES}/untrained/{{shard}}.parquet"),
-        random_readout=optional(
-            UNTRAINED, study_files(f"{SITE}/readout/untrained/{{shard}}.parquet")
+        untrained_sources=optional(
+            WITH_SOURCES and RANDOM_WEIGHTS, f"{SOURCES}/untrained/{{shard}}.parquet"
+        ),
+        untrained_readout=optional(
+            RANDOM_WEIGHTS, study_files(f"{SITE}/readout/untrained/{{shard}}.parquet")
         ),
     log:
         "logs/{model}/{corpus}/sources/{shard}.log",
@@ -30,18 +32,18 @@ use rule program as trace_sources with:
 
 use rule program as summarize_sources with:
     input:
-        sources=optional(TRACED, shards_of(f"{SOURCES}/{{shard}}.parquet")),
-        random_sources=optional(
-            TRACED and UNTRAINED, shards_of(f"{SOURCES}/untrained/{{shard}}.parquet")
+        sources=optional(WITH_SOURCES, shards_of(f"{SOURCES}/{{shard}}.parquet")),
+        untrained_sources=optional(
+            WITH_SOURCES and RANDOM_WEIGHTS, shards_of(f"{SOURCES}/untrained/{{shard}}.parquet")
         ),
         readout=shards_of(study_files(f"{SITE}/readout/{{shard}}.parquet")),
-        random_readout=optional(
-            UNTRAINED, shards_of(study_files(f"{SITE}/readout/untrained/{{shard}}.parquet"))
+        untrained_readout=optional(
+            RANDOM_WEIGHTS, shards_of(study_files(f"{SITE}/readout/untrained/{{shard}}.parquet"))
         ),
     output:
-        **in_both_formats(SOURCES, *optional(TRACED, ["shares", "lags"])),
+        **in_both_formats(SOURCES, *optional(WITH_SOURCES, ["shares", "lags"])),
         source_parts=optional(
-            TRACED and UNTRAINED,
+            WITH_SOURCES and RANDOM_WEIGHTS,
             f"{STUDY}/attention/source_parts/untrained.parquet",
         ),
         readout=study_files(f"{SITE}/readout/means.parquet"),
@@ -56,8 +58,8 @@ use rule program as summarize_sources with:
 
 use rule program as claim_sources with:
     input:
-        shares=optional(TRACED, f"{SOURCES}/shares.parquet"),
-        lags=optional(TRACED, f"{SOURCES}/lags.parquet"),
+        shares=optional(WITH_SOURCES, f"{SOURCES}/shares.parquet"),
+        lags=optional(WITH_SOURCES, f"{SOURCES}/lags.parquet"),
         readout=study_files(f"{SITE}/readout/means.parquet"),
     output:
         claims=f"{SOURCES}/claims.parquet",
@@ -71,8 +73,8 @@ use rule program as claim_sources with:
 use rule draw as plot_sources with:
     input:
         claims=f"{SOURCES}/claims.parquet",
-        shares=optional(TRACED, f"{SOURCES}/shares.parquet"),
-        lags=optional(TRACED, f"{SOURCES}/lags.parquet"),
+        shares=optional(WITH_SOURCES, f"{SOURCES}/shares.parquet"),
+        lags=optional(WITH_SOURCES, f"{SOURCES}/lags.parquet"),
         readout=study_files(f"{SITE}/readout/means.parquet"),
     output:
         figures=figures_of("plot_sources", f"{STUDY}/attention/sources/figures", site="attention"),

@@ -66,9 +66,9 @@ use rule program as extract_revision with:
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
+        **files_of_quantities("revisions/{step}.parquet", CONFIG.quantities_of_model()),
         norms=study_files(f"{SITE}/revisions/{{step}}.parquet"),
         # The norms of the stream, and predictions where they are measured of the final weights.
-        **files_of_quantities("revisions/{step}.parquet", CONFIG.quantities_of_model()),
     log:
         "logs/{model}/{corpus}/revisions/{step}.log",
     wildcard_constraints:

@@ -123,7 +123,8 @@ class Config(Section):
 
     def quantities_untrained(self) -> list[str]:
         """Return those of them that the control of random weights measures too."""
-        return [name for name in self.quantities_measured() if catalogue.QUANTITIES[name].untrained]
+        names = self.quantities_measured()
+        return [name for name in names if catalogue.QUANTITIES[name].in_control]
 
     def measures(self, quantity: str) -> bool:
         """Return whether a run measures a quantity, in its pass or from stored vectors."""

@@ -23,8 +23,8 @@ from attnlag.interventions import edits, sampling
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model.decoder import Decoder
-from attnlag.quantities import verification
-from attnlag.quantities.passes import Batch, Passes, batch_of
+from attnlag.quantities.batches import Batch, Passes, batch_of
+from attnlag.quantities.layer_pass import checked_pass
 
 DERIVATIVE = "derivative"
 
@@ -227,7 +227,7 @@ def effects(
     passes = Passes(model, batch_tokens, threads)
     first = batch_of(max(sequences.values(), key=len)[:PROBE_TOKENS])
     with passes.first():
-        first_pass = verification.short_pass(decoder, first)
+        first_pass = checked_pass(decoder, first)
     decoder.check_identity(first_pass.evidence)
     # The longest sequences come first.
     groups = passes.batches(list(sequences.values()))

@@ -22,7 +22,7 @@ from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import FACTORS, SMALL, EffectsSettings
 from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
-from attnlag.quantities.passes import Passes
+from attnlag.quantities.batches import Passes
 
 # Returns what replaces an adjustment, (width,), given it.
 Edit = Callable[[torch.Tensor], torch.Tensor]

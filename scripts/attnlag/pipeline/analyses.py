@@ -1,9 +1,27 @@
-"""The optional analyses of a run: what asks for each, and where its results are."""
+"""The optional analyses of a run: what asks for each, which files it makes, and where.
+
+An analysis stands in `ANALYSES` and in no other list. Its rules are included, and its files made,
+told and shown, if the configuration asks for it.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from attnlag.config.schema import Config
+
+FilesByName = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class AnalysisFiles:
+    """The files that an analysis makes of a model and a corpus, for their own sake."""
+
+    # Tables by name, their paths without an ending: each is there in Parquet and in CSV.
+    tables: FilesByName
+    # Its findings in words, by what they are of.
+    findings: FilesByName
+    figures: list[str] = field(default_factory=list)  # folders
+    claims: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -13,6 +31,8 @@ class Analysis:
     asked: Callable[[Config], bool]
     # Its results below ``results/{model}/{corpus}/``; of a path with * each match is one.
     places: tuple[str, ...]
+    # Returns its files, given the folder of a model and a corpus. None: regressions have them.
+    files: Callable[[Config, str], AnalysisFiles] | None = None
 
 
 def _compares(config: Config) -> bool:
@@ -23,6 +43,64 @@ def _has_classes(config: Config) -> bool:
     return any(regression.slopes_by for regression in config.regressions.values())
 
 
+def _direction_files(config: Config, study: str) -> AnalysisFiles:
+    folders = [f"{study}/{site}/geometry" for site in config.extraction.sites]
+    return AnalysisFiles(
+        tables={"directions": [f"{folder}/means" for folder in folders]},
+        findings={"directions": [f"{folder}/findings.txt" for folder in folders]},
+    )
+
+
+def _head_files(config: Config, study: str) -> AnalysisFiles:
+    folder = f"{study}/attention/heads"
+    return AnalysisFiles(
+        tables={
+            "heads": [f"{folder}/heads"],
+            "head_coefficients": [f"{folder}/head_coefficients"],
+        },
+        findings={"heads": [f"{folder}/findings.txt"]},
+        figures=[f"{folder}/figures"] if config.figures_drawn("plot_heads") else [],
+        claims=[f"{folder}/claims.parquet"],
+    )
+
+
+def _readout_files(config: Config, study: str) -> AnalysisFiles:
+    folders = [f"{study}/{site}/readout" for site in config.extraction.sites]
+    # Figures and claims are of the readout and of sources, where there are any.
+    shared = f"{study}/attention/sources"
+    return AnalysisFiles(
+        tables={"readout": [f"{folder}/means" for folder in folders]},
+        findings={"readout": [f"{folder}/findings.txt" for folder in folders]},
+        figures=[f"{shared}/figures"] if config.figures_drawn("plot_sources") else [],
+        claims=[f"{shared}/claims.parquet"],
+    )
+
+
+def _source_files(config: Config, study: str) -> AnalysisFiles:
+    folder = f"{study}/attention/sources"
+    return AnalysisFiles(
+        tables={"shares": [f"{folder}/shares"], "lags": [f"{folder}/lags"]},
+        findings={"sources": [f"{folder}/findings.txt"]},
+    )
+
+
+EFFECT_TABLES = ("total_effects", "prediction_vs_effect", "finite_effects", "elasticities")
+
+
+def _intervention_files(config: Config, study: str) -> AnalysisFiles:
+    folder = f"{study}/causal"
+    figures = []
+    if config.figures_drawn("plot_effects"):
+        figures = [f"{folder}/figures/{pair}" for pair in config.pairs_changed()]
+    return AnalysisFiles(
+        tables={name: [f"{folder}/{name}"] for name in EFFECT_TABLES},
+        findings={"causal": [f"{folder}/findings.txt"]},
+        figures=figures,
+        claims=[f"{folder}/claims.parquet"],
+    )
+
+
+# In the order in which a run tells of them.
 ANALYSES = {
     "permutations": Analysis(
         asked=lambda config: config.controls.permutation is not None,
@@ -39,14 +117,23 @@ ANALYSES = {
     "geometry": Analysis(
         asked=lambda config: config.measures("geometry"),
         places=("*/geometry", "*/centred_cosines", "*/distances"),
+        files=_direction_files,
     ),
     "heads": Analysis(
         asked=lambda config: config.measures("heads"),
         places=("*/heads",),
+        files=_head_files,
+    ),
+    # The section `sources` asks for both: every site has a readout, attention alone has sources.
+    "readout": Analysis(
+        asked=lambda config: config.sources is not None,
+        places=("*/sources", "*/readout"),
+        files=_readout_files,
     ),
     "sources": Analysis(
-        asked=lambda config: config.sources is not None,
-        places=("*/sources", "*/source_parts", "*/sinks", "*/readout"),
+        asked=Config.with_sources,
+        places=("*/source_parts", "*/sinks"),
+        files=_source_files,
     ),
     "classes": Analysis(
         asked=_has_classes,
@@ -56,6 +143,7 @@ ANALYSES = {
     "interventions": Analysis(
         asked=lambda config: bool(config.sites_changed()),
         places=("causal",),
+        files=_intervention_files,
     ),
     "comparison": Analysis(asked=_compares, places=()),
 }
@@ -64,3 +152,16 @@ ANALYSES = {
 def is_asked(name: str, config: Config) -> bool:
     """Return whether a configuration asks for an analysis."""
     return ANALYSES[name].asked(config)
+
+
+def asked_files(config: Config, study: str) -> list[AnalysisFiles]:
+    """Return the files of each analysis that a configuration asks for and that has its own.
+
+    ``study`` is the folder of a model and a corpus, ``results/{model}/{corpus}``; the names may
+    also be those of Snakemake's wildcards.
+    """
+    files = []
+    for analysis in ANALYSES.values():
+        if analysis.files and analysis.asked(config):
+            files.append(analysis.files(config, study))
+    return files

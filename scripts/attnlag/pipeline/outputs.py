@@ -85,7 +85,7 @@ def _all_outputs() -> list[Output]:
         columns = {"keys": None, name: None}
         file = f"{subfolder}/{{shard}}.parquet"
         outputs.append(Output(folder, file, quantity.meaning, columns))
-        if quantity.untrained:
+        if quantity.in_control:
             file = f"{subfolder}/untrained.parquet"
             outputs.append(Output(folder, file, "before training", columns))
     return outputs

@@ -160,7 +160,7 @@ def tracing_settings(config: Config, names: Names) -> TracingSettings:
         config.extraction,
         config.sources,
         modules=config.modules_of(names.model),
-        untrained=control.seed if control else None,
+        seed_of_weights=control.seed if control else None,
         scale=control.scales[0] if control else "own",
     )
 

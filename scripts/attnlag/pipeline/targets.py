@@ -7,15 +7,12 @@ each model and corpus, then of their comparison, then of the whole run.
 from collections.abc import Callable, Iterable
 
 from attnlag.config.schema import Config
-from attnlag.pipeline.analyses import is_asked
+from attnlag.pipeline.analyses import FilesByName, asked_files, is_asked
 from attnlag.quantities.catalogue import OPTIONAL
-
-FilesByName = dict[str, list[str]]
 
 # Tables of each regression that has such.
 TRAINING_TABLES = ("training", "training_layers")
 CLASS_TABLES = ("classes", "equal_slopes", "nested_models")
-EFFECT_TABLES = ("total_effects", "prediction_vs_effect", "finite_effects", "elasticities")
 
 
 def studies(config: Config) -> list[tuple[str, str]]:
@@ -57,30 +54,17 @@ def study_targets(config: Config, model: str, corpus: str) -> list[str]:
     for site in config.extraction.sites:
         if config.figures_drawn("plot_adjustments"):
             files.append(f"{study}/{site}/figures")
-        if is_asked("geometry", config):
-            files += in_both_formats(f"{study}/{site}/geometry", "means").values()
-        if is_asked("sources", config):
-            files += in_both_formats(f"{study}/{site}/readout", "means").values()
         for regression in config.regressions:
             files += regression_targets(config, model, corpus, site, regression)
     if len(config.extraction.sites) > 1 and config.figures_drawn("plot_sites"):
         for regression in config.regressions:
             files.append(f"{study}/figures/{regression}")
 
-    if is_asked("heads", config):
-        files += in_both_formats(f"{study}/attention/heads", "heads", "head_coefficients").values()
-        if config.figures_drawn("plot_heads"):
-            files.append(f"{study}/attention/heads/figures")
-    if config.with_sources():
-        files += in_both_formats(f"{study}/attention/sources", "shares", "lags").values()
-    if is_asked("sources", config) and config.figures_drawn("plot_sources"):
-        files.append(f"{study}/attention/sources/figures")
-    if is_asked("interventions", config):
-        files += in_both_formats(f"{study}/causal", *EFFECT_TABLES).values()
-        if config.figures_drawn("plot_effects"):
-            for pair in config.pairs_changed():
-                files.append(f"{study}/causal/figures/{pair}")
-
+    for analysis in asked_files(config, study):
+        for paths in analysis.tables.values():
+            for path in paths:
+                files += [f"{path}.parquet", f"{path}.csv"]
+        files += analysis.figures
     for paths in findings_files(config, model, corpus).values():
         files += paths
     return files
@@ -161,16 +145,8 @@ def findings_files(config: Config, model: str, corpus: str) -> FilesByName:
     study = f"results/{model}/{corpus}"
     files = {}
     files["regressions"] = _regression_files(study, "findings.txt", config, config.regressions)
-    if is_asked("geometry", config):
-        files["directions"] = _site_files(study, "geometry/findings.txt", config)
-    if is_asked("heads", config):
-        files["heads"] = [f"{study}/attention/heads/findings.txt"]
-    if is_asked("sources", config):
-        files["readout"] = _site_files(study, "readout/findings.txt", config)
-    if config.with_sources():
-        files["sources"] = [f"{study}/attention/sources/findings.txt"]
-    if is_asked("interventions", config):
-        files["causal"] = [f"{study}/causal/findings.txt"]
+    for analysis in asked_files(config, study):
+        files |= analysis.findings
     return files
 
 
@@ -197,12 +173,8 @@ def claims_files(config: Config, model: str, corpus: str) -> list[str]:
         files.append(f"{study}/{site}/claims.parquet")
         for regression in config.regressions:
             files.append(f"{study}/{site}/{regression}/claims.parquet")
-    if is_asked("heads", config):
-        files.append(f"{study}/attention/heads/claims.parquet")
-    if is_asked("sources", config):
-        files.append(f"{study}/attention/sources/claims.parquet")
-    if is_asked("interventions", config):
-        files.append(f"{study}/causal/claims.parquet")
+    for analysis in asked_files(config, study):
+        files += analysis.claims
     return files
 
 
@@ -238,24 +210,13 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
     if is_asked("classes", config):
         for name in CLASS_TABLES:
             files[name] = _regression_files(study, f"{name}.parquet", config, by_class)
-
-    if is_asked("geometry", config):
-        files["directions"] = _site_files(study, "geometry/means.parquet", config)
-    if is_asked("heads", config):
-        files["heads"] = [f"{study}/attention/heads/heads.parquet"]
-        files["head_coefficients"] = [f"{study}/attention/heads/head_coefficients.parquet"]
-    if is_asked("sources", config):
-        files["readout"] = _site_files(study, "readout/means.parquet", config)
-    if config.with_sources():
-        files["shares"] = [f"{study}/attention/sources/shares.parquet"]
-        files["lags"] = [f"{study}/attention/sources/lags.parquet"]
-    if is_asked("interventions", config):
-        for name in EFFECT_TABLES:
-            files[name] = [f"{study}/causal/{name}.parquet"]
+    for analysis in asked_files(config, study):
+        for name, paths in analysis.tables.items():
+            files[name] = [f"{path}.parquet" for path in paths]
 
     study_tables = ["tokens", "token_properties", *config.quantities_of_model()]
     names = [*study_tables, "norms", "design"]
-    if config.with_sources():
+    if is_asked("sources", config):
         names.append("sources")
     for name in names:
         files[name] = []
@@ -265,7 +226,7 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
             files[name].append(f"{study}/{name}/{file}")
         files["norms"] += _site_files(study, f"norms/{file}", config)
         files["design"] += _regression_files(study, f"design/{file}", config, regressions)
-        if config.with_sources():
+        if is_asked("sources", config):
             files["sources"].append(f"{study}/attention/sources/{file}")
     return files
 

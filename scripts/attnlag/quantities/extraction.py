@@ -17,9 +17,10 @@ from attnlag.errors import UserError, counted
 from attnlag.model import onednn
 from attnlag.model.decoder import Decoder
 from attnlag.quantities import columns, formats, verification
-from attnlag.quantities.catalogue import QUANTITIES, SITES, Computation, Key, Values, computation_of
-from attnlag.quantities.layer_pass import LayerPass, Needs, run_pass
-from attnlag.quantities.passes import Batch, Passes, batch_of, runs
+from attnlag.quantities.batches import Batch, Passes, batch_of, runs
+from attnlag.quantities.catalogue import QUANTITIES, SITES, Key, Values
+from attnlag.quantities.computation import Computation, computation_of
+from attnlag.quantities.layer_pass import CheckedPass, LayerPass, Needs, checked_pass, run_pass
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence
 
@@ -201,15 +202,15 @@ class Extractor:
             values[key] = [np.empty((rows, *each.shape), np.float32) for _ in each.layers]
         return values
 
-    def _begin(self, sequence: np.ndarray) -> verification.ShortPass:
+    def _begin(self, sequence: np.ndarray) -> CheckedPass:
         """Run the checks on the first tokens of a sequence, and pack weights if that is wanted."""
         decoder = self.decoder
         batch = batch_of(sequence[: verification.TOKENS])
         with self.passes.first():
-            first_pass = self._short_pass(batch)
+            first_pass = self._checked_pass(batch)
         if len(sequence) == len(batch.rows) or self.passes.length_matters:
             # There are no numbers of the first tokens beside later ones to compare with.
-            verification.no_token_sees_later_ones(decoder, first_pass, self._short_pass)
+            verification.no_token_sees_later_ones(decoder, first_pass, self._checked_pass)
         self.identity_error = decoder.check_identity(first_pass.evidence)
         for each in self.computations.values():
             each.check(first_pass.passed)
@@ -223,7 +224,7 @@ class Extractor:
         sequences: Sequence[np.ndarray],
         batches: Sequence[Batch],
         values: Values,
-        first_pass: verification.ShortPass,
+        first_pass: CheckedPass,
     ) -> None:
         """Compare the values of some sequences with those of their first tokens alone.
 
@@ -248,17 +249,17 @@ class Extractor:
             if index == longest:
                 alone = self._values_of(first_pass)
                 if verification.differences(in_batch, alone).max() > bound:
-                    again = self._short_pass(first_pass.passed.batch)
-                    verification.no_token_sees_later_ones(self.decoder, again, self._short_pass)
+                    again = self._checked_pass(first_pass.passed.batch)
+                    verification.no_token_sees_later_ones(self.decoder, again, self._checked_pass)
             else:
                 alone = self._alone(sequences[index])
             if index in shared:
                 verification.batch_invariance(self.decoder, in_batch, alone)
 
-    def _short_pass(self, batch: Batch) -> verification.ShortPass:
+    def _checked_pass(self, batch: Batch) -> CheckedPass:
         self.passes.reset()
         needs = needs_of(self.computations.values())
-        return verification.short_pass(self.decoder, batch, needs, whole=self.with_head)
+        return checked_pass(self.decoder, batch, needs, whole=self.with_head)
 
     def _alone(self, sequence: np.ndarray) -> Values:
         """Return the values to compare for the first tokens of a sequence by itself."""
@@ -267,7 +268,7 @@ class Extractor:
         self.forward(batch_of(sequence), values)
         return values
 
-    def _values_of(self, first_pass: verification.ShortPass) -> Values:
+    def _values_of(self, first_pass: CheckedPass) -> Values:
         """Return the values to compare of a short pass."""
         layers = {passed.layer: passed for passed in first_pass.passed.layers}
         values: dict[Key, list[np.ndarray]] = {}
@@ -365,7 +366,9 @@ class QuantityFiles:
         return sizes
 
 
-def record(sequences: Iterable[TokenSequence], extractor: Extractor, files: QuantityFiles) -> None:
+def measure_into_files(
+    sequences: Iterable[TokenSequence], extractor: Extractor, files: QuantityFiles
+) -> None:
     """Run a model over sequences and write each quantity to its file.
 
     Rows are in the order of the sequences and their tokens. Memory does not grow with their number.

@@ -10,7 +10,7 @@ import torch
 
 from attnlag.errors import UserError
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import Computation
+from attnlag.quantities.computation import Computation
 from attnlag.storage.sequences import KEY_FIELDS, TokenSequence, keys_of
 
 

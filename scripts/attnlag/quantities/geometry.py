@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE, Computation
+from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE
 from attnlag.quantities.columns import PAIRS_KEY
+from attnlag.quantities.computation import Computation
 from attnlag.quantities.layer_pass import LayerPass
 from attnlag.storage.sequences import TokenSequence
 
@@ -161,7 +162,7 @@ class Geometry(Computation):
             self.sample.begin(sequences)
 
     def of(self, layer: LayerPass) -> torch.Tensor:
-        added = self.vectors(layer)
+        added = layer.vectors(self.site)
         assert layer.stream is not None  # it is needed
         if self.sample:
             self.sample.keep(layer.layer, layer.batch.rows, added, layer.stream)

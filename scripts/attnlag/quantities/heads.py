@@ -22,7 +22,8 @@ from attnlag.model import identity
 from attnlag.model.decoder import WRAPPED, Decoder, mixer_of, submodule
 from attnlag.model.hooks import HEADS, PROJECTED, BlockModules
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import Check, Computation, Quantity
+from attnlag.quantities.catalogue import Quantity
+from attnlag.quantities.computation import Check, Computation
 from attnlag.quantities.layer_pass import BatchPass, LayerPass
 
 # Known names of the token mixer of a block, and of its output projection.

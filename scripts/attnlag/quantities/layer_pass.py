@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
-from attnlag.model import attention, hooks
+from attnlag.errors import UserError
+from attnlag.model import attention, hooks, identity
 from attnlag.model.attention import WEIGHTS, AttentionPass
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import HEADS, PROJECTED, STREAM, SUBLAYERS
-from attnlag.quantities.passes import Batch
+from attnlag.quantities.batches import Batch
+from attnlag.quantities.catalogue import SITES
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class LayerPass:
     # Values and weights of attention, in a pass over one sequence.
     attention: AttentionPass | None = None
 
+    def vectors(self, site: str) -> torch.Tensor:
+        """Return the vectors of a site, (tokens, width): of attention, what attention adds."""
+        return SITES[site].vectors(self.added)
+
 
 @dataclass(frozen=True)
 class BatchPass:
@@ -49,6 +55,22 @@ class BatchPass:
     counts: Counter[tuple[int, str]]
     # What a point gave in place of the vectors of all tokens; the pass ended there.
     problem: str
+
+
+@dataclass(frozen=True)
+class CheckedPass:
+    """What one pass over the beginning of a sequence has given, with the sums of its blocks."""
+
+    passed: BatchPass  # all layers, and the output of the model
+    evidence: list[identity.Evidence]  # an entry per block
+
+    @property
+    def vectors(self) -> list[torch.Tensor]:
+        """What each sublayer of each layer adds, (tokens, width)."""
+        vectors: list[torch.Tensor] = []
+        for layer in self.passed.layers:
+            vectors += [added.float().cpu() for added in layer.added.values()]
+        return vectors
 
 
 @dataclass(frozen=True)
@@ -134,6 +156,45 @@ def run_pass(
         output = hooks.forward(decoder.whole if whole else decoder.model, batch.ids)
     layers = [_layer_pass(layer, batch, values[layer]) for layer in sorted(values)]
     return BatchPass(batch, output, layers, counts, tapped.problem)
+
+
+def checked_pass(
+    decoder: Decoder, batch: Batch, needs: Needs | None = None, *, whole: bool = False
+) -> CheckedPass:
+    """Run a model over one sequence, and compare each block's output with its input and sublayers.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        The model; its `check_identity` judges the evidence.
+    batch : Batch
+        One sequence.
+    needs : Needs, optional
+        What quantities need beside what sublayers add.
+    whole : bool
+        Whether the model runs with its head.
+
+    Raises
+    ------
+    UserError
+        If a block receives or gives something else than a vector a token.
+    """
+    points = {layer: {*SUBLAYERS} for layer in range(len(decoder.blocks))}
+    modules: hooks.Modules = {}
+    if needs:
+        modules = needs.modules
+        for layer, needed in needs.points.items():
+            points[layer] = points.get(layer, set()).union(needed)
+    with identity.residual_identity(decoder.blocks, batch.mask) as checked:
+        passed = run_pass(decoder, batch, Needs(points, modules), whole=whole)
+    problem = passed.problem or checked.problem
+    if problem:
+        raise UserError(
+            f"{decoder.called}, fails the check of its sites: found {problem}; expected one vector "
+            "a token, of the width of the stream, into each block, out of it, and from its "
+            f"sublayers; tried {decoder.paths}; nothing was stored"
+        )
+    return CheckedPass(passed, checked.evidence)
 
 
 def _layer_pass(layer: int, batch: Batch, values: Mapping[str, Any]) -> LayerPass:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import Computation
+from attnlag.quantities.computation import Computation
 from attnlag.storage import tables
 
 # Number of rows converted to float64 at a time; whole batches would not fit in the processor's
@@ -56,14 +56,14 @@ class Vectors(Computation):
     holds_vectors = True
 
     def of(self, layer: Any) -> Any:
-        return self.vectors(layer).float()
+        return layer.vectors(self.site).float()
 
 
 class Norms(Computation):
     """The norms of a site."""
 
     def of(self, layer: Any) -> Any:
-        return tensor_norms(self.vectors(layer))
+        return tensor_norms(layer.vectors(self.site))
 
 
 class StreamNorms(Computation):

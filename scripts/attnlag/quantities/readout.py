@@ -17,7 +17,8 @@ import torch
 
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import PROJECTED, STREAM
-from attnlag.quantities.catalogue import Check, Computation, Quantity
+from attnlag.quantities.catalogue import Quantity
+from attnlag.quantities.computation import Check, Computation
 from attnlag.quantities.layer_pass import BatchPass, LayerPass
 from attnlag.quantities.surprisal import check_predicted, head_of, logits_by_rows
 from attnlag.quantities.traced_tables import TARGETS
@@ -184,7 +185,7 @@ class ReadoutEffects(Computation):
     @torch.inference_mode()
     def of(self, layer: LayerPass) -> torch.Tensor:
         assert self.readout is not None  # a sequence has begun
-        return self.readout.effects(self.vectors(layer), self.rows)
+        return self.readout.effects(layer.vectors(self.site), self.rows)
 
 
 def _norms_of_the_stream(decoder: Decoder, width: int) -> list[torch.nn.Module]:

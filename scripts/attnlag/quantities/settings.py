@@ -184,5 +184,5 @@ class TracingSettings(Sources):
     dtype: str
     sites: list[str]  # whose effects are measured; sources are those of attention
     modules: dict[str, Any] | None = None  # declared module paths of the model
-    untrained: int | None = None  # seed of the weights of the control; None without it
+    seed_of_weights: int | None = None  # of the untrained control; None without it
     scale: Scale = "own"  # of these weights

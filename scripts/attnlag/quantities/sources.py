@@ -20,7 +20,8 @@ from attnlag.model.attention import AttentionPass
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import HEADS
 from attnlag.quantities import heads
-from attnlag.quantities.catalogue import Check, Computation, Quantity
+from attnlag.quantities.catalogue import Quantity
+from attnlag.quantities.computation import Check, Computation
 from attnlag.quantities.heads import LayerHeads
 from attnlag.quantities.layer_pass import BatchPass, LayerPass
 from attnlag.quantities.traced_tables import PREVIOUS, SOURCE_CLASSES, STRONGEST

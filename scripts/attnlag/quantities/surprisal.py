@@ -16,9 +16,10 @@ from attnlag.corpus.catalogue import properties_in
 from attnlag.errors import UserError
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import STREAM
-from attnlag.quantities.catalogue import Check, Computation, Quantity
+from attnlag.quantities.batches import Batch
+from attnlag.quantities.catalogue import Quantity
+from attnlag.quantities.computation import Check, Computation
 from attnlag.quantities.layer_pass import BatchPass, LayerPass
-from attnlag.quantities.passes import Batch
 
 PREDICTED = tuple(properties_in("surprisal"))
 

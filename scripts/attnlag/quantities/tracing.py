@@ -18,9 +18,10 @@ from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import HEADS, PROJECTED, STREAM
 from attnlag.quantities import columns, formats, traced_tables, verification
-from attnlag.quantities.catalogue import Check, Key, computation_of
+from attnlag.quantities.batches import Batch, Passes, batch_of
+from attnlag.quantities.catalogue import Key
+from attnlag.quantities.computation import Check, computation_of
 from attnlag.quantities.layer_pass import BatchPass, LayerPass, Needs, run_pass
-from attnlag.quantities.passes import Batch, Passes, batch_of
 from attnlag.quantities.readout import Readout, ReadoutEffects
 from attnlag.quantities.sources import LayerSources, Sources
 from attnlag.quantities.traced_tables import READOUT_EFFECTS

@@ -11,18 +11,16 @@ A run begins with these checks, in this order:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from attnlag.errors import UserError, counted
-from attnlag.model import hooks, identity
+from attnlag.model import identity
 from attnlag.model.decoder import Decoder
-from attnlag.model.hooks import SUBLAYERS
+from attnlag.quantities.batches import Batch, batch_of
 from attnlag.quantities.catalogue import Values
-from attnlag.quantities.layer_pass import BatchPass, Needs, run_pass
-from attnlag.quantities.passes import Batch, batch_of
+from attnlag.quantities.layer_pass import CheckedPass
 
 # Number of tokens of a short pass.
 TOKENS = 64
@@ -48,63 +46,8 @@ BATCH_TOLERANCE = {
 }
 
 
-@dataclass(frozen=True)
-class ShortPass:
-    """What one pass over the beginning of a sequence has given."""
-
-    passed: BatchPass  # all layers, and the output of the model
-    evidence: list[identity.Evidence]  # of the sums of all blocks
-
-    @property
-    def vectors(self) -> list[torch.Tensor]:
-        """What each sublayer of each layer adds, (tokens, width)."""
-        vectors: list[torch.Tensor] = []
-        for layer in self.passed.layers:
-            vectors += [added.float().cpu() for added in layer.added.values()]
-        return vectors
-
-
-def short_pass(
-    decoder: Decoder, batch: Batch, needs: Needs | None = None, *, whole: bool = False
-) -> ShortPass:
-    """Run a model over the tokens of one sequence, and check what its blocks add.
-
-    Parameters
-    ----------
-    decoder : Decoder
-        The model.
-    batch : Batch
-        One sequence.
-    needs : Needs, optional
-        What quantities need beside what sublayers add.
-    whole : bool
-        Whether the model runs with its head.
-
-    Raises
-    ------
-    UserError
-        If a block receives or gives something else than a vector a token.
-    """
-    points = {layer: {*SUBLAYERS} for layer in range(len(decoder.blocks))}
-    modules: hooks.Modules = {}
-    if needs:
-        modules = needs.modules
-        for layer, needed in needs.points.items():
-            points[layer] = points.get(layer, set()).union(needed)
-    with identity.residual_identity(decoder.blocks, batch.mask) as checked:
-        passed = run_pass(decoder, batch, Needs(points, modules), whole=whole)
-    problem = passed.problem or checked.problem
-    if problem:
-        raise UserError(
-            f"{decoder.called}, fails the check of its sites: found {problem}; expected one vector "
-            "a token, of the width of the stream, into each block, out of it, and from its "
-            f"sublayers; tried {decoder.paths}; nothing was stored"
-        )
-    return ShortPass(passed, checked.evidence)
-
-
 def no_token_sees_later_ones(
-    decoder: Decoder, first_pass: ShortPass, again: Callable[[Batch], ShortPass]
+    decoder: Decoder, first_pass: CheckedPass, again: Callable[[Batch], CheckedPass]
 ) -> None:
     """Raise UserError if the model is not a decoder, whose tokens see no later ones.
 

@@ -220,7 +220,7 @@ class Measurement:
         if quantities is None:
             quantities = []
             for name in self.quantities:
-                if QUANTITIES[name].untrained and name not in ("vectors", "readout"):
+                if QUANTITIES[name].in_control and name not in ("vectors", "readout"):
                     quantities.append(name)
         problems = [
             *unknown_names(

@@ -29,7 +29,7 @@ from attnlag.interventions import derivative, edits, finite, sampling
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities import catalogue
-from attnlag.quantities.passes import batch_of
+from attnlag.quantities.batches import batch_of
 
 TOKENS = 11
 # On everything, unless changed.

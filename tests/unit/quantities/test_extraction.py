@@ -17,7 +17,7 @@ from projects import refused
 
 from attnlag.errors import UserError
 from attnlag.model import loading
-from attnlag.quantities import columns, extraction, formats, passes, verification
+from attnlag.quantities import batches, columns, extraction, formats, verification
 from attnlag.quantities.norms import norms_in
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 
@@ -54,7 +54,7 @@ def test_norms_of_stored_vectors_are_those_of_the_pass(
         with subtests.test(stored=stored):
             directions.expect(len(sequences))
             written = extraction.QuantityFiles(paths, lambda *key: {}, stored)
-            extraction.record(stored_sequences(tokens), adjustments, written)
+            extraction.measure_into_files(stored_sequences(tokens), adjustments, written)
             (pairs,) = directions.metadata().items()
             assert pairs in pq.read_metadata(files[2]).metadata.items()
             # Only vectors are rounded.
@@ -210,12 +210,12 @@ def test_a_pass_may_end_while_others_change_the_hooks(models):
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
 def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
     lengths = np.array(lengths, dtype=int)
-    groups = list(passes.groups(lengths, budget))
+    groups = list(batches.groups(lengths, budget))
     found = np.concatenate(groups) if groups else np.array([], dtype=int)
     assert sorted(found.tolist()) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or len(group) * lengths[group].max() <= budget
-        assert lengths[group].min() >= passes.LIKE_LENGTH * lengths[group].max()
+        assert lengths[group].min() >= batches.LIKE_LENGTH * lengths[group].max()
 
 
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
@@ -225,7 +225,7 @@ def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most)
     sequences = ragged(lengths)
     by_window = {(f"d{i}", i): ids for i, ids in enumerate(sequences)}
     pq.write_table(tokens_table(by_window), path, row_group_size=7)
-    runs = list(passes.runs(stored_sequences(path), most))
+    runs = list(batches.runs(stored_sequences(path), most))
     found = [(document, window, ids.tolist()) for run in runs for document, window, ids in run]
     assert found == [(f"d{i}", i, ids.tolist()) for i, ids in enumerate(sequences)]
     for run in runs:
@@ -291,7 +291,7 @@ def test_private_state_of_a_module_is_seen(kept):
     module._in_place, module._length = torch.zeros(4), 4.0
     module.register_forward_pre_hook(lambda module, args: WRITES[kept](module, args[0]))
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), module)
-    run = passes.Passes(model, 8, threads=2)
+    run = batches.Passes(model, 8, threads=2)
     assert run.parallel == 2
     with run.first():
         module(torch.ones(4))
@@ -368,9 +368,9 @@ def test_embeddings_that_differ_by_type_of_layer_are_found():
     plain = {"rope_type": "default", "rope_theta": 10000.0}
     parameters = {"sliding_attention": plain, "full_attention": whole}
     settings = {"head_dim": 12, "layer_types": types, "rope_parameters": parameters}
-    assert passes.rope_depends_on_length(ungrouped("gemma3_text", settings))
+    assert batches.rope_depends_on_length(ungrouped("gemma3_text", settings))
     parameters["full_attention"] = plain
-    assert not passes.rope_depends_on_length(ungrouped("gemma3_text", settings))
+    assert not batches.rope_depends_on_length(ungrouped("gemma3_text", settings))
 
 
 def test_a_model_whose_numbers_depend_on_the_batch_is_refused():

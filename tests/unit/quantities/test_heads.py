@@ -12,8 +12,8 @@ from models import ragged as sequences
 
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities import heads
+from attnlag.quantities.batches import batch_of
 from attnlag.quantities.layer_pass import LayerPass
-from attnlag.quantities.passes import batch_of
 
 
 def small_model(name):

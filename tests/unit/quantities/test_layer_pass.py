@@ -7,8 +7,8 @@ from models import MODELS, small_model
 
 from attnlag.model.decoder import decoder_of
 from attnlag.model.hooks import PROJECTED
+from attnlag.quantities.batches import batch_of
 from attnlag.quantities.layer_pass import Needs, run_pass
-from attnlag.quantities.passes import batch_of
 
 IDS = np.array([5, 3, 8, 1, 9, 2, 7], np.int32)
 

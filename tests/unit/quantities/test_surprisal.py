@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from attnlag.errors import UserError
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities import formats, surprisal
-from attnlag.quantities.passes import batch_of
+from attnlag.quantities.batches import batch_of
 from attnlag.storage.sequences import TokenSequence
 
 LENGTHS = (30, 1, 17, 29)

@@ -577,7 +577,7 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(
     for of_site in directions:
         of_site.expect(len(TEXTS))
     written = extraction.QuantityFiles(files, lambda *key: {}, "float16")
-    extraction.record(sequences, programs, written)
+    extraction.measure_into_files(sequences, programs, written)
     assert {name for name, _ in files} == {*FORWARD, "stream"}
     for (name, site), path in files.items():
         stored = pq.read_table(path)

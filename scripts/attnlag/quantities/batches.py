@@ -1,6 +1,6 @@
-"""Forward passes over sequences: runs, batches of similar length, and what runs in parallel."""
+"""Sequences in runs and in batches of similar length, and how many passes run in parallel."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -10,10 +10,7 @@ import torch
 from torch.utils import _pytree
 
 from attnlag.model import hooks
-from attnlag.model.decoder import Decoder
-from attnlag.model.folder import digest_of_weights
 from attnlag.storage.sequences import TokenSequence
-from attnlag.storage.tables import Record, provenance
 
 # Largest number of parallel passes on CPU, each with a share of the batch's tokens. They are faster
 # than one pass on as many threads, which wait for each other, and a pass on one thread gives the
@@ -29,76 +26,6 @@ OF_TORCH = frozenset(vars(torch.nn.Module()))
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def provenance_of(
-    upstream: Record, stage: str, settings: dict[str, Any], decoder: Decoder | None
-) -> Record:
-    """Return the provenance of what passes give; without a decoder there was no token to pass.
-
-    It has the device and the precision, which may be "auto" in settings, and the layers without
-    attention.
-    """
-    model = dict(upstream["model"])
-    used = {}
-    if decoder:
-        run = decoder.model
-        used = {"device": run.device.type, "dtype": str(run.dtype).removeprefix("torch.")}
-        model |= {"mixers": decoder.mixers} if decoder.mixers else {}
-    recorded = {**settings, "used": used}
-    return provenance(upstream, stage, recorded, "torch", "transformers", model=model)
-
-
-def record_of_shard(
-    upstream: Record, settings: dict[str, Any], decoder: Decoder, quantity: str, site: str
-) -> Record:
-    """Return the record of a quantity's file of a shard: of vectors, or as if made from theirs.
-
-    ``settings`` are those of the pass. A file's bytes do not depend on the quantities and sites
-    beside it.
-    """
-    recorded = {key: value for key, value in settings.items() if key not in ("sites", "quantities")}
-    recorded["site"] = site or quantity
-    made = provenance_of(upstream, "activations", recorded, decoder)
-    if quantity == "vectors":
-        return made
-    return provenance(made, quantity, {})
-
-
-def record_of_revision(
-    upstream: Record,
-    settings: dict[str, Any],
-    decoder: Decoder,
-    source: dict[str, Any],
-    quantity: str,
-    site: str,
-) -> Record:
-    """Return the record of a quantity's file of an earlier checkpoint.
-
-    ``settings`` are those of the pass, and ``source`` is the record of the model's folder.
-    """
-    recorded = settings | {"site": site or quantity}
-    made = provenance_of(upstream, "revision", recorded, decoder)
-    checkpoint = {"step": source["step"], "revision": source["checkpoint"]}
-    checkpoint["weights"] = digest_of_weights(source)
-    return Record(made, checkpoint=checkpoint)
-
-
-def record_of_draw(
-    upstream: Record,
-    settings: dict[str, Any],
-    facts: Mapping[str, Any],
-    decoder: Decoder,
-    quantity: str,
-    site: str,
-) -> Record:
-    """Return the record of a quantity's file of a model with drawn weights.
-
-    ``settings`` are those of the pass, and ``facts`` those of the draw.
-    """
-    recorded = settings | {"site": site or quantity}
-    made = provenance_of(upstream, "untrained", recorded, decoder)
-    return Record(made, draw=dict(facts))
 
 
 def runs(sequences: Iterable[TokenSequence], tokens: int) -> Iterator[list[TokenSequence]]:
