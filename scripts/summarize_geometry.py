@@ -10,9 +10,10 @@ from attnlag.storage import tables
 
 
 def main(job, settings: GeometrySettings):
+    sums_of = partial(geometry_means.sums_of_shards, drop_first=settings.drop_first)
+    sums = sums_of(job.input.geometry, job.input.stream, job.input.distances)
     untrained = None
     trained = None
-    sums_of = partial(geometry_means.sums_of_shards, drop_first=settings.drop_first)
     if job.input.untrained_geometry:
         documents = tables.document_names(job.input.untrained_geometry[0])
         # By distance, a shard has only the sums over all of its documents.
@@ -25,7 +26,7 @@ def main(job, settings: GeometrySettings):
             job.input.untrained_distances,
         )
     table = geometry_means.table(
-        sums_of(job.input.geometry, job.input.stream, job.input.distances),
+        sums,
         geometry_means.random_pairs(job.input.geometry, (*OF_A_PASS, *RELATIVE)),
         untrained,
         trained,

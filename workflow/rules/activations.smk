@@ -8,8 +8,7 @@
 
 use rule program as extract_activations with:
     input:
-        # Record of the model. Programs get its folder as an option, because storage has files only.
-        model="data/models/{model}/source.json",
+        model="data/models/{model}/source.json",  # the program reads its folder
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
         **files_of_quantities("{shard}.parquet", CONFIG.quantities_measured()),

@@ -17,11 +17,12 @@ use rule program as cut_into_thirds with:
 
 use rule program as accumulate_classes with:
     input:
-        design=f"{RESULTS}/design/{{shard}}.parquet",
-        properties=PROPERTY,
+        # Of a number, whose classes are thirds.
         thirds=lambda wildcards: optional(
             CONFIG.regressions[wildcards.regression].by_number, f"{RESULTS}/thirds.json"
         ),
+        design=f"{RESULTS}/design/{{shard}}.parquet",
+        properties=PROPERTY,
     output:
         crossproducts=f"{RESULTS}/class_crossproducts/{{shard}}.parquet",
     log:

@@ -35,10 +35,11 @@ use rule program as summarize_geometry with:
         stream=shards_of(f"{STUDY}/stream/{{shard}}.parquet"),
         # Only where vectors are stored.
         distances=optional(CENTRED, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
+        untrained_geometry=optional(RANDOM_WEIGHTS, [f"{SITE}/geometry/untrained.parquet"]),
+        # Of the trained model in the documents of the untrained one.
         centred=optional(
             CENTRED and RANDOM_WEIGHTS, shards_of(f"{SITE}/centred_cosines/{{shard}}.parquet")
         ),
-        untrained_geometry=optional(RANDOM_WEIGHTS, [f"{SITE}/geometry/untrained.parquet"]),
         untrained_stream=optional(
             RANDOM_WEIGHTS, [f"{STUDY}/stream/untrained_{FIRST_SCALE}.parquet"]
         ),

@@ -10,7 +10,7 @@ if not CONFIG.regression_of_effects():
 
 use rule program as estimate_effects with:
     input:
-        model="data/models/{model}/source.json",
+        model="data/models/{model}/source.json",  # the program reads its folder
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
         corpus="results/corpora/{corpus}.parquet",
     output:

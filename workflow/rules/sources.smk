@@ -5,7 +5,7 @@ SOURCES = f"{STUDY}/attention/sources"
 
 use rule program as trace_sources with:
     input:
-        model="data/models/{model}/source.json",
+        model="data/models/{model}/source.json",  # the program reads its folder
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
         corpus="results/corpora/{corpus}.parquet",
     output:
@@ -32,13 +32,13 @@ use rule program as trace_sources with:
 
 use rule program as summarize_sources with:
     input:
-        sources=optional(WITH_SOURCES, shards_of(f"{SOURCES}/{{shard}}.parquet")),
-        untrained_sources=optional(
-            WITH_SOURCES and RANDOM_WEIGHTS, shards_of(f"{SOURCES}/untrained/{{shard}}.parquet")
-        ),
         readout=shards_of(study_files(f"{SITE}/readout/{{shard}}.parquet")),
         untrained_readout=optional(
             RANDOM_WEIGHTS, shards_of(study_files(f"{SITE}/readout/untrained/{{shard}}.parquet"))
+        ),
+        sources=optional(WITH_SOURCES, shards_of(f"{SOURCES}/{{shard}}.parquet")),
+        untrained_sources=optional(
+            WITH_SOURCES and RANDOM_WEIGHTS, shards_of(f"{SOURCES}/untrained/{{shard}}.parquet")
         ),
     output:
         **in_both_formats(SOURCES, *optional(WITH_SOURCES, ["shares", "lags"])),

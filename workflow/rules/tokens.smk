@@ -3,7 +3,7 @@
 
 use rule program as tokenize_corpus with:
     input:
-        model="data/models/{model}/source.json",
+        model="data/models/{model}/source.json",  # the program reads its folder
         corpus="results/corpora/{corpus}.parquet",
     output:
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
@@ -32,10 +32,10 @@ use rule program as summarize_tokens with:
 
 use rule program as describe_tokens with:
     input:
-        model="data/models/{model}/source.json",
+        model="data/models/{model}/source.json",  # the program reads its folder
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
-        counts=f"{STUDY}/token_counts.parquet",
         corpus="results/corpora/{corpus}.parquet",
+        counts=f"{STUDY}/token_counts.parquet",
     output:
         properties=f"{STUDY}/token_properties/{{shard}}.parquet",
     log:

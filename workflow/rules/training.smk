@@ -61,8 +61,8 @@ use rule program as fetch_revision with:
 
 use rule program as extract_revision with:
     input:
-        revision=f"{REVISION}/source.json",
-        model="data/models/{model}/source.json",
+        revision=f"{REVISION}/source.json",  # the program reads its folder
+        model="data/models/{model}/source.json",  # for the memory that the job asks for
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:

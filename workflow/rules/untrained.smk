@@ -3,7 +3,7 @@
 
 use rule program as extract_untrained with:
     input:
-        model="data/models/{model}/source.json",
+        model="data/models/{model}/source.json",  # the program reads its folder
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:

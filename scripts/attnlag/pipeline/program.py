@@ -150,7 +150,10 @@ def _needs(program: Any) -> str:
     usage = f"usage: {sys.argv[0]} {program.__name__} --job JSON|FILE"
     lines = [inspect.getdoc(program) or "", "", usage, ""]
     for kind in ("input", "output", "names", "options"):
-        used = dict.fromkeys(re.findall(rf"\bjob\.{kind}\.(\w+)", source))
+        used = list(dict.fromkeys(re.findall(rf"\bjob\.{kind}\.(\w+)", source)))
+        # Some are handed on together, and read by their names elsewhere.
+        if re.search(rf"\bjob\.{kind}\b(?!\.)", source):
+            used.append("others that its rule states" if used else "those that its rule states")
         lines.append(f"{kind}: {', '.join(used) or 'none'}")
     lines.append(f"settings: {'' if settings else 'none'}")
     for name, key in getattr(settings, "model_fields", {}).items():

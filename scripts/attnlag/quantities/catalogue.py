@@ -136,6 +136,8 @@ class Quantity:
 
 
 QUANTITIES = by_name(
+    # The adjustments themselves. The stage that stores them is `extract_activations`, and their
+    # folder "activations", as vectors inside a model are called.
     Quantity(
         "vectors",
         "vectors that a sublayer adds",

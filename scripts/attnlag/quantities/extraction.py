@@ -1,4 +1,13 @@
-"""Forward passes over batches of sequences, and the quantities that are computed from them."""
+"""Forward passes over batches of sequences, and the quantities that are computed from them.
+
+A program calls `measure_into_files`, which takes the sequences in runs. `Extractor.measure` takes a
+run in batches. For each, `Extractor.forward` lets `layer_pass.run_pass` give what the model adds in
+a layer, and each quantity's `Computation.of` its numbers.
+
+The first run begins with the checks (`Extractor._begin`), in one pass over the first tokens of its
+longest sequence: `layer_pass.checked_pass` gives the error of block input + adjustments = block
+output, for which `Decoder.check_identity` refuses a model; `verification` has the other checks.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -51,7 +51,10 @@ def tensor_norms(vectors: Any) -> Any:
 
 
 class Vectors(Computation):
-    """The vectors of a site, in float32."""
+    """The vectors of a site, in float32: the adjustments, which are stored as "activations".
+
+    `compute_norms` computes their norms from the stored vectors, see `norms_in`.
+    """
 
     holds_vectors = True
 
@@ -60,7 +63,7 @@ class Vectors(Computation):
 
 
 class Norms(Computation):
-    """The norms of a site."""
+    """The norms of a site, where vectors are not stored."""
 
     def of(self, layer: Any) -> Any:
         return tensor_norms(layer.vectors(self.site))

@@ -65,7 +65,10 @@ def test_a_program_without_a_job_says_what_it_needs():
     needed = dict(line.split(": ", 1) for line in lines if line.partition(": ")[1])
     assert {"crossproducts", "design", "corpus"} <= set(needed["input"].split(", "))
     assert {"coefficients", "fits"} <= set(needed["output"].split(", "))
-    assert needed["names"] == "none"
+    # What is handed on together stands in the rule.
+    assert needed["input"].endswith(", others that its rule states")
+    assert needed["names"] == "those that its rule states"
+    assert needed["options"] == "none"
     assert needed["  alpha"] == "Significance level; intervals cover 1 - alpha"
 
 
