@@ -95,7 +95,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         evidence.append(Evidence(sublayers, error, scale))
 
     def keep(_: torch.nn.Module, *inputs: Any) -> None:
-        arguments[:] = [_pytree.tree_map(_in_float32, inputs)]
+        arguments[:] = [_pytree.tree_map(_float32_of, inputs)]
 
     before: list[hooks.Hook] = []
     for block in blocks:
@@ -104,21 +104,32 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     with hooks.attached(before), hooks.tap(blocks, points, receive) as tapped:
         yield result
     result.problem = tapped.problem
-    for layer, (args, kwargs) in doubtful.items():
-        twin = copy.deepcopy(blocks[layer])
-        twin.block.float()
-        try:
-            with residual_identity([twin], mask) as in_float32, torch.inference_mode():
-                twin.block(*args, **kwargs)
-        except hooks.FAILURES:
-            in_float32 = IdentityResult()
-        evidence[layer : layer + 1] = in_float32.evidence or [evidence[layer]]
+    for layer, given in doubtful.items():
+        again = _in_float32(blocks[layer], mask, given)
+        if again:
+            evidence[layer] = again[0]
         if not evidence[layer].error <= BOUND and evidence[layer].scale is None:
             # The model is refused, whatever the other blocks would give.
             break
 
 
-def _in_float32(value: Any) -> Any:
+def _in_float32(block: BlockModules, mask: torch.Tensor, given: Any) -> list[Evidence]:
+    """Return the evidence of a block that runs again in float32; none if it cannot.
+
+    ``given`` are its arguments, with and without names.
+    """
+    args, kwargs = given
+    twin = copy.deepcopy(block)
+    twin.block.float()
+    try:
+        with residual_identity([twin], mask) as result, torch.inference_mode():
+            twin.block(*args, **kwargs)
+    except hooks.FAILURES:
+        return []
+    return result.evidence
+
+
+def _float32_of(value: Any) -> Any:
     """Return a copy of floating-point numbers in float32, and anything else as it is."""
     if isinstance(value, torch.Tensor) and value.is_floating_point():
         # A block may write into what it is given.
