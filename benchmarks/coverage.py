@@ -51,11 +51,11 @@ from attnlag.quantities.columns import layer_name, layers_in
 from attnlag.quantities.means import RatioSums
 from attnlag.regression import properties
 from attnlag.regression.design.design import Counts, Formula, designs
-from attnlag.regression.estimation import equal_halves as halves_test
-from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.inference import bootstrap, controls, diagnostics, permutation, response
+from attnlag.regression.inference import equal_halves as halves_test
 from attnlag.regression.inference import training as path_of_training
+from attnlag.regression.inference.layer_fit import LayerFit, fit_layer
 from attnlag.regression.moments.in_memory import moments_of_numbers
 from attnlag.regression.moments.moments import (
     Moments,

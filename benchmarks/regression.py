@@ -61,9 +61,9 @@ def write_design(documents: int, path: Path) -> Path:
 
 def attnlag_fit(design: Path, output: Path) -> None:
     """Write the coefficients that cross-products give."""
-    from attnlag.regression.estimation.layer_fit import fit_layer
     from attnlag.regression.estimation.least_squares import solve
-    from attnlag.regression.inference import results
+    from attnlag.regression.inference import layer_fit, results
+    from attnlag.regression.inference.layer_fit import fit_layer
     from attnlag.regression.moments.moments import RowPartition, Stored, write_moments
     from attnlag.regression.settings import Errors
     from attnlag.storage import tables
@@ -76,7 +76,7 @@ def attnlag_fit(design: Path, output: Path) -> None:
     layers = (layer.prepared(fixed_effects=False) for layer in stored)
     fits = [fit_layer(solve(layer), "cluster-crv1", 10) for layer in layers]
     results.influence_table(fits)
-    table = pa.Table.from_pandas(results.coefficients_table(fits, Errors()))
+    table = pa.Table.from_pandas(layer_fit.coefficients_table(fits, Errors()))
     pq.write_table(table.select(["layer", "term", "estimate", "std_error"]), output)
 
 

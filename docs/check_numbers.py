@@ -18,7 +18,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from attnlag.claims.numbers import significant
-from attnlag.regression.inference.results import adjusted_p_values
+from attnlag.regression.inference.multiple_tests import adjusted_p_values
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -2,7 +2,7 @@
 
 The estimates come from the cross-products of all shards, layer by layer; a pass over the designs
 gives what needs residuals. From here, `inference.fitting` calls `estimation.least_squares.solve` in
-each layer, and `estimation.layer_fit.fit_layer` for its errors; `estimation.cr2` has the formula of
+each layer, and `inference.layer_fit.fit_layer` for its errors; `estimation.cr2` has the formula of
 clustered ones.
 """
 

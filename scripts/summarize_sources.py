@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.quantities import traced_means, traced_tables
-from attnlag.regression.inference.results import adjusted_p_values
+from attnlag.regression.inference.multiple_tests import adjusted_p_values
 from attnlag.regression.settings import HeadsSettings
 from attnlag.regression.slopes import lags_of_parts
 from attnlag.storage import tables

@@ -6,9 +6,9 @@ from designs import FACTS, HEADS, TERMS, batches_of, design_of, norms_table
 from numpy.testing import assert_allclose, assert_array_equal
 
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation.layer_fit import fit_layer
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.inference import bootstrap, permutation, results
+from attnlag.regression.inference import bootstrap, layer_fit, permutation
+from attnlag.regression.inference.layer_fit import fit_layer
 from attnlag.regression.moments import moments
 from attnlag.regression.moments.in_memory import moments_of_design
 from attnlag.regression.moments.moments import RowPartition, Stored, write_moments
@@ -54,7 +54,7 @@ def lags_of_norms(document, norms, settings=HEADS):
     table = norms_table({(name, 0): n for name, n in lengths.items()}, norms)
     fits = fitted(design_of(table, settings.design), settings.covariance, effects=True)
     rows = np.repeat([fit.n_obs for fit in fits], 2)
-    return results.coefficients_table(fits, settings).assign(rows=rows)
+    return layer_fit.coefficients_table(fits, settings).assign(rows=rows)
 
 
 def drawn(layers, draws, seed):

@@ -190,7 +190,7 @@ ROWS = {
     "code that words": [code("report/lines.py")],
     "the words of claims": [code("wording.py")],
     "code of regressions, a comment too": [
-        code("regression/estimation/layer_fit.py"),
+        code("regression/estimation/least_squares.py"),
         code("regression/design/design.py", '"""One."""  # 1\n'),
     ],
     "code of models or of quantities, a comment too": [

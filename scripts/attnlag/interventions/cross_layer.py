@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.design import design
-from attnlag.regression.estimation.layer_fit import contrast
 from attnlag.regression.estimation.least_squares import Unfitted, solve
+from attnlag.regression.inference.layer_fit import contrast
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.moments.moments import Moments
 from attnlag.storage import tables

@@ -14,7 +14,7 @@ from attnlag.interventions.elasticities import ratios
 from attnlag.interventions.settings import FACTORS, SMALL
 from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.quantities.means import RatioSums
-from attnlag.regression.inference import results
+from attnlag.regression.inference import multiple_tests
 from attnlag.regression.settings import ElasticitiesSettings
 
 KEYS = ["source_site", "source_layer", "target_site", "intervention", "lag"]
@@ -40,7 +40,7 @@ def finite_effects(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.
         low, high = sums.estimates.interval(settings.alpha)
         _, estimates, layers = ratios(group, ["target_layer"])
         p_values = Estimates(estimates, layers.std_error, layers.df).p_value
-        adjusted = results.adjusted_p_values(pd.Series(p_values), "holm")
+        adjusted = multiple_tests.adjusted_p_values(pd.Series(p_values), "holm")
         row = dict(zip(KEYS, key, strict=True))
         row["estimate"] = float(sums.mean)
         row["std_error"] = float(sums.std_error)

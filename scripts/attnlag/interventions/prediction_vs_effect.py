@@ -14,7 +14,7 @@ import pandas as pd
 
 from attnlag.interventions.elasticities import LAYERS, ratios
 from attnlag.quantities.estimates import Estimates
-from attnlag.regression.inference import results
+from attnlag.regression.inference import multiple_tests
 from attnlag.regression.settings import ElasticitiesSettings
 
 TRIAL_KEYS = ["source_site", "target_site", "lag", "prediction"]
@@ -53,7 +53,7 @@ def pair_trials(
         effect = pairs["estimate"].to_numpy(float)
         _, estimate, about = ratios(sums[key], LAYERS)
         p_values = Estimates(estimate, about.std_error, about.df).p_value
-        differs = results.adjusted_p_values(pd.Series(p_values), "holm") < settings.alpha
+        differs = multiple_tests.adjusted_p_values(pd.Series(p_values), "holm") < settings.alpha
         df = pairs["predictive_df"].to_numpy(float)
         for prediction, name in ((ALONE, "predictive"), (GIVEN, "predictive_given")):
             coefficient, error = pairs[[name, f"{name}_std_error"]].to_numpy(float).T

@@ -3,9 +3,10 @@
 A covariance is one entry of `CATALOGUE`. The allowed values of ``inference.covariance``, the errors
 of a fit, its degrees of freedom, and the words for them in figures and summaries derive from it.
 
-An estimator sees a `layer_fit.Evidence`, a record of what a solved layer gives, of which an entry
-names what it ``needs``. Clustered errors are CR2 by default: `estimation.cr2` has the formula. The
-workflow imports this module whenever it starts, so it imports no numpy.
+Clustered errors are CR2 by default: `estimation.cr2` has the formula, and `inference.layer_fit`
+calls it. Any other estimator is a function here of `layer_fit.Evidence`, a record of what a solved
+layer gives, of which an entry names what it ``needs``. The workflow imports this module whenever it
+starts, so it imports no numpy.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any, Literal
 # A `layer_fit.Evidence`, whose module imports numpy.
 Evidence = Any
 
-# What an estimator may need beside the solution: the field of the evidence.
+# What an estimator may need beside the solution: CR2 itself, or a field of the evidence.
 Need = Literal["cr2", "scores", "left_out", "meat"]
 
 
@@ -25,27 +26,19 @@ class Covariance:
 
     # In figures and summaries; ``{}`` stands for the unit of clustering.
     label: str
-    # Returns the covariance of the K coefficients, (K, K).
-    covariance: Callable[[Evidence], Any]
-    # Returns the degrees of freedom of t: those of each coefficient, (K,), or one number for all.
-    df: Callable[[Evidence], Any]
-    # The clusters' CR2 or scores, the estimates without each cluster, or the middle of a sandwich
-    # from the pass over the residuals.
+    # Returns the covariance of the K coefficients, (K, K); None for CR2, which comes with its
+    # degrees of freedom and joint tests.
+    covariance: Callable[[Evidence], Any] | None = None
+    # Returns the degrees of freedom of t and F; None for CR2.
+    df: Callable[[Evidence], Any] | None = None
+    # The clusters' scores, the estimates without each cluster, or the middle of a sandwich from the
+    # pass over the residuals; "cr2" for CR2.
     needs: Need | None = None
 
     @property
     def clustered(self) -> bool:
         """Whether errors may depend on each other within clusters."""
         return self.needs in ("cr2", "scores", "left_out")
-
-
-def _cr2(evidence: Evidence) -> Any:
-    """Return Σ v_g v_g', which `estimation.cr2.cr2` has computed."""
-    return evidence.cr2.covariance
-
-
-def _df_of_cr2(evidence: Evidence) -> Any:
-    return evidence.cr2.df
 
 
 def _crv1(evidence: Evidence) -> Any:
@@ -85,7 +78,7 @@ def _residual_df(evidence: Evidence) -> int:
 
 
 CATALOGUE = {
-    "cluster": Covariance("clustered by {} (CR2)", covariance=_cr2, df=_df_of_cr2, needs="cr2"),
+    "cluster": Covariance("clustered by {} (CR2)", needs="cr2"),
     "cluster-crv1": Covariance(
         "clustered by {} (CRV1)", covariance=_crv1, df=_clusters_less_one, needs="scores"
     ),

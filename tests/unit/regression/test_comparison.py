@@ -20,7 +20,7 @@ from attnlag.claims.comparison import claims_of_comparison, replicated
 from attnlag.claims.run import RunClaims, by_analysis
 from attnlag.regression.across_models import comparison, replication
 from attnlag.regression.across_models.comparison import STUDY_KEYS
-from attnlag.regression.inference import results
+from attnlag.regression.inference import layer_fit
 from attnlag.regression.settings import Errors
 from attnlag.report.comparison import comparison_findings
 from attnlag.storage import tables
@@ -56,7 +56,7 @@ def study_of(tmp_path_factory):
         folder = tmp_path_factory.mktemp(model) / "crossproducts"
         stored = stored_of(pieces_of(design, *cuts), folder, halves=halves)
         fits = fits_of(regressed(stored), settings.covariance)
-        table = results.coefficients_table(fits, settings).assign(**keys)
+        table = layer_fit.coefficients_table(fits, settings).assign(**keys)
         shards = [shard for shard, _ in stored.files]
         return comparison.ComparedStudy(table, tables.Record(record), shards, NONE, NONE)
 

@@ -18,11 +18,11 @@ from statsmodels.tsa.arima_process import arma_impulse_response
 
 from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.estimation import cr2 as cr2_module
-from attnlag.regression.estimation.equal_halves import equal_halves
-from attnlag.regression.estimation.layer_fit import contrast
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.wald import NO_TEST
-from attnlag.regression.inference import bootstrap, response, results
+from attnlag.regression.inference import bootstrap, multiple_tests, response, results
+from attnlag.regression.inference.equal_halves import equal_halves
+from attnlag.regression.inference.layer_fit import SLOPES, contrast
 from attnlag.regression.row_regression import regress_rows
 from attnlag.regression.settings import BootstrapSettings
 
@@ -52,21 +52,25 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, lengt
     layers = layers_of(table, rows=20, effects=effects)
     k = len(layers[0].names)
     both = np.eye(k)[-2:]
-    joint = [both[:1] - both[1:], both]
+    joint = {"equal": both[:1] - both[1:], "both": both}
     for layer, fit in enumerate(fits_of(layers, hypotheses=joint)):
         y, x, codes = columns_of(table, layer)
         x = with_effects(x, codes) if effects else x
         wide = np.eye(k, x.shape[1])
-        v, df = cr2(y, x, codes, [*wide, *(contrast @ wide for contrast in joint)])
+        v, df = cr2(y, x, codes, [*wide, *(contrast @ wide for contrast in joint.values())])
         assert_allclose(fit.covariance, wide @ v @ wide.T, rtol=1e-10, atol=1e-14)
         assert_allclose(fit.df, df[:k], rtol=1e-10)
-        for test, rows, eta in zip(fit.joint, joint, df[k:], strict=True):
+        for test, rows, eta in zip(
+            (fit.errors.tests[name] for name in joint), joint.values(), df[k:], strict=True
+        ):
             # That of a single contrast is a t test.
             expected = aht(fit.estimate, fit.covariance, rows, eta)
             found = test.statistic, test.df, test.df_residual, test.p_value
             assert found == pytest.approx(expected, rel=1e-9)
         if effects:
-            assert fit.wald.statistic == pytest.approx(fit.joint[1].statistic)
+            assert fit.errors.tests[SLOPES].statistic == pytest.approx(
+                fit.errors.tests["both"].statistic
+            )
         # Documents count by what they tell of the first slope.
         told = pd.Series((x @ np.linalg.inv(x.T @ x)[1 - effects]) ** 2).groupby(codes).sum()
         effective = len(told) / (1 + told.var(ddof=0) / told.mean() ** 2)
@@ -136,10 +140,12 @@ def test_repeated_documents_have_no_joint_test_of_more_than_they_tell():
     table = design_table([20, 20] * 4, 1)
     columns = {name: np.tile(table[name].to_numpy()[:40], 4) for name in table.column_names[1:]}
     layers = layers_of(changed(table, columns))
-    (fit,) = fits_of(layers, "cluster-crv1", hypotheses=[np.eye(3)[1:], np.eye(3)[1:2]])
+    (fit,) = fits_of(
+        layers, "cluster-crv1", hypotheses={"both": np.eye(3)[1:], "one": np.eye(3)[1:2]}
+    )
     assert fit.reason is None
-    both, one = fit.joint
-    assert np.isnan([both.statistic, both.p_value, fit.wald.statistic]).all()
+    both, one, slopes = (fit.errors.tests[name] for name in ("both", "one", SLOPES))
+    assert np.isnan([both.statistic, both.p_value, slopes.statistic]).all()
     assert np.isfinite([one.statistic, one.p_value]).all()
 
 
@@ -169,7 +175,7 @@ def test_the_test_of_equal_halves_equals_that_of_matrices_written_out():
         assert found == pytest.approx(aht(ols(y, x), covariance, contrast, eta), rel=1e-8)
     fits = fits_of(layers, draws=())
     table = results.fits_table(fits, [0, 0], pd.DataFrame(index=[0, 1]), {}, "holm")
-    corrected = results.adjusted_p_values(table["halves_p_value"], "holm")
+    corrected = multiple_tests.adjusted_p_values(table["halves_p_value"], "holm")
     assert_array_equal(table["halves_p_adjusted"], corrected)
 
 

@@ -22,7 +22,8 @@ from transformers import AutoConfig, AutoModel
 from attnlag.regression import labels
 from attnlag.regression.estimation import least_squares
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.inference import results
+from attnlag.regression.inference import layer_fit, multiple_tests, results
+from attnlag.regression.inference.layer_fit import SLOPES
 from attnlag.regression.settings import Errors
 from attnlag.storage import tables
 
@@ -58,9 +59,9 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, effects, 
         assert [labels.status(fit.reason) for fit in fits] == [said] * 2
         return
     errors = Errors(covariance=covariance, alpha=0.1, adjust="benjamini-hochberg")
-    tidy = results.coefficients_table(fits, errors)
+    tidy = layer_fit.coefficients_table(fits, errors)
     for _, of_layers in tidy.groupby("term"):
-        corrected = results.adjusted_p_values(of_layers["p_value"], errors.adjust)
+        corrected = multiple_tests.adjusted_p_values(of_layers["p_value"], errors.adjust)
         assert_array_equal(of_layers["p_adjusted"], corrected)
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
@@ -99,9 +100,10 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, effects, 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             test = oracle.f_test(np.eye(x.shape[1])[:2])
-        assert fit.wald.statistic == pytest.approx(float(test.fvalue) / factor, rel=1e-7)
-        p_value = stats.f.sf(fit.wald.statistic, 2, df)
-        assert fit.wald.p_value == pytest.approx(p_value, rel=1e-7, abs=1e-300)
+        slopes = fit.errors.tests[SLOPES]
+        assert slopes.statistic == pytest.approx(float(test.fvalue) / factor, rel=1e-7)
+        p_value = stats.f.sf(slopes.statistic, 2, df)
+        assert slopes.p_value == pytest.approx(p_value, rel=1e-7, abs=1e-300)
 
 
 def r_squared_of_folds(y, x, fold):
@@ -167,7 +169,7 @@ def test_the_r_squared_of_lags_is_that_of_the_residuals_of_the_other_terms(effec
     table = changed(table, {"position_1": trend})
     fits = fitted(table, effects=effects)
     # The bound of equivalence means nothing for the columns of a spline.
-    tidy = results.coefficients_table(fits, Errors()).dropna(subset="equivalence")
+    tidy = layer_fit.coefficients_table(fits, Errors()).dropna(subset="equivalence")
     assert tidy["term"].tolist() == ["lag_1", "lag_2"] * 2
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer, ["position_1"])
@@ -273,8 +275,8 @@ def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted(
     broken = changed(table, {f"layer_01.{term}": values.astype(float)})
     alone, fits = (fitted(each, **options) for each in (table, broken))
     assert [labels.status(fit.reason) for fit in fits] == ["ok", status]
-    tidy = results.coefficients_table(fits, Errors())
-    expected = results.coefficients_table(alone[:1], Errors())
+    tidy = layer_fit.coefficients_table(fits, Errors())
+    expected = layer_fit.coefficients_table(alone[:1], Errors())
     pd.testing.assert_frame_equal(tidy[tidy["layer"] == 0], expected)
     assert tidy.loc[tidy["layer"] == 1, "estimate"].isna().all()
     tests = pd.DataFrame({"skewness": [0.5, 0.5]})
@@ -375,9 +377,9 @@ def test_corrected_p_values_equal_those_of_statsmodels(count, subtests):
     with_nan = pd.Series([np.nan, *p, np.nan])
     for adjust, method in METHODS.items():
         with subtests.test(adjust=adjust):
-            found = results.adjusted_p_values(with_nan, adjust)
+            found = multiple_tests.adjusted_p_values(with_nan, adjust)
             assert_array_equal(found, [np.nan, *multipletests(p, method)[1], np.nan])
-    assert_array_equal(results.adjusted_p_values(with_nan, "none"), with_nan)
+    assert_array_equal(multiple_tests.adjusted_p_values(with_nan, "none"), with_nan)
 
 
 def test_the_jackknife_can_leave_out_a_document_with_most_rows(subtests):
@@ -430,7 +432,7 @@ def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(adjust
 
     for alpha, bound in product((0.05, 0.2), (0.02, 0.05, 0.1, 0.2, 0.4)):
         errors = Errors(covariance="nonrobust", alpha=alpha, adjust=adjust, equivalence_bound=bound)
-        tidy = results.coefficients_table(fits, errors)
+        tidy = layer_fit.coefficients_table(fits, errors)
         ends = np.stack([of_t.cdf((b - bound) / s), of_t.sf((b + bound) / s)])
         expected = np.full((5, 3), "undecided", dtype=object)
         for term in (1, 2):

@@ -27,9 +27,9 @@ from statsmodels.stats.diagnostic import het_breuschpagan
 from statsmodels.stats.stattools import jarque_bera
 from statsmodels.tsa.stattools import acf
 
-from attnlag.regression.estimation.layer_fit import fit_layer
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import diagnostics
+from attnlag.regression.inference.layer_fit import fit_layer
 from attnlag.regression.residuals import residuals
 from attnlag.storage import tables
 

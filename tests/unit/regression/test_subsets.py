@@ -18,7 +18,7 @@ from scipy import stats
 
 from attnlag.regression import properties
 from attnlag.regression.estimation.wald import Wald, with_bounded_eta
-from attnlag.regression.inference import groups, results
+from attnlag.regression.inference import groups, layer_fit
 from attnlag.regression.moments import merging
 from attnlag.regression.moments.moments import Moments
 from attnlag.regression.settings import ClassesSettings
@@ -291,7 +291,7 @@ def test_the_regression_of_a_group_is_that_of_its_rows(covariance, effects):
     for group, rows in found.groupby("subset"):
         own = table.filter(in_group(table, group))
         fits = fitted(own, covariance, effects=effects == "document")
-        table_of_rows = results.coefficients_table(fits, fit_settings(**stated))
+        table_of_rows = layer_fit.coefficients_table(fits, fit_settings(**stated))
         expected = table_of_rows.assign(subset=group).set_index(rows.index)
         pd.testing.assert_frame_equal(rows[expected.columns], expected, rtol=1e-9)
         counts = rows[["n_obs", "n_documents", "status"]].drop_duplicates()

@@ -19,6 +19,7 @@ from attnlag.claims.regression import claims_of_regression
 from attnlag.claims.row import Verdict
 from attnlag.claims.run import Claims
 from attnlag.regression import labels
+from attnlag.regression.inference import layer_fit
 from attnlag.regression.inference import results as tables_of_fits
 from attnlag.regression.settings import Errors
 from attnlag.regression.slopes.decomposition import EFFECTS, POOLED
@@ -30,7 +31,7 @@ def fitted_results():
     table = design_table([30] * 10, 3)
     layers = layers_of(table)
     fits = fits_of(layers, "nonrobust", 5)
-    tidy = tables_of_fits.coefficients_table(fits, Errors(covariance="nonrobust"))
+    tidy = layer_fit.coefficients_table(fits, Errors(covariance="nonrobust"))
     tests = ["jarque_bera", "breusch_pagan", "omitted"]
     names = [*tests, *(f"{name}_p_value" for name in tests)]
     names += ["skewness", "kurtosis", "durbin_watson", "omitted_f"]

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from attnlag.errors import UserError
 from attnlag.regression.estimation.cr2 import cr2
 from attnlag.regression.estimation.least_squares import Solution, score_blocks, solve
-from attnlag.regression.inference import results
+from attnlag.regression.inference import multiple_tests
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.moments import merging
 from attnlag.regression.moments.moments import PreparedMoments, Stored
@@ -191,8 +191,8 @@ def differences(
     """Return the numbers of layers in which two models are shown to differ, and to be alike.
 
     They differ if their difference is shown to be beyond ± ``equivalence_bound``, and are alike if
-    it is shown to be within (`results.equivalence_test`, corrected over the layers). A layer may be
-    in neither number, but not in both.
+    it is shown to be within (`multiple_tests.equivalence_test`, corrected over the layers). A layer
+    may be in neither number, but not in both.
 
     The error of the difference comes from what each document, which both models share, adds to
     either coefficient (CR2), and t has the smaller of their degrees of freedom. Layers without a
@@ -206,7 +206,7 @@ def differences(
     df = np.minimum(df_a, df_b)
     compared = np.isfinite(difference) & (first.documents >= MIN_DOCUMENTS)
     error = np.sqrt((scores**2).sum(axis=0))
-    verdicts = results.equivalence_test(
+    verdicts = multiple_tests.equivalence_test(
         difference[compared], error[compared], df[compared], settings
     )
     median = np.median(difference[compared]) if compared.any() else np.nan

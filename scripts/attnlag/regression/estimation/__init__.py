@@ -1,11 +1,11 @@
-"""Least squares of one layer, from moments to coefficients with errors.
+"""Least squares of one layer, from its moments: estimates, their clustered covariance, and tests.
 
 In the order of reading:
 
-1. `least_squares`: the estimates, from `moments.PreparedMoments`.
-2. `identification`: when there are none.
-3. `cr2`, `wald`: clustered errors and joint tests.
-4. `jackknife`, `goodness`, `equal_halves`: estimates without each document, how well they fit, and
-   whether the halves of documents are alike.
-5. `layer_fit`: all of this for one layer.
+1. `least_squares`: the estimates, and what each cluster adds to them.
+2. `identification`: when the data do not determine them.
+3. `cr2`: their clustered covariance; `satterthwaite`: its degrees of freedom; `wald`: joint tests.
+4. `jackknife`: the estimates without each cluster, or without each fold of them.
+
+`inference.layer_fit` calls all of these.
 """

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from attnlag.quantities.estimates import Estimates, level_of
-from attnlag.regression.estimation.layer_fit import LayerFit
 from attnlag.regression.inference import response
+from attnlag.regression.inference.layer_fit import LayerFit
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.settings import BootstrapSettings
 from attnlag.regression.terms import lag_places

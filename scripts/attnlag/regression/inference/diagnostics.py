@@ -8,7 +8,7 @@ from scipy import special
 
 from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.regression.estimation.identification import MAX_CONDITION
-from attnlag.regression.inference.results import adjusted_p_values
+from attnlag.regression.inference.multiple_tests import adjusted_p_values
 from attnlag.regression.residuals import omitted_lags
 from attnlag.regression.residuals.residuals import (
     AUTOCORRELATION_LAGS,

@@ -15,10 +15,17 @@ from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.design.design import read_counts, usable_sequences
-from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import Solution, Unfitted, solve
-from attnlag.regression.inference import bootstrap, controls, diagnostics, groups, results
+from attnlag.regression.inference import (
+    bootstrap,
+    controls,
+    diagnostics,
+    groups,
+    layer_fit,
+    results,
+)
 from attnlag.regression.inference.controls import Untrained
+from attnlag.regression.inference.layer_fit import LayerFit, fit_layer
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.moments import merging
@@ -80,7 +87,7 @@ def fit_regression(
     drawn = np.stack([fit.drawn for fit in fits], axis=1)
     tests = diagnostics.residual_tests(sums, lines).drop(columns="layer")
     tests = tests.join(diagnostics.omitted_terms_table(sums, data.settings))
-    coefficients = results.coefficients_table(fits, data.settings)
+    coefficients = layer_fit.coefficients_table(fits, data.settings)
     goodness = results.fits_table(fits, data.dropped, tests, data.mixers, data.settings.adjust)
     control_table, untrained_scales = controls.controls_table(
         coefficients,

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from attnlag.corpus.documents import largest_groups
-from attnlag.regression.estimation.layer_fit import fit_layer
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.inference import bootstrap, layer_fit
+from attnlag.regression.inference.layer_fit import fit_layer
 from attnlag.regression.labels import status
 from attnlag.regression.moments import merging
 from attnlag.regression.moments.moments import Moments
@@ -35,7 +35,7 @@ def coefficients_by_group(
         fits = []
         for moments in own:
             fits.append(fit_layer(solve(moments), settings.covariance, jackknifed=True))
-        table = results.coefficients_table(fits, settings)
+        table = layer_fit.coefficients_table(fits, settings)
         layers_fitted = []
         for fit in fits:
             layers_fitted.append((fit.layer, fit.n_obs, fit.n_documents, status(fit.reason)))

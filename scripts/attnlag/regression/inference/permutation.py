@@ -29,7 +29,7 @@ from attnlag.quantities.outcomes import in_batches, outcome_values
 from attnlag.regression.design.design import Formula
 from attnlag.regression.design.samples import generator_of
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.inference import results
+from attnlag.regression.inference import multiple_tests
 from attnlag.regression.moments.moments import KeptTerms, PreparedMoments
 from attnlag.regression.properties import CLASSES, Property, read_property
 from attnlag.regression.settings import Errors, PermutationsSettings
@@ -290,7 +290,7 @@ def order_test(layers: Sequence[PreparedMoments], settings: Errors) -> pd.DataFr
         # Holm would multiply p-values of at least 1 / (1 + draws) by the number of layers.
         p_adjusted[fitted] = step_down(statistic[0, fitted], statistic[1:, fitted])
     else:
-        p_adjusted = results.adjusted_p_values(pd.Series(p_value), settings.adjust)
+        p_adjusted = multiple_tests.adjusted_p_values(pd.Series(p_value), settings.adjust)
     low, high = np.full((2, *permutations.shape[1:]), np.nan)
     ends = [settings.alpha / 2, 1 - settings.alpha / 2]
     low[fitted], high[fitted] = np.quantile(permutations[1:, fitted], ends, axis=0)

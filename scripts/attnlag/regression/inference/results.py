@@ -1,125 +1,19 @@
-"""Tables of coefficients and fits."""
+"""Tables of fits, and of what stands out among coefficients."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
-from attnlag.quantities.estimates import Estimates, level_of
-from attnlag.regression.estimation.layer_fit import LayerFit
+from attnlag.regression.estimation.wald import NO_TEST
+from attnlag.regression.inference.layer_fit import SLOPES, LayerFit
+from attnlag.regression.inference.multiple_tests import adjusted_p_values
 from attnlag.regression.labels import OK, status
-from attnlag.regression.settings import Errors
 from attnlag.regression.terms import is_lag_or_lead
-from attnlag.regression.units import key_columns
 
 # Number of influential documents that are kept for each layer and term.
 INFLUENTIAL = 100
-
-# Columns of the table of coefficients.
-COLUMNS = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
-COLUMNS += ["p_adjusted", "conf_low", "conf_high", "level"]
-COLUMNS += ["equivalence", "vcov_type", "uncorrected"]
-
-
-def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFrame:
-    """Return the tidy table: one row per layer and term, or per layer, ``part`` and term.
-
-    ``p_adjusted`` corrects the p-values of a term over the layers. Intervals are those of single
-    coefficients. ``equivalence`` states whether one is negligible (`equivalence_test`), except for
-    the intercept and the columns of a spline, for which no size is.
-    """
-    estimate = []
-    std_error = []
-    df = []
-    uncorrected = []
-    for fit in fits:
-        estimate.append(fit.estimate)
-        std_error.append(fit.coefficients.std_error)
-        df.append(fit.df)
-        uncorrected.append(fit.uncorrected)
-    coefficients = Estimates(
-        value=np.concatenate(estimate),
-        std_error=np.concatenate(std_error),
-        df=np.concatenate(df),
-    )
-    low, high = coefficients.interval(settings.alpha)
-    table = pd.DataFrame(key_columns(fits)).assign(
-        estimate=coefficients.value,
-        uncorrected=np.concatenate(uncorrected),
-        std_error=coefficients.std_error,
-        df=coefficients.df,
-        statistic=coefficients.statistic,
-        p_value=coefficients.p_value,
-        conf_low=low,
-        conf_high=high,
-        level=level_of(settings.alpha),
-    )
-    by_term = table.groupby("term")
-    table["p_adjusted"] = by_term["p_value"].transform(adjusted_p_values, adjust=settings.adjust)
-    table["equivalence"] = None
-    for term, rows in by_term:
-        if str(term).startswith(("intercept", "position_")):
-            continue
-        table.loc[rows.index, "equivalence"] = equivalence_test(
-            rows["estimate"], rows["std_error"], rows["df"], settings
-        )
-    table["vcov_type"] = settings.covariance
-    if settings.cluster == "group":
-        table["vcov_type"] += "-group"
-    table["subset"] = "all"
-    if any(fit.part for fit in fits):
-        return table[[*COLUMNS[:2], "part", *COLUMNS[2:]]]
-    return table[COLUMNS]
-
-
-def equivalence_test(
-    estimate: pd.Series | np.ndarray,
-    error: pd.Series | np.ndarray,
-    df: pd.Series | np.ndarray | int,
-    settings: Errors,
-) -> np.ndarray:
-    """Return which coefficients of several layers, (layers,), are shown to be beyond or within ± δ.
-
-    ``"present"``: |β| ≤ δ is rejected by the p-value of |b| at the bound, which at δ = 0 is the
-    two-sided one of β = 0; what is present is thus significant too. ``"absent"``: |β| ≥ δ is
-    rejected by two one-sided tests. ``"undecided"``: neither, or no estimate. The p-values of
-    either kind are corrected over the layers.
-    """
-    bound = settings.equivalence_bound
-    size = np.abs(np.asarray(estimate, dtype=float))
-    error = np.asarray(error, dtype=float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        beyond = (size - bound) / error
-        within = (bound - size) / error
-        opposite = (size + bound) / error
-    p_beyond = special.stdtr(df, -beyond) + special.stdtr(df, -opposite)
-    p_within = special.stdtr(df, -within)
-    present = adjusted_p_values(pd.Series(p_beyond), settings.adjust) < settings.alpha
-    absent = adjusted_p_values(pd.Series(p_within), settings.adjust) < settings.alpha
-    return np.select([absent, present], ["absent", "present"], "undecided").astype(object)
-
-
-def adjusted_p_values(p_values: pd.Series, adjust: str) -> np.ndarray:
-    """Return p-values, (tests,), corrected for their number; NaN stays and is not counted."""
-    adjusted = p_values.to_numpy(copy=True)
-    tested = ~np.isnan(adjusted)
-    if adjust == "none" or not tested.any():
-        return adjusted
-    p = adjusted[tested]
-    if adjust == "holm":
-        # The function of statsmodels runs the garbage collector: 0.05 s in each of many calls.
-        order = np.argsort(p)
-        steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-        p[order] = np.minimum(steps, 1)
-    else:
-        # The import takes half a second, which the default correction does not need.
-        from statsmodels.stats.multitest import multipletests
-
-        p = multipletests(p, method="fdr_bh")[1]
-    adjusted[tested] = p
-    return adjusted
 
 
 def extremes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series, bool] | None:
@@ -160,15 +54,16 @@ def fits_table(
     """
     rows = []
     for fit in fits:
+        slopes = fit.errors.tests.get(SLOPES, NO_TEST)
         row = {
             "layer": fit.layer,
             "n_obs": fit.n_obs,
             "n_documents": fit.n_documents,
             "parameters": fit.parameters,
-            "f_statistic": fit.wald.statistic,
-            "f_df": fit.wald.df,
-            "f_df_residual": fit.wald.df_residual,
-            "f_p_value": fit.wald.p_value,
+            "f_statistic": slopes.statistic,
+            "f_df": slopes.df,
+            "f_df_residual": slopes.df_residual,
+            "f_p_value": slopes.p_value,
             "halves_f": fit.halves.statistic,
             "halves_df": fit.halves.df,
             "halves_df_residual": fit.halves.df_residual,

@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities.estimates import Estimates
 from attnlag.regression.covariances import CATALOGUE
-from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.wald import with_bounded_eta
-from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.inference import bootstrap, layer_fit, multiple_tests
+from attnlag.regression.inference.layer_fit import LayerFit, fit_layer
 from attnlag.regression.labels import status
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.moments import merging
@@ -218,7 +218,7 @@ def fit_classes(
             if not is_lag_or_lead(term):
                 pooled[term] = [term]
         separate = moments.prepared(fixed_effects=fixed_effects)
-        equal = [_contrasts(separate.names, lag) for lag in lags]
+        equal = {lag: _contrasts(separate.names, lag) for lag in lags}
         kind = regression.covariance
         separate_fits.append(fit_layer(solve(separate), kind, hypotheses=equal, jackknifed=True))
         shared = moments.prepared(pooled, fixed_effects=fixed_effects)
@@ -249,7 +249,7 @@ def table_of_slopes(
         table["difference_p_value"] = differences.p_value
     # The correction covers all layers and classes, because a reader looks at all these cells.
     table["difference_p_adjusted"] = table.groupby("term")["difference_p_value"].transform(
-        results.adjusted_p_values, adjust=regression.adjust
+        multiple_tests.adjusted_p_values, adjust=regression.adjust
     )
     subsets = max(len(classes.names), 1)
     medians = bootstrap.medians_of_jackknife(separate_fits, regression, subsets)
@@ -279,7 +279,8 @@ def table_of_tests(
     """
     rows = []
     for fit in separate_fits:
-        for lag, test in zip(lags, fit.joint, strict=True):
+        for lag in lags:
+            test = fit.errors.tests[lag]
             if CATALOGUE[regression.covariance].needs == "cr2":
                 df = fit.df[_tested_slopes(fit.names, lag)]
                 test = with_bounded_eta(test, len(df) / (1 / df).sum())
@@ -287,14 +288,14 @@ def table_of_tests(
     columns = ["layer", "term", "f_statistic", "df", "df_residual", "p_value"]
     table = pd.DataFrame(rows, columns=columns)
     table["p_adjusted"] = table.groupby("term")["p_value"].transform(
-        results.adjusted_p_values, adjust=regression.adjust
+        multiple_tests.adjusted_p_values, adjust=regression.adjust
     )
     return table.assign(merged=", ".join(classes.members.get(OTHER, [])))
 
 
 def _tidy(fits: Sequence[LayerFit], settings: RegressionSettings) -> pd.DataFrame:
     """Return the tidy table of lags and leads, whose class is the subset."""
-    table = results.coefficients_table(fits, settings)
+    table = layer_fit.coefficients_table(fits, settings)
     table["status"] = np.repeat([status(fit.reason) for fit in fits], len(fits[0].names))
     table = table[table["term"].map(is_lag_or_lead)].reset_index(drop=True)
     table["subset"] = table["term"].map(class_of).replace("", ALL)

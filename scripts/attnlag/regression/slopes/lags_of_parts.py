@@ -23,9 +23,9 @@ from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_head
 from attnlag.quantities.traced_tables import WRITTEN
 from attnlag.regression.design import samples
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation.layer_fit import LayerFit, fit_layer
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.inference import controls, results
+from attnlag.regression.inference import controls, layer_fit
+from attnlag.regression.inference.layer_fit import LayerFit, fit_layer
 from attnlag.regression.moments import merging
 from attnlag.regression.moments.in_memory import moments_of_numbers
 from attnlag.regression.moments.moments import KeptTerms, Moments, joined
@@ -35,7 +35,7 @@ from attnlag.storage import tables
 
 CONTROLS_OF_HEADS = ["untrained", "trained"]
 TEXTS = ["subset", "part", "term", "equivalence", "vcov_type"]
-HEAD_COLUMNS = [*results.COLUMNS[:2], "part", *results.COLUMNS[2:], "rows", *CONTROLS_OF_HEADS]
+HEAD_COLUMNS = [*layer_fit.COLUMNS[:2], "part", *layer_fit.COLUMNS[2:], "rows", *CONTROLS_OF_HEADS]
 
 # The table of heads without a regression.
 NO_LAGS = pd.DataFrame(columns=HEAD_COLUMNS, dtype=float).astype(dict.fromkeys(TEXTS, str))
@@ -94,7 +94,7 @@ def fit_heads(
             compared.append(_beside_untrained(untrained, parts, settings))
     if not fits:
         return NO_LAGS.copy()
-    table = results.coefficients_table(fits, settings)
+    table = layer_fit.coefficients_table(fits, settings)
     table["rows"] = np.repeat([fit.n_obs for fit in fits], len(fits[0].names))
     if compared:
         table = table.merge(pd.concat(compared), on=["layer", "part", "term"], how="left")
@@ -255,7 +255,7 @@ def fit_sources(
     norms = _norms_by_unit(rows, units)
     parts = _moments(norms, units, formula, settings.halves, precision=precision)
     fits = _fit_parts(parts, merging.kept_terms(parts[0].terms, parts), settings)
-    table = results.coefficients_table(fits, settings)
+    table = layer_fit.coefficients_table(fits, settings)
     table["untrained"] = np.nan
     if random is not None and len(random):
         drawn = _moments(_norms_by_unit(random, units), units, formula, precision=precision)

@@ -39,6 +39,7 @@ def goodness(
         "condition_number": condition_number(moments),
         "loo_r_squared": np.nan if left_out is None else 1 - left_out.sse / tss,
         "cv_r_squared": np.nan if folds is None else 1 - folds.sse / tss,
+        "effective_documents": effective_clusters(solution),
     }
 
 
