@@ -37,14 +37,12 @@ def main(job, settings: ExtractionSettings):
     if decoder.remark:
         log.info(f"{decoder.name}: {decoder.remark}")
     with extraction.progress_bar(record.names, tokens) as bar:
-        extractor = extraction.Extractor(
+        extractor = extraction.Extractor.from_settings(
             decoder,
-            quantities=quantities,
-            sites=settings.sites,
-            layers=settings.layers,
+            settings,
+            quantities,
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
-            fast=settings.fast,
             progress=bar.update,
         )
         extractor.expect(shard.count())

@@ -40,14 +40,12 @@ def main(job, settings: RevisionSettings):
     )
     name = f"{record.names}, step {source['step']}"
     with extraction.progress_bar(name, sample.tokens) as bar:
-        extractor = extraction.Extractor(
+        extractor = extraction.Extractor.from_settings(
             decoder,
-            quantities=quantities,
-            sites=run.sites,
-            layers=run.layers,
+            run,
+            quantities,
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
-            fast=run.fast,
             progress=bar.update,
         )
         files = extraction.QuantityFiles(

@@ -56,14 +56,12 @@ def main(job, settings: UntrainedSettings):
                 log.info(f"{name}: scale {draw.scale} is left out: {draw.left_out}")
                 extraction.write_empty(run.layers or range(len(decoder.blocks)), files)
                 continue
-            extractor = extraction.Extractor(
+            extractor = extraction.Extractor.from_settings(
                 decoder,
-                quantities=list(dict.fromkeys(quantity for quantity, _ in files.paths)),
-                sites=run.sites,
-                layers=run.layers,
+                run,
+                list(dict.fromkeys(quantity for quantity, _ in files.paths)),
                 batch_tokens=job.options.batch_tokens,
                 threads=job.threads,
-                fast=run.fast,
                 progress=bar.update,
             )
             extraction.measure_into_files(sample.sequences, extractor, files)
@@ -79,16 +77,14 @@ def main(job, settings: UntrainedSettings):
 def files_at(scale, settings, output, folder):
     """Return the files of a scale by quantity and site; ``folder`` takes those of no output."""
     run = settings.extraction
+    # Files of a scale have its name; sites are in their order.
+    norms = [path for path in output.norms if path.stem == f"untrained_{scale}"]
+    (stream,) = [path for path in output.stream if path.stem == f"untrained_{scale}"]
+    files = {("norms", site): path for site, path in zip(run.sites, norms, strict=True)}
+    files["stream", ""] = stream
     if scale != settings.scales[0]:
-        # The files of a scale, a site each, end with its name.
-        (stream,) = [path for path in output.scales_stream if path.stem == f"untrained_{scale}"]
-        norms = [path for path in output.scales if path.stem == f"untrained_{scale}"]
-        files = {("stream", ""): stream}
-        for site, path in zip(run.sites, norms, strict=True):
-            files["norms", site] = path
         return files
-    quantities = ["norms", "stream", *run.quantities]
-    files = catalogue.paths_of(quantities, run.sites, output)
+    files |= catalogue.paths_of(run.quantities, run.sites, output)
     if output.centred_cosines:
         # Centred cosines come from stored vectors, as those of the trained model do.
         for site in run.sites:

@@ -25,18 +25,8 @@ def main(job, settings: TracingSettings):
     sequences = sampling.beginnings(
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
     )
-    remarks = trace_trained(job, settings, record, sequences)
-    if settings.seed_of_weights is not None:
-        trace_untrained(job, settings, record, sequences)
-    tokens = sum(len(ids) for ids in sequences.values())
-    checks = list(dict.fromkeys(remarks.values()))
-    log.info(f"{record.names}: {'; '.join([counted(tokens, 'token'), *checks])}")
-
-
-def trace_trained(job, settings, record, sequences):
-    """Trace the model, write its tables, and return what the checks found."""
     decoder = None
-    # A shard may have none of the documents.
+    # A shard may have none of the documents; its tables have no rows.
     if sequences:
         decoder = loading.load_decoder(
             Path(job.options.folder),
@@ -49,7 +39,11 @@ def trace_trained(job, settings, record, sequences):
     made = provenance.provenance_of(record, "traced", settings.model_dump(), decoder)
     quantities = ["sources", "source_parts", "sinks", "readout"]
     tracing.write(traced, catalogue.paths_of(quantities, settings.sites, job.output), made)
-    return traced.remarks
+    if settings.seed_of_weights is not None:
+        trace_untrained(job, settings, record, sequences)
+    tokens = sum(len(ids) for ids in sequences.values())
+    checks = list(dict.fromkeys(traced.remarks.values()))
+    log.info(f"{record.names}: {'; '.join([counted(tokens, 'token'), *checks])}")
 
 
 def trace_untrained(job, settings, record, sequences):
@@ -58,7 +52,7 @@ def trace_untrained(job, settings, record, sequences):
     source = verify_folder(folder, "initial_weights")
     decoder = None
     if sequences:
-        (untrained,) = initial_weights.untrained_decoders(
+        (draw,) = initial_weights.untrained_decoders(
             folder,
             Running(dtype=settings.dtype, fast=False),
             scales=[settings.scale],
@@ -68,13 +62,10 @@ def trace_untrained(job, settings, record, sequences):
             batch_tokens=settings.document_tokens,
             head=True,
         )
-        decoder = untrained.decoder
+        decoder = draw.decoder
     traced = tracing.trace(decoder, settings.sites, sequences)
     made = provenance.provenance_of(record, "traced", settings.model_dump(), decoder)
     made["draw"] = initial_weights.facts_of(settings.scale, source["initial_weights"])
-    files = {}
-    if job.output.untrained_sources:
-        files["sources", "attention"] = job.output.untrained_sources
-    for site, path in zip(settings.sites, job.output.untrained_readout, strict=True):
-        files["readout", site] = path
-    tracing.write(traced, files, made)
+    quantities = ["sources", "readout"]
+    paths = catalogue.paths_of(quantities, settings.sites, job.output, prefix="untrained_")
+    tracing.write(traced, paths, made)

@@ -7,12 +7,11 @@ use rule program as extract_untrained with:
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
+        # At each scale of the weights; the program finds the files of a scale by their names.
+        norms=partly(study_files(f"{SITE}/untrained_{{scale}}.parquet"), scale=SCALES),
+        stream=partly(f"{STUDY}/stream/untrained_{{scale}}.parquet", scale=SCALES),
+        # At the first scale alone, as of the trained model.
         **files_of_quantities("untrained.parquet", CONFIG.quantities_untrained()),
-        norms=study_files(f"{SITE}/untrained_{FIRST_SCALE}.parquet"),
-        stream=f"{STUDY}/stream/untrained_{FIRST_SCALE}.parquet",
-        # Norms alone, at further scales of the weights. The program finds a scale's by their names.
-        scales=partly(study_files(f"{SITE}/untrained_{{scale}}.parquet"), scale=SCALES[1:]),
-        scales_stream=partly(f"{STUDY}/stream/untrained_{{scale}}.parquet", scale=SCALES[1:]),
         centred_cosines=optional(CENTRED, study_files(f"{SITE}/centred_cosines/untrained.parquet")),
         distances=optional(CENTRED, study_files(f"{SITE}/distances/untrained.parquet")),
     log:

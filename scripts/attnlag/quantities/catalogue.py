@@ -318,14 +318,16 @@ def logarithmic_outcomes() -> str:
     return ", ".join(f"`{outcome.name}`" for outcome in OUTCOMES.values() if outcome.logarithm)
 
 
-def paths_of(quantities: Iterable[str], sites: Sequence[str], output: Any) -> dict[Key, Path]:
+def paths_of(
+    quantities: Iterable[str], sites: Sequence[str], output: Any, prefix: str = ""
+) -> dict[Key, Path]:
     """Return files by quantity and site, given a job's outputs by the names of quantities.
 
-    A quantity whose output is an empty list has none.
+    The names of outputs may begin with a prefix. A quantity whose output is an empty list has none.
     """
     files: dict[Key, Path] = {}
     for name in quantities:
-        stated = getattr(output, name)
+        stated = getattr(output, f"{prefix}{name}")
         paths = [stated] if isinstance(stated, Path) else stated
         measured = QUANTITIES[name].sites(sites) if paths else []
         for site, path in zip(measured, paths, strict=True):

@@ -30,6 +30,7 @@ from attnlag.quantities.batches import Batch, Passes, batch_of, runs
 from attnlag.quantities.catalogue import QUANTITIES, SITES, Key, Values
 from attnlag.quantities.computation import Computation, computation_of
 from attnlag.quantities.layer_pass import CheckedPass, LayerPass, Needs, checked_pass, run_pass
+from attnlag.quantities.settings import ExtractionSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence
 
@@ -69,6 +70,29 @@ class Extractor:
     fast: bool = False
     # Called with the number of tokens done after each forward pass.
     progress: Callable[[int], object] = lambda tokens: None
+
+    @classmethod
+    def from_settings(
+        cls,
+        decoder: Decoder,
+        settings: ExtractionSettings,
+        quantities: Sequence[str],
+        *,
+        batch_tokens: int,
+        threads: int,
+        progress: Callable[[int], object],
+    ) -> "Extractor":
+        """Return the extractor of a stage: of the sites and layers that its settings state."""
+        return cls(
+            decoder,
+            quantities=quantities,
+            sites=settings.sites,
+            layers=settings.layers,
+            batch_tokens=batch_tokens,
+            threads=threads,
+            fast=settings.fast,
+            progress=progress,
+        )
 
     def __post_init__(self) -> None:
         for site in self.sites:

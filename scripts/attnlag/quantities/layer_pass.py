@@ -27,9 +27,12 @@ class LayerPass:
 
     layer: int  # number of the block; the number of blocks stands for the head of the model
     batch: Batch
-    # What the block receives, (tokens, width); for the head, in its own precision.
+    # What the block receives, (tokens, width); for the head, in its own precision. A hook before
+    # the forward pass of the block gives it.
     stream: torch.Tensor | None = None
-    # What each sublayer adds to the stream, (tokens, width), scaled as the block scales it.
+    # What each sublayer adds to the stream, (tokens, width): the first tensor that its module
+    # returns, or the sum of several modules, as a hook after the forward pass gives it, times the
+    # factor of the block, if it has one.
     added: Mapping[str, torch.Tensor] = field(default_factory=dict)
     # Outputs of all heads before the output projection of attention, (tokens, inputs).
     heads: torch.Tensor | None = None
