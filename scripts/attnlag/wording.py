@@ -151,11 +151,11 @@ REGRESSION = {
     "response": Words(
         "response so many tokens after one larger by 1 than predicted (median layer)",
         title="the one after {larger}",
-        answer="{distance} tokens later {value} ({interval})",
+        answer="{distance} tokens later {ten} ({value}, {interval})",
     ),
     "random_order": Words(
         "lag with tokens in random order (median layer)",
-        answer="{value}",
+        answer="{term} {value}",
         finding="with tokens in random order, {term} is {range} over the layers",
     ),
     "without_one_document": Words(
@@ -202,10 +202,10 @@ REGRESSION = {
         "nearest lag where halves of texts differ, or everywhere if nowhere (median layer)",
         answer="layers in which halves of texts have different lags: {above} of {layers} (the "
         "correction for short texts may not hold there, where it takes {term} from {baseline} to "
-        "{value}; a larger norms.drop_first leaves beginnings out)",
+        "{value}; a larger norms.drop_first leaves out the beginnings)",
         finding="layers in which halves of texts have different lags: {above} of {layers} (AHT "
         "test, {tested}; the correction for short texts may not hold there, where it takes {term} "
-        "from {baseline} to {value}; a larger norms.drop_first leaves beginnings out)",
+        "from {baseline} to {value}; a larger norms.drop_first leaves out the beginnings)",
         none="layers in which halves of texts have different lags: 0 of {layers} (the correction "
         "for short texts takes {term} from {baseline} to {value})",
     ),
@@ -456,7 +456,7 @@ HEADS = {
     ),
     "head_lag_without_floor": Words(
         "nearest lag without the tokens at the floor",
-        finding="without these tokens {term} in {name} is {value} ({baseline} with them)",
+        finding="{value} in {name} ({baseline} with them)",
     ),
     "head_sink": Words(
         "attention to the first token (median head)",
@@ -471,7 +471,7 @@ HEADS = {
     ),
     "head_sink_tokens": Words(
         "tokens at the beginnings of sequences whose attention was measured",
-        finding="tokens, at the beginnings of sequences: {value:,}",
+        finding="measured on {value:,} tokens, at the beginnings of sequences",
     ),
     "head_sink_at_floor": Words(
         "attention of tokens at the floor to the first token (median layer)",
@@ -533,7 +533,7 @@ SOURCES = {
     "written_by": Words(
         "share of adjustments that a token writes (median layer)",
         title="{Writer} writes on average {value:%} of an adjustment in the median layer",
-        finding="{writer} writes {value:%} in the median layer",
+        finding="{writer} writes {value:%} of an adjustment in the median layer",
     ),
     "written_by_highest": Words(
         "share of adjustments that a token writes in the layer where it is largest",
@@ -547,7 +547,7 @@ SOURCES = {
     ),
     "writers": Words(
         "effective number of tokens that write an adjustment (median layer)",
-        finding="tokens that write an adjustment: {value:,} in the median layer",
+        finding="effective number of tokens that write an adjustment: {value:,} in the median layer",
     ),
     "lag_of_part": Words(
         "nearest lag of what some tokens write (median layer)",
@@ -608,11 +608,12 @@ CAUSES = {
             NONE="Not tested",
         ),
         finding=every_verdict(
-            "layers in which earlier ones hardly cause the next token's: {within} of {layers}, in "
-            "part: {above}, the other way: {below}, undecided: {undecided}",
-            TOO_FEW_TEXTS="too few texts to tell in how many layers earlier ones cause the next "
-            f"token's ({{texts}}; at least {MIN_DOCUMENTS})",
-            NONE="it is not tested in how many layers earlier ones cause the next token's",
+            "layers in which earlier ones hardly change the next token's adjustment: {within} of "
+            "{layers}, in part: {above}, the other way: {below}, undecided: {undecided}",
+            TOO_FEW_TEXTS="too few texts to tell in how many layers earlier ones change the next "
+            f"token's adjustment ({{texts}}; at least {MIN_DOCUMENTS})",
+            NONE="it is not tested in how many layers earlier ones change the next token's "
+            "adjustment",
         ),
         untested="no observed layer has an earlier one",
     ),
@@ -637,14 +638,14 @@ CAUSES = {
     "removal": Words(
         "change of the next token's log norm if an adjustment is removed (mean over later layers)",
         finding="removing an adjustment of {term} changes the next token's by {value:1%} "
-        "({interval:%}) on average over later layers; layers in which it is clear: {above} of "
-        "{layers}; texts: {texts}",
+        "({interval:%}) on average over later layers; later layers in which the change is clear: "
+        "{above} of {layers}; texts: {texts}",
     ),
     "proportion": Words(
         "effect of a large change / that foretold by a small one, less 1",
         finding=every_verdict(
             "{doing} an adjustment of {term} has an effect on the next token's that differs by "
-            "{value:%} ({interval:%}) from what a small change foretells"
+            "{value:1%} ({interval:%}) from what a small change foretells"
         ),
     ),
     "signs": Words(
@@ -660,8 +661,8 @@ CAUSES = {
     ),
     "same_layer": Words(
         "lags of layers on themselves that are significant, where the effect is zero",
-        finding="layers whose lag 1 on itself is significant: {above} of {layers}, where the "
-        "effect is exactly zero",
+        finding="layers whose own lag 1 is significant, although no token affects the next in the "
+        "same layer: {above} of {layers}",
     ),
 }
 
@@ -790,9 +791,9 @@ STEPS = {
     POOLED: "nothing held fixed",
     "document": "documents held fixed",
     "upos": "parts of speech held fixed too",
-    "upos_previous": "those of previous tokens too",
-    "token": "tokens too",
-    "token_previous": "previous tokens too",
+    "upos_previous": "parts of speech of previous tokens held fixed too",
+    "token": "tokens held fixed too",
+    "token_previous": "previous tokens held fixed too",
 }
 PERMUTED_WITHIN = {
     "document": "their documents",
@@ -805,8 +806,8 @@ REMEDIES = {
 }
 SCALES = {
     "own": "the model's own scale",
-    "default": "transformers' scale",
-    "by-depth": "the scale by depth",
+    "default": "transformers' default scale",
+    "by-depth": "the model's own scale by depth",
 }
 ORIGINS = {
     "config": "stated by the model",
@@ -824,7 +825,7 @@ STATISTICS = {"mean": "means over tokens", "median": "medians over tokens"}
 PARTS = {
     "from_itself": "what a token writes to itself",
     "from_earlier": "what earlier tokens write",
-    "all": "both together",
+    "all": "what all tokens write",
 }
 PREDICTORS = {ALONE: "one layer"}
 PREDICTOR_GIVEN = "one layer, the source layer at that token held fixed,"
@@ -1006,8 +1007,8 @@ def _correction(row: Row) -> str:
 
 
 def scale_name(scale: str) -> str:
-    """Return a scale of initial weights in words: ``1.5 times its own scale``."""
-    return SCALES.get(scale) or f"{multiple_of_own(scale):g} times its own scale"
+    """Return a scale of initial weights in words: ``1.5 times the model's own scale``."""
+    return SCALES.get(scale) or f"{multiple_of_own(scale):g} times {SCALES['own']}"
 
 
 def scale_label(scale: str) -> str:

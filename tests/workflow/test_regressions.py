@@ -126,7 +126,8 @@ def test_scales_of_untrained_weights_that_are_the_models_own_are_left_out(projec
     assert drawn.index[~drawn["any"]].tolist() == ["default", "by-depth"]
     assert set(before.loc["own", "origin"]) == {"config"}
     lines = (project.folder / SITE / "within" / "findings.txt").read_text()
-    assert "transformers' scale left out: the same as own; the scale by depth left out" in lines
+    left_out = "default scale left out: the same as own; the model's own scale by depth left out: "
+    assert left_out in lines
 
 
 def test_every_file_and_column_is_described(project):
@@ -196,7 +197,7 @@ def test_the_findings_state_how_slopes_differ_and_what_was_permuted(by_class):
     means = rows.groupby("step")["estimate"]
     first, last = means.mean()[["pooled", "token_previous"]]
     assert f"lag 1, nothing held fixed: {first:.2f} (mean over layers: 2" in text
-    assert f"lag 1, previous tokens too: {last:.2f} (mean over layers: 2" in text
+    assert f"lag 1, previous tokens held fixed too: {last:.2f} (mean over layers: 2" in text
     assert "permuted within the parts of speech of their documents 19 times" in text
     text = (by_class.folder / f"{SITE}/held_fixed/findings.txt").read_text()
     assert unlike in text

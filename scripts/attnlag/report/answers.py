@@ -160,7 +160,7 @@ def _regressed(main: Regression) -> Iterator[Answer]:
             *claims.all("training_final", nearest),
             *claims.all("training_steps", nearest),
         ]
-        yield Answer("during training", _joined(rows))
+        yield Answer("during training", f"{named(nearest)} {_joined(rows)}")
     elif claims.all("untrained", nearest):
         rows = [
             *claims_of_subjects(claims, ("untrained", "untrained_mean"), nearest),
@@ -168,7 +168,7 @@ def _regressed(main: Regression) -> Iterator[Answer]:
             *claims.all("trained", nearest),
             claims.one("scale_assumed"),
         ]
-        yield Answer("before training", _joined(rows))
+        yield Answer("before training", f"{named(nearest)} {_joined(rows)}")
 
 
 def _beyond_the_nearest(main: Regression) -> Iterator[Answer]:
@@ -183,7 +183,7 @@ def _beyond_the_nearest(main: Regression) -> Iterator[Answer]:
         if main.has_fixed_effects:
             held.insert(0, "document means")
         parts = [
-            _joined(later),
+            f"10% larger → {_joined(later)}",
             f"coefficients, each given the others: {coefficients}",
             f"held fixed: {', '.join(held) or 'nothing'}",
         ]
@@ -209,7 +209,7 @@ def _pooled(main: Regression, regressions: Sequence[Regression]) -> Iterator[Ans
     steps = [pooled, within]
     lag = other.claims.one("lag", nearest)
     if all(steps):
-        text = f"{_joined(steps)} (the same texts, lags alone, mean over the layers)"
+        text = f"{named(nearest)} {_joined(steps)} (the same texts, lags alone, mean over the layers)"
         yield Answer("pooled over documents", text)
     elif lag:
         settings = ", ".join(main.differing_settings(other)).replace("_", " ")
@@ -226,14 +226,14 @@ def _causes(claims: Claims) -> Iterator[Answer]:
     text = wording.text(decided, ANSWER)
     if effects:
         listed = ", ".join(wording.texts(effects, ANSWER))
-        text += f": 1% larger in all earlier layers changes the next by {listed}"
+        text += f"; 1% larger in all earlier layers changes the next by {listed}"
         rows = claims.all("documents_to_decide") if decided.undecided else []
         text = "; ".join([text, *wording.texts(rows, ANSWER)])
     yield Answer("Does one cause the next?", text, False)
     predicted = [claims.one("effect_predicted", row.subject) for row in effects]
     if any(predicted):
         listed = ", ".join(wording.texts(predicted, ANSWER))
-        meaning = "hardly: the interval of effect / this lies within ±25%"
+        meaning = "hardly: the interval of effect / prediction lies within ±25%"
         yield Answer(PREDICTED, f"{listed} ({meaning})")
     own = [claims.one("own_lag", row.subject) for row in effects]
     if any(own):

@@ -67,7 +67,7 @@ ANALYSES = {
         Line(("head_lag_counted",)),
         Line(("head_lag_untrained",)),
         Line(("head_floor", "head_floor_of_layer")),
-        Line(("head_lag_without_floor",)),
+        Line(("head_lag_without_floor",), heading="{term} without these tokens: "),
         Line(("head_sink", "head_sink_of_layers", "head_sink_tokens")),
         Line(("head_sink_at_floor",)),
     ),

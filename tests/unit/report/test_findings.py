@@ -322,7 +322,7 @@ def test_scales_have_names_and_origins():
     assumed = BEFORE.replace({"origin": {"stated": "assumed"}})
     texts = wording.texts([*training.scales(assumed)], "finding")
     assert texts[0] == "the model's own scale 0.042 (assumed, not stated)"
-    assert texts[2] == "the scale by depth left out: the same as own"
+    assert texts[2] == "the model's own scale by depth left out: the same as own"
     columns = ["untrained_own", "untrained_by_depth", "untrained_own_x1.5"]
     scales = [labels.scale_of(column) for column in columns]
     assert scales == ["own", "by-depth", "own-x1.5"]
@@ -355,9 +355,9 @@ def test_each_line_holds_one_thing_more_fixed():
         "lag 1, nothing held fixed: 0.31 (mean over layers: 2; documents: 9)",
         "lag 1, documents held fixed: 0.27 (mean over layers: 2; documents: 9)",
         "lag 1, parts of speech held fixed too: 0.26 (mean over layers: 2; documents: 9)",
-        "lag 1, those of previous tokens too: 0.25 (mean over layers: 2; documents: 9)",
-        "lag 1, tokens too: 0.28 (mean over layers: 2; documents: 9)",
-        "lag 1, previous tokens too: 0.32 (mean over layers: 2; documents: 9)",
+        "lag 1, parts of speech of previous tokens held fixed too: 0.25 (mean over layers: 2; documents: 9)",
+        "lag 1, tokens held fixed too: 0.28 (mean over layers: 2; documents: 9)",
+        "lag 1, previous tokens held fixed too: 0.32 (mean over layers: 2; documents: 9)",
     ]
 
 
@@ -366,8 +366,8 @@ def test_parts_of_speech_are_not_held_fixed_without_a_tagger():
     assert [line.partition(":")[0] for line in lines] == [
         "lag 1, nothing held fixed",
         "lag 1, documents held fixed",
-        "lag 1, tokens too",
-        "lag 1, previous tokens too",
+        "lag 1, tokens held fixed too",
+        "lag 1, previous tokens held fixed too",
     ]
     assert lags.as_more_is_held_fixed(steps().assign(estimate=np.nan)) == []
 
