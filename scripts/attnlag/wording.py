@@ -151,7 +151,7 @@ REGRESSION = {
     "response": Words(
         "response so many tokens after one larger by 1 than predicted (median layer)",
         title="the one after {larger}",
-        answer="{distance} tokens later {ten} ({value}, {interval})",
+        answer="{distance} tokens later: 10% larger → {ten} ({value}, {interval})",
     ),
     "random_order": Words(
         "lag with tokens in random order (median layer)",

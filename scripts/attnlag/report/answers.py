@@ -183,7 +183,7 @@ def _beyond_the_nearest(main: Regression) -> Iterator[Answer]:
         if main.has_fixed_effects:
             held.insert(0, "document means")
         parts = [
-            f"10% larger → {_joined(later)}",
+            _joined(later),
             f"coefficients, each given the others: {coefficients}",
             f"held fixed: {', '.join(held) or 'nothing'}",
         ]

@@ -131,8 +131,8 @@ const isFirst = ({title}, at) => at === 0 || title.includes("untrained");
 function answerRow([label, text, isPart]) {
   const row = make("tr", ""), head = make("th", "", {scope: "row", className: isPart ? "part" : ""}), data = make("td", "");
   head.append(...withTerms(label));
-  // What answers stands out: of a part a number, of a question the words before a colon.
-  const [, answer, details] = text.match(isPart ? /^(\S*\d[^\s,:;]*|)(.*)$/s : /^([^:]+(?=: )|)(.*)$/s);
+  // What answers stands out: of a part a number, perhaps with its lag, of a question the words before a colon.
+  const [, answer, details] = text.match(isPart ? /^((?:(?:lag|lead) \d+ )?\S*\d[^\s,:;]*|)(.*)$/s : /^([^:]+(?=: )|)(.*)$/s);
   data.append(make("b", answer), ...withTerms(details));
   row.append(head, data);
   return row;
