@@ -547,7 +547,7 @@ SOURCES = {
     ),
     "writers": Words(
         "effective number of tokens that write an adjustment (median layer)",
-        finding="effective number of tokens that write an adjustment: {value:,} in the median layer",
+        finding="effective number of tokens that write an adjustment: {value:,} (median layer)",
     ),
     "lag_of_part": Words(
         "nearest lag of what some tokens write (median layer)",

@@ -209,7 +209,9 @@ def _pooled(main: Regression, regressions: Sequence[Regression]) -> Iterator[Ans
     steps = [pooled, within]
     lag = other.claims.one("lag", nearest)
     if all(steps):
-        text = f"{named(nearest)} {_joined(steps)} (the same texts, lags alone, mean over the layers)"
+        text = (
+            f"{named(nearest)} {_joined(steps)} (the same texts, lags alone, mean over the layers)"
+        )
         yield Answer("pooled over documents", text)
     elif lag:
         settings = ", ".join(main.differing_settings(other)).replace("_", " ")

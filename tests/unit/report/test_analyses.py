@@ -123,7 +123,9 @@ def test_copies_of_one_text_have_lags(monkeypatch):
     parts = {"term": "lag_1", "part": ["all", "from_itself", "from_earlier"], "estimate": 0.3}
     monkeypatch.setitem(TABLES["sources"], "lags", parts)
     *_, lag, last = lines_found("sources", texts=1)
-    assert lag.startswith("lag 1 (median layer): of what all tokens write 0.30; of what a token writes to")
+    assert lag.startswith(
+        "lag 1 (median layer): of what all tokens write 0.30; of what a token writes to"
+    )
     assert last.startswith("texts: 1, fewer")
     assert "no lag of" not in last
 

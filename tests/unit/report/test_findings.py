@@ -355,7 +355,8 @@ def test_each_line_holds_one_thing_more_fixed():
         "lag 1, nothing held fixed: 0.31 (mean over layers: 2; documents: 9)",
         "lag 1, documents held fixed: 0.27 (mean over layers: 2; documents: 9)",
         "lag 1, parts of speech held fixed too: 0.26 (mean over layers: 2; documents: 9)",
-        "lag 1, parts of speech of previous tokens held fixed too: 0.25 (mean over layers: 2; documents: 9)",
+        "lag 1, parts of speech of previous tokens held fixed too: 0.25 (mean over layers: 2; "
+        "documents: 9)",
         "lag 1, tokens held fixed too: 0.28 (mean over layers: 2; documents: 9)",
         "lag 1, previous tokens held fixed too: 0.32 (mean over layers: 2; documents: 9)",
     ]
