@@ -69,11 +69,12 @@ def _not_bool(value: Any) -> Any:
 
 
 def truth(value: Any) -> Any:
-    # On the command line, true arrives as text.
+    """Return True or False for these words, which the command line gives as text, or the value."""
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
 def one_or_more(value: Any) -> Any:
+    """Return a single text as a list of one, and anything else as it is."""
     return [value] if isinstance(value, str) else value
 
 

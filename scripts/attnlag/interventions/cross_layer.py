@@ -103,7 +103,7 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 
 def column(batch: pa.RecordBatch, name: str) -> np.ndarray:
-    """Return a column of a design as floats, NaN for null."""
+    """Return a column of a design, (rows,) float64, NaN for null."""
     return batch.column(name).to_numpy(zero_copy_only=False)
 
 

@@ -123,8 +123,8 @@ def effects_in_batch(
 def mixes_tokens(log_norms: torch.Tensor, gates: torch.Tensor, real: np.ndarray) -> bool:
     """Return whether gates of a layer affect its log norms at other tokens than their own.
 
-    They do where what a later sublayer adds goes through a convolution over tokens. All have a row
-    per sequence; the last token of the first one is looked at.
+    They do where what a later sublayer adds goes through a convolution over tokens. All are
+    (sequences, tokens), ``real`` False for padding; the last token of the first sequence decides.
     """
     last = int(real[0].sum()) - 1
     (slopes,) = torch.autograd.grad(
@@ -214,8 +214,8 @@ def effects(
 ) -> dict[SequenceKey, list[Effect]]:
     """Return the effects in each sequence, summed over its tokens by distance.
 
-    The parameters of the base model lose their gradients. ``batch_tokens`` are those of
-    simultaneous passes, including padding, and ``free`` the bytes of memory for the graph.
+    Sequences are token ids, (tokens,), by document and window. The parameters of the base model
+    lose their gradients. ``batch_tokens`` are those of simultaneous passes, including padding, and ``free`` the bytes of memory for the graph.
     ``receive`` is called in each pass with the keys of its sequences, whether each of its places
     has a token, and as in `edits.Edit`. Raise MemoryError if the graph of a single pass does not
     fit, and UserError if the model fails the check of its sites.

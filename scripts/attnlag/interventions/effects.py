@@ -44,7 +44,7 @@ def estimate(
     changed_documents: Container[str] | None = None,
     progress: bool = True,
 ) -> pa.Table:
-    """Estimate the effects in some sequences.
+    """Estimate the effects in some sequences: token ids, (tokens,), by document and window.
 
     The model has a head if effects on predictions are wanted; its parameters lose their gradients.
     ``changes`` are edits of an adjustment by name, besides the interventions of the settings, and

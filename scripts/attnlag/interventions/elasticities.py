@@ -31,7 +31,8 @@ PART = 0.25
 def ratios(effects: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray, RatioSums]:
     """Return the ratio of sums over documents of the effects that some columns distinguish.
 
-    These are the values of the columns, in their order; the ratios; and the sums about them.
+    These are the values of the columns, a row each in their order; the ratios, (rows,), NaN without
+    tokens; and the sums about them, of as many.
     """
     groups = effects.groupby(list(by), dropna=False, observed=True)
     cells = groups.size().index.to_frame(index=False)

@@ -47,7 +47,11 @@ class MeanAdjustments:
         site: str,
         added: torch.Tensor,
     ) -> None:
-        """Add the contributions of a batch of documents, as `derivative.effects` gives them."""
+        """Add the contributions of a batch of documents, as `derivative.effects` gives them.
+
+        ``added`` is (sequences, tokens, width), or has both in one dimension; ``real``, of
+        (sequences, tokens), is False for padding.
+        """
         if layer not in self.layers or site not in self.sites:
             return
         vectors = added.detach().reshape(*real.shape, -1)
@@ -129,7 +133,12 @@ def effects_at(
     token: int,
     changes: Mapping[str, Edit],
 ) -> list[Effect]:
-    """Return the effects of changes of one adjustment."""
+    """Return the effects of changes of one adjustment, on its token and up to ``lags`` later ones.
+
+    ``sequence`` are token ids, (tokens,), and ``token`` is the place of the changed one. A change
+    of a log norm is NaN where a norm is zero or not finite, and that of a prediction where the next
+    token is unknown.
+    """
     ids = torch.from_numpy(sequence[: token + settings.lags + 1]).expand(1 + len(changes), -1)
     distances = ids.shape[1] - token
     sites = list(dict.fromkeys([site, *settings.target_sites]))
@@ -176,6 +185,7 @@ def effects(
 ) -> dict[SequenceKey, list[Effect]]:
     """Return the effects of all interventions in each sequence that has a sampled token.
 
+    Sequences are token ids, (tokens,), by document and window.
     ``means`` has the layers that are changed, and ``changes`` are further edits by name. On CPU,
     ``threads`` sequences run in parallel. ``progress`` is called with the number of tokens done
     after each sequence.

@@ -45,7 +45,7 @@ def beginnings(
 ) -> dict[tuple[str, int], np.ndarray]:
     """Return the first tokens of documents of a corpus, taken from its groups in turn.
 
-    They are in the order of the corpus, see `beginnings_of`.
+    They are ids, (tokens,) int64 by document and window, in the order of the corpus.
     """
     return beginnings_of(stored_sequences(tokens), most, set(first_of_groups(corpus, documents)))
 

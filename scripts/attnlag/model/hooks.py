@@ -208,7 +208,10 @@ class RealTokens:
         self._indices = {indices.device: indices}
 
     def problem(self, value: torch.Tensor) -> str:
-        """Return what a value is in place of a vector for each token, padding included, or ""."""
+        """Return what a value is in place of a vector for each token, padding included, or "".
+
+        Expected are (sequences, tokens, width) and (sequences × tokens, width).
+        """
         # Sequences and tokens may share one dimension, as in OPT.
         if value.ndim in (2, 3) and value.shape[:-1].numel() == self.shape.numel():
             return ""

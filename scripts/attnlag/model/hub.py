@@ -94,7 +94,10 @@ def listed_facts(repository: str, revision: str, kind: Kind) -> Facts:
 
 
 def downloaded(facts: Facts, patterns: Sequence[str]) -> Path:
-    """Return the folder of a commit in the client's cache, with these files downloaded."""
+    """Return the folder of a commit in the client's cache, with these files downloaded.
+
+    Raise UserError if a file arrives damaged twice.
+    """
     from huggingface_hub import snapshot_download
 
     # A cached file may be damaged; a second attempt replaces it.
@@ -150,7 +153,7 @@ def _place(cached: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def problems_in_words(repository: str, revision: str, kind: Kind = "model") -> Iterator[None]:
-    """Turn errors of the hub's client into one sentence for the user."""
+    """Turn errors of the hub's client into a UserError of one sentence."""
     from huggingface_hub import constants, errors
 
     endpoint = constants.ENDPOINT

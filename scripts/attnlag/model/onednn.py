@@ -130,7 +130,7 @@ def following_activations(modules: Sequence[Module]) -> Iterator[dict[Linear, Mo
 def product(
     x: torch.Tensor, *, weight: torch.Tensor, bias: torch.Tensor | None, post: tuple[str, str]
 ) -> torch.Tensor:
-    """Return ``post(x @ weight' + bias)`` for a packed weight."""
+    """Return ``post(x @ weight' + bias)``, (…, outputs), for packed weights, (outputs, inputs)."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, post[0], [], post[1])
 
 

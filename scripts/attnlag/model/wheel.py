@@ -118,6 +118,7 @@ def _downloaded_wheel(requirement: str, folder: Path) -> Path:
 
 
 def opened_wheel(wheel: Path) -> zipfile.ZipFile:
+    """Return an open wheel; raise UserError if it is none."""
     with as_user_error(f"{wheel.name} is no readable wheel", (zipfile.BadZipFile,)):
         return zipfile.ZipFile(wheel)
 

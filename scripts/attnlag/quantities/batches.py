@@ -64,7 +64,10 @@ class Batch(NamedTuple):
 
 
 def batched(sequences: Sequence[np.ndarray], groups: Iterable[np.ndarray]) -> Iterator[Batch]:
-    """Yield a batch of the sequences of each group, given their indices."""
+    """Yield a batch of the sequences of each group, given their indices.
+
+    Sequences are token ids, (tokens,).
+    """
     lengths = np.array([len(sequence) for sequence in sequences])
     starts = np.cumsum(lengths) - lengths
     for indices in groups:
@@ -81,7 +84,9 @@ def batch_of(*sequences: np.ndarray) -> Batch:
 
 
 def groups(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
-    """Yield indices of sequences of similar length with at most ``batch_tokens`` when padded.
+    """Yield indices, (batch,), of sequences of similar length, given all lengths, (sequences,).
+
+    A batch has at most ``batch_tokens`` when it is padded.
 
     The longest sequences come first, so that a batch that is too large for memory fails at once. A
     sequence longer than the budget is a batch by itself.
@@ -135,7 +140,7 @@ class Passes:
             self.pass_tokens = max(1, batch_tokens // PASSES)
 
     def batches(self, sequences: Sequence[np.ndarray]) -> list[Batch]:
-        """Return the sequences in batches, see `groups`."""
+        """Return sequences of token ids, (tokens,), in batches, see `groups`."""
         lengths = np.array([len(sequence) for sequence in sequences])
         most = 1 if self.one_by_one else self.pass_tokens
         return list(batched(sequences, groups(lengths, most)))

@@ -40,13 +40,15 @@ class VectorSums(Sums):
 
     @classmethod
     def empty(cls, layers: Sequence[int], width: int) -> "VectorSums":
+        """Return sums without any token."""
         count = len(layers)
         return cls([*layers], np.zeros(count, np.int64), np.zeros((count, width)))
 
     def add(self, place: int, vectors: np.ndarray, position: np.ndarray) -> None:
-        """Add the vectors of some tokens of a layer, given its place, except first tokens.
+        """Add the vectors of some tokens of a layer, (tokens, width), except first tokens.
 
-        These are attention sinks.
+        ``place`` is that of the layer, and ``position``, (tokens,), that in the document. First
+        tokens are attention sinks.
         """
         used = (position > 0) & np.isfinite(vectors).all(axis=1)
         self.tokens[place] += np.count_nonzero(used)

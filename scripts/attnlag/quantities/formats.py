@@ -39,7 +39,10 @@ def rows_of(
     values: Sequence[np.ndarray],
     stored: str = "float32",
 ) -> pa.Table:
-    """Return the rows of a quantity's file, given the array of each layer that has values."""
+    """Return the rows of a quantity's file, given the array of each layer that has values.
+
+    The arrays are (tokens, *shape), of the tokens of the run in order.
+    """
     schema = schema_of(computation, stored)
     if computation.fields:
         # Null where nothing is known.
@@ -60,6 +63,7 @@ def table(
 ) -> pa.Table:
     """Return a row per token of some sequences: the keys first, then the layers of one site.
 
+    Each layer is (tokens,) or (tokens, numbers).
     Vectors are rounded to the precision ``stored``. Parquet has no bfloat16; such numbers are
     stored as float32 with zeros in the other digits, which compress to nothing. Raise UserError if
     one is too large for float16.

@@ -114,7 +114,10 @@ class PairSample:
         self._slots = np.arange(first_slot, first_slot + len(rows))
 
     def keep(self, layer: int, rows: np.ndarray, added: torch.Tensor, stream: torch.Tensor) -> None:
-        """Keep the vectors of the sample's tokens in a layer, given those of a batch of rows."""
+        """Keep the vectors of the sample's tokens in a layer, given those of a batch of rows.
+
+        ``rows`` is (tokens,); what is added and the stream are (tokens, width).
+        """
         _, places, sampled = np.intersect1d(rows, self._rows, return_indices=True)
         if len(places):
             for kept, vectors in ((self.added, added), (self.stream, stream)):

@@ -29,7 +29,7 @@ class RatioSums:
 
     @classmethod
     def of(cls, total: np.ndarray, rows: np.ndarray, cell: np.ndarray | None = None) -> Self:
-        """Return the sums of clusters, given Y_g and N_g along the first axis.
+        """Return the sums of clusters, given Y_g and N_g, each (clusters, …).
 
         If the cell of each is given, numbered from 0, they are the sums of each cell.
         """
@@ -48,7 +48,10 @@ class RatioSums:
 
     @classmethod
     def from_rows(cls, values: np.ndarray, cluster: np.ndarray) -> Self:
-        """Return the sums of the finite values, given the cluster of each, numbered from 0."""
+        """Return the sums of the finite values, given the cluster of each, numbered from 0.
+
+        Both are (rows,).
+        """
         finite = np.isfinite(values)
         rows = np.bincount(cluster[finite]).astype(float)
         return cls.of(np.bincount(cluster[finite], values[finite]), rows)

@@ -28,7 +28,10 @@ def relative_norms(norms: np.ndarray, stream: np.ndarray) -> np.ndarray:
 
 
 def outcome_values(outcome: Outcome, numbers: np.ndarray) -> np.ndarray:
-    """Return the regressed values of an outcome (perhaps logs), float64; NaN if undefined."""
+    """Return the regressed values of an outcome (perhaps logs), float64; NaN if undefined.
+
+    They have the shape of the numbers.
+    """
     if outcome.logarithm:
         return log_norms(numbers)
     numbers = numbers.astype(np.float64)

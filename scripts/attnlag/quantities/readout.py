@@ -175,7 +175,7 @@ class ReadoutEffects(Computation):
         return Check(ok=False, error=least, reason=reason)
 
     def begin_sequence(self, readout: Readout, rows: list[torch.Tensor]) -> None:
-        """Prepare for the layers of the next sequence, given its `Readout.target_rows`.
+        """Prepare for the layers of the next sequence, given its `Readout.target_rows`, as there.
 
         The readout that the check of one site has found serves all sites.
         """

@@ -242,7 +242,7 @@ def with_gate(
 
 
 def classes_of(tokens: int) -> torch.Tensor:
-    """Return the place in `SOURCE_CLASSES` of each source (columns) of each token (rows)."""
+    """Return the place in `SOURCE_CLASSES` of each source of each token, (tokens, sources)."""
     places = torch.arange(tokens)
     distance = (places[:, None] - places).clamp(0, PREVIOUS + 1)
     classes = distance + 1

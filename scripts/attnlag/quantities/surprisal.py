@@ -54,7 +54,7 @@ def head_of(decoder: Decoder) -> Any:
 
 
 def check_predicted(head: Any, ids: torch.Tensor, called: str) -> None:
-    """Raise UserError if a text has tokens that a head does not predict."""
+    """Raise UserError if a text has tokens that a head does not predict; ids are of any shape."""
     largest = int(ids.max())
     if largest >= len(head.weight):
         raise UserError(

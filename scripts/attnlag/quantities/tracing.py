@@ -47,8 +47,9 @@ def trace(
     sites: Sequence[str],
     sequences: Mapping[tuple[str, int], np.ndarray],
 ) -> Traced:
-    """Return what a model gives in passes over sequences, given by document and window.
+    """Return what a model gives in passes over sequences: token ids, (tokens,).
 
+    These are given by document and window.
     Without a model, because there are no sequences, the tables have no rows.
     """
     found = traced_tables.tables(sites)
@@ -138,7 +139,10 @@ class Tracer:
         return traced_tables.tables(self.sites, self.rows)
 
     def trace(self, sequences: Mapping[tuple[str, int], np.ndarray]) -> None:
-        """Run sequences, given by document and window, one at a time, and add their tables."""
+        """Run sequences one at a time, and add their tables.
+
+        They are token ids, (tokens,), by document and window.
+        """
         # What gives weights of attention is set for all passes of the model.
         self.passes.run(list(sequences.items()), self._trace, most=1)
 

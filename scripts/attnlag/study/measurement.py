@@ -239,7 +239,7 @@ class Measurement:
     ) -> Iterator[tuple[dict[str, Any], "Measurement"]]:
         """Yield what is known of each scale of random weights, and the measurement at it.
 
-        A scale that is another's has no tokens.
+        A scale that is another's has no tokens. Raise UserError if this measurement is a run's.
         """
         if self.run is None:
             raise UserError(
