@@ -215,10 +215,11 @@ def effects(
     """Return the effects in each sequence, summed over its tokens by distance.
 
     Sequences are token ids, (tokens,), by document and window. The parameters of the base model
-    lose their gradients. ``batch_tokens`` are those of simultaneous passes, including padding, and ``free`` the bytes of memory for the graph.
-    ``receive`` is called in each pass with the keys of its sequences, whether each of its places
-    has a token, and as in `edits.Edit`. Raise MemoryError if the graph of a single pass does not
-    fit, and UserError if the model fails the check of its sites.
+    lose their gradients. ``batch_tokens`` are those of simultaneous passes, including padding, and
+    ``free`` the bytes of memory for the graph. ``receive`` is called in each pass with the keys of
+    its sequences, whether each of its places has a token, and as in `edits.Edit`. Raise MemoryError
+    if the graph of a single pass does not fit, and UserError if the model fails the check of its
+    sites.
     """
     model = decoder.model
     targets = sampling.selected_layers(settings.targets, len(decoder.blocks))
