@@ -61,9 +61,9 @@ from attnlag.regression.moments.moments import (
     Moments,
     PreparedMoments,
     Stored,
-    unpacked,
     with_clusters,
 )
+from attnlag.regression.moments.packed_files import unpacked
 from attnlag.regression.residuals import omitted_lags, residuals
 from attnlag.regression.settings import (
     ClassesSettings,

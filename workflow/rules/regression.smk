@@ -1,6 +1,21 @@
-# Least squares in every layer, from the cross-products and designs of all shards.
+# A regression: the rows of each shard with their moments, then least squares in every layer.
 
 
+# The outcome of each token, usually its log norm, with its predictors (design), and the sums of
+# their products by document and layer (crossproducts), which suffice for estimates and errors.
+use rule program as build_design with:
+    input:
+        unpack(inputs_of_design),
+    output:
+        design=f"{RESULTS}/design/{{shard}}.parquet",
+        crossproducts=f"{RESULTS}/crossproducts/{{shard}}.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/design/{shard}.log",
+    params:
+        **job_params("build_design"),
+
+
+# The estimates of all layers with their errors, from the cross-products of all shards.
 use rule program as fit_regression with:
     input:
         # Cross-products and designs of all shards, the latter for the residuals; permutations, and

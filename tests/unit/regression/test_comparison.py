@@ -57,7 +57,7 @@ def study_of(tmp_path_factory):
         stored = stored_of(pieces_of(design, *cuts), folder, halves=halves)
         fits = fits_of(regressed(stored), settings.covariance)
         table = layer_fit.coefficients_table(fits, settings).assign(**keys)
-        shards = [shard for shard, _ in stored.files]
+        shards = stored.files.paths
         return comparison.ComparedStudy(table, tables.Record(record), shards, NONE, NONE)
 
     return study

@@ -36,7 +36,7 @@ from attnlag.regression.covariates import CATALOGUE
 from attnlag.regression.design import design
 from attnlag.regression.design.design import Counts, Formula
 from attnlag.regression.inference import fitting
-from attnlag.regression.moments import moments
+from attnlag.regression.moments import packed_files
 from attnlag.regression.moments.moments import Stored, write_design
 from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
@@ -321,7 +321,7 @@ def test_each_document_of_two_shards_is_a_cluster(monkeypatch, tmp_path, effects
 
     The shard before these has no rows, so no means: moments about zero would lose digits.
     """
-    monkeypatch.setattr(moments, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(packed_files, "BLOCK_BYTES", 2000)
     table = design_table(np.random.default_rng(1).integers(1, 9, 60).tolist(), 2, mean=1e6)
     stored = stored_of(pieces_of(table, 0, 25), tmp_path / "shards", halves=True)
     thirds = {f"d{i}": f"third {i % 3}" for i in range(60)}

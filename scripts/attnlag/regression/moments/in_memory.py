@@ -9,13 +9,12 @@ import pyarrow as pa
 from attnlag.regression.design import design
 from attnlag.regression.design.design import Formula
 from attnlag.regression.moments.moments import (
-    Block,
     Moments,
     RowPartition,
-    gathered,
     moments_of_unit,
     sum_products,
 )
+from attnlag.regression.moments.packed_files import Block, gathered
 from attnlag.regression.units import Unit
 
 

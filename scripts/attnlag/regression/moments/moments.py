@@ -7,7 +7,8 @@ changes the terms is a linear map of w: w P has the moments P'S P.
 
 In the order of the flow: `write_design` writes the rows of a design and, with `sum_products`, their
 moments; `Stored` reads these as the `Moments` of each layer, and `Moments.prepared` gives the
-`PreparedMoments` that a regression is solved from.
+`PreparedMoments` that a regression is solved from. `packed_files` has the format of the files
+between them, which changes no number.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,16 +23,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.quantities.catalogue import OUTCOMES
-from attnlag.quantities.columns import layer_name
 from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design import design
 from attnlag.regression.design.design import Formula
+from attnlag.regression.moments.packed_files import (
+    Block,
+    PackedFiles,
+    unpacked,
+    write_packed,
+)
 from attnlag.regression.units import Unit
 from attnlag.storage import tables
-
-# Largest number of documents that are written at once, and of bytes that are written or read.
-DOCUMENTS = 5000
-BLOCK_BYTES = 24e6
 
 # Moments that take less may be kept once they are read.
 KEPT_BYTES = 32e6
@@ -39,8 +41,35 @@ KEPT_BYTES = 32e6
 # The terms of a regression, each with those of a design that it is the sum of.
 KeptTerms = Mapping[str, Sequence[str]]
 
-# Documents, and their packed moments, (documents, cells, layers, packed).
-Block = tuple[list[str], np.ndarray]
+
+@dataclass(frozen=True)
+class RowPartition:
+    """The cells into which the rows of a document fall: halves, classes of tokens, or both."""
+
+    halves: bool = False
+    classes: int = 1
+    # Returns the class of each row of a design, NaN if it is in none.
+    class_of_row: Callable[[pa.RecordBatch], np.ndarray] | None = None
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of a document."""
+        return 2 * self.classes if self.halves else self.classes
+
+    def cell_of_row(self, batch: pa.RecordBatch, sizes: np.ndarray) -> np.ndarray:
+        """Return the cell of each row of a batch, (rows,); NaN if it is in no class.
+
+        The batch has whole documents, whose numbers of rows are ``sizes``.
+        """
+        cell = np.zeros(len(batch))
+        if self.class_of_row is not None:
+            cell = self.class_of_row(batch)
+        if not self.halves:
+            return cell
+        # The first half takes the odd row.
+        sizes_of_halves = np.stack([(sizes + 1) // 2, sizes // 2], axis=1).ravel()
+        half = np.repeat(np.arange(2 * len(sizes)) % 2, sizes_of_halves)
+        return cell + self.classes * half
 
 
 def write_design(
@@ -80,34 +109,29 @@ def write_design(
     return counts
 
 
-@dataclass(frozen=True)
-class RowPartition:
-    """The cells into which the rows of a document fall: halves, classes of tokens, or both."""
+def write_moments(
+    rows: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    path: str | Path,
+    record: dict[str, Any],
+    partition: RowPartition,
+) -> int:
+    """Write the moments of a design, with a column per layer; return the number of documents.
 
-    halves: bool = False
-    classes: int = 1
-    # Returns the class of each row of a design, NaN if it is in none.
-    class_of_row: Callable[[pa.RecordBatch], np.ndarray] | None = None
-
-    @property
-    def cells(self) -> int:
-        """Number of cells of a document."""
-        return 2 * self.classes if self.halves else self.classes
-
-    def cell_of_row(self, batch: pa.RecordBatch, sizes: np.ndarray) -> np.ndarray:
-        """Return the cell of each row of a batch, (rows,); NaN if it is in no class.
-
-        The batch has whole documents, whose numbers of rows are ``sizes``.
-        """
-        cell = np.zeros(len(batch))
-        if self.class_of_row is not None:
-            cell = self.class_of_row(batch)
-        if not self.halves:
-            return cell
-        # The first half takes the odd row.
-        sizes_of_halves = np.stack([(sizes + 1) // 2, sizes // 2], axis=1).ravel()
-        half = np.repeat(np.arange(2 * len(sizes)) % 2, sizes_of_halves)
-        return cell + self.classes * half
+    The documents of one batch of rows are in memory at a time.
+    """
+    layers, terms = design.layers_and_terms(schema)
+    centre, blocks = sum_products(rows, list(map(Unit, layers)), terms, partition)
+    return write_packed(
+        blocks,
+        path,
+        record,
+        terms=terms,
+        layers=layers,
+        centre=centre,
+        cells=partition.cells,
+        halves=partition.halves,
+    )
 
 
 def sum_products(
@@ -154,9 +178,11 @@ def _sum_batch(
     # The first row of each cell that has rows.
     segments = np.flatnonzero(np.diff(cell, prepend=-1))
     p = 1 + len(terms)
+    # (units, packed, documents x cells) and (p, rows).
     sums = np.zeros((len(units), p * (p + 1) // 2, len(documents) * partition.cells))
     w = np.empty((p, len(order)))
     for unit, unit_centre, unit_sums in zip(units, centre, sums, strict=True):
+        # In this mode `take` writes into w without a copy.
         design.values_of(batch, unit, terms).take(order, axis=1, out=w[1:], mode="clip")
         w[1:] -= unit_centre[1:, None]
         # In a dropped row everything is zero, including the leading 1.
@@ -165,8 +191,8 @@ def _sum_batch(
         w[1:, ~valid] = 0
         for place, (i, j) in enumerate(combinations_with_replacement(w, 2)):
             # The first p pairs have the leading 1, or 0 in a row where j is 0.
-            product = i * j if place >= p else j
-            unit_sums[place, cell[segments]] = np.add.reduceat(product, segments)
+            products = i * j if place >= p else j
+            unit_sums[place, cell[segments]] = np.add.reduceat(products, segments)
     by_cell = sums.transpose(2, 0, 1).reshape(len(documents), partition.cells, *sums.shape[:2])
     return documents, by_cell
 
@@ -381,6 +407,61 @@ class PreparedMoments(Products):
         return replace(self, clusters=groups, s=s, grouped=True)
 
 
+class Stored(Sequence[Moments]):
+    """The layers of a design, in order, each of which is read on use from the files of all shards.
+
+    Each iteration reads all files again, unless ``keep`` has kept the layers that were read, which
+    it does if all take less than `KEPT_BYTES`.
+    """
+
+    def __init__(self, paths: Sequence[str | Path], *, keep: bool = False) -> None:
+        self.files = PackedFiles(paths)
+        self.record = self.files.record
+        self.layers = self.files.layers
+        self.terms = self.files.terms
+        self.documents = self.files.documents
+        # A regression of halves has their sum too.
+        cells = self.files.cells + self.files.has_halves
+        needed = self.documents * len(self.layers) * cells * self.files.packed * 8
+        self.keep = keep and needed <= KEPT_BYTES
+        self._cache: dict[int, Moments] = {}
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        if index in self._cache:
+            return self._cache[index]
+        moments = self._read(index)
+        if self.keep:
+            self._cache[index] = moments
+        return moments
+
+    def __iter__(self) -> Iterator[Moments]:
+        for index in range(len(self)):
+            yield self[index]
+
+    def _read(self, index: int) -> Moments:
+        """Return the moments of a layer, about the centre of the shard with the most documents."""
+        unit = Unit(self.layers[index])
+        outcome = OUTCOMES[self.record.settings("design")["outcome"]]
+        fields = {
+            "outcome_is_logarithm": outcome.logarithm,
+            "above": index,
+            "precision": self.record.precision,
+        }
+        centre = self.files.centres[self.files.largest, index]
+        parts = []
+        for file, own_centre in enumerate(self.files.centres[:, index]):
+            for names, packed in self.files.blocks(file, unit.column):
+                part = moments_of_unit(unit, self.terms, own_centre, names, packed, **fields)
+                parts.append(part.recentred(centre))
+        if not parts:
+            none = np.zeros((0, self.files.cells, self.files.packed))
+            return moments_of_unit(unit, self.terms, centre, [], none, **fields)
+        return joined(parts)
+
+
 def product(s: np.ndarray, to: np.ndarray) -> np.ndarray:
     """Return P'S P of symmetric matrices S, (…, p, p), for a map P, (p, new)."""
     p, new = to.shape
@@ -421,135 +502,6 @@ def joined(parts: Sequence[Moments]) -> Moments:
     return with_clusters(largest, clusters, np.concatenate(sums, axis=1))
 
 
-def write_moments(
-    rows: Iterable[pa.RecordBatch],
-    schema: pa.Schema,
-    path: str | Path,
-    record: dict[str, Any],
-    partition: RowPartition,
-) -> int:
-    """Write the moments of a design, with a column per layer; return the number of documents.
-
-    The documents of one batch of rows are in memory at a time. The description of the numbers is
-    added to the record as ``crossproducts``.
-    """
-    layers, terms = design.layers_and_terms(schema)
-    p = 1 + len(terms)
-    documents = 0
-    shape = (partition.cells, len(layers), p * (p + 1) // 2)
-    columns = _table([], np.zeros((0, *shape)), layers).schema
-    at_once = min(DOCUMENTS, BLOCK_BYTES // (8 * np.prod(shape)))
-    centre, blocks = sum_products(rows, list(map(Unit, layers)), terms, partition)
-    facts = {
-        "terms": terms,
-        "layers": layers,
-        "centre": centre.tolist(),
-        "halves": 1 + partition.halves,
-        "cells": partition.cells,
-    }
-    with tables.parquet_writer(
-        path,
-        columns,
-        {**record, "crossproducts": facts},
-        # For fast reading; a dictionary of distinct numbers is as large as the numbers.
-        compression="lz4",
-        use_dictionary=["document"],
-        use_byte_stream_split=[f"{layer_name(layer)}.list.element" for layer in layers],
-    ) as writer:
-        for names, sums in gathered(blocks, at_once):
-            writer.write_table(_table(names, sums, layers))
-            documents += len(names)
-    return documents
-
-
-def _table(names: Sequence[str], sums: np.ndarray, layers: Sequence[int]) -> pa.Table:
-    """Return packed moments with a row per document and cell.
-
-    ``n`` is the largest number of rows of a layer.
-    """
-    documents, cells, _, packed = sums.shape
-    codes = pa.array(np.repeat(np.arange(documents, dtype=np.int32), cells))
-    counts = np.rint(sums[..., 0].max(axis=2, initial=0)).astype(np.int64)
-    columns = {
-        "document": pa.DictionaryArray.from_arrays(codes, pa.array(names, pa.string())),
-        "n": pa.array(counts.reshape(-1)),
-    }
-    for place, layer in enumerate(layers):
-        own = pa.array(np.ascontiguousarray(sums[:, :, place]).reshape(-1))
-        columns[layer_name(layer)] = pa.FixedSizeListArray.from_arrays(own, packed)
-    return pa.table(columns)
-
-
-class Stored(Sequence[Moments]):
-    """The layers of a design, in order, each of which is read on use from the files of all shards.
-
-    A document is in one shard. Each iteration reads all files again, unless ``keep`` has kept the
-    layers that were read, which it does if all take less than `KEPT_BYTES`.
-    """
-
-    def __init__(self, paths: Sequence[str | Path], *, keep: bool = False) -> None:
-        self.files = []
-        self.facts = []
-        rows = 0
-        for path in paths:
-            metadata = pq.read_metadata(path)
-            rows += metadata.num_rows
-            self.files.append((path, metadata))
-            self.facts.append(tables.read_provenance(path)["crossproducts"])
-        self.record = tables.read_provenance(paths[0])
-        self.outcome_is_logarithm = OUTCOMES[self.record.settings("design")["outcome"]].logarithm
-        self.layers = self.facts[0]["layers"]
-        self.terms = self.facts[0]["terms"]
-        self.cells = self.facts[0]["cells"]
-        p = 1 + len(self.terms)
-        self.packed = p * (p + 1) // 2
-        self.documents = rows // self.cells
-        # A regression of halves has their sum too.
-        cells = self.cells + (self.facts[0]["halves"] == 2)
-        needed = self.documents * len(self.layers) * cells * self.packed * 8
-        self.keep = keep and needed <= KEPT_BYTES
-        self._cache: dict[int, Moments] = {}
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __getitem__(self, index: Any) -> Any:
-        if index in self._cache:
-            return self._cache[index]
-        moments = joined(list(self._documents(index)))
-        if self.keep:
-            self._cache[index] = moments
-        return moments
-
-    def __iter__(self) -> Iterator[Moments]:
-        for index in range(len(self)):
-            yield self[index]
-
-    def _documents(self, index: int) -> Iterator[Moments]:
-        """Yield the documents of a layer, in blocks about one centre; without any, an empty one."""
-        unit = Unit(self.layers[index])
-        fields = {
-            "outcome_is_logarithm": self.outcome_is_logarithm,
-            "above": index,
-            "precision": self.record.precision,
-        }
-        largest = int(np.argmax([metadata.num_rows for _, metadata in self.files]))
-        centres = [np.array(facts["centre"])[index] for facts in self.facts]
-        rows = max(1, int(BLOCK_BYTES // (8 * self.cells * self.packed))) * self.cells
-        if not self.documents:
-            none = np.zeros((0, self.cells, self.packed))
-            yield moments_of_unit(unit, self.terms, centres[largest], [], none, **fields)
-        for (path, metadata), centre in zip(self.files, centres, strict=True):
-            file = pq.ParquetFile(path, metadata=metadata, pre_buffer=False)
-            columns = ["document", unit.column]
-            for batch in file.iter_batches(rows, columns=columns, use_threads=False):
-                names = batch["document"].take(pa.array(np.arange(0, len(batch), self.cells)))
-                sums = batch[unit.column].flatten().to_numpy()
-                sums = sums.reshape(len(names), self.cells, self.packed)
-                block = moments_of_unit(unit, self.terms, centre, names.to_pylist(), sums, **fields)
-                yield block.recentred(centres[largest])
-
-
 def moments_of_unit(
     unit: Unit,
     terms: list[str],
@@ -562,25 +514,3 @@ def moments_of_unit(
     s = unpacked(np.ascontiguousarray(packed.swapaxes(0, 1)), 1 + len(terms))
     moments = Moments(unit.layer, terms, names, centre, s, 0, part=unit.part, **fields)
     return with_clusters(moments, names, s)
-
-
-def unpacked(packed: np.ndarray, p: int) -> np.ndarray:
-    """Return symmetric matrices, (…, p, p), from their upper triangles, row by row."""
-    upper = np.zeros((p, p), dtype=np.intp)
-    upper[np.triu_indices(p)] = np.arange(p * (p + 1) // 2)
-    return packed[..., np.maximum(upper, upper.T)]
-
-
-def gathered(blocks: Iterable[Block], at_once: float = np.inf) -> Iterator[Block]:
-    """Yield documents in blocks of a number or more; the last may be smaller."""
-    names: list[str] = []
-    sums: list[np.ndarray] = []
-    for documents, block in blocks:
-        names += documents
-        sums.append(block)
-        if len(names) >= at_once:
-            yield names, np.concatenate(sums)
-            names = []
-            sums = []
-    if names:
-        yield names, np.concatenate(sums)
