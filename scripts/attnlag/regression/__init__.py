@@ -11,6 +11,6 @@ A clustered standard error in coefficients.csv comes from
 1. ``moments.moments``: ``write_design``, ``sum_products``, then ``Moments.prepared``;
 2. ``inference.fitting.fit_regression``, which does the rest for each layer;
 3. ``estimation.least_squares``: ``solve``, ``score_blocks``;
-4. ``inference.layer_fit``: ``fit_layer``, ``clustered_errors``, ``coefficients_table``;
+4. ``inference.layer_fit``: ``fit_layer``, ``clustered``, ``coefficients_table``;
 5. ``estimation.cr2.cr2``, with the formula.
 """

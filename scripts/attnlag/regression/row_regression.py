@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnlag.quantities.estimates import Estimates
-from attnlag.regression.estimation.cr2 import ClusterRows, cr2
+from attnlag.regression.estimation.cr2 import ClusterScores, cr2
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def regress_rows(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> RowFit:
     # Coordinates in which the sum of a is I.
     whiten = np.linalg.inv(np.linalg.cholesky(a.sum(axis=0))).T
     scores = (b - a @ estimate) @ whiten
-    rows = ClusterRows(whiten.T @ a @ whiten, scores[:, None], np.eye(k))
-    clustered = cr2([[rows]], clusters, contrasts=whiten, estimate=estimate)
+    own = ClusterScores(whiten.T @ a @ whiten, scores[:, None], np.eye(k))
+    clustered = cr2([[own]], clusters, contrasts=whiten, estimate=estimate)
     std_error = np.sqrt(np.diag(clustered.covariance))
     coefficients = Estimates(estimate, std_error, clustered.df)
     return RowFit(coefficients, y - estimate @ x)

@@ -17,9 +17,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
-from attnlag.regression.estimation.cr2 import cr2
-from attnlag.regression.estimation.least_squares import Solution, score_blocks, solve
+from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.inference import multiple_tests
+from attnlag.regression.inference.layer_fit import clustered
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.moments import merging
 from attnlag.regression.moments.moments import PreparedMoments, Stored
@@ -158,14 +158,9 @@ def profile(layers: Iterable[PreparedMoments]) -> Profile:
         df = np.full(moments.k, np.nan)
         by_document = np.full((len(moments.clusters), moments.k), np.nan)
         if isinstance(solution, Solution):
-            clustered = cr2(
-                score_blocks(solution),
-                moments.count,
-                contrasts=solution.to_coefficients,
-                estimate=solution.estimate,
-            )
-            df = clustered.df
-            by_document = clustered.contributions
+            errors = clustered(solution)
+            df = errors.df
+            by_document = errors.contributions
         slopes = slice(0 if moments.has_fixed_effects else 1, None)
         estimates.append(solution.estimate[slopes])
         scores.append(by_document[:, slopes])

@@ -44,8 +44,8 @@ SMALL = 0.01
 
 
 @dataclass(frozen=True)
-class ClusterRows:
-    """Rows of some clusters in one regression, in coordinates in which X'X of all its rows is I.
+class ClusterScores:
+    """Scores of clusters in one regression, in coordinates in which X'X of all its rows is I.
 
     An ordinary estimate has one vector of residuals, and ``influence_map`` is I.
     """
@@ -74,7 +74,7 @@ class Cr2:
 
 
 def cr2(
-    blocks: Iterable[Sequence[ClusterRows]],
+    blocks: Iterable[Sequence[ClusterScores]],
     count: int,
     contrasts: np.ndarray,
     estimate: np.ndarray,
@@ -84,8 +84,8 @@ def cr2(
 
     Parameters
     ----------
-    blocks : iterable of sequences of ClusterRows
-        Blocks of clusters. A block has the rows of its clusters in each regression that θ is made
+    blocks : iterable of sequences of ClusterScores
+        Blocks of clusters. A block has the scores of its clusters in each regression that θ is made
         of: one, or three under the half-panel jackknife, whose contributions add up. Degrees of
         freedom are those of the first, the regression on all rows.
     count : int
@@ -130,18 +130,18 @@ def cr2(
     return Cr2(covariance, df, tests, by_cluster)
 
 
-def adjusted_scores(rows: ClusterRows, root: np.ndarray) -> np.ndarray:
+def adjusted_scores(clusters: ClusterScores, root: np.ndarray) -> np.ndarray:
     """Return what clusters add to the estimate, (clusters, L), given their R_g, (clusters, K, K).
 
     Without adjustment, that is with `plain_scores`, it is what CRV1 sums.
     """
-    adjusted = rows.scores @ root
-    return adjusted.reshape(len(adjusted), -1) @ rows.influence_map.T
+    adjusted = clusters.scores @ root
+    return adjusted.reshape(len(adjusted), -1) @ clusters.influence_map.T
 
 
-def plain_scores(rows: ClusterRows) -> np.ndarray:
+def plain_scores(clusters: ClusterScores) -> np.ndarray:
     """Return the change of the estimate per unit of the weight of each cluster, (clusters, L)."""
-    return rows.scores.reshape(len(rows.scores), -1) @ rows.influence_map.T
+    return clusters.scores.reshape(len(clusters.scores), -1) @ clusters.influence_map.T
 
 
 def inverse_root(h: np.ndarray) -> np.ndarray:

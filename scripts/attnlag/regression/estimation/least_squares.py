@@ -34,7 +34,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from attnlag.regression import reasons
-from attnlag.regression.estimation.cr2 import ClusterRows, plain_scores
+from attnlag.regression.estimation.cr2 import ClusterScores, plain_scores
 from attnlag.regression.estimation.identification import collinear, failure_reason
 from attnlag.regression.moments.moments import PreparedMoments, product
 from attnlag.regression.reasons import Reason
@@ -318,7 +318,7 @@ def solve(moments: PreparedMoments) -> Solution | Unfitted:
     return Solution(
         moments=moments,
         whiten=whiten,
-        # The rows are brought back to the order of the names.
+        # Brought back to the order of the names.
         unwhiten=to_columns[np.argsort(order)],
         n_lags=n_lags,
         whole=whole,
@@ -328,8 +328,8 @@ def solve(moments: PreparedMoments) -> Solution | Unfitted:
     )
 
 
-def score_blocks(solution: Solution) -> Iterator[list[ClusterRows]]:
-    """Yield blocks of clusters with their rows in each regression that θ is made of.
+def score_blocks(solution: Solution) -> Iterator[list[ClusterScores]]:
+    """Yield blocks of clusters with their scores in each regression that θ is made of.
 
     They give v_g, what cluster g adds to θ. Without halves there is one regression:
 
@@ -351,33 +351,34 @@ def score_blocks(solution: Solution) -> Iterator[list[ClusterRows]]:
         identity = np.eye(solution.moments.k)
         for a, b, _ in solution.by_cluster(solution.moments):
             scores = b[0] - a[0] @ whole.theta
-            yield [ClusterRows(a[0], scores[:, None], identity)]
+            yield [ClusterScores(a[0], scores[:, None], identity)]
         return
     others = solution.moments.k - solution.n_lags
-    to_all = half_panel.covariates.lags_to_all
-    from_all_rows = 2 * to_all @ whole.inverse[others:]
-    influence = np.hstack([from_all_rows, half_panel.covariates.inverse])
+    t = half_panel.covariates.lags_to_all
+    c = half_panel.covariates.inverse
+    influence_map = np.hstack([2 * t @ whole.inverse[others:], c])
     for a, b, _ in solution.by_cluster(solution.moments):
-        scores_of_whole = b[0] - a[0] @ whole.theta
-        scores_of_half_panel = b[0] - a[0] @ half_panel.theta
-        scores = np.stack([scores_of_whole, scores_of_half_panel], axis=1)
-        regressions = [ClusterRows(a[0], scores, influence)]
-        for cell, half in ((1, half_panel.first), (2, half_panel.second)):
-            rows = half_rows(a[cell], b[cell], half)
-            lags = rows.influence_map[others:]
-            regressions.append(replace(rows, influence_map=-to_all @ lags / 2))
-        yield regressions
+        scores_at_whole = b[0] - a[0] @ whole.theta
+        scores_at_half_panel = b[0] - a[0] @ half_panel.theta
+        scores = np.stack([scores_at_whole, scores_at_half_panel], axis=1)
+        first = half_scores(a[1], b[1], half_panel.first)
+        second = half_scores(a[2], b[2], half_panel.second)
+        yield [
+            ClusterScores(a[0], scores, influence_map),
+            replace(first, influence_map=-t @ first.influence_map[others:] / 2),
+            replace(second, influence_map=-t @ second.influence_map[others:] / 2),
+        ]
 
 
 def cluster_scores(solution: Solution) -> np.ndarray:
     """Return ψ_g, the change of θ per unit of the weight of each cluster, (clusters, K)."""
     scores = [np.zeros((0, solution.moments.k))]
     for regressions in score_blocks(solution):
-        scores.append(np.sum([plain_scores(rows) for rows in regressions], axis=0))
+        scores.append(np.sum([plain_scores(own) for own in regressions], axis=0))
     return np.concatenate(scores)
 
 
-def half_rows(a: np.ndarray, b: np.ndarray, half: SolvedEquations) -> ClusterRows:
+def half_scores(a: np.ndarray, b: np.ndarray, half: SolvedEquations) -> ClusterScores:
     """Return the regression of a half by cluster, in coordinates in which its own X'X is I.
 
     ``a`` and ``b`` have A_mg, (clusters, K, K), and b_mg, (clusters, K). The influence map is that
@@ -385,7 +386,7 @@ def half_rows(a: np.ndarray, b: np.ndarray, half: SolvedEquations) -> ClusterRow
     """
     whiten = whiten_half(half.inverse)
     scores = (b - a @ half.theta) @ whiten
-    return ClusterRows(whiten.T @ a @ whiten, scores[:, None], whiten)
+    return ClusterScores(whiten.T @ a @ whiten, scores[:, None], whiten)
 
 
 def _equations(s: np.ndarray, whiten: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,8 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attnlag.regression.estimation.cr2 import ClusterRows, cr2
-from attnlag.regression.estimation.least_squares import HalfPanel, Solution, half_rows, whiten_half
+from attnlag.regression.estimation.cr2 import ClusterScores, cr2
+from attnlag.regression.estimation.least_squares import (
+    HalfPanel,
+    Solution,
+    half_scores,
+    whiten_half,
+)
 from attnlag.regression.estimation.wald import NO_TEST, Wald
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.terms import lag_places
@@ -36,15 +41,15 @@ def equal_halves(solution: Solution) -> Wald:
     return test
 
 
-def _side_by_side(solution: Solution, halves: HalfPanel) -> Iterator[list[ClusterRows]]:
+def _side_by_side(solution: Solution, halves: HalfPanel) -> Iterator[list[ClusterScores]]:
     """Yield the two regressions as one, with a block of X'X for each half."""
     for a, b, _ in solution.by_cluster(solution.moments):
-        first = half_rows(a[1], b[1], halves.first)
-        second = half_rows(a[2], b[2], halves.second)
+        first = half_scores(a[1], b[1], halves.first)
+        second = half_scores(a[2], b[2], halves.second)
         end = first.h.shape[-1]
         k = end + second.h.shape[-1]
         both = np.zeros((len(first.h), k, k))
         both[:, :end, :end] = first.h
         both[:, end:, end:] = second.h
         scores = np.concatenate([first.scores, second.scores], axis=2)
-        yield [ClusterRows(both, scores, np.eye(k))]
+        yield [ClusterScores(both, scores, np.eye(k))]

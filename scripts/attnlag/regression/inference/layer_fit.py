@@ -1,7 +1,8 @@
 """The regression of one layer, its estimates with their errors, and the table of all layers.
 
 `fit_layer` gives the estimates of `least_squares.solve` their errors, by default clustered ones
-from `cr2.cr2`; `coefficients_table` makes the columns of coefficients.csv of them.
+from `cr2.cr2`; `coefficients_table` makes the columns of coefficients.csv of them. The other
+estimators of a covariance (`covariances`) come last: they see an `Evidence`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ import pandas as pd
 from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.regression import reasons
 from attnlag.regression.covariances import CATALOGUE, Covariance
-from attnlag.regression.estimation.cr2 import cr2
+from attnlag.regression.estimation.cr2 import Cr2, cr2
 from attnlag.regression.estimation.jackknife import LeftOut, leave_out_each, leave_out_folds
 from attnlag.regression.estimation.least_squares import (
     Solution,
@@ -147,7 +148,9 @@ def fit_layer(
         estimate = solution.estimate
         uncorrected = solution.coefficients(solution.whole.theta)
         if kind.needs == "cr2":
-            errors = clustered_errors(solution, tested)
+            cr2_errors = clustered(solution, hypotheses=list(tested.values()))
+            tests = dict(zip(tested, cr2_errors.tests, strict=True))
+            errors = CoefficientErrors(cr2_errors.covariance, cr2_errors.df, tests)
         else:
             errors = _errors(evidence_of(solution, kind, left_out, meat), kind, tested)
         out_of_fold = None if folds is None else leave_out_folds(solution, folds)
@@ -174,17 +177,24 @@ def fit_layer(
     )
 
 
-def clustered_errors(solution: Solution, hypotheses: Mapping[str, np.ndarray]) -> CoefficientErrors:
-    """Return CR2 errors of all coefficients, given (q, K) combinations of them to test."""
-    clustered = cr2(
+def clustered(
+    solution: Solution,
+    combinations: np.ndarray | None = None,
+    hypotheses: Sequence[np.ndarray] = (),
+) -> Cr2:
+    """Return CR2 errors of all coefficients, or of (L, K) combinations of them.
+
+    ``hypotheses`` are (q, L) combinations of these, which are tested to be zero together.
+    """
+    if combinations is None:
+        combinations = np.eye(solution.moments.k)
+    return cr2(
         score_blocks(solution),
         solution.moments.count,
-        contrasts=solution.to_coefficients,
-        estimate=solution.estimate,
-        hypotheses=list(hypotheses.values()),
+        contrasts=combinations @ solution.to_coefficients,
+        estimate=combinations @ solution.estimate,
+        hypotheses=hypotheses,
     )
-    tests = dict(zip(hypotheses, clustered.tests, strict=True))
-    return CoefficientErrors(clustered.covariance, clustered.df, tests)
 
 
 def contrast(solution: Solution, c: np.ndarray) -> Estimates:
@@ -193,14 +203,9 @@ def contrast(solution: Solution, c: np.ndarray) -> Estimates:
     ``c`` is (L, K), or (K,) for a single one; the estimates are (L,).
     """
     combinations = np.atleast_2d(c)
-    estimate = combinations @ solution.estimate
-    clustered = cr2(
-        score_blocks(solution),
-        solution.moments.count,
-        contrasts=combinations @ solution.to_coefficients,
-        estimate=estimate,
-    )
-    return Estimates(estimate, np.sqrt(np.diag(clustered.covariance)), clustered.df)
+    errors = clustered(solution, combinations)
+    std_error = np.sqrt(np.diag(errors.covariance))
+    return Estimates(combinations @ solution.estimate, std_error, errors.df)
 
 
 def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFrame:
@@ -239,11 +244,11 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
     by_term = table.groupby("term")
     table["p_adjusted"] = by_term["p_value"].transform(adjusted_p_values, adjust=settings.adjust)
     table["equivalence"] = None
-    for term, rows in by_term:
+    for term, layers in by_term:
         if str(term).startswith(("intercept", "position_")):
             continue
-        table.loc[rows.index, "equivalence"] = equivalence_test(
-            rows["estimate"], rows["std_error"], rows["df"], settings
+        table.loc[layers.index, "equivalence"] = equivalence_test(
+            layers["estimate"], layers["std_error"], layers["df"], settings
         )
     table["vcov_type"] = settings.covariance
     if settings.cluster == "group":
