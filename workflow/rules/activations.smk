@@ -11,8 +11,10 @@ use rule program as extract_activations with:
         model="data/models/{model}/source.json",  # the program reads its folder
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
-        **files_of_quantities("{shard}.parquet", CONFIG.quantities_measured()),
+        # attention/activations/{shard}.parquet, or attention/norms/ with `keep: norms`; stream/.
         **files_of_quantities("{shard}.parquet", [CONFIG.extraction.keep, "stream"]),
+        # attention/geometry/ and attention/heads/, or what else `quantities` names.
+        **files_of_quantities("{shard}.parquet", CONFIG.quantities_measured()),
     log:
         "logs/{model}/{corpus}/activations/{shard}.log",
     priority: 3

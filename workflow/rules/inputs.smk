@@ -72,19 +72,16 @@ def inputs_of_design(wildcards, needed=CONFIG.files_of_tokens):
 
 
 def inputs_of_fit(wildcards):
-    """Return the inputs of a regression: its designs, its controls and files of tokens."""
+    """Return the inputs of a fit that depend on the regression: its control, files of tokens."""
     name = wildcards.regression
     folder = OUTCOMES[CONFIG.regressions[name].outcome].folder
     # What is not a norm is measured at the first scale of the weights alone.
     file = "untrained_{scale}" if folder == "norms" else f"{folder}/untrained"
     needs_stream = RANDOM_WEIGHTS and CONFIG.needs_stream(name)
     stream = partly(f"{STUDY}/stream/untrained_{{scale}}.parquet", scale=SCALES)
-    parts = ["crossproducts", "design", *optional(PERMUTED, ["permutations"])]
     # The corpus gives the groups of documents.
     needed = CONFIG.files_of_tokens(name) | {"corpus"}
     return {
-        "permutations": [],
-        **{part: shards_of(f"{RESULTS}/{part}/{{shard}}.parquet")(wildcards) for part in parts},
         "untrained": optional(RANDOM_WEIGHTS, partly(f"{SITE}/{file}.parquet", scale=SCALES)),
         "untrained_stream": optional(needs_stream, stream),
         **{

@@ -3,6 +3,7 @@
 
 use rule program as permute_documents with:
     input:
+        # As of the design.
         unpack(lambda wildcards: inputs_of_design(wildcards, CONFIG.files_of_permutations)),
     output:
         products=f"{RESULTS}/permutations/{{shard}}.parquet",

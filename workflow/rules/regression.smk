@@ -5,6 +5,8 @@
 # their products by document and layer (crossproducts), which suffice for estimates and errors.
 use rule program as build_design with:
     input:
+        # `outcome`, such as norms; `stream` for relative norms; the files of tokens that covariates
+        # need (inputs.smk).
         unpack(inputs_of_design),
     output:
         design=f"{RESULTS}/design/{{shard}}.parquet",
@@ -18,9 +20,13 @@ use rule program as build_design with:
 # The estimates of all layers with their errors, from the cross-products of all shards.
 use rule program as fit_regression with:
     input:
-        # Cross-products and designs of all shards, the latter for the residuals; permutations, and
-        # norms of untrained weights, where they are asked for (inputs.smk).
+        # `untrained` and `untrained_stream`, where the control is asked for; `corpus`, and other
+        # files of tokens that the regression needs (inputs.smk).
         unpack(inputs_of_fit),
+        crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
+        # For the residuals.
+        design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
+        permutations=optional(PERMUTED, shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")),
     output:
         # As Parquet, from which tables.write_frame makes CSV too.
         **in_both_formats(RESULTS, *targets.fitted_tables(CONFIG)),
