@@ -213,10 +213,13 @@ SOURCES: dict[str, type[ModelSource]] = {
 }
 
 
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
 class Running(Section):
     """How a model is run."""
 
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    dtype: Precision = Field(
         default="auto",
         description="Precision of the model; auto: float32 on CPU, that of the weights on CUDA",
     )

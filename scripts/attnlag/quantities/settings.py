@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from attnlag.errors import nearest, shown
-from attnlag.model.settings import Running
+from attnlag.model.settings import Precision, Running
 from attnlag.quantities import catalogue
 from attnlag.section import (
     DEVICE,
@@ -181,7 +181,7 @@ class Sources(Section):
 class TracingSettings(Sources):
     """Settings of the passes that trace sources and what adjustments say."""
 
-    dtype: str
+    dtype: Precision
     sites: list[str]  # whose effects are measured; sources are those of attention
     modules: dict[str, Any] | None = None  # declared module paths of the model
     seed_of_weights: int | None = None  # of the untrained control; None without it
