@@ -141,6 +141,14 @@ class Trial:
     evidence: list[identity.Evidence]
     failure: str | None  # why the layout is not taken, in words
 
+    @property
+    def success(self) -> str:
+        """The layout that passes the check, in words."""
+        first = self.blocks[0]
+        times = f", times {first.scale:.7g}," if first.scale is not None else ""
+        passes = "were tried and pass" if len(first.sublayers) > 1 else "was tried and passes"
+        return f"{self.layout}{times} {passes} the check"
+
 
 def decoder_of(
     model: Any, declared: Mapping[str, Any] | None = None, name: str = "NAME"
@@ -163,12 +171,8 @@ def decoder_of(
         if declared:
             return Decoder(whole, name, trial.blocks, layout="")
         if trial.failure is None:
-            blocks = trial.blocks
-            times = f", times {blocks[0].scale:.7g}," if blocks[0].scale is not None else ""
-            were = "were tried and pass" if len(blocks[0].sublayers) > 1 else "was tried and passes"
-            # The usual layout needs no remark.
-            found = f"{trial.layout}{times} {were} the check" if failures or times else ""
-            return Decoder(whole, name, blocks, found)
+            is_usual = not failures and trial.blocks[0].scale is None
+            return Decoder(whole, name, trial.blocks, "" if is_usual else trial.success)
         failures.append(f"{trial.layout} ({trial.failure})")
     raise UserError(unknown(model, name, failures))
 
