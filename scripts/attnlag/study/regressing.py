@@ -322,7 +322,7 @@ def _fitted(
     made = folder / "crossproducts.parquet"
     write_design(norms, relative, design, made, formula, halves=build.halves)
     permutations: list[permutation.PermutedMoments] = []
-    untrained: list[controls.Untrained] = []
+    untrained: list[controls.UntrainedMoments] = []
     if config.controls.permutation:
         exchange = stages.permutations_settings(config, IN_MEMORY)
         tags = files.get("token_properties")

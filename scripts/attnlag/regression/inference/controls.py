@@ -44,7 +44,7 @@ from attnlag.regression.units import key_columns, layer_units
 from attnlag.storage import tables
 
 # How weights were drawn at one scale, and the moments of each layer with these.
-Untrained = tuple[Mapping[str, Any], list[Moments]]
+UntrainedMoments = tuple[Mapping[str, Any], list[Moments]]
 
 # Columns of the comparison with the trained model.
 COMPARED = [
@@ -130,7 +130,7 @@ def controls_table(
     kept: KeptTerms,
     settings: RegressionSettings,
     permutations: Sequence[PermutedMoments] = (),
-    untrained: Sequence[Untrained] = (),
+    untrained: Sequence[UntrainedMoments] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """Return a row per layer, lag and lead with its coefficients in the controls.
 
@@ -156,7 +156,7 @@ def untrained_moments(
     files: Mapping[str, Any],
     norms: Sequence[Path],
     streams: Sequence[Path] = (),
-) -> list[Untrained]:
+) -> list[UntrainedMoments]:
     """Return what is regressed before training, from norms at each scale of the initial weights.
 
     All scales have the same documents, a few of all shards. Relative norms need the streams at the
@@ -177,7 +177,7 @@ def untrained_moments(
 
 
 def fit_untrained(
-    untrained: Sequence[Untrained], settings: RegressionSettings, trained: Sequence[Moments]
+    untrained: Sequence[UntrainedMoments], settings: RegressionSettings, trained: Sequence[Moments]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit the same regression to an untrained model, and to the trained one on the same documents.
 

@@ -24,7 +24,7 @@ from attnlag.regression.inference import (
     layer_fit,
     results,
 )
-from attnlag.regression.inference.controls import Untrained
+from attnlag.regression.inference.controls import UntrainedMoments
 from attnlag.regression.inference.layer_fit import LayerFit, fit_layer
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import MIN_DOCUMENTS
@@ -62,7 +62,7 @@ def fit_regression(
     settings: RegressionSettings,
     *,
     permutations: Sequence[PermutedMoments] = (),
-    untrained: Sequence[Untrained] = (),
+    untrained: Sequence[UntrainedMoments] = (),
     threads: int = 1,
 ) -> FittedRegression:
     """Fit a regression in every layer, and its controls, for a run or a notebook.
