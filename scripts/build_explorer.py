@@ -1,15 +1,16 @@
 """Build the explorer, a page that shows all studies of a run, and its answers as text."""
 
-from attnlag.claims.results import declared_regressions
+from attnlag.claims.results import regressions_in
 from attnlag.claims.run import read_claims
 from attnlag.pipeline.program import log
 from attnlag.report import answers
 from attnlag.report.explorer import page
 from attnlag.storage import writing
+from attnlag.storage.results import declared_by
 
 
 def main(job):
-    regressions = declared_regressions(**vars(job.input))
+    regressions = regressions_in(declared_by(vars(job.input)))
     claims = read_claims([job.input.claims])
     text = page.page(regressions, claims, job.input.findings)
     writing.write_text(answers.answers_text(claims), job.output.answers)

@@ -1,8 +1,5 @@
 """Draw all figures of one stage, such as plot_adjustments."""
 
-from pathlib import Path
-
-from attnlag.claims.run import read_claims
 from attnlag.figures import files, inputs, sampling
 from attnlag.pipeline.program import log
 
@@ -24,13 +21,11 @@ INPUTS = {
 
 def main(job, settings: dict):
     drawing = settings["drawing"]
-    stated = job.input.claims
-    claims = read_claims([stated] if isinstance(stated, Path) else stated)
     read_by: dict = {}
     for name, needs in drawing["figures"].items():
         read_by.setdefault(INPUTS.get(needs) or INPUTS[job.stage], []).append(name)
     for read, figures in read_by.items():
-        tables = read(job.input, job.names, settings, claims)
+        tables = read(job.input, job.names, settings)
         for name in figures:
             files.draw_figure(name, tables, job.output.figures, drawing)
         log.info(f"{tables.name}: drew {', '.join(figures)}")

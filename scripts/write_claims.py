@@ -1,15 +1,28 @@
-"""Write the claims of one analysis as a table, a row a claim."""
+"""Write the claims of all studies of a run, and those about their comparison, as one table."""
 
+import pandas as pd
+
+from attnlag.claims.analyses import as_table, claims_of_run
+from attnlag.claims.comparison import claims_of_comparison
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
-from attnlag.report.claims_table import STAGES, as_table
 from attnlag.storage import tables
-from attnlag.storage.results import Declared, Results
+from attnlag.storage.results import declared_by
 
 
 def main(job):
-    results = Results(job.output.claims.parent, Declared(vars(job.input)))
-    found = STAGES[job.stage](results)
-    claims, studies = as_table(found)
-    tables.write_parquet(claims, job.output.claims, {"studies": studies})
-    log.info(f"{job.output.claims}: {counted(len(claims), 'claim')}")
+    results = declared_by(vars(job.input))
+    claims, studies = as_table(claims_of_run(results))
+    # One model and corpus are not compared.
+    if results.has("pairs"):
+        record = results.record_of("pairs")
+        models = dict.fromkeys(study["model"] for study in record["studies"])
+        compared = claims_of_comparison(
+            results.table("pairs"),
+            results.table("held"),
+            list(models),
+            record.settings("regression"),
+        )
+        claims = pd.concat([claims, compared], ignore_index=True)
+    tables.write_frame(claims, job.output.table, {"studies": studies})
+    log.info(f"{job.output.table}: {counted(len(claims), 'claim')}")

@@ -1,18 +1,20 @@
-"""Write the findings of one model and corpus in words, from their claims."""
+"""Write the findings of one model and corpus in words, which are claims from their tables."""
 
-from attnlag.claims.results import declared_regressions
-from attnlag.claims.run import read_claims
+from attnlag.claims.analyses import claims_of_run, in_memory
+from attnlag.claims.results import regressions_in
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.quantities.columns import layer_name
 from attnlag.report import findings
 from attnlag.report.summaries import layer_summary
 from attnlag.storage import writing
+from attnlag.storage.results import declared_by
 
 
 def main(job):
-    claims = read_claims(job.input.claims)
-    regressions = declared_regressions(**vars(job.input))
+    results = declared_by(vars(job.input))
+    claims = in_memory(claims_of_run(results))
+    regressions = regressions_in(results)
     outputs = zip(regressions, job.output.regressions, job.output.summaries, strict=True)
     for regression, path, path_of_summaries in outputs:
         name = ", ".join(regression.folder.parts[-4:])

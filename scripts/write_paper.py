@@ -4,18 +4,19 @@ from pathlib import Path
 
 import yaml
 
-from attnlag.claims.results import declared_regressions
+from attnlag.claims.results import regressions_in
 from attnlag.claims.run import read_claims
 from attnlag.pipeline.program import log
 from attnlag.report import latex
 from attnlag.report.references import references
+from attnlag.storage.results import declared_by
 from attnlag.storage.writing import write_text
 
 CITATION = Path(__file__).parents[1] / "CITATION.cff"
 
 
 def main(job):
-    regressions = declared_regressions(**vars(job.input))
+    regressions = regressions_in(declared_by(vars(job.input)))
     write_text("\n".join(map(latex.coefficients, regressions)), job.output.coefficients)
     write_text(latex.numbers(read_claims([job.input.claims])), job.output.numbers)
     citation = yaml.safe_load(CITATION.read_text(encoding="utf-8"))

@@ -13,16 +13,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from described import claims_of_study, files_in, in_memory
+from described import files_in, in_memory
 from playwright.sync_api import Page, expect
 from projects import SEVERAL, Project, command_of, new_project, save_model
 
-from attnlag.claims.results import declared_regressions
+from attnlag.claims.analyses import as_table, claims_of_study
+from attnlag.claims.results import regressions_in
 from attnlag.quantities.columns import KEYS
-from attnlag.report.claims_table import as_table
 from attnlag.report.explorer import contents
 from attnlag.report.explorer import page as pages
 from attnlag.storage import tables
+from attnlag.storage.results import Results, declared_by
 
 HOSTILE = (
     '</script><script>alert("text")</script><img src=x onerror=alert("image")> &amp; $x$ \u2028'
@@ -93,9 +94,8 @@ def file(project: Project, studies: list[Path], tmp_path_factory: pytest.TempPat
     findings = [path.with_name("findings.txt") for path in studies]
     given = files_in(project.folder / "results")
     given |= {"coefficients": studies, "findings": findings}
-    own = project.folder / "results/tiny/small"
-    regressions = [each for each in declared_regressions(**given) if own in each.folder.parents]
-    claims, records = as_table(claims_of_study(regressions))
+    own = Results(project.folder / "results/tiny/small", declared_by(given).declared)
+    claims, records = as_table(claims_of_study(own))
     # Those of the copies are the same, under their names.
     places = [(model, corpus) for model in ("tiny", "twin") for corpus in ("small", "other")]
     copies = [claims.assign(model=model, corpus=corpus) for model, corpus in places]
@@ -584,7 +584,7 @@ def test_a_study_without_what_a_tab_shows_has_no_such_tab(
     files = files_in(studies[0].parents[4])
     given = {name: paths for name, paths in files.items() if name not in lacking}
     given["coefficients"] = [path for path in studies if path.parts[-5:-2] == STUDY]
-    regressions = declared_regressions(**given)
+    regressions = regressions_in(declared_by(given))
     found = contents.contents(regressions, in_memory(regressions), [])
     (tmp_path / "bare.html").write_text(pages.page_of(found), encoding="utf-8")
     page = ready(browser.new_page(), tmp_path / "bare.html", "tab=heads")

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.claims.results import RegressionResults, declared_regressions
-from attnlag.claims.run import RunClaims, by_analysis
+from attnlag.claims import analyses
+from attnlag.claims import results as results_module
+from attnlag.claims.analyses import AnalysisClaims, claims_of_run
+from attnlag.claims.results import RegressionResults
+from attnlag.claims.run import RunClaims
 from attnlag.pipeline.outputs import OUTPUTS, Output, pattern
 from attnlag.regression.settings import RegressionSettings
-from attnlag.report import claims_table
-from attnlag.report.claims_table import AnalysisClaims
-from attnlag.storage.results import Results
+from attnlag.storage.results import Results, declared_by
 
 
 def describing(path: str) -> list[Output]:
@@ -74,40 +75,34 @@ def files_in(results: Path) -> dict[str, list[Path]]:
     return files
 
 
-def claims_of_study(regressions: Sequence[RegressionResults]) -> list[AnalysisClaims]:
-    """Return the claims of some regressions and of what else was declared of their studies."""
-    found: list[AnalysisClaims] = []
-    folders: set[Path] = set()
+def claims_of(regressions: Sequence[RegressionResults]) -> list[AnalysisClaims]:
+    """Return the claims of all that was declared with some regressions.
+
+    Those of the regressions are of these very objects, which a test may have changed.
+    """
+    given = {}
     for regression in regressions:
-        declared = regression.declared
-        site = regression.site_folder
-        study = regression.study_folder
-        if site not in folders and regression.has("norms", site):
-            found += claims_table.claim_adjustments(Results(site, declared))
-        if site not in folders and regression.has("heads", site):
-            found += claims_table.claim_heads(Results(site / "heads", declared))
-        found.append(claims_table.regression_claims(regression))
-        if study not in folders and regression.has("readout", study):
-            found += claims_table.claim_sources(Results(study / "attention/sources", declared))
-        if study not in folders and regression.has("total_effects", study):
-            found += claims_table.claim_effects(Results(study / "causal", declared))
-        folders |= {site, study}
+        vars(regression).pop("claims", None)
+        given[regression.study, regression.name] = regression
+    found = []
+    for each in claims_of_run(Results(Path(), regressions[0].declared)):
+        names = each.study
+        key = "/".join([names["model"], names["corpus"], names["site"]]), names["analysis"]
+        found.append(analyses.fitted(given[key]) if key in given else each)
     return found
 
 
 def in_memory(regressions: Sequence[RegressionResults]) -> RunClaims:
-    """Return the claims of some regressions as `read_claims` reads them."""
-    table, studies = claims_table.as_table(claims_of_study(regressions))
-    records = {tuple(study["place"]): study["record"] for study in studies}
-    return RunClaims(by_analysis(table), records)
+    """Return the claims of all that was declared with some regressions, as figures have them."""
+    return analyses.in_memory(claims_of(regressions))
 
 
 def regressions_in(results: Path, *names: str) -> list[RegressionResults]:
     """Return the regressions of a folder of results, perhaps some by name and in this order."""
-    found = {
-        regression.name: regression for regression in declared_regressions(**files_in(results))
-    }
-    return [found[name] for name in names or found]
+    files = files_in(results)
+    found = {path.parent.name: path for path in files["coefficients"]}
+    chosen = [found[name] for name in names or found]
+    return results_module.regressions_in(declared_by(files | {"coefficients": chosen}))
 
 
 # What a fit of a layer has beside the numbers that a test is about.

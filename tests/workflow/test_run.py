@@ -287,7 +287,7 @@ def test_several_sites_come_from_one_extraction(finished_once, fresh, subtests):
     alone, several = finished_once[0].results("tiny/small/attention/**/*"), fresh.results()
     # What was not asked for again.
     others = "/(heads|sinks|geometry|distances)/|/all.parquet|cosines|growth"
-    others += "|notebook/figures|attention/claims"
+    others += "|notebook/figures"
     alone = {path: content for path, content in alone.items() if not re.search(others, path)}
     assert [path for path in alone if several[path] != alone[path]] == []
     for site in ("mlp", "block"):

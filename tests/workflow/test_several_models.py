@@ -14,12 +14,11 @@ TABLES = [
 FIGURE = "figures/attention/notebook/coefficients_by_depth.png"
 CHECK = {"check_fits": 1}
 COMPARISON = {"compare_models": 1, "write_comparison": 1, "plot_comparison": 1}
-COMPARISON |= {"build_explorer": 1, "join_claims": 1, **CHECK}
+COMPARISON |= {"build_explorer": 1, "write_claims": 1, **CHECK}
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens describe_tokens extract_activations build_design "
-    "fit_regression claim_adjustments claim_regression write_findings plot_adjustments "
-    "plot_regression".split(),
+    "fit_regression write_findings plot_adjustments plot_regression".split(),
     1,
 )
 
@@ -94,7 +93,5 @@ def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(two_models):
 
 def test_a_change_of_inference_runs_the_comparison_too(two_models):
     two_models.write_config(inference={"alpha": 0.1})
-    of_models = dict.fromkeys(
-        ("fit_regression", "claim_regression", "write_findings", "plot_regression"), 2
-    )
+    of_models = dict.fromkeys(("fit_regression", "write_findings", "plot_regression"), 2)
     assert two_models.would_run() == {**of_models, **COMPARISON}

@@ -63,7 +63,6 @@ use rule program as decompose_lags with:
 
 use rule draw as plot_classes with:
     input:
-        claims=f"{RESULTS}/claims.parquet",
         classes=f"{RESULTS}/classes.parquet",
         equal_slopes=f"{RESULTS}/equal_slopes.parquet",
     output:

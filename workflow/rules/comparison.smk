@@ -31,8 +31,8 @@ use rule program as write_comparison with:
 
 use rule draw as plot_comparison with:
     input:
-        claims=partly(f"{RESULTS}/claims.parquet", model=CONFIG.models, corpus=CONFIG.corpora),
-        coefficients="results/comparison/coefficients.parquet",
+        **fitted_of(model=CONFIG.models, corpus=CONFIG.corpora),
+        compared="results/comparison/coefficients.parquet",
     output:
         figures=figures_of("plot_comparison", "results/comparison/figures/{site}/{regression}"),
     log:

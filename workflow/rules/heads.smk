@@ -30,24 +30,10 @@ use rule program as summarize_heads with:
         **job_params("summarize_heads"),
 
 
-use rule program as claim_heads with:
+use rule draw as plot_heads with:
     input:
         heads=f"{HEADS}/heads.parquet",
         head_coefficients=f"{HEADS}/head_coefficients.parquet",
-    output:
-        claims=f"{HEADS}/claims.parquet",
-    log:
-        "logs/{model}/{corpus}/attention/heads/claims.log",
-    localrule: True
-    params:
-        **job_params("claim_heads", "write_claims"),
-
-
-use rule draw as plot_heads with:
-    input:
-        claims=f"{HEADS}/claims.parquet",
-        heads=f"{HEADS}/heads.parquet",
-        coefficients=f"{HEADS}/head_coefficients.parquet",
     output:
         figures=figures_of("plot_heads", f"{STUDY}/attention/heads/figures", site="attention"),
     log:

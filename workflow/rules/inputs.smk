@@ -91,10 +91,10 @@ def inputs_of_fit(wildcards):
     }
 
 
-def inputs_of_claims(wildcards):
-    """Return the tables of a regression that its claims are made from."""
-    names = targets.claimed_tables(CONFIG, wildcards.model, wildcards.regression)
-    return {name: f"{RESULTS}/{name}.parquet" for name in names}
+def fitted_of(**names):
+    """Return the tables of a fit by name: of all regressions that have these names of wildcards."""
+    fitted = targets.fitted_tables(CONFIG)
+    return {name: partly(f"{RESULTS}/{name}.parquet", **names) for name in fitted}
 
 
 def of_dataset(wildcards, ending):

@@ -40,21 +40,8 @@ use rule program as fit_effects with:
         **job_params("fit_effects"),
 
 
-use rule program as claim_effects with:
-    input:
-        **{name: f"{CAUSAL}/{name}.parquet" for name in EFFECT_TABLES},
-    output:
-        claims=f"{CAUSAL}/claims.parquet",
-    log:
-        "logs/{model}/{corpus}/causal/claims.log",
-    localrule: True
-    params:
-        **job_params("claim_effects", "write_claims"),
-
-
 use rule draw as plot_effects with:
     input:
-        claims=f"{CAUSAL}/claims.parquet",
         elasticities=f"{CAUSAL}/elasticities.parquet",
         total_effects=f"{CAUSAL}/total_effects.parquet",
     output:

@@ -56,23 +56,8 @@ use rule program as summarize_sources with:
         **job_params("summarize_sources"),
 
 
-use rule program as claim_sources with:
-    input:
-        shares=optional(WITH_SOURCES, f"{SOURCES}/shares.parquet"),
-        lags=optional(WITH_SOURCES, f"{SOURCES}/lags.parquet"),
-        readout=study_files(f"{SITE}/readout/means.parquet"),
-    output:
-        claims=f"{SOURCES}/claims.parquet",
-    log:
-        "logs/{model}/{corpus}/sources/claims.log",
-    localrule: True
-    params:
-        **job_params("claim_sources", "write_claims"),
-
-
 use rule draw as plot_sources with:
     input:
-        claims=f"{SOURCES}/claims.parquet",
         shares=optional(WITH_SOURCES, f"{SOURCES}/shares.parquet"),
         lags=optional(WITH_SOURCES, f"{SOURCES}/lags.parquet"),
         readout=study_files(f"{SITE}/readout/means.parquet"),

@@ -98,7 +98,6 @@ use rule program as fit_training with:
 
 use rule draw as plot_training with:
     input:
-        claims=f"{RESULTS}/claims.parquet",
         training=f"{RESULTS}/training.parquet",
         training_layers=f"{RESULTS}/training_layers.parquet",
     output:

@@ -1,39 +1,12 @@
 # What is told of tables: findings, the answers of a run, one page that shows all studies, a paper.
 
 
-# Each analysis has its own claims, so that its figures wait for no other's and are drawn again with
-# none. Were these inputs of figures `ancient()`, Snakemake would not look at what else has changed
-# whenever they are made again.
-use rule program as claim_adjustments with:
+use rule program as write_claims with:
     input:
-        norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
-        directions=optional(DIRECTED, f"{SITE}/geometry/means.parquet"),
-    output:
-        claims=f"{SITE}/claims.parquet",
-    log:
-        "logs/{model}/{corpus}/{site}/claims.log",
-    localrule: True
-    params:
-        **job_params("claim_adjustments", "write_claims"),
-
-
-use rule program as claim_regression with:
-    input:
-        unpack(inputs_of_claims),
-    output:
-        claims=f"{RESULTS}/claims.parquet",
-    log:
-        "logs/{model}/{corpus}/{site}/{regression}/claims.log",
-    localrule: True
-    params:
-        **job_params("claim_regression", "write_claims"),
-
-
-use rule program as join_claims with:
-    input:
-        claims=targets.all_claims_files(CONFIG),
-        pairs=optional(COMPARED, ["results/comparison/pairs.parquet"]),
-        held=optional(COMPARED, ["results/comparison/claims.parquet"]),
+        **targets.all_study_files(targets.claimed_tables, CONFIG),
+        norms=every(f"{SITE}/norms/{{shard}}.parquet"),
+        pairs=optional(COMPARED, "results/comparison/pairs.parquet"),
+        held=optional(COMPARED, "results/comparison/claims.parquet"),
     output:
         table="results/claims.parquet",
         csv="results/claims.csv",
@@ -41,13 +14,13 @@ use rule program as join_claims with:
         "logs/claims.log",
     localrule: True
     params:
-        **job_params("join_claims"),
+        **job_params("write_claims"),
 
 
+# Findings are of one model and corpus, and do not wait for the others.
 use rule program as write_findings with:
     input:
-        **targets.regression_tables(CONFIG, "{model}", "{corpus}"),
-        claims=targets.claims_files(CONFIG, "{model}", "{corpus}"),
+        unpack(lambda wildcards: targets.claimed_tables(CONFIG, wildcards.model, wildcards.corpus)),
     output:
         **targets.findings_files(CONFIG, "{model}", "{corpus}"),
         summaries=directory(study_files(f"{RESULTS}/summary")),

@@ -54,7 +54,7 @@ def on_the_next_token(
         return
     # A copy of a document tells nothing more.
     yield from effects_by_layer(near.assign(documents=near["documents"].clip(upper=texts)))
-    yield from _single_layers(pairs, source, target)
+    yield from of_single_layers(pairs, source, target)
     for trial_row in _of_pair(trials, source, target).itertuples():
         yield trial(trial_row)
     finite_changes = _of_pair(changes, source, target)
@@ -72,7 +72,7 @@ def _of_pair(table: pd.DataFrame, source: str, target: str) -> pd.DataFrame:
     ]
 
 
-def _single_layers(pairs: pd.DataFrame, source: str, target: str) -> Iterator[Row]:
+def of_single_layers(pairs: pd.DataFrame, source: str, target: str) -> Iterator[Row]:
     """Yield what single layers do to later ones, if any was changed before an observed one."""
     rows = _of_pair(pairs, source, target)
     if len(rows):

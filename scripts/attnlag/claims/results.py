@@ -1,6 +1,5 @@
 """The declared tables of a regression, and of what it belongs to."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,12 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from attnlag.claims.fits import FitTables
+from attnlag.claims.regression import Further, claims_of_regression
+from attnlag.claims.run import Claims
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import lags_among
 from attnlag.storage import tables
-from attnlag.storage.results import Declared, Results
+from attnlag.storage.results import Results
 
 
 class RegressionResults(Results):
@@ -118,10 +119,27 @@ class RegressionResults(Results):
             untrained_scales=scales,
         )
 
+    @cached_property
+    def claims(self) -> Claims:
+        """The claims of the regression, as far as the tables that they need are declared."""
+        tests = self.optional("equal_slopes")
+        trait = ""
+        if len(tests):
+            trait = self.record_of("equal_slopes").settings("classes")["property"]
+        by_step = None
+        if self.has("training"):
+            by_step = self.table("training")
+        further = Further(
+            slopes=self.optional("classes"),
+            tests=tests,
+            trait=trait,
+            steps=self.optional("nested_models"),
+            by_step=by_step,
+        )
+        return Claims(tuple(claims_of_regression(self.fit, self.texts, further)))
 
-def declared_regressions(**files: Path | Sequence[Path]) -> list[RegressionResults]:
-    """Return the results of each regression whose coefficients are among some files."""
-    declared = Declared(files)
-    coefficients = files["coefficients"]
-    paths = [coefficients] if isinstance(coefficients, Path) else coefficients
-    return [RegressionResults(path.parent, declared) for path in paths]
+
+def regressions_in(results: Results) -> list[RegressionResults]:
+    """Return the regressions whose coefficients are among some results, in their order."""
+    paths = results.paths("coefficients")
+    return [RegressionResults(path.parent, results.declared) for path in paths]

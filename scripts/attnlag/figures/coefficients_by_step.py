@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter
 
 from attnlag import wording
+from attnlag.claims.checkpoints import course
+from attnlag.claims.run import Claims
 from attnlag.figures.legends import GREY, lag_colours
 from attnlag.figures.templates import Line, Lines, Sheet
 from attnlag.regression.inference.training import R_SQUARED
@@ -33,14 +35,12 @@ def figure(inputs: SimpleNamespace) -> Sheet:
     """Return the lags, R² and, where it is known, the loss, by step."""
     table = inputs.training
     terms = lags_among([name for name in table["quantity"].unique() if is_lag_or_lead(name)])
-    claims = inputs.claims
-    settled = claims.all("training_settled", terms[0])
-    final = claims.all("training_final", terms[0])
-    title = wording.title(
-        [*claims.all("training_highest", terms[0]), *settled, *final], joined="; "
-    )
-    if not title:
+    claims = Claims(tuple(course(table, terms[0], bound=inputs.equivalence_bound)))
+    final = claims.one("training_final")
+    if final is None:
         return Sheet("No layer could be fitted at an earlier checkpoint")
+    highest = claims.one("training_highest")
+    title = wording.title([highest, claims.one("training_settled"), final], joined="; ")
     steps = sorted(int(step) for step in table["step"].dropna().unique())
     colours = lag_colours(terms)
     unit = f"coefficient\n({UNITS[inputs.outcome]})"
@@ -61,7 +61,7 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         title,
         panels=panels,
         note="Thin lines are layers, thick ones the median over the layers that are fitted with "
-        f"both weights. All checkpoints have the same {final[0].texts} documents, and none "
+        f"both weights. All checkpoints have the same {final.texts} documents, and none "
         "is corrected for bias. Intervals come from leaving out each document.",
         across=2,
         alpha=inputs.alpha,

@@ -10,11 +10,18 @@ from typing import Any
 
 import pandas as pd
 
-from attnlag.claims.run import Claims, RunClaims, causal_from
+from attnlag.claims.causes import of_single_layers
+from attnlag.claims.directions import claims_of_directions
+from attnlag.claims.heads import claims_of_heads
+from attnlag.claims.results import RegressionResults, regressions_in
+from attnlag.claims.run import Claims
+from attnlag.claims.sources import claims_of_readout, claims_of_sources
+from attnlag.claims.subsets import classes
 from attnlag.errors import counted
 from attnlag.figures.legends import NO_ATTENTION
 from attnlag.regression.labels import R_SQUARED, others_in_words, weights_in_words
 from attnlag.storage import tables
+from attnlag.storage.results import declared_by
 
 
 class Inputs(SimpleNamespace):
@@ -70,56 +77,55 @@ def tables_in(files: Any, *names: str) -> dict[str, Any]:
 
 
 def read_coefficients(
-    path: Path, names: Any, claims: RunClaims, extent: str = "", **parts: Any
+    regression: RegressionResults, names: Any, extent: str = "", **parts: Any
 ) -> Inputs:
     """Return coefficients on all documents with the settings and the claims of their regression.
 
-    The extent is by default that of the table ``fits`` among the parts.
+    The extent is by default that of the table ``fits``.
     """
-    record = tables.read_provenance(path)
-    regression, design = record.settings("regression"), record.settings("design")
+    settings = regression.settings
     return Inputs(
-        path,
+        regression.path("coefficients"),
         joined(names),
-        extent or rows_of(parts["fits"]),
-        coefficients=pd.read_parquet(path).query("subset == 'all'"),
-        regression=regression,
-        **{name: regression[name] for name in ("alpha", "adjust", "outcome", "equivalence_bound")},
-        r_squared_name=R_SQUARED[regression["fixed_effects"]],
-        drop_first=design["drop_first"],
-        claims=claims.of(*path.parent.parts[-4:]),
+        extent or rows_of(regression.fits),
+        coefficients=regression.coefficients,
+        fits=regression.fits,
+        regression=settings,
+        **{name: settings[name] for name in ("alpha", "adjust", "outcome", "equivalence_bound")},
+        r_squared_name=R_SQUARED[settings["fixed_effects"]],
+        drop_first=regression.record.settings("design")["drop_first"],
+        claims=regression.claims,
         **parts,
     )
 
 
-def read_regression(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
+def read_regression(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the tables of one regression and the files of its residuals and its design."""
+    (regression,) = regressions_in(declared_by(vars(files)))
     return read_coefficients(
-        files.coefficients,
+        regression,
         names,
-        claims,
-        **tables_in(files, "fits", "controls", "groups", "influence", "medians"),
+        **tables_in(files, "controls", "groups", "influence", "medians"),
         residuals=files.residuals,
         design=files.design,
         layers=settings["layers"],
     )
 
 
-def read_regressions(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
+def read_regressions(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the coefficients of all regressions of one site, in the order of their panels."""
     paths = files.coefficients
     # Regressions differ in their rows.
     extent = counted(tables.read_provenance(paths[0])["corpus"]["documents"], "document")
-    studies = [read_coefficients(path, names, claims, extent) for path in paths]
+    regressions = regressions_in(declared_by(vars(files)))
+    studies = [read_coefficients(regression, names, extent) for regression in regressions]
     return Inputs(paths[0], joined(names), extent, studies=studies)
 
 
-def read_sites(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
+def read_sites(files: Any, names: Any, settings: Any) -> Inputs:
     """Return norms and one regression of several sites, whose files come site by site."""
-    studies = [
-        read_coefficients(path, names, claims, fits=pd.read_parquet(fits))
-        for path, fits in zip(files.coefficients, files.fits, strict=True)
-    ]
+    regressions = regressions_in(declared_by(vars(files)))
+    studies = [read_coefficients(regression, names) for regression in regressions]
     return Inputs(
         files.coefficients[0],
         joined(names),
@@ -130,9 +136,9 @@ def read_sites(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inpu
     )
 
 
-def read_models(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
+def read_models(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the coefficients of one site and regression in all models."""
-    provenance = tables.read_provenance(files.coefficients)
+    provenance = tables.read_provenance(files.compared)
     records = [
         tables.Record(study["record"])
         for study in provenance["studies"]
@@ -145,17 +151,15 @@ def read_models(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inp
     extent = ", ".join(f"{corpus} {count}" for corpus, count in counts.items())
     if len(counts) == 1:
         extent = next(iter(counts.values()))
-    table = pd.read_parquet(files.coefficients)
+    table = pd.read_parquet(files.compared)
     shared = provenance.settings("regression")
+    regressions = regressions_in(declared_by(vars(files)))
     return Inputs(
-        files.coefficients,
+        files.compared,
         joined(names),
         extent,
         models=list(models.values()),
-        claims={
-            (model, corpus): claims.of(model, corpus, names.site, names.regression)
-            for model, corpus in table[["model", "corpus"]].drop_duplicates().to_numpy()
-        },
+        claims={(each.model, each.corpus): each.claims for each in regressions},
         coefficients=table[table["regression"].eq(names.regression) & table["site"].eq(names.site)],
         outcome=records[0].settings("regression")["outcome"],
         **{name: shared[name] for name in ("alpha", "adjust", "equivalence_bound")},
@@ -163,21 +167,30 @@ def read_models(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inp
     )
 
 
-def read_classes(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
+def read_classes(files: Any, names: Any, settings: Any) -> Inputs:
     """Return slopes by class of tokens of one regression."""
     parts = tables_in(files, "classes", "equal_slopes")
+    stated = tables.read_provenance(files.classes).settings("classes")
+    regression = stated["regression"]
+    rows = classes(
+        parts["classes"],
+        parts["equal_slopes"],
+        stated["property"],
+        regression["alpha"],
+        regression["adjust"],
+    )
     extent = rows_of(parts["classes"])
     return Inputs(
         files.classes,
         joined(names),
         extent,
         "classes",
-        claims=claims.of(*files.classes.parent.parts[-4:]),
+        claims=Claims(tuple(rows)),
         **parts,
     )
 
 
-def read_training(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
+def read_training(files: Any, names: Any, settings: Any) -> Inputs:
     """Return a regression at earlier checkpoints of a model, and the settings that title it."""
     parts = tables_in(files, "training", "training_layers")
     documents = int(parts["training"]["documents"].max())
@@ -189,61 +202,71 @@ def read_training(files: Any, names: Any, settings: Any, claims: RunClaims) -> I
         "training",
         outcome=record.settings("design")["outcome"],
         equivalence_bound=settings["equivalence_bound"],
-        claims=claims.of(*files.training.parent.parts[-4:]),
         **parts,
     )
 
 
-def read_geometry(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
+def read_geometry(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the means of where the adjustments of one site point."""
     means = pd.read_parquet(files.means)
     extent = rows_of(means, "tokens", "documents", "token")
-    site = files.means.parent.parent
     return Inputs(
         files.means,
         joined(names),
         extent,
         "geometry_means",
         means=means,
-        claims=claims.of(*site.parts[-3:], "directions"),
+        claims=Claims(tuple(claims_of_directions(means))),
     )
 
 
-def read_heads(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
+def read_heads(files: Any, names: Any, settings: Any) -> Inputs:
     """Return what attention heads write and attend to, and their regressions."""
     name = joined(names, site="attention")
-    parts = tables_in(files, "heads", "coefficients")
-    of_heads = claims.of(*files.heads.parent.parts[-4:])
-    return Inputs(files.heads, name, stage="heads_table", claims=of_heads, **parts)
+    heads = pd.read_parquet(files.heads)
+    coefficients = pd.read_parquet(files.head_coefficients)
+    stage = "heads_table"
+    regression = tables.read_provenance(files.heads).settings(stage)["regression"]
+    claims = Claims(tuple(claims_of_heads(heads, coefficients, str(regression))))
+    return Inputs(
+        files.heads, name, stage=stage, claims=claims, heads=heads, coefficients=coefficients
+    )
 
 
-def read_sources(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
+def read_sources(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the shares of tokens in adjustments of attention, and effects of sites on logits."""
-    readout = pd.concat(map(pd.read_parquet, files.readout))
+    readout = pd.DataFrame()
+    if files.readout:
+        readout = pd.concat(map(pd.read_parquet, files.readout))
     # Other sites than attention have none.
     traced = tables_in(files, "shares", "lags") if files.shares else {}
     table = traced["shares"] if traced and len(traced["shares"]) else readout
     extent = "" if table.empty else rows_of(table, "tokens", "documents", "token")
     made = files.shares or files.readout[0]
-    of_readout = claims.of(*files.readout[0].parent.parts[-4:])
-    of_sources = claims.of(*made.parent.parts[-4:]) if files.shares else of_readout
+    stage = "traced_table"
+    stated = tables.read_provenance(made).settings(stage)
+    rows = []
+    if traced:
+        rows += claims_of_sources(traced["shares"], traced["lags"])
+    if len(readout):
+        for _, effects in readout.groupby("site", sort=False):
+            rows += claims_of_readout(effects, stated["alpha"], stated["adjust"])
     return Inputs(
         made,
         joined(names),
         extent,
-        "traced_table",
+        stage,
         **traced,
         readout=readout,
-        claims=Claims((*of_sources.rows, *of_readout.rows)),
+        claims=Claims(tuple(rows)),
     )
 
 
-def read_effects(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
+def read_effects(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the effects of interventions on the pair of sites that are changed and observed."""
     effects = tables_in(files, "elasticities", "total_effects")
     pair = " to ".join(dict.fromkeys((settings["source"], settings["target"])))
-    study = files.elasticities.parent.parent.parts[-2:]
-    analysis = causal_from(settings["source"], settings["target"])
+    rows = of_single_layers(effects["elasticities"], settings["source"], settings["target"])
     # All tokens may be dropped.
     documents = effects["elasticities"]["documents"].max() if len(effects["elasticities"]) else 0
     return Inputs(
@@ -251,7 +274,7 @@ def read_effects(files: Any, names: Any, settings: Any, claims: RunClaims) -> In
         joined(names, pair=pair),
         counted(int(documents), "document"),
         "elasticities",
-        claims=claims.of(*study, settings["target"], analysis),
+        claims=Claims(tuple(rows)),
         **effects,
         **settings,
     )

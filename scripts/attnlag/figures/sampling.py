@@ -10,7 +10,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag.claims.run import RunClaims
 from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs, joined
 from attnlag.quantities import columns
@@ -103,7 +102,7 @@ def shares_between(log_norms: pd.DataFrame, classes: np.ndarray) -> pd.Series:
     return 1 - within.var(ddof=0) / log_norms.var(ddof=0)
 
 
-def read_norms(files: Any, names: Any, settings: Any, claims: RunClaims) -> Inputs:
+def read_norms(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the norms of one site, with the files of the same tokens by name.
 
     ``sample`` has the tokens that the figures are made from, first tokens of sequences included;

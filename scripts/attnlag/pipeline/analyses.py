@@ -21,7 +21,6 @@ class AnalysisFiles:
     # Its findings in words, by what they are of.
     findings: FilesByName
     figures: list[str] = field(default_factory=list)  # folders
-    claims: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -60,19 +59,17 @@ def _head_files(config: Config, study: str) -> AnalysisFiles:
         },
         findings={"heads": [f"{folder}/findings.txt"]},
         figures=[f"{folder}/figures"] if config.figures_drawn("plot_heads") else [],
-        claims=[f"{folder}/claims.parquet"],
     )
 
 
 def _readout_files(config: Config, study: str) -> AnalysisFiles:
     folders = [f"{study}/{site}/readout" for site in config.extraction.sites]
-    # Figures and claims are of the readout and of sources, where there are any.
+    # Figures are of the readout and of sources, where there are any.
     shared = f"{study}/attention/sources"
     return AnalysisFiles(
         tables={"readout": [f"{folder}/means" for folder in folders]},
         findings={"readout": [f"{folder}/findings.txt" for folder in folders]},
         figures=[f"{shared}/figures"] if config.figures_drawn("plot_sources") else [],
-        claims=[f"{shared}/claims.parquet"],
     )
 
 
@@ -96,7 +93,6 @@ def _intervention_files(config: Config, study: str) -> AnalysisFiles:
         tables={name: [f"{folder}/{name}"] for name in EFFECT_TABLES},
         findings={"causal": [f"{folder}/findings.txt"]},
         figures=figures,
-        claims=[f"{folder}/claims.parquet"],
     )
 
 

@@ -24,8 +24,8 @@ SUFFIXES = (".py", ".bib", ".css", ".html", ".j2", ".js", ".md")
 def stage_files(stage: str, scripts: Path) -> list[Path]:
     """Return the files whose bytes make the digest of a stage, sorted.
 
-    The stages that draw share a program that computes nothing, as those that claim share one; each
-    that draws has its figures, and none of the others'.
+    The stages that draw share a program that computes nothing; each has its figures, and none of
+    the others'.
     """
     library = scripts / "attnlag"
     program = scripts / f"{stage}.py"

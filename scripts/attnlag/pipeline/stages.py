@@ -337,7 +337,6 @@ PASSES = ("corpus", "model", "quantities", *TABLES)
 MEANS = ("quantities", *TABLES)
 REGRESSION = ("corpus", "quantities", "regression", *TABLES)
 CLAIMS = ("claims", "corpus", "interventions", "quantities", "regression", *TABLES)
-CLAIMING = (*CLAIMS, "report/claims_table.py")
 WORDS = (*CLAIMS, "wording.py")
 FIGURES = (*WORDS, "figures")
 
@@ -372,14 +371,9 @@ STAGES = {
     "compare_models": Stage(code=REGRESSION),
     "estimate_effects": Stage(code=(*PASSES, "interventions"), settings=effects_settings),
     "fit_effects": Stage(code=(*REGRESSION, "interventions"), settings=elasticities_settings),
+    "write_claims": Stage(code=CLAIMS),
     # The pages and the sentences of a run are made of the same claims.
     "write_findings": Stage(code=(*WORDS, "report/*.py")),
-    "join_claims": Stage(code=CLAIMS),
-    "claim_adjustments": Stage(code=CLAIMING),
-    "claim_effects": Stage(code=CLAIMING),
-    "claim_heads": Stage(code=CLAIMING),
-    "claim_regression": Stage(code=CLAIMING),
-    "claim_sources": Stage(code=CLAIMING),
     "write_comparison": Stage(code=(*WORDS, "report/*.py")),
     # The page draws the panels of figures.
     "build_explorer": Stage(code=(*FIGURES, "report")),

@@ -162,57 +162,33 @@ def regression_tables(config: Config, model: str, corpus: str) -> FilesByName:
     return files
 
 
-def claims_files(config: Config, model: str, corpus: str) -> list[str]:
-    """Return the tables of claims of a model and a corpus: of sites, regressions and analyses.
-
-    The names may also be those of Snakemake's wildcards, ``{model}`` and ``{corpus}``.
-    """
+def claimed_tables(config: Config, model: str, corpus: str) -> FilesByName:
+    """Return the tables by name from which the claims of a model and a corpus are made."""
     study = f"results/{model}/{corpus}"
-    files = []
-    for site in config.extraction.sites:
-        files.append(f"{study}/{site}/claims.parquet")
-        for regression in config.regressions:
-            files.append(f"{study}/{site}/{regression}/claims.parquet")
+    files = regression_tables(config, model, corpus)
+    if is_asked("training", config):
+        fitted = regressions_of_checkpoints(config, model)
+        files["training"] = _regression_files(study, "training.parquet", config, fitted)
+    if is_asked("classes", config):
+        by_class = [name for name, stated in config.regressions.items() if stated.slopes_by]
+        for name in CLASS_TABLES:
+            files[name] = _regression_files(study, f"{name}.parquet", config, by_class)
     for analysis in asked_files(config, study):
-        files += analysis.claims
+        for name, paths in analysis.tables.items():
+            files[name] = [f"{path}.parquet" for path in paths]
     return files
-
-
-def all_claims_files(config: Config) -> list[str]:
-    """Return the tables of claims of all models and corpora."""
-    files = []
-    for model, corpus in studies(config):
-        files += claims_files(config, model, corpus)
-    return files
-
-
-def claimed_tables(config: Config, model: str, regression: str) -> list[str]:
-    """Return the names of the tables of a regression from which its claims are made."""
-    names = fitted_tables(config)
-    if config.regressions[regression].slopes_by:
-        names += CLASS_TABLES
-    if regression in regressions_of_checkpoints(config, model):
-        names.append("training")
-    return names
 
 
 def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
     """Return the tables by name that the page of a run shows of a model and a corpus."""
     study = f"results/{model}/{corpus}"
     regressions = list(config.regressions)
-    by_class = [name for name in regressions if config.regressions[name].slopes_by]
-    files = regression_tables(config, model, corpus)
+    files = claimed_tables(config, model, corpus)
     files["residuals"] = _regression_files(study, "residuals.parquet", config, regressions)
     if is_asked("training", config):
         fitted = regressions_of_checkpoints(config, model)
-        for name in TRAINING_TABLES:
-            files[name] = _regression_files(study, f"{name}.parquet", config, fitted)
-    if is_asked("classes", config):
-        for name in CLASS_TABLES:
-            files[name] = _regression_files(study, f"{name}.parquet", config, by_class)
-    for analysis in asked_files(config, study):
-        for name, paths in analysis.tables.items():
-            files[name] = [f"{path}.parquet" for path in paths]
+        name = "training_layers"
+        files[name] = _regression_files(study, f"{name}.parquet", config, fitted)
 
     study_tables = ["tokens", "token_properties", *config.quantities_of_model()]
     names = [*study_tables, "norms", "design"]

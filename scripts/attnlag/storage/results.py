@@ -18,7 +18,8 @@ class Declared:
         self.tables: dict[Path, pd.DataFrame] = {}
         for name, paths in files.items():
             for path in [paths] if isinstance(paths, Path) else paths:
-                for folder in path.parents:
+                # All are below the folder without a name, be their paths relative or not.
+                for folder in {Path(), *path.parents}:
                     self.below.setdefault((name, folder), []).append(path)
 
     def read(self, path: Path) -> pd.DataFrame:
@@ -83,3 +84,8 @@ class Results:
     def record_of(self, table: str, folder: Path | None = None) -> tables.Record:
         """Return the provenance of a declared table."""
         return tables.read_provenance(self.path(table, folder))
+
+
+def declared_by(files: Mapping[str, Path | Sequence[Path]]) -> Results:
+    """Return all results that a job declares: ``vars(job.input)``, by the names in its rule."""
+    return Results(Path(), Declared(files))

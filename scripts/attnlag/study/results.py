@@ -34,13 +34,12 @@ STORED = ("norms", "stream", "geometry", "heads", "surprisal")
 PLACES = ["model", "corpus", "site", "regression", "pair", "scale", "shard"]
 
 # The tables of the catalogue: their names, which are their paths without what the configuration
-# names, and the patterns of their files. Those in CSV are there in Parquet too. The claims of an
-# analysis are left out: the table ``claims`` has those of all.
+# names, and the patterns of their files. Those in CSV are there in Parquet too.
 TABLES = [
     (re.sub(r"_?{\w+}/?", "", stem).rstrip("/"), pattern(stem))
     for output in OUTPUTS
     for stem, _, kind in [output.path.removeprefix("results/").rpartition(".")]
-    if kind in ("csv", "parquet") and not output.path.endswith("claims.parquet")
+    if kind in ("csv", "parquet")
 ]
 
 

@@ -18,7 +18,7 @@ from attnlag.claims import causes, lags, sources, subsets
 from attnlag.claims.directions import neighbours as neighbours_claimed
 from attnlag.claims.heads import claims_of_heads
 from attnlag.claims.row import Row
-from attnlag.claims.run import Claims, RunClaims
+from attnlag.claims.run import Claims
 from attnlag.corpus.documents import Document, corpus_table
 from attnlag.figures import (
     catalogue,
@@ -65,9 +65,6 @@ def medians_of(table):
     if medians["median"].isna().all():
         responses["median"] = np.nan
     return pd.concat([medians, responses], ignore_index=True)
-
-
-NO_CLAIMS = RunClaims({}, {})
 
 
 def claims_of_coefficients(table):
@@ -217,9 +214,7 @@ def norms(tmp_path_factory):
         record = {"model": {"name": "m"}, "corpus": {"name": "c"}}
         tables.write_table(pa.table(columns | layers), files[name][0], record)
     settings = {"drop_first": 1}
-    inputs = read_norms(
-        SimpleNamespace(**files), SimpleNamespace(site="attention"), settings, NO_CLAIMS
-    )
+    inputs = read_norms(SimpleNamespace(**files), SimpleNamespace(site="attention"), settings)
     return inputs, frame
 
 
@@ -288,9 +283,7 @@ def test_effects_of_no_document_are_read(tmp_path):
         tables.write_table(empty, files[name], record)
     settings = {"source": "attention", "target": "attention"}
     names = SimpleNamespace(model="tiny", corpus="small", pair="attention")
-    assert (
-        read_effects(SimpleNamespace(**files), names, settings, NO_CLAIMS).extent == "0 documents"
-    )
+    assert read_effects(SimpleNamespace(**files), names, settings).extent == "0 documents"
 
 
 def test_norms_by_position_are_means_of_the_rows(norms, subtests):

@@ -14,7 +14,6 @@ from warm_python import python
 
 from attnlag.figures import catalogue
 from attnlag.pipeline import digests, stages
-from attnlag.report import claims_table
 
 WITH_SETTINGS = [name for name, stage in stages.STAGES.items() if stage.settings]
 
@@ -58,12 +57,9 @@ def test_surprisal_is_measured_if_slopes_depend_on_it(by):
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if path.stem != "run")
 DRAWING = SCRIPTS / "draw_figures.py"
-# The stages that draw, and those that claim, have no program of their own.
-CLAIMING = SCRIPTS / "write_claims.py"
+# The stages that draw have no program of their own.
 DRAWN = [SCRIPTS / f"{stage}.py" for stage in sorted({f.drawn_by for f in catalogue.figures()})]
-CLAIMED = [SCRIPTS / f"{stage}.py" for stage in claims_table.STAGES]
-SHARED = {DRAWING, CLAIMING}
-STAGES = [*DRAWN, *CLAIMED, *(path for path in PROGRAMS if path not in SHARED)]
+STAGES = [*DRAWN, *(path for path in PROGRAMS if path != DRAWING)]
 
 
 # Imports each program, and lists the modules of the library that it reaches through imports. What
@@ -117,9 +113,7 @@ FITS |= {"summarize_heads", "summarize_sources"}
 WORDS = {"write_findings", "write_comparison", "write_paper", "check_fits", "build_explorer"}
 FIGURES = {"plot_adjustments", "plot_classes", "plot_comparison", "plot_effects", "plot_heads"}
 FIGURES |= {"plot_regression", "plot_sites", "plot_sources", "plot_training"}
-CLAIMS = {"claim_adjustments", "claim_effects", "claim_heads", "claim_regression"}
-CLAIMS |= {"claim_sources"}
-TOLD = {"join_claims"} | CLAIMS | WORDS | FIGURES
+TOLD = {"write_claims"} | WORDS | FIGURES
 # … and what a change of the files of a pattern runs again; the first that a file matches counts.
 RUN_AGAIN = {
     "*/settings.py": set(),
@@ -145,7 +139,6 @@ RUN_AGAIN = {
     "regression/*": FITS | TOLD,
     "report/explorer/*": {"build_explorer"},
     "report/references.bib": {"build_explorer", "write_paper"},
-    "report/claims_table.py": CLAIMS | WORDS,
     "report/*": WORDS,
     "storage/sequences.py": TOKENS | PASSES | MEANS | FITS | TOLD,
     "storage/sums.py": PASSES | MEANS | FITS | TOLD,
@@ -207,8 +200,6 @@ def test_the_code_of_a_stage_has_all_that_python_imports_for_it(program, importe
             running = {DRAWN_BY[path]}
         elif program == DRAWING:
             running = FIGURES
-        elif program == CLAIMING:
-            running = CLAIMS
         assert running <= expected_stages(path), name
 
 
@@ -261,7 +252,7 @@ def test_digests_are_those_of_the_bytes_in_every_python(unedited):
 
 FIGURE = 'DRAWN_BY = "plot_sites"\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
 RENDERING = {"build_explorer", "plot_regression", "write_findings"}
-TABULATING = {"claim_regression", "join_claims"}
+TABULATING = {"write_claims"}
 COMPUTING = {"extract_activations", "fit_regression", "build_design", "fit_effects"}
 RANDOM = "extract_untrained.py"
 REGRESSION = {"build_design", "permute_documents", "fit_regression", "fit_classes", "fit_effects"}
@@ -296,14 +287,14 @@ def test_code_changes_the_digests_of_the_stages_that_it_computes_or_words(
 def test_digests_are_of_the_files_that_are_there_each_time(copy):
     """One process may plan several runs."""
     path = copy / "attnlag/claims/new.py"
-    before = digests.code_digests(copy)["claim_regression"]
+    before = digests.code_digests(copy)["write_claims"]
     path.write_text("ONE = 1\n")
-    added = digests.code_digests(copy)["claim_regression"]
+    added = digests.code_digests(copy)["write_claims"]
     path.write_text("ONE = 2\n")
-    edited = digests.code_digests(copy)["claim_regression"]
+    edited = digests.code_digests(copy)["write_claims"]
     path.unlink()
     assert len({before, added, edited}) == 3
-    assert digests.code_digests(copy)["claim_regression"] == before
+    assert digests.code_digests(copy)["write_claims"] == before
 
 
 def test_another_format_of_files_changes_every_digest(unedited, monkeypatch):

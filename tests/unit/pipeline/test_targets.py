@@ -7,7 +7,6 @@ import pytest
 from attnlag.config.schema import Config
 from attnlag.pipeline.analyses import is_asked
 from attnlag.pipeline.targets import (
-    all_claims_files,
     claimed_tables,
     explorer_tables,
     final_targets,
@@ -166,26 +165,28 @@ def test_checkpoints_are_fitted_in_regressions_of_norms_alone():
     ]
     assert explorer_tables(config, "m", "c")["training"] == [f"{folder}/training.parquet"]
     assert explorer_tables(config, "other", "c")["training"] == []
-    assert "training" in claimed_tables(config, "m", "notebook")
-    assert "training" not in claimed_tables(config, "m", "angles")
-    assert "training" not in claimed_tables(config, "other", "notebook")
+    assert claimed_tables(config, "m", "c")["training"] == [f"{folder}/training.parquet"]
+    assert claimed_tables(config, "other", "c")["training"] == []
     shown = explorer_tables(config, "m", "c")["training_layers"]
     assert shown == [f"{folder}/training_layers.parquet"]
 
 
-def test_each_analysis_has_claims_of_its_own():
-    both = {"sites": ["attention", "mlp"], "quantities": ["heads"]}
+def test_claims_are_made_from_the_tables_of_every_analysis():
+    both = {"sites": ["attention", "mlp"], "quantities": ["geometry", "heads"]}
     config = config_with(extraction=both, sources={}, causal={})
-    assert all_claims_files(config) == [
-        "results/m/c/attention/claims.parquet",
-        "results/m/c/attention/notebook/claims.parquet",
-        "results/m/c/mlp/claims.parquet",
-        "results/m/c/mlp/notebook/claims.parquet",
-        "results/m/c/attention/heads/claims.parquet",
-        "results/m/c/attention/sources/claims.parquet",
-        "results/m/c/causal/claims.parquet",
+    files = claimed_tables(config, "m", "c")
+    attention = "results/m/c/attention"
+    assert files["fits"] == [
+        f"{attention}/notebook/fits.parquet",
+        "results/m/c/mlp/notebook/fits.parquet",
     ]
-    assert all_claims_files(config_with()) == all_claims_files(config)[:2]
+    assert files["directions"][0] == f"{attention}/geometry/means.parquet"
+    assert files["head_coefficients"] == [f"{attention}/heads/head_coefficients.parquet"]
+    assert files["shares"] == [f"{attention}/sources/shares.parquet"]
+    assert files["readout"][1] == "results/m/c/mlp/readout/means.parquet"
+    assert files["finite_effects"] == ["results/m/c/causal/finite_effects.parquet"]
+    # The page shows all that is claimed.
+    assert files.items() <= explorer_tables(config, "m", "c").items()
 
 
 def test_findings_may_have_the_names_of_wildcards():

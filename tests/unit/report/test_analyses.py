@@ -8,9 +8,10 @@ import pytest
 
 from attnlag import wording
 from attnlag.claims import causes, directions, heads, sources
+from attnlag.claims.analyses import few_texts
 from attnlag.claims.run import Claims
 from attnlag.quantities.catalogue import STREAM_GROWTH
-from attnlag.report import claims_table, findings
+from attnlag.report import findings
 from attnlag.storage.tables import Record
 
 WHERE = {"layer": 0, "site": "attention", "documents": 9, "conf_low": 0.1, "conf_high": 0.3}
@@ -103,7 +104,7 @@ def lines_found(analysis, texts):
     record |= {"sampled": 0, "traced": None}
     rows = [*claimed(analysis)]
     first = next(iter(tables_of(analysis).values()))
-    rows += claims_table.few_texts(analysis, first, rows, record)
+    rows += few_texts(analysis, first, rows, record)
     text = findings.findings_of_analysis(
         analysis, [("attention", Claims(tuple(rows)), Record(record))]
     )

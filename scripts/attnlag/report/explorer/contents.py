@@ -35,9 +35,8 @@ Entry = dict[str, Any]
 
 @dataclass
 class Contents:
-    """The contents of a page, and the claims of the run that they state."""
+    """The contents of a page."""
 
-    claims: RunClaims
     index: dict[str, Any] = field(default_factory=dict)
     # Compressed numbers and texts, by name.
     blocks: dict[str, str] = field(default_factory=dict)
@@ -62,7 +61,7 @@ def contents(
     """
     results = regressions[0].folder.parents[3]
     names = {regression.name for regression in regressions}
-    page = Contents(claims)
+    page = Contents()
     page.index["findings"] = [_findings(path, results, names) for path in findings]
     page.index["answers"] = []
     for site, site_answers in answers.answers_by_site(claims).items():
@@ -115,7 +114,7 @@ def add_site(
     if written:
         page.add_json(f"{study}.sources", written.pop("writers"))
         page.index["sources"][study] = written
-    page.index["sheets"][study] = sheets.sheets_of_site(regression, page.claims)
+    page.index["sheets"][study] = sheets.sheets_of_site(regression)
 
 
 def add_regression(
@@ -129,7 +128,7 @@ def add_regression(
     step = max(page.index["norms"][regression.study]["step"])
     entry["about"] = about(regression, step, shown)
     page.index["studies"].append(entry)
-    page.index["sheets"][name] = sheets.sheets_of_regression(regression, page.claims)
+    page.index["sheets"][name] = sheets.sheets_of_regression(regression)
 
 
 def about(regression: RegressionResults, step: float, shown: ShownDocuments) -> str:

@@ -7,7 +7,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from attnlag.claims.results import RegressionResults
-from attnlag.claims.run import RunClaims
 from attnlag.figures import (
     coefficients_by_layer,
     coefficients_by_step,
@@ -69,7 +68,7 @@ TRAINING = Shown(
 HEADS = Shown(
     "heads",
     "heads",
-    {"heads": "heads", "coefficients": "head_coefficients"},
+    {"heads": "heads", "head_coefficients": "head_coefficients"},
     inputs.read_heads,
     heads_by_layer,
 )
@@ -102,7 +101,6 @@ def entry(
 def entry_of(
     shown: Shown,
     regression: RegressionResults,
-    claims: RunClaims,
     folder: Path,
     settings: Mapping[str, Any] | None = None,
     heading: str = "",
@@ -119,25 +117,22 @@ def entry_of(
     names = SimpleNamespace(regression=regression.name)
     given = SimpleNamespace(**files)
     if shown.read is inputs.read_sources:
-        readout = regression.paths("readout", folder)
         # Either may be unknown.
         given = SimpleNamespace(**{"shares": [], "lags": []} | files)
-        given.readout = readout or [files["shares"]]
-    read = shown.read(given, names, settings, claims)
+        given.readout = regression.paths("readout", folder)
+    read = shown.read(given, names, settings)
     sheet = shown.figure.figure(read)
     sheet.claim = f"{heading}{sheet.claim}"
     tables = tables_of(regression, folder, *shown.tables.values())
     return entry(shown.tab, shown.name, sheet, read.mixers, tables)
 
 
-def sheets_of_regression(regression: RegressionResults, claims: RunClaims) -> list[Entry]:
+def sheets_of_regression(regression: RegressionResults) -> list[Entry]:
     """Return the coefficients of a regression, also by group, class of tokens and checkpoint."""
     folder = regression.folder
     read = inputs.read_coefficients(
-        regression.path("coefficients"),
+        regression,
         SimpleNamespace(regression=regression.name),
-        claims,
-        fits=regression.fits,
         controls=regression.controls,
         medians=regression.table("medians"),
         groups=regression.table("groups"),
@@ -154,24 +149,24 @@ def sheets_of_regression(regression: RegressionResults, claims: RunClaims) -> li
     # The tab shows the slopes of all regressions.
     heading = f"Regression {regression.name}: "
     slopes = replace(CLASSES, name=f"slopes-{regression.name}")
-    sheets += entry_of(slopes, regression, claims, folder, heading=heading)
+    sheets += entry_of(slopes, regression, folder, heading=heading)
     settings = {"equivalence_bound": regression.settings["equivalence_bound"]}
-    return sheets + entry_of(TRAINING, regression, claims, folder, settings)
+    return sheets + entry_of(TRAINING, regression, folder, settings)
 
 
-def sheets_of_site(regression: RegressionResults, claims: RunClaims) -> list[Entry]:
+def sheets_of_site(regression: RegressionResults) -> list[Entry]:
     """Return what does not depend on the regression, given any of the site."""
     site = regression.site_folder
     return [
-        *_parts_of_speech(regression, claims),
-        *entry_of(HEADS, regression, claims, site),
-        *_effects(regression, claims),
-        *entry_of(SOURCES, regression, claims, site),
-        *entry_of(READOUT, regression, claims, site),
+        *_parts_of_speech(regression),
+        *entry_of(HEADS, regression, site),
+        *_effects(regression),
+        *entry_of(SOURCES, regression, site),
+        *entry_of(READOUT, regression, site),
     ]
 
 
-def _parts_of_speech(regression: RegressionResults, claims: RunClaims) -> list[Entry]:
+def _parts_of_speech(regression: RegressionResults) -> list[Entry]:
     properties = regression.paths("token_properties", regression.study_folder)
     if not properties:
         return []
@@ -182,13 +177,13 @@ def _parts_of_speech(regression: RegressionResults, claims: RunClaims) -> list[E
     )
     names = SimpleNamespace(site=regression.site)
     settings = {"drop_first": regression.record.settings("design")["drop_first"]}
-    norms = sampling.read_norms(given, names, settings, claims)
+    norms = sampling.read_norms(given, names, settings)
     sheet = norms_by_part_of_speech.figure(norms)
     tables = folder_of(regression, "norms", regression.site_folder)
     return entry("kinds", "means", sheet, norms.mixers, tables)
 
 
-def _effects(regression: RegressionResults, claims: RunClaims) -> list[Entry]:
+def _effects(regression: RegressionResults) -> list[Entry]:
     """Return a sheet for each site whose changes were observed at this one, itself first."""
     folder = regression.study_folder
     if not regression.has("total_effects", folder):
@@ -201,5 +196,5 @@ def _effects(regression: RegressionResults, claims: RunClaims) -> list[Entry]:
         settings = {"source": source, "target": regression.site}
         heading = f"{source} to {regression.site}: " if len(sources) > 1 else ""
         shown = replace(EFFECTS, name=f"causes-{source}")
-        sheets += entry_of(shown, regression, claims, folder, settings, heading)
+        sheets += entry_of(shown, regression, folder, settings, heading)
     return sheets

@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from described import as_fits, claims_of_study, regressions_in, settings_stated
+from described import as_fits, claims_of, regressions_in, settings_stated
 from pictures import grid
 
 from attnlag import wording
+from attnlag.claims.analyses import as_table
 from attnlag.claims.row import COUNTS, Row, Verdict, frame, rows_in
 from attnlag.regression.slopes.decomposition import EFFECTS, POOLED
-from attnlag.report.claims_table import as_table
 from attnlag.storage import tables
 
 RECORD = {
@@ -75,7 +75,7 @@ def base(tmp_path):
 
 def table_of(base):
     """Return the claims of the regression."""
-    table, _ = as_table(claims_of_study(regressions_in(base, "within")))
+    table, _ = as_table(claims_of(regressions_in(base, "within")))
     return table[table["analysis"] == "within"].reset_index(drop=True)
 
 
