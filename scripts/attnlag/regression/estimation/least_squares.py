@@ -131,8 +131,9 @@ def _given_lags(inverse: np.ndarray, a: np.ndarray) -> Covariates:
     others = inverse.shape[-1]
     padded = np.zeros_like(a)
     padded[..., :others, :others] = inverse
-    lags_to_all = np.broadcast_to(np.eye(k)[:, others:], (*a.shape[:-1], k - others)).copy()
+    lags_to_all = np.empty((*a.shape[:-1], k - others))
     lags_to_all[..., :others, :] = -inverse @ a[..., :others, others:]
+    lags_to_all[..., others:, :] = np.eye(k - others)
     return Covariates(padded, lags_to_all)
 
 

@@ -8,14 +8,12 @@ from attnlag.regression.moments.moments import PreparedMoments
 from attnlag.regression.terms import is_lag_or_lead
 
 
-def goodness(
-    solution: Solution, left_out: LeftOut | None = None, folds: LeftOut | None = None
-) -> dict[str, float]:
+def goodness(solution: Solution, left_out: LeftOut, folds: LeftOut) -> dict[str, float]:
     """Return how well the estimates of one layer fit, by the column of the table of fits.
 
     With document effects, all R² refer to the variance within documents. Those out of sample come
-    from the estimates without each cluster, and without each fold of them; they are NaN without
-    these. The log likelihood is NaN for estimates corrected by halves, which do not maximise it.
+    from the estimates without each cluster (``left_out``), and without each fold of them. The log
+    likelihood is NaN for estimates corrected by halves, which do not maximise it.
     """
     moments = solution.moments
     n_obs = moments.n_obs
@@ -37,8 +35,8 @@ def goodness(
         "sigma": float(np.sqrt(ssr / moments.df_resid)),
         "log_likelihood": log_likelihood,
         "condition_number": condition_number(moments),
-        "loo_r_squared": np.nan if left_out is None else 1 - left_out.sse / tss,
-        "cv_r_squared": np.nan if folds is None else 1 - folds.sse / tss,
+        "loo_r_squared": 1 - left_out.sse / tss,
+        "cv_r_squared": 1 - folds.sse / tss,
         "effective_documents": effective_clusters(solution),
     }
 

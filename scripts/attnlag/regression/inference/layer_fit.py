@@ -72,13 +72,13 @@ class LayerFit:
     estimate: np.ndarray
     uncorrected: np.ndarray
     errors: CoefficientErrors
-    # Test that the halves of documents have equal lags and leads, which comes with draws.
+    # What comes with draws: the test that halves of documents have equal lags and leads, and the
+    # estimates in each draw, (draws, K), NaN where there is none.
     halves: Wald
-    # (draws, K) array: the estimates in each draw; NaN where there is none.
     drawn: np.ndarray
     # The estimates without each cluster, if asked for.
     left_out: LeftOut | None = None
-    # Columns of the table of fits: R² and the like; empty without a fit.
+    # Columns of the table of fits, R² and the like, which come with folds; empty without a fit.
     goodness: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -116,8 +116,8 @@ def fit_layer(
     covariance : str
         A key of `covariances.CATALOGUE`.
     folds : int or PreparedMoments, optional
-        For the cross-validated R²: a number of folds of clusters, or moments by fold. Without them
-        there is no such R² and no joint test of all slopes.
+        For the goodness of fit and the test of all slopes, which there are not without: the number
+        of folds of clusters of the cross-validated R², or moments by fold.
     hypotheses : mapping of str to (q, K) arrays, optional
         Combinations of coefficients that are tested to be zero together.
     jackknifed : bool
@@ -134,9 +134,8 @@ def fit_layer(
     if folds is not None:
         tested[SLOPES] = np.eye(moments.k)[0 if moments.has_fixed_effects else 1 :]
     left_out = None
-    if isinstance(solution, Solution) and (
-        folds is not None or kind.needs == "left_out" or jackknifed
-    ):
+    needs_left_out = jackknifed or folds is not None or kind.needs == "left_out"
+    if isinstance(solution, Solution) and needs_left_out:
         left_out = leave_out_each(solution)
 
     reason = _reason_against_errors(solution, kind, left_out)
@@ -153,11 +152,14 @@ def fit_layer(
             errors = CoefficientErrors(cr2_errors.covariance, cr2_errors.df, tests)
         else:
             errors = _errors(evidence_of(solution, kind, left_out, meat), kind, tested)
-        out_of_fold = None if folds is None else leave_out_folds(solution, folds)
-        measures = goodness(solution, left_out, out_of_fold)
+        if folds is not None and left_out is not None:
+            measures = goodness(solution, left_out, leave_out_folds(solution, folds))
     halves = NO_TEST
-    if isinstance(solution, Solution) and draws is not None:
-        halves = equal_halves(solution)
+    drawn = np.empty((0, moments.k))
+    if draws is not None:
+        drawn = solution.weighted(draws)
+        if isinstance(solution, Solution):
+            halves = equal_halves(solution)
     return LayerFit(
         layer=moments.layer,
         part=moments.part,
@@ -171,7 +173,7 @@ def fit_layer(
         uncorrected=uncorrected,
         errors=errors,
         halves=halves,
-        drawn=solution.weighted(draws or ()),
+        drawn=drawn,
         left_out=left_out if reason is None else None,
         goodness=measures,
     )
