@@ -6,11 +6,5 @@ by document; ``estimation`` has the estimates of a layer and their clustered cov
 regression; ``slopes`` has regressions by class of token, by head and by effects that enter, and
 ``across_models`` compares models.
 
-A clustered standard error in coefficients.csv comes from
-
-1. ``moments.moments``: ``write_design``, ``sum_products``, then ``Moments.prepared``;
-2. ``inference.fitting.fit_regression``, which does the rest for each layer;
-3. ``estimation.least_squares``: ``solve``, ``score_blocks``;
-4. ``inference.layer_fit``: ``fit_layer``, ``clustered``, ``coefficients_table``;
-5. ``estimation.cr2.cr2``, with the formula.
+The eight files that a clustered standard error passes are listed in docs/formulas.md.
 """
