@@ -187,10 +187,21 @@ class LinesPanel extends Panel {
     return linearTo && value > linearTo ? linearTo * (1 + Math.log2(value / linearTo)) : value;
   }
 
-  // Values of an axis of layers have cells of equal width; others lie where they are.
+  // Number of cells of equal width on an axis of layers: those that were left out have empty ones. Beside a map,
+  // which has none of these, lines have its cells.
+  cells() {
+    const {x} = this.panel;
+    return this.hasMap() ? x.length : x.at(-1) - x[0] + 1;
+  }
+
+  hasMap() {
+    return this.sheet.panels.some(({kind}) => kind === "map");
+  }
+
+  // Layers lie in the middle of their cells, other values where they are.
   placeOf(value, at) {
     const {x, xLabel} = this.panel, wide = this.width - LEFT - RIGHT;
-    if (xLabel === "layer") return LEFT + (at + 0.5) * wide / x.length;
+    if (xLabel === "layer") return LEFT + ((this.hasMap() ? at : value - x[0]) + 0.5) * wide / this.cells();
     const least = this.scaledAcross(Math.min(...x)), most = this.scaledAcross(Math.max(...x));
     return LEFT + 14 + (most > least ? (this.scaledAcross(value) - least) / (most - least) : 0.5) * (wide - 28);
   }
@@ -208,7 +219,7 @@ class LinesPanel extends Panel {
         words(plain(value), LEFT - 6, place + 4, {"text-anchor": "end"}));
     }
     if (xLabel === "layer" && x.includes(state.layer)) {
-      const wide = Math.max(4, (this.width - LEFT - RIGHT) / x.length);
+      const wide = Math.max(4, (this.width - LEFT - RIGHT) / this.cells());
       this.svg.append(svg("rect", {x: this.places[this.cursor()] - wide / 2, y: TOP + 14, width: wide, height,
         style: "fill:var(--mark);opacity:.35"}));
     }

@@ -100,7 +100,9 @@ function showTab() {
   TABS[state.tab].draw?.();
 }
 
+// Chooses a layer; sources and readout also have layers that the regression lacks.
 function setLayer(layer) {
+  if (!study.layers.includes(layer)) return;
   state.layer = layer;
   showLayer();
 }
