@@ -19,7 +19,7 @@ CONSTANT = (
     "10% larger →",
     "1% larger in all earlier layers",
     "lies within ±25%",
-    "(to decide",
+    "2 to 4 tokens before",
     "After a 1% larger",
 )
 # Titles about norms are of a sample of tokens, which no table has.
@@ -81,17 +81,33 @@ def test_each_number_of_answers_and_findings_is_that_of_a_claim(results, said):
                 assert numbers_left(line, said) == [], f"{path.name}: {line}"
 
 
-def test_each_number_of_a_title_and_of_the_page_is_that_of_a_claim(results, said):
+@pytest.fixture(scope="module")
+def index(results):
+    """Return what the page holds beside numbers of tokens."""
     page = (results / "explorer.html").read_text()
     blocks = re.findall(r'id="block-\d+">([^<]*)<', page)
-    index = json.loads(gzip.decompress(base64.b64decode(blocks[0])))
-    sheets = [sheet for group in index["sheets"].values() for sheet in group]
-    titles = [sheet["claim"] for sheet in sheets]
-    titles += [answer[1] for site in index["answers"] for answer in site["lines"]]
+    return json.loads(gzip.decompress(base64.b64decode(blocks[0])))
+
+
+def test_each_number_of_a_title_and_of_the_page_is_that_of_a_claim(index, said):
+    titles = [answer[1] for site in index["answers"] for answer in site["lines"]]
+    for group in index["sheets"].values():
+        for sheet in group:
+            titles.append(sheet["claim"])
+            titles += [panel["title"] for panel in sheet["panels"]]
     titles = [title for title in titles if not TITLES_OF_SAMPLES.match(title)]
-    assert len(titles) > 12
+    assert len(titles) > 30
     for title in titles:
         assert numbers_left(title, said) == [], title
+
+
+def test_the_page_has_each_finding_of_the_files(index, results):
+    shown = [findings["lines"] for findings in index["findings"]]
+    files = []
+    for path in results.rglob("findings.txt"):
+        files.append([line.strip() for line in path.read_text().splitlines()])
+    assert len(shown) > 6
+    assert sorted(shown) == sorted(files)
 
 
 def test_every_table_with_intervals_states_their_level(results):
