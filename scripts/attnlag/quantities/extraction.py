@@ -12,7 +12,7 @@ output, for which `Decoder.check_identity` refuses a model; `verification` has t
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
@@ -390,6 +390,14 @@ class QuantityFiles:
         """Return the precision of a quantity's numbers in its file."""
         return self.vectors_as if computation.holds_vectors else "float32"
 
+    def writer(
+        self, key: Key, computation: Computation
+    ) -> AbstractContextManager[pq.ParquetWriter]:
+        """Return the writer of the file of a quantity and site, as a context."""
+        schema = formats.schema_of(computation, self.precision(computation))
+        options = formats.encoding(schema, self.precision(computation))
+        return tables.parquet_writer(self.paths[key], schema, self.record_of(*key), **options)
+
     def bytes_at_most(self, extractor: Extractor, tokens: int) -> dict[Path, int]:
         """Return the most bytes that each file takes on disk."""
         sizes: dict[Path, int] = {}
@@ -411,31 +419,31 @@ def measure_into_files(
     UserError
         If the model fails a check, or a vector is too large for float16.
     """
-    computations = {key: extractor.computations[key] for key in files.paths}
     writers: dict[Key, pq.ParquetWriter] = {}
     with ExitStack() as opened:
 
-        def writer_of(key: Key) -> pq.ParquetWriter:
-            if key not in writers:
-                # Layers have been checked by the time that the first rows are written.
-                each = computations[key]
-                schema = formats.schema_of(each, files.precision(each))
-                options = formats.encoding(schema, files.precision(each))
-                record = files.record_of(*key)
-                writer = tables.parquet_writer(files.paths[key], schema, record, **options)
+        def open_files() -> None:
+            for key in files.paths:
+                writer = files.writer(key, extractor.computations[key])
                 writers[key] = opened.enter_context(writer)
-            return writers[key]
 
         def write(run: list[TokenSequence], values: Values) -> None:
-            for key, each in computations.items():
+            # Which layers there are is known once they have been checked.
+            if not writers:
+                open_files()
+            for key, writer in writers.items():
+                each = extractor.computations[key]
                 if len(each.layers):
                     rows = ROWS_OF_VECTORS if each.holds_vectors else tables.ROWS_AT_ONCE
                     table = formats.rows_of(each, run, values[key], files.precision(each))
-                    writer_of(key).write_table(table, row_group_size=rows)
+                    writer.write_table(table, row_group_size=rows)
 
         measure_runs(sequences, extractor, write)
-        for key, each in computations.items():
-            writer_of(key).add_key_value_metadata(each.metadata())
+        # A shard may have no tokens.
+        if not writers:
+            open_files()
+        for key, writer in writers.items():
+            writer.add_key_value_metadata(extractor.computations[key].metadata())
 
 
 def write_empty(layers: Iterable[int], files: QuantityFiles) -> None:
