@@ -91,7 +91,9 @@ class Regression:
         for stage, keys in ESTIMATED_WITH.items():
             own = self.record.settings(stage)
             others = other.record.settings(stage)
-            found += [key for key in keys if own.get(key) != others.get(key)]
+            for key in keys:
+                if own.get(key) != others.get(key):
+                    found.append(key)
         return found
 
 
@@ -105,20 +107,19 @@ def answers_for_site(run: RunClaims, site: tuple[str, ...]) -> SiteAnswers:
     for key, claims in run.analyses.items():
         if key[:3] == site and claims.one("fitted"):
             fitted.append(Regression(key[3], claims, run.records[key]))
-    norms_fitted = [one for one in fitted if one.is_of_norms]
-    within = [one for one in norms_fitted if one.has_fixed_effects]
-    first = (within or norms_fitted or fitted)[0]
-    main = next((one for one in (*within, *norms_fitted) if one.is_fitted), first)
+    norm_regressions = in_order_of_answering(fitted)
+    first = (norm_regressions or fitted)[0]
+    main = first_with_a_fit(norm_regressions) or first
     lines: list[Answer] = []
-    if norms_fitted:
+    if norm_regressions:
         lines += _regressed(main)
         if main.is_fitted:
-            lines += _pooled(main, norms_fitted)
+            lines += _pooled(main, norm_regressions)
     if main is not first:
         text = f"{main.name}; no layer of {first.name} was fitted"
         lines.insert(1, Answer("regression", text))
     lines += _causes(run.of(*site, CAUSAL))
-    if norms_fitted and main.is_fitted:
+    if norm_regressions and main.is_fitted:
         doubts = [main.claims.one("omitted_lags"), main.claims.one("halves")]
         lines.append(Answer("Check", _joined(doubts), False))
     model = main.record["model"]
@@ -126,6 +127,28 @@ def answers_for_site(run: RunClaims, site: tuple[str, ...]) -> SiteAnswers:
     measured = _joined([run.of(*site, MEASURED).one("measured")])
     title = f"{model['name']}{weights} · {main.record['corpus']['name']}: {measured}"
     return SiteAnswers(title, lines, main.name)
+
+
+def in_order_of_answering(regressions: Sequence[Regression]) -> list[Regression]:
+    """Return the regressions of norms, those with effects of documents before the others."""
+    within = []
+    pooled = []
+    for regression in regressions:
+        if not regression.is_of_norms:
+            continue
+        if regression.has_fixed_effects:
+            within.append(regression)
+        else:
+            pooled.append(regression)
+    return [*within, *pooled]
+
+
+def first_with_a_fit(regressions: Sequence[Regression]) -> Regression | None:
+    """Return the first regression of which a layer was fitted, None without one."""
+    for regression in regressions:
+        if regression.is_fitted:
+            return regression
+    return None
 
 
 def _joined(rows: Sequence) -> str:
@@ -177,14 +200,16 @@ def _beyond_the_nearest(main: Regression) -> Iterator[Answer]:
     terms = main.terms[:MAX_TERMS]
     later = [claims.one("response", distance) for distance in DISTANCES]
     if later[0]:
-        lags = [row for row in claims.all("lag") if row.subject in terms]
-        coefficients = ", ".join(map(wording.cell, lags))
+        coefficients = []
+        for row in claims.all("lag"):
+            if row.subject in terms:
+                coefficients.append(wording.cell(row))
         held = list(main.record.settings("design")["covariates"])
         if main.has_fixed_effects:
             held.insert(0, "document means")
         parts = [
             _joined(later),
-            f"coefficients, each given the others: {coefficients}",
+            f"coefficients, each given the others: {', '.join(coefficients)}",
             f"held fixed: {', '.join(held) or 'nothing'}",
         ]
         yield Answer("later tokens", "; ".join(parts))

@@ -31,7 +31,10 @@ def numbers(run: RunClaims) -> str:
     Its name begins with those of the model, the corpus and the site, where regressions differ in
     them, and of the regression.
     """
-    places = [place for place, claims in run.analyses.items() if claims.one("fitted")]
+    places = []
+    for place, claims in run.analyses.items():
+        if claims.one("fitted"):
+            places.append(place)
     differing = [len(set(names)) > 1 for names in zip(*places, strict=True)]
     differing[-1] = True
     lines = []

@@ -68,14 +68,11 @@ def contents(
         page.index["answers"].append({"of": list(site), **site_answers._asdict()})
     page.index["categories"] = labels.UPOS
     page.index |= {"studies": [], "sheets": {}, "texts": {}, "norms": {}, "sources": {}}
-    corpora = list(dict.fromkeys(regression.corpus for regression in regressions))
+    by_corpus = regressions_by_corpus(regressions)
+    values = documents.MAX_VALUES // len(by_corpus)
     shown = {}
     tokens_of_models = {}
-    for corpus in corpora:
-        corpus_regressions = [
-            regression for regression in regressions if regression.corpus == corpus
-        ]
-        values = documents.MAX_VALUES // len(corpora)
+    for corpus, corpus_regressions in by_corpus.items():
         shown[corpus] = documents.chosen_documents(corpus_regressions, values)
         for model, regression in _by(corpus_regressions, "model").items():
             tokens_of_models[model, corpus] = add_texts(page, regression, shown[corpus])
@@ -85,6 +82,16 @@ def contents(
         shown_tokens = tokens_of_models[regression.model, regression.corpus]
         add_regression(page, regression, shown_tokens, shown[regression.corpus])
     return page
+
+
+def regressions_by_corpus(
+    regressions: Sequence[RegressionResults],
+) -> dict[str, list[RegressionResults]]:
+    """Return the regressions of each corpus."""
+    found: dict[str, list[RegressionResults]] = {}
+    for regression in regressions:
+        found.setdefault(regression.corpus, []).append(regression)
+    return found
 
 
 def _by(regressions: Sequence[RegressionResults], name: str) -> Mapping[str, RegressionResults]:
@@ -160,16 +167,21 @@ def entry_of(regression: RegressionResults) -> Entry:
     fits = regression.fits.sort_values("layer")
     settings = regression.settings
     layers = fits["layer"].tolist()
-    terms = regression.coefficients["term"].unique()
-    lags = regression.terms or terms
+    terms = list(map(str, regression.coefficients["term"].unique()))
+    lags = []
+    for term in regression.terms or terms:
+        lags.append([term, named(term)])
+    numbers = {}
+    for term in terms:
+        numbers[term] = _numbers(regression, term, layers)
     return {
         "model": regression.model,
         "corpus": regression.corpus,
         "site": regression.site,
         "regression": regression.name,
         "layers": layers,
-        "lags": [[term, named(term)] for term in lags],
-        "terms": {str(term): _numbers(regression, term, layers) for term in terms},
+        "lags": lags,
+        "terms": numbers,
         "rSquared": fits["r_squared"].tolist(),
         "rSquaredName": labels.R_SQUARED[settings["fixed_effects"]],
         "rows": int(fits["n_obs"].max()),
@@ -191,13 +203,10 @@ def _numbers(regression: RegressionResults, term: str, layers: Sequence[int]) ->
     controls = regression.controls[regression.controls["term"] == term]
     drawn = labels.untrained_columns(controls)
     controls = controls.set_index("layer").reindex(list(layers), columns=[*CONTROLS, *drawn])
-    untrained = controls[drawn].dropna(axis="columns", how="all")
-    untrained.columns = [untrained_name(str(name)) for name in untrained]
+    untrained = controls[drawn].dropna(axis="columns", how="all").rename(columns=untrained_name)
     term_rows = rows.set_index("layer").reindex(list(layers))[[*NUMBERS]]
     numbers = term_rows.join(controls[[*CONTROLS]]).astype(float)
-    made: dict[str, Any] = {str(name): column.tolist() for name, column in numbers.items()}
-    made["untrained"] = untrained.to_dict("list")
-    return made
+    return {**numbers.to_dict("list"), "untrained": untrained.to_dict("list")}
 
 
 def _tables_of_shades(regression: RegressionResults) -> dict[str, list[str]]:
@@ -223,8 +232,8 @@ def equation(regression: RegressionResults) -> list[str]:
         terms.append(f"b{number} {symbol}[t{sign}{distance(term)}]")
     if len(regression.terms) > 3:
         terms.append("…")
-    covariates = regression.record.settings("design")["covariates"]
-    terms += [name.replace("_", " ") for name in covariates]
+    for covariate in regression.record.settings("design")["covariates"]:
+        terms.append(covariate.replace("_", " "))
     over = "pooled over documents"
     if regression.has_fixed_effects:
         terms.append("document")

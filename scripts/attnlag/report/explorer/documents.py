@@ -1,5 +1,6 @@
 """The documents that the explorer shows: all, or a sample evenly over groups."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ def texts_of(names: Sequence[str], corpus: Path, sequences: pd.DataFrame) -> lis
                 "name": name,
                 "group": group,
                 "tokens": tokens[:LONGEST],
-                "starts": [start for start in starts if start < LONGEST],
+                "starts": starts[: bisect_left(starts, LONGEST)],
             }
         )
     return documents

@@ -89,7 +89,9 @@ def values_of_shade(values: pd.Series) -> dict[str, Any]:
         numbers = values.to_numpy(float, na_value=np.nan)
         return {"values": [float(f"{number:.{STORED_DIGITS}g}") for number in numbers]}
     categories = pd.Categorical(values.astype(object))
-    places = [int(code) if code >= 0 else None for code in categories.codes]
+    places: list[int | None] = []
+    for code in categories.codes:
+        places.append(int(code) if code >= 0 else None)
     return {"values": places, "categories": list(map(str, categories.categories))}
 
 
@@ -109,15 +111,15 @@ def writers(regression: RegressionResults, documents: Sequence[str]) -> dict[str
         return None
     layers = sorted(map(int, rows["layer"].unique()))
     counts = rows.groupby("document", sort=False).size() // len(layers)
-    by_layer = {}
+    by_layer = []
     for layer in layers:
         layer_rows = rows.loc[rows["layer"] == layer, ["position", *LISTS]]
-        by_layer[layer] = [_pairs(*token) for token in layer_rows.itertuples(index=False)]
+        by_layer.append([_pairs(*token) for token in layer_rows.itertuples(index=False)])
     return {
         "layers": layers,
         "documents": list(counts.index),
         "counts": counts.tolist(),
-        "writers": [by_layer[layer] for layer in layers],
+        "writers": by_layer,
     }
 
 
@@ -139,9 +141,13 @@ def residuals(
     """
     paths = regression.paths("design", regression.folder)
     design_columns = pq.read_schema(paths[0]).names
-    by_layer = [_factors(regression, layer, design_columns) for layer in layers]
+    by_layer = []
+    names: set[str] = set()
+    for layer in layers:
+        constant, factors = _factors(regression, layer, design_columns)
+        by_layer.append((constant, factors))
+        names |= set(factors)
     # Read once, because the rows of the documents are looked for each time.
-    names = set().union(*(factors for _, factors in by_layer))
     frame = tokens.values(paths, sorted(names))
     document = tokens.keys.get_level_values("document")
     made = np.full((len(layers), len(frame)), np.nan)
