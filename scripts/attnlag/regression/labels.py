@@ -1,4 +1,8 @@
-"""Names of the settings of an inference in figures and summaries."""
+"""Names of the settings of an inference in figures and summaries, and the status of a layer.
+
+The column ``status`` of a table holds the sentence, not the code of `reasons`: who opens the table
+in a spreadsheet reads there which terms, numbers or documents kept a layer from being fitted.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

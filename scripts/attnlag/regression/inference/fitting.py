@@ -4,7 +4,7 @@ The estimates come from the cross-products. A second pass over the design gives 
 need residuals.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,9 +78,9 @@ def fit_regression(
     data = _read(products, designs, group_of, settings)
     if CATALOGUE[data.settings.covariance].needs == "meat":
         # These errors come from the residuals of all layers, so a layer is solved before and after.
-        lines = [residuals.fitted_line(solution) for solution in _solutions(data)]
+        lines = [residuals.fitted_line(_solved(data, moments)) for moments in data.moments]
         sums = _sum_residuals(data, designs, lines, threads)
-        fits = _errors_from_residuals(data, residuals.robust_meat(sums))
+        _, fits = _fit_layers(data, residuals.robust_meat(sums))
     else:
         lines, fits = _fit_layers(data)
         sums = _sum_residuals(data, designs, lines, threads)
@@ -171,34 +171,36 @@ def _read(
     )
 
 
-def _solutions(data: _Data) -> Iterator[Solution | Unfitted]:
-    """Solve the regression of each layer; the moments of one are in memory at a time."""
-    clustered_by = data.group_of if data.settings.cluster == "group" else None
-    for moments in data.moments:
-        yield solve(data.prepared(moments, clustered_by))
+def _fit_layers(
+    data: _Data, meat: np.ndarray | None = None
+) -> tuple[list[FittedLine], list[LayerFit]]:
+    """Solve each layer, and find the errors of its coefficients, if need be from residuals.
 
-
-def _fit_layers(data: _Data) -> tuple[list[FittedLine], list[LayerFit]]:
-    """Solve each layer, and find the errors of its coefficients."""
+    ``meat``, (layers, K, K), is the middle of the covariance that residuals give. The moments of
+    one layer are in memory at a time.
+    """
     draws = _draws(data)
     lines = []
     fits = []
-    for moments, solution in zip(data.moments, _solutions(data), strict=True):
+    for place, moments in enumerate(data.moments):
+        solution = _solved(data, moments)
         lines.append(residuals.fitted_line(solution))
-        folds = _folds(data, moments)
-        fits.append(fit_layer(solution, data.settings.covariance, folds, draws=draws))
+        fits.append(
+            fit_layer(
+                solution,
+                data.settings.covariance,
+                _folds(data, moments),
+                draws=draws,
+                meat=None if meat is None else meat[place],
+            )
+        )
     return lines, fits
 
 
-def _errors_from_residuals(data: _Data, meat: np.ndarray) -> list[LayerFit]:
-    """Solve each layer, and find its errors from their middle, (layers, K, K)."""
-    draws = _draws(data)
-    kind = data.settings.covariance
-    fits = []
-    for moments, solution, own in zip(data.moments, _solutions(data), meat, strict=True):
-        folds = _folds(data, moments)
-        fits.append(fit_layer(solution, kind, folds, draws=draws, meat=own))
-    return fits
+def _solved(data: _Data, moments: Moments) -> Solution | Unfitted:
+    """Solve the regression of a layer."""
+    clustered_by = data.group_of if data.settings.cluster == "group" else None
+    return solve(data.prepared(moments, clustered_by))
 
 
 def _sum_residuals(
