@@ -2,7 +2,8 @@
 
 Files that stand elsewhere in the repository become pages as they are, and links to them lead there.
 Each key of the configuration and each column of the outputs are listed at the end of their pages.
-One page has the public names of the library, with their docstrings.
+One page has the public names of the library, with their docstrings. The solution of the lesson is
+the notebook that its test has executed.
 """
 
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import generate
 from mkdocs.exceptions import PluginError
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 
 import attnlag
@@ -32,10 +34,19 @@ ELSEWHERE = {
     "LICENSE": "LICENSE.txt",
     "scripts/attnlag/report/explorer/page.glossary.md": "glossary.md",
 }
+SOLUTION = "lesson_solution.ipynb"
+EXECUTED = ROOT / "build"
 LINK = re.compile(r"\]\(([^()#:\s]+)((?:#[^()\s]*)?)\)")
 
 
+# Before the plugin that reads notebooks.
+@event_priority(50)
 def on_files(files, config):
+    solution = EXECUTED / SOLUTION
+    if not solution.exists():
+        raise PluginError(f"{solution}: found no file, expected what make test-lesson has executed")
+    files.remove(files.get_file_from_path(SOLUTION))
+    files.append(File(SOLUTION, str(EXECUTED), config.site_dir, config.use_directory_urls))
     for source, target in ELSEWHERE.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         text += "\n" + generate.all_keys() if target == "configuration.md" else ""

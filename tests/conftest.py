@@ -56,6 +56,7 @@ SERVER = pytest.StashKey[subprocess.Popen[bytes]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cold", action="store_true", help="start a new Python for each program")
+    parser.addoption("--first-cases", action="store_true", help="run each test in one case alone")
     parser.addoption(
         "--write-lists", action="store_true", help="write the stored lists of jobs anew"
     )
@@ -83,17 +84,14 @@ LONGEST = (
 )
 
 
-# Coverage doubles the time of what runs in the process of a test. In these it is mostly code of
-# Snakemake's or of transformers'.
-UNMEASURED = ("test_reruns", "test_several_models", "test_graph", "test_architectures")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
-    for item in items:
-        if item.path.stem in UNMEASURED:
-            item.add_marker(pytest.mark.no_cover)
+    if config.getoption("first_cases"):
+        firsts: dict[str, pytest.Item] = {}
+        for item in items:
+            firsts.setdefault(item.nodeid.partition("[")[0], item)
+        items[:] = firsts.values()
 
 
 def pytest_collection_finish() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import requests
 from moto.server import ThreadedMotoServer
-from projects import SNAKEMAKES_OWN, new_project
+from projects import SNAKEMAKES_OWN, new_project, without_figures
 
 BUCKET, PREFIX = "studies", "first"
 KEYS = {"ACCESS_KEY": "some", "SECRET_KEY": "thing"}
@@ -85,7 +85,7 @@ def test_comparison_and_paper_in_a_bucket_read_what_they_read_on_disk(
     )
     local = project.copy(tmp_path / "local")
     run = partial(run_in, bucket, project)
-    run()
+    run(*without_figures())
     claims = pd.read_csv(io.BytesIO(stored(bucket)["comparison/claims.csv"]))
     assert claims["claim"].eq("lag_1_below_untrained").any()
 

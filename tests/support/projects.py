@@ -203,9 +203,13 @@ class Project:
         return self.snakemake("--cores", "2", *arguments, **options)
 
     def fails(self, *arguments: str, **options: Any) -> str:
-        """Run what is to fail for its user's sake, without a traceback; return the printed text."""
+        """Run what is to fail for its user's sake; return the printed text.
+
+        It has no traceback, and not what Snakemake says of the command of a job.
+        """
         printed = self.run(*arguments, status=1, **options)
         assert "Traceback" not in printed
+        assert "CalledProcessError" not in printed
         return printed
 
     def would_run(self, *targets: str) -> dict[str, int]:

@@ -24,8 +24,9 @@ from models import (
     small_model,
 )
 from projects import refused
+from tqdm import tqdm
 
-from attnlag.interventions import derivative, edits, finite, sampling
+from attnlag.interventions import derivative, edits, effects, finite, sampling
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities import catalogue
@@ -228,12 +229,43 @@ def test_batches_and_shards_change_nothing(gpt2_in_double):
     sequences = {(f"d{i}", 0): rng.integers(0, 100, n) for i, n in enumerate((9, 12, 3, 12))}
     together = effects_in(decoder, sequences, 8 * 24)
     for part in (sequences, {("d2", 0): sequences["d2", 0]}):
-        for key, effects in effects_in(decoder, part, 8).items():
-            for a, b in zip(together[key], effects, strict=True):
+        for key, found in effects_in(decoder, part, 8).items():
+            for a, b in zip(together[key], found, strict=True):
                 np.testing.assert_allclose(a.effects, b.effects, atol=1e-13)
                 np.testing.assert_array_equal(a.positions, b.positions)
     # Too short for the longest distance.
     assert together["d2", 0][0].positions.tolist() == [2, 1, 0, 0]
+
+
+def test_rows_of_documents_stand_in_the_order_of_the_sequences(gpt2_in_double):
+    """Within a document they stand by source, target and lag, as its effects do."""
+    sequences = {(name, 0): np.arange(9) for name in ("second", "first", "third")}
+    options = {"batch_tokens": 512, "threads": 1, "progress": False}
+    table = effects.estimate(decoder_of(gpt2_in_double), sequences, settings(), **options)
+    rows = table.to_pandas()
+    assert rows["document"].unique().tolist() == ["second", "first", "third"]
+    alone = rows[rows["document"] == "first"].reset_index(drop=True)
+    found = alone[["source_layer", "target_layer", "lag"]]
+    targets_first = found.sort_values(["target_layer", "source_layer", "lag"])
+    assert found.equals(targets_first.reset_index(drop=True))
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_the_bar_counts_each_token_twice_with_finite_changes(gpt2_in_double, progress, monkeypatch):
+    bars = []
+
+    def bar(**options):
+        bars.append(tqdm(**options))
+        return bars[-1]
+
+    monkeypatch.setattr(effects, "tqdm", bar)
+    changed = settings(interventions=["zero"])
+    options = {"batch_tokens": 512, "threads": 1, "progress": progress}
+    effects.estimate(decoder_of(gpt2_in_double), {("d", 0): np.arange(9)}, changed, **options)
+    (shown,) = bars
+    assert shown.total == 18
+    # A bar that is not shown counts nothing.
+    assert shown.n == (18 if progress else 0)
 
 
 def test_weights_get_no_gradients(gpt2_in_double):

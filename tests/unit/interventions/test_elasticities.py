@@ -353,6 +353,25 @@ def test_as_many_documents_as_a_decision_takes_decide(effect, prediction):
     assert not elasticities.decided(*interval(needed - 2))
 
 
+@pytest.mark.parametrize(("spread", "is_decided"), [(0.001, True), (3.0, False)])
+def test_documents_are_asked_for_where_these_do_not_decide(spread, is_decided):
+    random = np.random.default_rng(3)
+    rows = []
+    for document in range(12):
+        effect = 10 * random.normal(0.39, spread)
+        rows.append((f"d{document}", 0, 1, 1, 10, effect))
+    summed = elasticities.over_sources(effects_table(rows), SETTINGS)
+    predicted = pd.DataFrame(
+        [("attention", "attention", 1, 1, 0.4, 0.001, 99.0, 100)], columns=cross_layer.PREDICTION
+    )
+    lags = {"attention": lags_of([0.4, 0.6])}
+    row = elasticities.beside_predictions(summed, predicted, lags, 0.05).iloc[0]
+    assert elasticities.decided(row["share_low"], row["share_high"]) == is_decided
+    assert np.isnan(row["documents_to_decide"]) == is_decided
+    if not is_decided:
+        assert row["documents_to_decide"] > 12
+
+
 # Predictions beside effects.
 
 PAIR = ("attention", "attention")

@@ -127,6 +127,25 @@ def test_a_missing_or_wrong_operator_is_not_used(name, product, monkeypatch):
     assert said.startswith("plain torch, as packed products fail: ")
 
 
+@pytest.mark.parametrize(
+    ("dtype", "factor", "used"),
+    [
+        (torch.float32, 1.000005, True),
+        (torch.float32, 1.00002, False),
+        (torch.bfloat16, 1.004, True),
+        (torch.bfloat16, 1.018, False),
+    ],
+)
+def test_the_median_difference_of_norms_decides(dtype, factor, used, monkeypatch):
+    """It may be 1e-5, and a hundredth in bfloat16, in which numbers have three digits."""
+    norms = torch.linspace(1, 2, 200).reshape(4, 50)
+    both = iter([norms.to(dtype), (norms * factor).to(dtype)])
+    monkeypatch.setattr(onednn, "adjustment_norms", lambda *_: next(both))
+    monkeypatch.setattr(onednn, "pack", lambda *_: None)
+    said = packed(small_model(*MODELS["llama"]).to(dtype))
+    assert ("packed products fail" not in said) == used
+
+
 @pytest.mark.parametrize(("tokens", "used"), [(1, True), (8, False)])
 def test_single_tokens_do_not_decide(tokens, used, monkeypatch):
     product = onednn.product

@@ -191,6 +191,24 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     assert_allclose(table.loc[table["layer"] == 1, numbers], expected[numbers], rtol=1e-6)
 
 
+@pytest.mark.parametrize("design", [HEADS.design, None])
+def test_without_a_design_heads_have_shares_alone(files, design):
+    paths, layers, _ = files
+    given = [paths[kind][:2] for kind in ("heads", "norms", "sinks")]
+    others = {name: [] for name in (*FILES, "untrained")}
+    settings = HEADS.changed(design=design)
+    shares, lags, sample = lags_of_parts.shares_and_lags(*given, others, settings)
+    assert shares["part"].tolist() == PARTS[:-1] * 2
+    assert sample.end == ""
+    assert not shares["sampled"].any()
+    if design is None:
+        assert lags.empty
+        assert {"layer", "part", "term", "estimate"} <= set(lags.columns)
+    else:
+        expected = like_layers(layers)
+        pd.testing.assert_frame_equal(lags[expected.columns], expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_heads_that_vary_little_are_regressed_in_float32_alone(files, tmp_path, dtype):
     """Log norms have a standard deviation of 0.0026: less than the rounding of bfloat16."""
