@@ -28,7 +28,11 @@ from attnlag.storage import tables
 from attnlag.study.measurement import Measurement
 
 # Quantities of which a measurement is read from a run, with a row per token.
-STORED = ("norms", "stream", "geometry", "heads", "surprisal")
+STORED = [
+    name
+    for name, quantity in QUANTITIES.items()
+    if quantity.measured_in == "forward" and name != "vectors"
+]
 
 # What tells the files of a table apart, as the paths of the catalogue name it.
 PLACES = ["model", "corpus", "site", "regression", "pair", "scale", "shard"]
@@ -150,7 +154,7 @@ class Study:
     def measurement(self, **of: str) -> Measurement:
         """Return what the run has measured, as `attnlag.measure` does, for `attnlag.fit`.
 
-        It has the norms of all sites, and directions, heads and surprisal where they were measured.
+        It has the norms of all sites; directions, heads and predictions where they were measured.
 
         Parameters
         ----------
@@ -191,9 +195,10 @@ class Study:
             tagger = tagger._replace(keys={"column": "tags"})
         keys = stored["stream", ""].select(KEYS).to_pandas().astype({"document": str})
         tokens = keys.assign(token=self._pieces(model, corpus, texts))
-        if ("surprisal", "") in stored:
-            predicted = stored["surprisal", ""].drop_columns(KEYS).to_pandas()
-            tokens = tokens.join(predicted.astype(np.float32))
+        for (name, _), table in stored.items():
+            if QUANTITIES[name].without_layers:
+                numbers = table.drop_columns(KEYS).to_pandas()
+                tokens = tokens.join(numbers.astype(np.float32))
         return Measurement(
             model=model,
             texts=dict(zip(texts["document"], texts["text"], strict=True)),
