@@ -19,12 +19,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from attnlag.fields import scale_label
 from attnlag.figures import drawing
 from attnlag.figures.files import style
 from attnlag.figures.legends import GREY, UNFITTED
 from attnlag.figures.sizes import Size
 from attnlag.regression.labels import scale_of, shown_within, tested, untrained_columns
-from attnlag.wording import scale_label
 
 # Dashes of the scales of random weights.
 SCALE_DASHES = [

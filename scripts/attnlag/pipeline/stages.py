@@ -337,7 +337,7 @@ PASSES = ("corpus", "model", "quantities", *TABLES)
 MEANS = ("quantities", *TABLES)
 REGRESSION = ("corpus", "quantities", "regression", *TABLES)
 CLAIMS = ("claims", "corpus", "interventions", "quantities", "regression", *TABLES)
-WORDS = (*CLAIMS, "wording.py")
+WORDS = (*CLAIMS, "wording.py", "fields.py")
 FIGURES = (*WORDS, "figures")
 
 STAGES = {

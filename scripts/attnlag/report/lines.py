@@ -39,7 +39,7 @@ class Line:
         for rows in self._grouped(claims):
             texts = wording.texts(rows, length)
             if texts:
-                heading = self.heading.format_map(wording.Fields(rows[0]))
+                heading = wording.filled(self.heading, rows[0])
                 yield heading + "; ".join(texts)
 
     def _grouped(self, claims: Claims) -> list[list[Row]]:

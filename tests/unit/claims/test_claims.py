@@ -9,6 +9,7 @@ import pytest
 from attnlag import wording
 from attnlag.claims import causes, directions, heads, lags, numbers, sources, subsets, training
 from attnlag.claims.row import Row, Verdict, verdict_of
+from attnlag.fields import NOUNS
 from attnlag.quantities import catalogue
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.quantities.traced_means import NEXT_LESS_OWN
@@ -555,4 +556,4 @@ def test_what_was_before_training_stands_beside_what_is_after_it():
 
 def test_every_outcome_in_percent_has_a_noun():
     logarithmic = {name for name, outcome in catalogue.OUTCOMES.items() if outcome.logarithm}
-    assert set(wording.NOUNS) == logarithmic
+    assert set(NOUNS) == logarithmic

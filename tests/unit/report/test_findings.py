@@ -18,6 +18,7 @@ from attnlag.claims import lags, training
 from attnlag.claims.regression import claims_of_regression
 from attnlag.claims.row import Verdict
 from attnlag.claims.run import Claims
+from attnlag.fields import scale_label
 from attnlag.regression import labels
 from attnlag.regression.inference import layer_fit
 from attnlag.regression.inference import results as tables_of_fits
@@ -326,7 +327,7 @@ def test_scales_have_names_and_origins():
     columns = ["untrained_own", "untrained_by_depth", "untrained_own_x1.5"]
     scales = [labels.scale_of(column) for column in columns]
     assert scales == ["own", "by-depth", "own-x1.5"]
-    labels_of_scales = [wording.scale_label(scale) for scale in scales]
+    labels_of_scales = [scale_label(scale) for scale in scales]
     assert labels_of_scales == ["own", "by-depth", "1.5 × own"]
     controls = pd.DataFrame(columns=[*columns, "untrained_own_sum", "untrained_documents"])
     assert labels.untrained_columns(controls) == columns

@@ -13,6 +13,7 @@ import numpy as np
 
 from attnlag.claims.results import RegressionResults
 from attnlag.claims.run import RunClaims
+from attnlag.fields import scale_label
 from attnlag.quantities.catalogue import SITES
 from attnlag.regression import labels
 from attnlag.regression.labels import scale_of
@@ -23,7 +24,6 @@ from attnlag.report.explorer.documents import ShownDocuments
 from attnlag.report.explorer.packing import block, json_block, quantised
 from attnlag.report.explorer.paths import folder_of, tables_of
 from attnlag.report.explorer.tokens import ShownTokens
-from attnlag.wording import scale_label
 
 # Columns of coefficients and of controls in the index.
 NUMBERS = ("estimate", "std_error", "conf_low", "conf_high", "p_value", "p_adjusted")
