@@ -20,7 +20,7 @@ def main(job, settings: EffectsSettings):
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
     )
     tokens = sum(map(len, sequences.values()))
-    table = effects.table([], settings.sign_draws)
+    table = effects.effects_by_document([], settings.sign_draws)
     decoder = None
     if sequences:
         decoder = loading.load_decoder(

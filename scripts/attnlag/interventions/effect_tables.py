@@ -45,7 +45,7 @@ def tables_of(
     predictive = pd.DataFrame(columns=[*cross_layer.PAIR_KEYS, *cross_layer.PREDICTIVE_COLUMNS])
     if pairs:
         predictive = pd.concat(pairs)
-    table = elasticities.table(effects, settings)
+    table = elasticities.elasticities_table(effects, settings)
     caused = elasticities.with_predictive(table, predictive)
     summed = elasticities.over_sources(effects, settings)
     trials = prediction_vs_effect.pair_trials(effects, caused, settings)

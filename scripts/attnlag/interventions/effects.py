@@ -95,10 +95,12 @@ def estimate(
                 progress=bar.update,
             )
             found += changed.items()
-    return table(found, settings.sign_draws)
+    return effects_by_document(found, settings.sign_draws)
 
 
-def table(effects: Iterable[tuple[SequenceKey, Sequence[Effect]]], sign_draws: int) -> pa.Table:
+def effects_by_document(
+    effects: Iterable[tuple[SequenceKey, Sequence[Effect]]], sign_draws: int
+) -> pa.Table:
     """Return the effects of a shard, summed over the windows and tokens of each document.
 
     ``sign_draws`` is the number of sign vectors in each sum of derivatives.

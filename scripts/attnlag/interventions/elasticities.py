@@ -45,7 +45,7 @@ def ratios(effects: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, np.n
     return cells, estimate, RatioSums.of(total - estimate[cell] * rows, rows, cell)
 
 
-def table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
+def elasticities_table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the effect per token of each source on each target, by intervention.
 
     The effect is the elasticity for the derivative, the arc elasticity Δ log‖a‖ / log α for a
@@ -98,7 +98,7 @@ def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.Da
         .astype({"target_layer": int})
     )
     filled: dict[str, Any] = {"source_layer": 0, "intervention": "derivative"}
-    return table(summed.assign(**filled), settings).drop(columns=list(filled))
+    return elasticities_table(summed.assign(**filled), settings).drop(columns=list(filled))
 
 
 def beside_predictions(

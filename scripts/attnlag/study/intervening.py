@@ -42,7 +42,7 @@ class Interventions:
         It is % of length per % for the derivative, ``halve``, ``double`` and ``small`` (2% more),
         and the mean change of the log norm, of surprisal or the divergence (nats) for the others.
         """
-        return elasticities.table(self.effects, self.settings)
+        return elasticities.elasticities_table(self.effects, self.settings)
 
     def __repr__(self) -> str:
         documents = counted(self.effects["document"].nunique(), "document")

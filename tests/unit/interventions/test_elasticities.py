@@ -20,7 +20,7 @@ from attnlag.interventions import (
     prediction_vs_effect,
 )
 from attnlag.interventions.edits import Effect
-from attnlag.interventions.effects import EFFECTS_SCHEMA, table
+from attnlag.interventions.effects import EFFECTS_SCHEMA, effects_by_document
 from attnlag.regression.settings import ElasticitiesSettings
 
 SETTINGS = ElasticitiesSettings(alpha=0.05)
@@ -42,7 +42,7 @@ def said_of(table):
 def test_an_exact_effect_has_no_error():
     effects = [("a", 0, 0, 0, 3, 3 * 0.6), ("a", 0, 1, 0, 3, 0.4)]
     effects += [("b", 0, 0, 0, 5, 5 * 0.6), ("b", 0, 1, 0, 5, 0.1)]
-    both = elasticities.table(effects_table(effects), SETTINGS)
+    both = elasticities.elasticities_table(effects_table(effects), SETTINGS)
     # But for rounding, which is not taken for a difference between documents.
     assert both.loc[0, ["std_error", "conf_low", "conf_high"]].tolist() == [0, 0.6, 0.6]
     # As many tokens in each document, each with an equal part of the effect.
@@ -72,7 +72,7 @@ def test_the_sum_over_sources_is_that_of_each_document():
     assert found.loc[1, "estimate"] == pytest.approx(0.8 / 40)
     # 3/10 and 0 per token: not the sum of the errors of the single sources.
     alone = effects_table([("a", 0, 2, 1, 10, 3.0), ("b", 0, 2, 1, 30, 0.0)])
-    expected = elasticities.table(alone, SETTINGS)
+    expected = elasticities.elasticities_table(alone, SETTINGS)
     assert found.loc[2, "std_error"] == pytest.approx(expected.loc[0, "std_error"])
 
     coefficients = lags_of([0.4, 0.6])
@@ -109,9 +109,9 @@ def test_the_effect_of_a_multiple_becomes_an_arc_elasticity():
         Effect(*place, "zero", np.array([np.nan])),
     ]
     other = [one._replace(effects=one.effects * 1.1) for one in changed]
-    rows = table([(("a", 0), changed), (("b", 0), other)], 1)
+    rows = effects_by_document([(("a", 0), changed), (("b", 0), other)], 1)
     assert rows.schema == EFFECTS_SCHEMA
-    found = elasticities.table(rows.to_pandas(), SETTINGS)
+    found = elasticities.elasticities_table(rows.to_pandas(), SETTINGS)
     norms = found[found["target_site"] == "attention"]
     assert norms["estimate"].tolist() == pytest.approx([0.315] * 3)
     # About their mean, 0.3 and 0.33 of one token each.
@@ -129,7 +129,7 @@ def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
         effects_table(effects[:1]).assign(target_site="mlp"),
         effects_table([("a", 0, 1, 1, 10, 0.2)]).assign(intervention="zero"),
     ]
-    whole = elasticities.table(pd.concat(whole), SETTINGS)
+    whole = elasticities.elasticities_table(pd.concat(whole), SETTINGS)
     columns = cross_layer.PREDICTIVE_COLUMNS
     partners = []
     for target, start in (("attention", 0.0), ("mlp", 100.0)):
@@ -169,7 +169,7 @@ def test_finite_changes_are_averaged_over_later_layers_and_compared_with_small_o
                 place = "attention", 5, "attention", layer
                 effects.append(Effect(*place, name, np.array([np.nan, value])))
         sequences.append(((f"d{document}", 0), effects))
-    rows = table(sequences, 1).to_pandas()
+    rows = effects_by_document(sequences, 1).to_pandas()
     found = finite_effects.finite_effects(rows, SETTINGS).set_index("intervention")
     assert (found["lag"] == 1).all()
     assert (found["layers"] == 3).all()
@@ -199,8 +199,8 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     for layer, sums in enumerate(([0.3, 0.2], [9.0, 0.0])):
         place = "attention", layer, "attention", 1, "derivative"
         changed.append(Effect(*place, np.array(sums), positions=np.array([9, 8])))
-    rows = table([(("a", 0), changed)][:documents], 1).to_pandas()
-    found = elasticities.table(rows, SETTINGS)
+    rows = effects_by_document([(("a", 0), changed)][:documents], 1).to_pandas()
+    found = elasticities.elasticities_table(rows, SETTINGS)
     assert found["std_error"].isna().tolist() == [True] * 6 * documents
     summed = elasticities.over_sources(rows, SETTINGS)
     lags = {"attention": lags_of([0.4])}
@@ -393,7 +393,7 @@ def beside_predictions(effects, coefficients, target=TARGET):
     sources = range(len(coefficients))
     sites = {"source_site": PAIR[0], "target_site": PAIR[1]}
     keys = sites | {"source_layer": sources, "target_layer": target, "lag": 1}
-    table = elasticities.table(effects, SETTINGS)
+    table = elasticities.elasticities_table(effects, SETTINGS)
     return elasticities.with_predictive(table, pd.DataFrame(keys | columns))
 
 

@@ -19,10 +19,10 @@ from attnlag.regression.terms import lag_places
 def equal_halves(solution: Solution) -> Wald:
     """Test that the halves of documents have the same lags and leads.
 
-    The halves are regressed apart, each with a level of its own, as in the half-panel jackknife.
+    Each half has a regression of its own, with a level of its own, as in the half-panel jackknife.
     Documents are the clusters of both regressions, so that the difference of their lags and leads
     has CR2 and the AHT test. Both have the same bias in short documents; their difference has none.
-    The result is `NO_TEST` if halves are not apart or documents are few.
+    The result is `NO_TEST` without halves, or if documents are few.
     """
     moments = solution.moments
     halves = solution.half_panel

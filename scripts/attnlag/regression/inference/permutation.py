@@ -64,7 +64,7 @@ class PermutedMoments(Sums):
     precision: str = "bfloat16"  # of the norms
 
     def moments_of_layer(self, place: int) -> PreparedMoments:
-        """Return the moments of a layer, whose clusters are the orders."""
+        """Return the moments of a layer, whose clusters are the permutations."""
         return PreparedMoments(
             layer=self.layers[place],
             terms=self.terms,
@@ -337,7 +337,7 @@ def estimates_by_permutation(layers: Sequence[PreparedMoments]) -> tuple[list[st
 
 
 def _wald(estimates: np.ndarray) -> np.ndarray:
-    """Return the squared Mahalanobis distance of estimates, (orders, lags), from their mean."""
+    """Return the squared Mahalanobis distance of (permutations, lags) estimates from their mean."""
     deviations = estimates - estimates.mean(axis=0)
     inverse = np.linalg.pinv(deviations.T @ deviations / (len(deviations) - 1), hermitian=True)
     return np.einsum("ij,jk,ik->i", deviations, inverse, deviations)

@@ -1,4 +1,4 @@
-"""Tables of fits, and of what stands out among coefficients."""
+"""Tables of fits and of influential documents."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,21 +14,6 @@ from attnlag.regression.terms import is_lag_or_lead
 
 # Number of influential documents that are kept for each layer and term.
 INFLUENTIAL = 100
-
-
-def extremes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series, bool] | None:
-    """Return the subsets with the smallest and the largest median, and whether they are apart.
-
-    They are apart if their intervals do not meet, and None is returned if fewer than two subsets
-    have an interval. The table has the rows of one term, with ``subset``, ``median``,
-    ``median_low`` and ``median_high``, whose intervals hold for all subsets at once.
-    """
-    medians = table.dropna(subset="median_low").drop_duplicates("subset").sort_values("median")
-    if len(medians) < 2:
-        return None
-    medians = medians.set_index("subset")
-    apart = medians["median_high"].iloc[0] < medians["median_low"].iloc[-1]
-    return medians.iloc[0], medians.iloc[-1], bool(apart)
 
 
 # Columns of the table of fits that a layer without a fit has no numbers in.

@@ -82,11 +82,11 @@ class Effects:
         # Variables of one size are solved as one, in a fifth of the time of one after another.
         sizes = np.linalg.norm(target, axis=0)
         target /= np.where(sizes > 0, sizes, 1)
-        together = LinearOperator(
+        operator = LinearOperator(
             (target.size, target.size), lambda x: (products @ x.reshape(target.shape)).ravel()
         )
         close = TOLERANCE / np.sqrt(len(sizes))
-        found, steps = cg(together, target.ravel(), rtol=close, maxiter=MAX_STEPS)
+        found, steps = cg(operator, target.ravel(), rtol=close, maxiter=MAX_STEPS)
         effects = found.reshape(target.shape)
         if steps:
             off_by = np.linalg.norm(products @ effects - target, axis=0).max()
