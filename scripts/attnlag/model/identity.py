@@ -68,9 +68,9 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     result = IdentityResult()
     evidence = result.evidence
     values: list[tuple[str, torch.Tensor]] = []  # of the block that runs, its input first
-    arguments: list[Any] = []
-    doubtful: dict[int, Any] = {}
+    doubtful: dict[int, Any] = {}  # arguments of blocks by layer
     tokens = hooks.RealTokens(mask)
+    points = (STREAM, *SUBLAYERS, OUTPUT)
 
     def receive(layer: int, point: str, value: torch.Tensor) -> None:
         vectors = blocks[layer].as_added(point, tokens.vectors(value))
@@ -79,29 +79,12 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         if point != OUTPUT:
             values.append((point, vectors))
             return
-        for name, each in values[1:]:
-            if each.shape != vectors.shape:
-                hooks.end_pass(
-                    f"vectors of {each.shape[1]} from {name} in a stream of {vectors.shape[1]}"
-                )
-        sublayers = tuple(name for name, _ in values[1:])
-        stream, *added = [each.to(vectors.device) for _, each in values]
-        error = _error(stream, added, vectors)
-        scale = None
-        if error > BOUND:
-            scale = _factor(blocks[layer].block, stream, added, vectors)
-            if scale is None and vectors.dtype in HALF:
-                doubtful[len(evidence)] = arguments[0]
-        evidence.append(Evidence(sublayers, error, scale))
+        found = _compare(blocks[layer], values, vectors)
+        if found.error > BOUND and found.scale is None and vectors.dtype in HALF:
+            doubtful[len(evidence)] = arguments[0]
+        evidence.append(found)
 
-    def keep(_: torch.nn.Module, *inputs: Any) -> None:
-        arguments[:] = [_pytree.tree_map(_float32_of, inputs)]
-
-    before: list[hooks.Hook] = []
-    for block in blocks:
-        before.append((block.block.register_forward_pre_hook, keep, {"with_kwargs": True}))
-    points = (STREAM, *SUBLAYERS, OUTPUT)
-    with hooks.attached(before), hooks.tap(blocks, points, receive) as tapped:
+    with _kept_arguments(blocks) as arguments, hooks.tap(blocks, points, receive) as tapped:
         yield result
     result.problem = tapped.problem
     for layer, given in doubtful.items():
@@ -111,6 +94,43 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         if not evidence[layer].error <= BOUND and evidence[layer].scale is None:
             # The model is refused, whatever the other blocks would give.
             break
+
+
+def _compare(
+    block: BlockModules, values: list[tuple[str, torch.Tensor]], result: torch.Tensor
+) -> Evidence:
+    """Compare the output of a block with its input and what its sublayers add.
+
+    ``values`` are its input and then these, by point; all are (tokens, width). Other widths end the
+    pass.
+    """
+    for name, each in values[1:]:
+        if each.shape != result.shape:
+            hooks.end_pass(
+                f"vectors of {each.shape[1]} from {name} in a stream of {result.shape[1]}"
+            )
+    sublayers = tuple(name for name, _ in values[1:])
+    stream, *added = [each.to(result.device) for _, each in values]
+    error = _error(stream, added, result)
+    scale = None
+    if error > BOUND:
+        scale = _factor(block.block, stream, added, result)
+    return Evidence(sublayers, error, scale)
+
+
+@contextmanager
+def _kept_arguments(blocks: list[BlockModules]) -> Iterator[list[Any]]:
+    """Keep the arguments of the block that ran last in a list of one, in float32."""
+    arguments: list[Any] = []
+
+    def keep(_: torch.nn.Module, *inputs: Any) -> None:
+        arguments[:] = [_pytree.tree_map(_float32_of, inputs)]
+
+    before: list[hooks.Hook] = []
+    for block in blocks:
+        before.append((block.block.register_forward_pre_hook, keep, {"with_kwargs": True}))
+    with hooks.attached(before):
+        yield arguments
 
 
 def _in_float32(block: BlockModules, mask: torch.Tensor, given: Any) -> list[Evidence]:
