@@ -206,7 +206,11 @@ def _numbers(regression: RegressionResults, term: str, layers: Sequence[int]) ->
     untrained = controls[drawn].dropna(axis="columns", how="all").rename(columns=untrained_name)
     term_rows = rows.set_index("layer").reindex(list(layers))[[*NUMBERS]]
     numbers = term_rows.join(controls[[*CONTROLS]]).astype(float)
-    return {**numbers.to_dict("list"), "untrained": untrained.to_dict("list")}
+    made: dict[str, Any] = {}
+    for name in (*NUMBERS, *CONTROLS):
+        made[name] = numbers[name].tolist()
+    made["untrained"] = untrained.to_dict("list")
+    return made
 
 
 def _tables_of_shades(regression: RegressionResults) -> dict[str, list[str]]:
