@@ -361,4 +361,4 @@ def test_moments_are_read_back_as_they_were_written(tmp_path, halves):
     assert_alike(again, expected, "layer", "terms", "clusters", "documents", "above", "centre", "s")
     assert {(layer.outcome_is_logarithm, len(layer.s)) for layer in again} == {(False, 1 + halves)}
     plain = moments_of(table, rows=7)
-    assert_alike([layer.whole() for layer in again], plain, "s", atol=1e-12)
+    assert_alike([layer.whole_documents() for layer in again], plain, "s", atol=1e-12)

@@ -75,7 +75,7 @@ class Cr2:
 
 def cr2(
     blocks: Iterable[Sequence[ClusterScores]],
-    count: int,
+    n_clusters: int,
     contrasts: np.ndarray,
     estimate: np.ndarray,
     hypotheses: Sequence[np.ndarray] = (),
@@ -88,7 +88,7 @@ def cr2(
         Blocks of clusters. A block has the scores of its clusters in each regression that θ is made
         of: one, or three under the half-panel jackknife, whose contributions add up. Degrees of
         freedom are those of the first, the regression on all rows.
-    count : int
+    n_clusters : int
         Number of clusters.
     contrasts : (L, K) array
         The coefficients as combinations of θ.
@@ -97,11 +97,10 @@ def cr2(
     hypotheses : sequence of (q, L) arrays
         C: combinations of coefficients that are tested to be zero together.
     """
-    singles = contrasts[:, None, :]
-    tested = [singles]
+    sums = [SatterthwaiteSums.none(contrasts[:, None, :], n_clusters)]
     for hypothesis in hypotheses:
-        tested.append(orthonormal(hypothesis @ contrasts)[None])
-    sums = [SatterthwaiteSums.none(w, count) for w in tested]
+        tested = orthonormal(hypothesis @ contrasts)
+        sums.append(SatterthwaiteSums.none(tested[None], n_clusters))
     contributions = [np.zeros((0, len(contrasts)))]
     for block in blocks:
         first, *others = block
@@ -111,19 +110,16 @@ def cr2(
             v = v + adjusted_scores(regression, inverse_root(regression.h))
         contributions.append(v @ contrasts.T)
         weights = cr2_weights(first.h, root)
-        for place, w in enumerate(tested):
-            sums[place] = sums[place].plus(weights, w)
+        sums = [own.plus(weights) for own in sums]
 
     by_cluster = np.concatenate(contributions)
     covariance = by_cluster.T @ by_cluster
     tests = []
-    for hypothesis, own, w in zip(hypotheses, sums[1:], tested[1:], strict=True):
-        eta = np.nan
-        if len(hypothesis):
-            (eta,) = own.df(w)
+    for hypothesis, own in zip(hypotheses, sums[1:], strict=True):
+        (eta,) = own.df()
         variance = hypothesis @ covariance @ hypothesis.T
         tests.append(aht_test(hypothesis @ estimate, variance, eta))
-    df = sums[0].df(singles)
+    df = sums[0].df()
     unknown = np.isnan(df)
     covariance[unknown] = np.nan
     covariance[:, unknown] = np.nan

@@ -86,8 +86,8 @@ class Covariates:
 class HalfPanel:
     """The corrected estimate, and what it is made of."""
 
-    # All rows, and those of the first and of the second halves of documents.
-    whole: SolvedEquations
+    # The regressions of all rows, of the first and of the second halves of documents.
+    all_rows: SolvedEquations
     first: SolvedEquations
     second: SolvedEquations
     # What the other terms are given the lags, from all rows.
@@ -96,7 +96,7 @@ class HalfPanel:
     theta: np.ndarray
 
 
-def half_panel_jackknife(a: np.ndarray, b: np.ndarray, lags: int) -> HalfPanel:
+def half_panel_jackknife(a: np.ndarray, b: np.ndarray, n_lags: int) -> HalfPanel:
     """Return the half-panel jackknife of normal equations.
 
     Parameters
@@ -105,49 +105,49 @@ def half_panel_jackknife(a: np.ndarray, b: np.ndarray, lags: int) -> HalfPanel:
         A of all rows, of the first halves and of the second halves of documents.
     b : (3, …, K) array
         b of the same rows.
-    lags : int
+    n_lags : int
         Number of lags and leads, the last coordinates.
     """
-    others = a.shape[-1] - lags
-    whole = solve_normal_equations(a[0], b[0])
-    first = _regress_half(a[1], b[1], others)
-    second = _regress_half(a[2], b[2], others)
+    n_others = a.shape[-1] - n_lags
+    all_rows = solve_normal_equations(a[0], b[0])
+    first = _regress_half(a[1], b[1], n_others)
+    second = _regress_half(a[2], b[2], n_others)
 
-    b_all = whole.theta[..., others:]
-    b_first = first.theta[..., others:]
-    b_second = second.theta[..., others:]
+    b_all = all_rows.theta[..., n_others:]
+    b_first = first.theta[..., n_others:]
+    b_second = second.theta[..., n_others:]
     corrected = 2 * b_all - (b_first + b_second) / 2
 
-    singular = np.isnan(whole.theta).any(axis=-1)
-    a_cc = identity_where(singular, a[0])[..., :others, :others]
+    singular = np.isnan(all_rows.theta).any(axis=-1)
+    a_cc = identity_where(singular, a[0])[..., :n_others, :n_others]
     covariates = _given_lags(np.linalg.inv(a_cc), a[0])
     theta = times(covariates.inverse, b[0]) + times(covariates.lags_to_all, corrected)
-    return HalfPanel(whole, first, second, covariates, theta)
+    return HalfPanel(all_rows, first, second, covariates, theta)
 
 
 def _given_lags(inverse: np.ndarray, a: np.ndarray) -> Covariates:
     """Return the other terms given the lags, from A, (…, K, K), and A_cc⁻¹."""
     k = a.shape[-1]
-    others = inverse.shape[-1]
+    n_others = inverse.shape[-1]
     padded = np.zeros_like(a)
-    padded[..., :others, :others] = inverse
-    lags_to_all = np.empty((*a.shape[:-1], k - others))
-    lags_to_all[..., :others, :] = -inverse @ a[..., :others, others:]
-    lags_to_all[..., others:, :] = np.eye(k - others)
+    padded[..., :n_others, :n_others] = inverse
+    lags_to_all = np.empty((*a.shape[:-1], k - n_others))
+    lags_to_all[..., :n_others, :] = -inverse @ a[..., :n_others, n_others:]
+    lags_to_all[..., n_others:, :] = np.eye(k - n_others)
     return Covariates(padded, lags_to_all)
 
 
-def _regress_half(a: np.ndarray, b: np.ndarray, others: int) -> SolvedEquations:
+def _regress_half(a: np.ndarray, b: np.ndarray, n_others: int) -> SolvedEquations:
     """Solve the normal equations of a half, which may not identify all of the other terms.
 
     The result is NaN where it does not identify all lags and leads.
     """
-    covariates = _given_lags(generalised_inverse(a[..., :others, :others]), a)
+    covariates = _given_lags(generalised_inverse(a[..., :n_others, :n_others]), a)
     # The cross-products of the lags and leads given the other terms, which by the inverse of a
     # partitioned matrix make up the rest of A⁻¹.
-    a_lags = a[..., others:, :] @ covariates.lags_to_all
-    left = np.linalg.eigvalsh(a_lags).min(axis=-1, initial=1)
-    identified = left > MIN_IDENTIFIED
+    a_lags = a[..., n_others:, :] @ covariates.lags_to_all
+    smallest = np.linalg.eigvalsh(a_lags).min(axis=-1, initial=1)
+    identified = smallest > MIN_IDENTIFIED
     lags_inverse = np.linalg.inv(identity_where(~identified, a_lags))
     to_all = covariates.lags_to_all
     inverse = covariates.inverse + to_all @ lags_inverse @ np.swapaxes(to_all, -1, -2)
@@ -190,7 +190,7 @@ class Solution:
     # Number of lags and leads that halves correct; 0 without halves.
     n_lags: int
     # The regression of all rows.
-    whole: SolvedEquations
+    all_rows: SolvedEquations
     # Its correction for bias; None without halves.
     half_panel: HalfPanel | None
     # ssr, tss: residual sum of squares, and total sum of squares about the mean or, with document
@@ -201,7 +201,7 @@ class Solution:
     @property
     def theta(self) -> np.ndarray:
         """The estimate of θ, (K,)."""
-        return self.whole.theta if self.half_panel is None else self.half_panel.theta
+        return self.all_rows.theta if self.half_panel is None else self.half_panel.theta
 
     @property
     def to_coefficients(self) -> np.ndarray:
@@ -305,11 +305,11 @@ def solve(moments: PreparedMoments) -> Solution | Unfitted:
     if len(total) > 1:
         n_lags = sum(map(is_lag_or_lead, names))
         half_panel = half_panel_jackknife(a, b, n_lags)
-        whole = half_panel.whole
+        all_rows = half_panel.all_rows
         theta = half_panel.theta
     else:
-        whole = solve_normal_equations(a[0], b[0])
-        theta = whole.theta
+        all_rows = solve_normal_equations(a[0], b[0])
+        theta = all_rows.theta
     if np.isnan(theta).any():
         lags = names[len(names) - n_lags :]
         return Unfitted(moments, Reason(reasons.UNIDENTIFIED_HALF, {"terms": lags}))
@@ -322,7 +322,7 @@ def solve(moments: PreparedMoments) -> Solution | Unfitted:
         # Brought back to the order of the names.
         unwhiten=to_columns[np.argsort(order)],
         n_lags=n_lags,
-        whole=whole,
+        all_rows=all_rows,
         half_panel=half_panel,
         ssr=float(ssr),
         tss=float(tss),
@@ -346,28 +346,28 @@ def score_blocks(solution: Solution) -> Iterator[list[ClusterScores]]:
     X_g' (I - X_g A⁻¹ X_g')^(-1/2) e_g for each s_g, with the X_g and A of its own regression, which
     is in coordinates in which its own A is I.
     """
-    whole = solution.whole
+    all_rows = solution.all_rows
     half_panel = solution.half_panel
     if half_panel is None:
         identity = np.eye(solution.moments.k)
         for a, b, _ in solution.by_cluster(solution.moments):
-            scores = b[0] - a[0] @ whole.theta
+            scores = b[0] - a[0] @ all_rows.theta
             yield [ClusterScores(a[0], scores[:, None], identity)]
         return
-    others = solution.moments.k - solution.n_lags
+    n_others = solution.moments.k - solution.n_lags
     t = half_panel.covariates.lags_to_all
     c = half_panel.covariates.inverse
-    influence_map = np.hstack([2 * t @ whole.inverse[others:], c])
+    influence_map = np.hstack([2 * t @ all_rows.inverse[n_others:], c])
     for a, b, _ in solution.by_cluster(solution.moments):
-        scores_at_whole = b[0] - a[0] @ whole.theta
+        scores_at_all_rows = b[0] - a[0] @ all_rows.theta
         scores_at_half_panel = b[0] - a[0] @ half_panel.theta
-        scores = np.stack([scores_at_whole, scores_at_half_panel], axis=1)
+        scores = np.stack([scores_at_all_rows, scores_at_half_panel], axis=1)
         first = half_scores(a[1], b[1], half_panel.first)
         second = half_scores(a[2], b[2], half_panel.second)
         yield [
             ClusterScores(a[0], scores, influence_map),
-            replace(first, influence_map=-t @ first.influence_map[others:] / 2),
-            replace(second, influence_map=-t @ second.influence_map[others:] / 2),
+            replace(first, influence_map=-t @ first.influence_map[n_others:] / 2),
+            replace(second, influence_map=-t @ second.influence_map[n_others:] / 2),
         ]
 
 

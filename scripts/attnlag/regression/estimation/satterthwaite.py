@@ -11,7 +11,7 @@ A hypothesis of q contrasts has q x q blocks Γ_gh, and with orthonormal rows
 η = q (q + 1) / Σ_gh (tr [Γ_gh²] + [tr Γ_gh]²) (Pustejovsky and Tipton 2018).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,8 @@ class SatterthwaiteSums:
     include the pairs g = h, which ``squares`` subtracts.
     """
 
+    # (tests, q, K) array: w. Rows of several contrasts are orthonormal.
+    w: np.ndarray
     # (tests,) array: Σ tr Γ_gg.
     trace: np.ndarray
     # (tests,) array: Σ ‖Γ_gg‖² + (tr Γ_gg)² - ‖U_g'U_g‖² - ‖U_g‖⁴.
@@ -61,13 +63,13 @@ class SatterthwaiteSums:
         products = None
         if q == 1 or clusters * (k * q) ** 2 <= MAX_PRODUCTS:
             products = np.zeros((tests, k * q, k * q))
-        return cls(np.zeros(tests), np.zeros(tests), products)
+        return cls(w, np.zeros(tests), np.zeros(tests), products)
 
-    def plus(self, weights: Cr2Weights, w: np.ndarray) -> "SatterthwaiteSums":
-        """Return the sums with those of further clusters, given contrasts, (tests, q, K)."""
-        u = _times_contrasts(weights.z, w)
+    def plus(self, weights: Cr2Weights) -> "SatterthwaiteSums":
+        """Return the sums with those of further clusters."""
+        u = _times_contrasts(weights.z, self.w)
         tests, clusters, k, q = u.shape
-        gamma = np.einsum("tik,tgkj->tgij", w, _times_contrasts(weights.d, w))
+        gamma = np.einsum("tik,tgkj->tgij", self.w, _times_contrasts(weights.d, self.w))
         traces = np.trace(gamma, axis1=-2, axis2=-1)
         inner = np.einsum("tgki,tgkj->tgij", u, u)
         lengths = np.trace(inner, axis1=-2, axis2=-1)
@@ -78,15 +80,17 @@ class SatterthwaiteSums:
         products = self.products
         if products is not None:
             products = products + np.swapaxes(flat, 1, 2) @ flat
-        return SatterthwaiteSums(self.trace + traces.sum(axis=1), squares, products)
+        trace = self.trace + traces.sum(axis=1)
+        return replace(self, trace=trace, squares=squares, products=products)
 
-    def df(self, w: np.ndarray) -> np.ndarray:
+    def df(self) -> np.ndarray:
         """Return the degrees of freedom η of each test, (tests,); of t for a single contrast.
 
-        They are NaN where a single cluster determines the contrast. Rows of several contrasts,
-        (tests, q, K), are orthonormal.
+        They are NaN where a single cluster determines the contrast, and without contrasts.
         """
-        tests, q, k = w.shape
+        tests, q, k = self.w.shape
+        if q == 0:
+            return np.full(tests, np.nan)
         total = self.squares
         if self.products is not None:
             # Over all pairs g, h, the squares of the products add up to Σ [tr (U_g'U_h)]². With the
@@ -96,7 +100,7 @@ class SatterthwaiteSums:
             total = total + (products * (exchanged + products)).sum(axis=(1, 2, 3, 4))
         # For a single contrast, of any length, the total is 2 ‖Γ‖². For q orthonormal ones the
         # trace of Γ is q.
-        has_error = self.trace > MIN_ONE_MINUS_LEVERAGE * (w**2).sum(axis=(1, 2))
+        has_error = self.trace > MIN_ONE_MINUS_LEVERAGE * (self.w**2).sum(axis=(1, 2))
         eta = (q + 1) / q * self.trace**2 / np.where(has_error, total, 1)
         return np.where(has_error, eta, np.nan)
 

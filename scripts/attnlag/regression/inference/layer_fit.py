@@ -145,7 +145,8 @@ def fit_layer(
     measures: dict[str, float] = {}
     if isinstance(solution, Solution) and reason is None:
         estimate = solution.estimate
-        uncorrected = solution.coefficients(solution.whole.theta)
+        uncorrected = solution.coefficients(solution.all_rows.theta)
+        # That of "cluster", the default.
         if kind.needs == "cr2":
             cr2_errors = clustered(solution, hypotheses=list(tested.values()))
             tests = dict(zip(tested, cr2_errors.tests, strict=True))

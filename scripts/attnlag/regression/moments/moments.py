@@ -265,7 +265,7 @@ class Moments(Products):
     classes of tokens if these are apart (`RowPartition`).
     """
 
-    def whole(self) -> "Moments":
+    def whole_documents(self) -> "Moments":
         """Return the moments of whole documents, whose halves are added up."""
         return replace(self, s=self.s.sum(axis=0, keepdims=True))
 
@@ -296,7 +296,7 @@ class Moments(Products):
         Halves stay apart only if they correct the regression (``half_panel``); they come behind
         their sum. ``group_of`` adds documents up to groups.
         """
-        moments = self if half_panel else self.whole()
+        moments = self if half_panel else self.whole_documents()
         if kept is not None:
             moments = moments.with_terms(kept)
         moments = moments.recentred(moments.mean())
