@@ -43,7 +43,8 @@ def log_norms(
 ) -> dict[tuple[str, int], torch.Tensor]:
     """Return the log norms of all adjustments, (sequences, tokens), by site and layer.
 
-    Each is multiplied by its gate first. ``sites`` have gates, or norms that are needed.
+    Each is multiplied by its gate first. ``sites`` have gates, or norms that are needed. Raise
+    UserError if the model gives no such adjustments.
     """
     logs: dict[tuple[str, int], torch.Tensor] = {}
 
@@ -78,7 +79,10 @@ def effects_in_batch(
     targets: Sequence[int],
     receive: Receive = lambda layer, site, added: None,
 ) -> list[tuple[SequenceKey, Effect]]:
-    """Return the effects in each sequence of a batch, given the keys of its sequences."""
+    """Return the effects in each sequence of a batch, given the keys of its sequences.
+
+    Raise UserError as `log_norms`.
+    """
     sources = settings.source_sites
     tokens = np.arange(batch.real.shape[1])
     opened = opened_gates(decoder, sources, batch.real.shape)

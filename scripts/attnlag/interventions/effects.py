@@ -51,6 +51,9 @@ def estimate(
     ``changed_documents`` those in which finite changes are made, None for all. The other arguments
     are those of `derivative.effects`; ``progress`` is whether a bar is shown, on which each token
     counts twice if there are finite interventions.
+
+    Raise UserError if a layer of the settings is none of the model, if the model gives no such
+    adjustments, or if a change returns none.
     """
     finitely = bool(settings.interventions or changes)
     layers: list[int] = []

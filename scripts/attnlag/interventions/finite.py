@@ -137,7 +137,7 @@ def effects_at(
 
     ``sequence`` are token ids, (tokens,), and ``token`` is the place of the changed one. A change
     of a log norm is NaN where a norm is zero or not finite, and that of a prediction where the next
-    token is unknown.
+    token is unknown. Raise UserError if a user's change returns no adjustment.
     """
     ids = torch.from_numpy(sequence[: token + settings.lags + 1]).expand(1 + len(changes), -1)
     distances = ids.shape[1] - token

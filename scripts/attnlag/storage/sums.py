@@ -33,7 +33,10 @@ class Sums:
         return replace(self, **total)
 
     def write(self, path: str | Path, record: dict[str, Any]) -> None:
-        """Write the arrays as a table with a row per layer, and the other fields to its record."""
+        """Write the arrays as a table with a row per layer, and the other fields to its record.
+
+        Raise UserError without room for the file.
+        """
         arrays = self.arrays()
         columns = {"layer": pa.array(self.layers, pa.int32())}
         facts = {}

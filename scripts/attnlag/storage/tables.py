@@ -3,7 +3,7 @@
 Every Parquet file carries under the key ``attnlag`` of its metadata a JSON object: the model and
 its digest, the corpus and its digest, the settings of each stage so far, and the versions of the
 packages that computed it. It contains no clock time, host name or path, so equal inputs give equal
-bytes.
+bytes. What writes a file raises UserError without room for it (`writing.written_whole`).
 """
 
 import importlib.metadata
@@ -224,7 +224,7 @@ def write_results(
 def values_at(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.ndarray:
     """Return the values of a column in the given rows (ascending) of consecutive Parquet files.
 
-    One row group is in memory at a time.
+    ``rows`` and the values are (rows,) arrays. One row group is in memory at a time.
     """
     values_of_groups = []
     first = 0

@@ -1,7 +1,7 @@
 """Files and folders that are written completely or not at all.
 
 A writer works in a hidden folder beside its target, ``.{name}.????????.tmp``, and moves the result
-into the target's place at the end.
+into the target's place at the end. Without room for it, UserError is raised.
 """
 
 import errno

@@ -289,7 +289,7 @@ class Evidence:
 def evidence_of(
     solution: Solution, kind: Covariance, left_out: LeftOut | None, meat: np.ndarray | None
 ) -> Evidence:
-    """Return what the estimator of a covariance sees."""
+    """Return what the estimator of a covariance sees; ``meat`` is (K, K)."""
     moments = solution.moments
     to_coefficients = solution.to_coefficients
     scores = None

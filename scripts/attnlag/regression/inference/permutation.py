@@ -221,7 +221,10 @@ def permute_norms(
     settings: PermutationsSettings,
     formula: Formula,
 ) -> PermutedMoments:
-    """Sum the moments of the permuted documents of a file of norms."""
+    """Sum the moments of the permuted documents of a file of norms.
+
+    Raise UserError if the properties of tokens are of other tokens than the norms, or unknown ones.
+    """
     classes = None
     if settings.within != "document":
         assert token_properties is not None

@@ -78,7 +78,8 @@ def write_design(
     """Write the design of a file of norms and its moments, in one pass; return its counts.
 
     The files are written to ``path`` and ``made``. ``stream`` has the norms of the residual stream,
-    for relative norms, and ``halves`` keeps the two halves of a document apart.
+    for relative norms, and ``halves`` gives each half of a document a cell of its own. Without room
+    for the files, UserError is raised.
 
     Logs of norms, which are all different, stay uncompressed: compression would save a tenth of the
     space, and take four times as long to write and three times as long to read.
@@ -118,7 +119,8 @@ def write_moments(
 ) -> int:
     """Write the moments of a design, with a column per layer; return the number of documents.
 
-    The documents of one batch of rows are in memory at a time.
+    The documents of one batch of rows are in memory at a time. Without room for the file, UserError
+    is raised.
     """
     layers, terms = design.layers_and_terms(schema)
     centre, blocks = sum_products(rows, list(map(Unit, layers)), terms, partition)
@@ -384,7 +386,7 @@ class PreparedMoments(Products):
         return int((self.s[0, :, 0, 0] > 0.5).sum())
 
     def through(self, to: np.ndarray, terms: list[str]) -> Self:
-        """Return the moments of w P, as `Products.through`."""
+        """Return the moments of w P for a map P, (p, new), as `Products.through`."""
         moments = super().through(to, terms)
         if self.squares is None or terms == self.terms:
             return moments

@@ -1,6 +1,7 @@
 """Files of packed moments: a row for each cell of each document, and a column for each layer.
 
-Packed is the upper triangle of a symmetric matrix, row by row.
+Packed is the upper triangle of a symmetric matrix, row by row. Without room on its disk, a file is
+not written, and UserError is raised.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

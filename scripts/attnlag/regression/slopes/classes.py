@@ -58,6 +58,7 @@ def codes_of(
     Classes of a number assume no form of the dependence on it (Hainmueller, Mummolo and Xu 2019).
     Equal numbers are in the same third, so the thirds of one with few values differ in size. The
     class is that of the token at the offset from the outcome; ``cuts`` are the ends of the thirds.
+    The function raises UserError for a row whose token has no properties.
     """
 
     def codes(batch: pa.RecordBatch) -> np.ndarray:
@@ -78,7 +79,8 @@ def sum_design(
 ) -> int:
     """Write the moments of the rows of each class of a design; return the number of documents.
 
-    The properties of tokens are those of the same shard, ``cuts`` those of the whole corpus.
+    The properties of tokens are those of the same shard, ``cuts`` those of the whole corpus. Raise
+    UserError if they are of other tokens than the design.
     """
     property_of_tokens = read_property(settings.property, [tokens])
     codes = codes_of(property_of_tokens, settings.offset, cuts)

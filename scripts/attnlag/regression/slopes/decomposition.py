@@ -43,7 +43,8 @@ MAX_DECOMPOSED = 500_000
 def factors_of(sample: Sample, token_properties: Sequence[Path]) -> dict[str, np.ndarray]:
     """Return the level of each of `EFFECTS`, (rows,) int, in a sample of the designs of all shards.
 
-    Levels are -1 in documents without parts of speech if there are others with some.
+    Levels are -1 in documents without parts of speech if there are others with some. Raise
+    UserError if the properties are of other tokens than the designs.
     """
     keys = sample.keys()
     documents = sample.documents if sample.end else None
@@ -69,7 +70,8 @@ def decomposed(
     """Return the coefficients of lags and leads as effects enter, and the end of the sample.
 
     With more than ``most_rows``, all numbers are those of a sample of whole documents. There is a
-    row per layer, step and lag, without numbers in a layer without rows.
+    row per layer, step and lag, without numbers in a layer without rows. Raise UserError as
+    `factors_of`, or if the effects of a step do not converge.
     """
     sample = Sample(designs, most_rows)
     factors = factors_of(sample, token_properties)
