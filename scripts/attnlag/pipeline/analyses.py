@@ -22,6 +22,14 @@ class AnalysisFiles:
     findings: FilesByName
     figures: list[str] = field(default_factory=list)  # folders
 
+    def tables_and_figures(self) -> list[str]:
+        """Return the paths of the tables in both formats, and the folders of figures."""
+        paths = []
+        for stems in self.tables.values():
+            for stem in stems:
+                paths += [f"{stem}.parquet", f"{stem}.csv"]
+        return [*paths, *self.figures]
+
 
 @dataclass(frozen=True)
 class Analysis:

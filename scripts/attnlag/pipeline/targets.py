@@ -61,10 +61,7 @@ def study_targets(config: Config, model: str, corpus: str) -> list[str]:
             files.append(f"{study}/figures/{regression}")
 
     for analysis in asked_files(config, study):
-        for paths in analysis.tables.values():
-            for path in paths:
-                files += [f"{path}.parquet", f"{path}.csv"]
-        files += analysis.figures
+        files += analysis.tables_and_figures()
     for paths in findings_files(config, model, corpus).values():
         files += paths
     return files
