@@ -27,6 +27,7 @@ from attnlag.pipeline.outputs import OUTPUTS
 from attnlag.regression.covariates import CATALOGUE
 
 GALLERY = ROOT / "docs" / "gallery"
+LIBRARY = ROOT / "scripts" / "attnlag"
 
 
 def test_files_and_columns_without_a_description_are_named(tmp_path):
@@ -159,6 +160,24 @@ def test_every_link_of_the_readme_leads_to_a_file():
     links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
     assert len(links) > 20
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_stop_of_a_walk_through_the_code_is_there():
+    """Each name in a numbered line stands in a file that this line names."""
+    page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    stops = re.findall(r"^\d+\. (.*(?:\n   .*)*)", page, re.MULTILINE)
+    assert len(stops) >= 12
+    missing = []
+    for stop in stops:
+        quoted = re.findall(r"`([^`]+)`", stop)
+        text = ""
+        for path in quoted:
+            if "/" in path:
+                (file,) = [file for file in (ROOT / path, LIBRARY / path) if file.exists()]
+                text += file.read_text(encoding="utf-8")
+        names = [name for name in quoted if re.fullmatch(r"[\w.]+", name)]
+        missing += [name for name in names if name.rpartition(".")[2] not in text]
+    assert missing == []
 
 
 def test_a_figure_of_the_gallery_is_reduced_to_1400_pixels(tmp_path):
