@@ -1,0 +1,1 @@
+"""Regressions of several models beside each other: differences, and whether claims replicate."""

@@ -1,0 +1,1 @@
+"""Further regressions of the same norms: slopes by class of token, lags of heads, more effects."""
