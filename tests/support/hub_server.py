@@ -26,7 +26,9 @@ class Hub(ThreadingHTTPServer):
 
     It serves a repository's facts and the tree of a commit (``/api/models/…``, ``/api/datasets/…``)
     and its files (``/…/resolve/…``); a data set is called ``datasets/…``. Large
-    files answer with a redirect to their content, as the real hub does.
+    files answer with a redirect to their content. Without a token, a repository that is missing and
+    one whose terms must be accepted are both unauthorized (401), told apart by a code alone. All
+    this is as the real hub does.
     """
 
     def __init__(self):
@@ -65,6 +67,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
+    def has_token(self):
+        return "Authorization" in self.headers
+
     def do_GET(self):
         path = unquote(urlsplit(self.path).path)
         if self.server.status:
@@ -82,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
         commits = self.server.repositories.get(name)
         commit = REFERENCES.get(revision or "main", revision)
         if commits is None:
-            self.send(404, X_Error_Code="RepoNotFound")
+            self.send(404 if self.has_token() else 401, X_Error_Code="RepoNotFound")
         elif commit not in commits:
             self.send(404, X_Error_Code="RevisionNotFound")
         else:
@@ -99,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
         body = files.get(file, b"")
         sent = self.server.faults.get(file, bytes)(body)
         if name.removeprefix("datasets/") == self.server.gated:
-            self.send(403, X_Error_Code="GatedRepo")
+            self.send(403 if self.has_token() else 401, X_Error_Code="GatedRepo")
         elif not files:
             self.send(404, X_Error_Code="RevisionNotFound")
         elif not sent:

@@ -32,7 +32,9 @@ def rows_of(*numbers):
 def hub():
     """Serve data sets: one of three files and two splits, one of three configurations."""
     files = {TRAIN.format(n): parquet(rows_of(*range(10 * n, 10 * n + 10))) for n in range(3)}
-    files |= {"default/test/0000.parquet": parquet(rows_of(1, 2)), "README.md": b"# reviews"}
+    files |= {"default/test/0000.parquet": parquet(rows_of(1, 2)), ".gitattributes": b"# large"}
+    # Branches of years ago have indices too.
+    files |= {"default/train/index.duckdb": b"index"}
     partial = {"de/partial-train/0000.parquet": parquet(rows_of(4))}
     two = {f"{name}/train/0000.parquet": parquet(rows_of(5)) for name in ("en", "fr")}
     with serving() as hub:
@@ -45,12 +47,14 @@ def hub():
         yield hub
 
 
-def fetch(hub, folder, status=0, **keys):
+def fetch(hub, folder, status=0, token="", **keys):
     """Run the program for a corpus with these keys; return what it prints, and its two files."""
     output = {"rows": folder / "reviews.parquet", "source": folder / "reviews.json"}
     settings = settings_text("fetch_dataset", corpus=CORPUS | keys)
     command = command_of("fetch_dataset", {}, output, settings, {"corpus": "reviews"})
     environment = environment_for(hub, folder)
+    if token:
+        environment["HF_TOKEN"] = token
     told = ran([*command, "--log", str(folder / "log.txt")], status, env=environment).stderr
     if status:
         assert "Traceback" not in told
@@ -66,7 +70,7 @@ def test_a_split_is_fetched_whole_and_recorded(hub, tmp_path):
     assert record == {
         **{"name": "reviews", "dataset": REVIEWS, "revision": LATEST, "config": "default"},
         **{"split": "train", "rows": 30, "license": "mit"},
-        "files": {name: sha256(body) for name, body in files.items() if "train" in name},
+        "files": {name: sha256(body) for name, body in files.items() if "train/0" in name},
     }
     assert hub.fetched == set(record["files"])
 
@@ -129,6 +133,13 @@ REFUSED = [
     ({"dataset": "small/images"}, f"small/images {AT} has no Parquet files, as in "
      "default/train/0000.parquet; expected a data set that the hub converts"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "said"), REFUSED[:2])
+def test_whoever_has_a_token_is_told_the_same(keys, said, hub, tmp_path):
+    """The hub answers with another status then."""
+    (line,) = fetch(hub, tmp_path, status=1, token="hf_known", **keys)
+    assert line == f"error: corpora.reviews: {said.replace('ENDPOINT', hub.endpoint)}"
 
 
 @pytest.mark.parametrize(("keys", "said"), REFUSED)
