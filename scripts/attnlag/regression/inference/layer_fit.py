@@ -200,17 +200,6 @@ def clustered(
     )
 
 
-def contrast(solution: Solution, c: np.ndarray) -> Estimates:
-    """Return combinations of coefficients with their clustered errors (CR2).
-
-    ``c`` is (L, K), or (K,) for a single one; the estimates are (L,).
-    """
-    combinations = np.atleast_2d(c)
-    errors = clustered(solution, combinations)
-    std_error = np.sqrt(np.diag(errors.covariance))
-    return Estimates(combinations @ solution.estimate, std_error, errors.df)
-
-
 def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFrame:
     """Return the tidy table: one row per layer and term, or per layer, ``part`` and term.
 
@@ -246,13 +235,7 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
     )
     by_term = table.groupby("term")
     table["p_adjusted"] = by_term["p_value"].transform(adjusted_p_values, adjust=settings.adjust)
-    table["equivalence"] = None
-    for term, layers in by_term:
-        if str(term).startswith(("intercept", "position_")):
-            continue
-        table.loc[layers.index, "equivalence"] = equivalence_test(
-            layers["estimate"], layers["std_error"], layers["df"], settings
-        )
+    table["equivalence"] = _equivalence(table, settings)
     table["vcov_type"] = settings.covariance
     if settings.cluster == "group":
         table["vcov_type"] += "-group"
@@ -260,6 +243,28 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
     if any(fit.part for fit in fits):
         return table[[*COLUMNS[:2], "part", *COLUMNS[2:]]]
     return table[COLUMNS]
+
+
+def _equivalence(table: pd.DataFrame, settings: Errors) -> pd.Series:
+    """Return whether each coefficient of a table is negligible; None where no size is."""
+    verdicts = pd.Series([None] * len(table), index=table.index, dtype=object)
+    for term, layers in table.groupby("term"):
+        if not str(term).startswith(("intercept", "position_")):
+            verdicts[layers.index] = equivalence_test(
+                layers["estimate"], layers["std_error"], layers["df"], settings
+            )
+    return verdicts
+
+
+def contrast(solution: Solution, c: np.ndarray) -> Estimates:
+    """Return combinations of coefficients with their clustered errors (CR2).
+
+    ``c`` is (L, K), or (K,) for a single one; the estimates are (L,).
+    """
+    combinations = np.atleast_2d(c)
+    errors = clustered(solution, combinations)
+    std_error = np.sqrt(np.diag(errors.covariance))
+    return Estimates(combinations @ solution.estimate, std_error, errors.df)
 
 
 @dataclass(frozen=True)
