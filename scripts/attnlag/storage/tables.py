@@ -199,11 +199,25 @@ def write_parquet(frame: "pd.DataFrame", path: Path, record: dict[str, Any]) -> 
 def write_frame(frame: "pd.DataFrame", path: Path, record: dict[str, Any]) -> None:
     """Write a table of results twice: Parquet with its provenance, and CSV for everyone."""
     write_parquet(frame, path, record)
-    texts = frame.select_dtypes(["object", "string", "category"]).astype(object)
-    # A spreadsheet would take some texts for formulas.
-    escaped = texts.map(lambda cell: text_for("csv", cell) if isinstance(cell, str) else cell)
+    texts = frame.select_dtypes(["object", "string", "category"])
+    escaped = {name: _escaped(texts[name]) for name in texts}
     with written_whole(path.with_suffix(".csv")) as temporary:
         frame.assign(**escaped).to_csv(temporary, index=False)
+
+
+def _escaped(column: "pd.Series") -> "pd.Series":
+    """Return a column without texts that a spreadsheet would take for formulas."""
+    column = column.astype(object)
+    replaced = {}
+    # Many rows have the same text, which is nearly always harmless.
+    for cell in column.unique():
+        if isinstance(cell, str):
+            text = text_for("csv", cell)
+            if text != cell:
+                replaced[cell] = text
+    if not replaced:
+        return column
+    return column.map(lambda cell: replaced.get(cell, cell) if isinstance(cell, str) else cell)
 
 
 def write_results(
