@@ -2,17 +2,26 @@
 
 import base64
 import gzip
+import importlib
 import json
 import re
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from described import files_in
 
 from attnlag import wording
-from attnlag.claims.row import STUDY, rows_in
+from attnlag.claims.results import regressions_in
+from attnlag.claims.row import STUDY, frame, rows_in
 from attnlag.claims.run import RunClaims, by_analysis, read_claims
+from attnlag.figures.inputs import Inputs
 from attnlag.report import answers, latex
+from attnlag.storage.results import Declared, declared_by
+
+# The tables of a fit that figures are drawn from.
+FITTED = ("coefficients", "medians", "fits", "influence", "controls", "groups", "untrained_scales")
+
 
 # Numbers of templates and names, which are the same whatever is measured.
 CONSTANT = (
@@ -99,6 +108,43 @@ def test_each_number_of_a_title_and_of_the_page_is_that_of_a_claim(index, said):
     assert len(titles) > 30
     for title in titles:
         assert numbers_left(title, said) == [], title
+
+
+def test_claims_that_a_figure_makes_from_its_tables_are_rows_of_the_table(results, claims):
+    """A job that draws declares fewer tables than the one that writes all claims."""
+    files = files_in(results)
+    declared = {name: files[name] for name in FITTED}
+    declared["coefficients"] = [path.with_name("coefficients.parquet") for path in files["fits"]]
+    regressions = regressions_in(declared_by(declared))
+    assert len(regressions) == 2
+    for regression in regressions:
+        stated = claims.query("site == @regression.site and analysis == @regression.name")
+        made = {repr(row) for row in rows_in(frame(regression.claims.rows))}
+        assert len(made) > 20
+        assert made <= {repr(row) for row in rows_in(stated)}
+
+
+def test_each_number_of_a_title_that_the_page_does_not_show_is_that_of_a_claim(results, said):
+    files = files_in(results)
+    site = results / "tiny/small/attention"
+    drawn = {
+        "cosines_by_distance": site,
+        "specifications_by_layer": site,
+        "diagnostics": site / "within",
+        "coefficients_by_layer": site / "notebook",
+    }
+    declared = {name: files[name] for name in (*FITTED, "directions", "residuals")}
+    declared["coefficients"] = [path.with_name("coefficients.parquet") for path in files["fits"]]
+    for name, folder in drawn.items():
+        module = importlib.import_module(f"attnlag.figures.{name}")
+        claim = module.figure(Inputs(folder, Declared(declared), {"layers": None})).claim
+        assert re.search(r"\d", claim), name
+        if name == "specifications_by_layer":
+            # It joins the numbers of two claims of each regression.
+            assert numbers_left(claim, []) != []
+            assert set(numbers_left(claim, [])) <= set(numbers_left(" ".join(said), []))
+        else:
+            assert numbers_left(claim, said) == [], claim
 
 
 def test_the_page_has_each_finding_of_the_files(index, results):

@@ -12,11 +12,11 @@ use rule draw as plot_adjustments with:
     input:
         norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
         stream=shards_of(f"{STUDY}/stream/{{shard}}.parquet"),
-        properties=shards_of(f"{STUDY}/token_properties/{{shard}}.parquet"),
+        token_properties=shards_of(f"{STUDY}/token_properties/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
         # Each for figures of its own.
         surprisal=optional(CONFIG.measures("surprisal"), ALL_TOKEN_FILES["surprisal"]),
-        means=optional(DIRECTED, f"{SITE}/geometry/means.parquet"),
+        directions=optional(DIRECTED, f"{SITE}/geometry/means.parquet"),
         **fitted_of(regression=SIDE_BY_SIDE),
     output:
         figures=figures_of("plot_adjustments", f"{STUDY}/{{site}}/figures"),

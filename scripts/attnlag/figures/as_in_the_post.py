@@ -20,7 +20,7 @@ from attnlag.figures.legends import lag_colours
 from attnlag.figures.sampling import DesignSample
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import CustomFigure
-from attnlag.figures.wording import PREDICTIVE, sample_shown
+from attnlag.figures.wording import PREDICTIVE, rows_in_words, sample_shown
 from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import lags_among, named
 
@@ -41,14 +41,16 @@ JITTER = 0.6
 
 def figure(inputs: Inputs) -> CustomFigure:
     """Return the pictures of the rows of a regression, or of a sample of them."""
-    sample = DesignSample(inputs.design)
+    regression = inputs.regression
+    sample = DesignSample(inputs.paths("design"))
     outcomes = {layer: sample.terms_of_layer(layer, "y")["y"] for layer in sample.layers}
     return pictures(
         pd.DataFrame(outcomes),
-        inputs.coefficients,
-        inputs.alpha,
-        inputs.outcome,
+        regression.coefficients,
+        regression.settings["alpha"],
+        regression.settings["outcome"],
         sample.count,
+        rows_in_words(regression.fits),
     )
 
 
@@ -58,6 +60,7 @@ def pictures(
     alpha: float,
     outcome: str,
     count: int,
+    extent: str = "",
 ) -> CustomFigure:
     """Return the pictures, with the number of layers in which each lag is significant.
 
@@ -66,7 +69,8 @@ def pictures(
     """
     claims = uncorrected(coefficients, lags_among(coefficients["term"]), alpha)
     title = wording.title(claims, heading=wording.UNCORRECTED)
-    return CustomFigure(title, draw, (outcomes, coefficients, alpha, outcome, count))
+    parts = (outcomes, coefficients, alpha, outcome, count)
+    return CustomFigure(title, draw, parts, extent)
 
 
 def draw(

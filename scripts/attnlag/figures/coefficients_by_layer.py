@@ -1,17 +1,18 @@
 """Coefficient of each lag by layer beside its controls, the response that lags imply, and R²."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import pandas as pd
 
 from attnlag import wording
+from attnlag.claims.fits import FitTables
 from attnlag.claims.run import Claims
 from attnlag.figures import templates
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import dashes, lag_colours
 from attnlag.figures.templates import Line, Lines, Sheet
-from attnlag.figures.wording import PREDICTIVE, inference_text
-from attnlag.regression.labels import UNITS
+from attnlag.figures.wording import PREDICTIVE, inference_text, rows_in_words
+from attnlag.regression.labels import R_SQUARED, UNITS
 from attnlag.regression.terms import distance, lags_among, named
 
 DRAWN_BY = "plot_regression"
@@ -25,23 +26,30 @@ MAX_PANELS = 4
 TRAINED = "k"
 
 
-def figure(inputs: SimpleNamespace) -> Sheet:
-    """Return the coefficients beside their controls, if there are any.
+def figure(inputs: Inputs) -> Sheet:
+    """Return the coefficients of a regression beside their controls, if there are any."""
+    regression = inputs.regression
+    return coefficients(regression.fit, regression.claims)
+
+
+def coefficients(fitted: FitTables, claims: Claims) -> Sheet:
+    """Return the coefficients of a fit beside their controls, if there are any.
 
     A layer without estimates is a gap, marked below.
     """
-    fits = inputs.fits.sort_values("layer")
+    settings = fitted.settings
+    fits = fitted.goodness.sort_values("layer")
     layers = fits["layer"].tolist()
     missing = fits.loc[fits["r_squared"].isna(), "layer"].tolist()
-    terms = lags_among(inputs.coefficients["term"])
-    unit = f"coefficient\n({UNITS[inputs.outcome]})"
+    terms = lags_among(fitted.coefficients["term"])
+    unit = f"coefficient\n({UNITS[settings.outcome]})"
     r_squared = [Line(fits["r_squared"].to_numpy(float), "trained", TRAINED)]
-    note = f"{PREDICTIVE} {inference_text(inputs.coefficients, inputs.adjust)}"
+    note = f"{PREDICTIVE} {inference_text(fitted.coefficients, settings.adjust)}"
     if len(terms) > MAX_PANELS:
-        panels = [panel_of_all(inputs, layers, unit, missing)]
+        panels = [panel_of_all(fitted, layers, unit, missing)]
     else:
-        panels = [panel_of_term(inputs, term, layers, unit, missing) for term in terms]
-        controls = controls_of(inputs, terms[0], layers)
+        panels = [panel_of_term(fitted, term, layers, unit, missing) for term in terms]
+        controls = controls_of(fitted, terms[0], layers)
         # There is no coefficient where norms of untrained models do not vary.
         untrained = templates.untrained_lines(controls)
         if untrained:
@@ -55,8 +63,9 @@ def figure(inputs: SimpleNamespace) -> Sheet:
                 f" The comparison of {named(terms[0])} with untrained models is on the same texts "
                 "and not corrected for bias."
             )
-    panels += response_panels(inputs.medians, f"response\n({UNITS[inputs.outcome]})")
-    within = inputs.r_squared_name.removeprefix("R²").strip()
+    unit = f"response\n({UNITS[settings.outcome]})"
+    panels += response_panels(fitted.medians, unit)
+    within = R_SQUARED[settings.fixed_effects].removeprefix("R²").strip()
     panels.append(
         Lines(
             r_squared,
@@ -68,12 +77,15 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         )
     )
     return Sheet(
-        title_of(inputs.claims, terms),
+        title_of(claims, terms),
         layers,
         panels,
         note,
         across=2 if len(panels) > 2 else 1,
-        **templates.tests_of(inputs),
+        extent=rows_in_words(fits),
+        alpha=settings.alpha,
+        adjust=settings.adjust,
+        equivalence_bound=settings.equivalence_bound,
     )
 
 
@@ -89,36 +101,36 @@ def title_of(claims: Claims, terms: Sequence[str]) -> str:
     return wording.title([first, later], ending=f" ({'; '.join(notes)})")
 
 
-def profiles(inputs: SimpleNamespace, layers: Sequence[int]) -> dict[str, Line]:
+def profiles(fitted: FitTables, layers: Sequence[int]) -> dict[str, Line]:
     """Return the line of each lag and lead, nearest first."""
     lines = {}
-    for term, colour in lag_colours(lags_among(inputs.coefficients["term"])).items():
-        rows = inputs.coefficients[inputs.coefficients["term"] == term]
-        style = {"linestyle": dashes(term), "alpha": inputs.alpha}
+    for term, colour in lag_colours(lags_among(fitted.coefficients["term"])).items():
+        rows = fitted.coefficients[fitted.coefficients["term"] == term]
+        style = {"linestyle": dashes(term), "alpha": fitted.settings.alpha}
         lines[term] = templates.profile(rows, layers, colour, **style)
     return lines
 
 
 def panel_of_all(
-    inputs: SimpleNamespace, layers: Sequence[int], unit: str, missing: Sequence[int]
+    fitted: FitTables, layers: Sequence[int], unit: str, missing: Sequence[int]
 ) -> Lines:
     """Return one panel of all lags and leads."""
-    lines = profiles(inputs, layers)
+    lines = profiles(fitted, layers)
     for term, line in lines.items():
         line.label = named(term)
     return Lines(list(lines.values()), unit, missing=missing, height=3.2)
 
 
 def panel_of_term(
-    inputs: SimpleNamespace,
+    fitted: FitTables,
     term: str,
     layers: Sequence[int],
     unit: str,
     missing: Sequence[int],
 ) -> Lines:
     """Return the panel of a lag or lead, beside tokens in random order."""
-    lines = [profiles(inputs, layers)[term]]
-    controls = controls_of(inputs, term, layers)
+    lines = [profiles(fitted, layers)[term]]
+    controls = controls_of(fitted, term, layers)
     if "permuted_low" in controls:
         lines.append(templates.permuted(controls["permuted_low"], controls["permuted_high"]))
     return Lines(lines, unit, named(term), share="lags", missing=missing, direct=True)
@@ -150,9 +162,7 @@ def r_squared_untrained(controls: pd.DataFrame) -> list[Line]:
     return lines
 
 
-def controls_of(inputs: SimpleNamespace, term: str, layers: Sequence[int]) -> pd.DataFrame:
-    """Return the controls of a term by layer, without columns if there are none."""
-    if inputs.controls is None:
-        return pd.DataFrame(index=list(layers))
-    rows = inputs.controls[inputs.controls["term"] == term]
-    return rows.set_index("layer").reindex(layers)
+def controls_of(fitted: FitTables, term: str, layers: Sequence[int]) -> pd.DataFrame:
+    """Return the controls of a term by layer."""
+    rows = fitted.controls[fitted.controls["term"] == term]
+    return rows.set_index("layer").reindex(list(layers))

@@ -1,15 +1,17 @@
 """Coefficient of each lag by step of training, layer by layer and in the median layer, and R²."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter
 
 from attnlag import wording
 from attnlag.claims.checkpoints import course
 from attnlag.claims.run import Claims
+from attnlag.errors import counted
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, lag_colours
 from attnlag.figures.templates import Line, Lines, Sheet
 from attnlag.regression.inference.training import R_SQUARED
@@ -31,11 +33,14 @@ MAX_PANELS = 3
 MAX_TICKS = 8
 
 
-def figure(inputs: SimpleNamespace) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return the lags, R² and, where it is known, the loss, by step."""
-    table = inputs.training
+    table = inputs.table("training")
+    layers = inputs.table("training_layers")
+    record = inputs.record_of("training")
+    bound = inputs.settings["equivalence_bound"]
     terms = lags_among([name for name in table["quantity"].unique() if is_lag_or_lead(name)])
-    claims = Claims(tuple(course(table, terms[0], bound=inputs.equivalence_bound)))
+    claims = Claims(tuple(course(table, terms[0], bound=bound)))
     final = claims.one("training_final")
     if final is None:
         return Sheet("No layer could be fitted at an earlier checkpoint")
@@ -43,12 +48,12 @@ def figure(inputs: SimpleNamespace) -> Sheet:
     title = wording.title([highest, claims.one("training_settled"), final], joined="; ")
     steps = sorted(int(step) for step in table["step"].dropna().unique())
     colours = lag_colours(terms)
-    unit = f"coefficient\n({UNITS[inputs.outcome]})"
+    unit = f"coefficient\n({UNITS[record.settings('design')['outcome']]})"
     panels = []
     for term in terms[:MAX_PANELS]:
-        lines = _lines(inputs, term, steps, colours[term])
+        lines = _lines(table, layers, term, steps, colours[term])
         panels.append(Lines(lines, unit, named(term), share="lags", **_over_steps(steps)))
-    lines = _lines(inputs, R_SQUARED, steps, "k")
+    lines = _lines(table, layers, R_SQUARED, steps, "k")
     panels.append(Lines(lines, "R²", "R²", **_over_steps(steps)))
     by_step = table.drop_duplicates("step").set_index("step")["loss"].reindex(steps)
     if by_step.notna().any():
@@ -64,29 +69,31 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         f"both weights. All checkpoints have the same {final.texts} documents, and none "
         "is corrected for bias. Intervals come from leaving out each document.",
         across=2,
-        alpha=inputs.alpha,
+        alpha=record.settings("training")["alpha"],
+        extent=counted(int(table["documents"].max()), "document"),
     )
 
 
-def _lines(inputs: SimpleNamespace, quantity: str, steps: list[int], colour: Any) -> list[Line]:
+def _lines(
+    medians: pd.DataFrame, layers: pd.DataFrame, quantity: str, steps: list[int], colour: Any
+) -> list[Line]:
     """Return a thin line for each layer, the median with its band, and the final value."""
-    by_layer = inputs.training_layers
-    by_layer = by_layer[(by_layer["quantity"] == quantity) & by_layer["step"].notna()]
+    by_layer = layers[(layers["quantity"] == quantity) & layers["step"].notna()]
     wide = by_layer.pivot(index="step", columns="layer", values="estimate").reindex(steps)
     lines = []
     for layer in wide:
         values = wide[layer].to_numpy(float)
         kind: dict[str, Any] = {"linewidth": 0.6, "behind": True, "each": f"layer {layer}"}
         lines.append(Line(values, "layers", "0.75", **kind))
-    rows = inputs.training[inputs.training["quantity"] == quantity]
+    rows = medians[medians["quantity"] == quantity]
     final = rows.loc[rows["step"].isna(), "estimate"].iloc[0]
     lines.append(_final(final, len(steps)))
-    medians = rows[rows["step"].notna()].set_index("step").reindex(steps)
-    ends = {
-        "low": medians["conf_low"].to_numpy(float),
-        "high": medians["conf_high"].to_numpy(float),
+    by_step = rows[rows["step"].notna()].set_index("step").reindex(steps)
+    ends: dict[str, Any] = {
+        "low": by_step["conf_low"].to_numpy(float),
+        "high": by_step["conf_high"].to_numpy(float),
     }
-    values = medians["estimate"].to_numpy(float)
+    values = by_step["estimate"].to_numpy(float)
     lines.append(Line(values, "median layer", colour, linewidth=2.2, **ends))
     return lines
 

@@ -6,10 +6,12 @@ import numpy as np
 import seaborn as sns
 
 from attnlag import wording
-from attnlag.claims.directions import CENTRED, PLAIN
+from attnlag.claims.directions import CENTRED, PLAIN, neighbours
+from attnlag.claims.run import Claims
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, by_layer, untrained
+from attnlag.figures.wording import tokens_in_words
 from attnlag.quantities.catalogue import SITES
 
 DRAWN_BY = "plot_adjustments"
@@ -22,7 +24,9 @@ PAIRS: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 2.0, "behind":
 
 def figure(inputs: Inputs) -> Sheet:
     """Return the cosines of neighbours by layer, and the centred cosines at all distances."""
-    means = inputs.means
+    means = inputs.table("directions")
+    settings = inputs.record_of("directions").settings("geometry_means")
+    claims = Claims(tuple(neighbours(means)))
     layers = sorted(means["layer"].unique())
     is_cosine = means["quantity"].isin([PLAIN, CENTRED])
     near = means[is_cosine & (means["distance"] == 1)].set_index("layer")
@@ -64,13 +68,11 @@ def figure(inputs: Inputs) -> Sheet:
     if has_untrained:
         note += " Dashed: the same, untrained (first scale of the initial weights)."
     return Sheet(
-        wording.title(
-            [inputs.claims.one("cosine"), inputs.claims.one("cosine_far")],
-            ending=" (median layer)",
-        ),
+        wording.title([claims.one("cosine"), claims.one("cosine_far")], ending=" (median layer)"),
         layers,
         panels,
         note,
         across=2,
-        alpha=inputs.alpha,
+        alpha=settings["alpha"],
+        extent=tokens_in_words(means),
     )

@@ -14,7 +14,7 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import CustomFigure
-from attnlag.figures.wording import shortened
+from attnlag.figures.wording import rows_in_words, shortened
 from attnlag.regression.inference import diagnostics
 from attnlag.regression.residuals import residuals
 from attnlag.regression.terms import named, nearest_lag
@@ -39,10 +39,12 @@ DASHED: dict[str, Any] = {"color": GREY, "linestyle": (0, (4, 2.5)), "linewidth"
 
 def figure(inputs: Inputs) -> CustomFigure:
     """Read the sums over residuals and the influence of documents on the nearest lag."""
-    sums = residuals.ResidualSums.read(inputs.residuals)
-    influence = inputs.influence[inputs.influence["term"] == nearest_lag(sums.terms)]
-    fits = inputs.fits.set_index("layer").reindex(sums.layers)
-    title = wording.title([inputs.claims.one("kurtosis")]) or "No layer was fitted"
+    sums = residuals.ResidualSums.read(inputs.path("residuals"))
+    regression = inputs.regression
+    influence = regression.table("influence")
+    influence = influence[influence["term"] == nearest_lag(sums.terms)]
+    fits = regression.fits.set_index("layer").reindex(sums.layers)
+    title = wording.title([regression.claims.one("kurtosis")]) or "No layer was fitted"
     strip = {
         "kurtosis": fits["kurtosis"],
         "Breusch-Pagan R²": fits["breusch_pagan"] / fits["n_obs"],
@@ -50,8 +52,8 @@ def figure(inputs: Inputs) -> CustomFigure:
         "influence (SE)": influence["change_in_se"].abs().groupby(influence.layer).max(),
     }
     strip_of_layers = pd.DataFrame(strip, index=sums.layers)
-    parts = (sums, strip_of_layers, fits["status"], influence, inputs.layers)
-    return CustomFigure(title, draw, parts)
+    parts = (sums, strip_of_layers, fits["status"], influence, inputs.settings["layers"])
+    return CustomFigure(title, draw, parts, rows_in_words(regression.fits))
 
 
 def draw(sums, strip, status, influence, layers, title: str, size: Size) -> Figure:

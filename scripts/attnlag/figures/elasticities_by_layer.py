@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 
 from attnlag import wording
+from attnlag.claims.causes import of_single_layers
+from attnlag.errors import counted
 from attnlag.figures.drawing import evenly_chosen
-from attnlag.figures.inputs import Inputs, of_pair
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Line, Lines, Sheet, profile
 from attnlag.regression.labels import UNITS
@@ -32,11 +34,19 @@ def figure(inputs: Inputs) -> Sheet:
 
     Effects are a hundredth of the predictions and have a scale of their own.
     """
-    table = of_pair(inputs, inputs.elasticities)
+    source = inputs.settings["source"]
+    target_site = inputs.settings["target"]
+    effects = inputs.table("elasticities")
+    alpha = inputs.record_of("elasticities").settings("elasticities")["alpha"]
+    # All tokens may be dropped.
+    documents = int(effects["documents"].max()) if len(effects) else 0
+    extent = counted(documents, "document")
+    names = {"pair": " to ".join(dict.fromkeys((source, target_site)))}
+    table = of_pair(effects, source, target_site)
     near = table[(table["intervention"] == "derivative") & (table["lag"] == 1)]
     pairs = near[near["source_layer"] < near["target_layer"]]
     if pairs.empty:
-        return Sheet("No layer was changed before an observed one")
+        return Sheet("No layer was changed before an observed one", extent=extent, names=names)
     targets = sorted(pairs["target_layer"].astype(int).unique())
     shown = evenly_chosen(targets, MAX_TARGETS)
     predicted_panels: list[Lines] = []
@@ -62,22 +72,29 @@ def figure(inputs: Inputs) -> Sheet:
             title = f"{kind} in layer {target}"
             unit = f"{QUANTITIES[kind]}\n({UNITS['norm']})"
             panels.append(Lines([line], unit, title, sources, "source layer", share=kind))
+    sums = of_pair(inputs.table("total_effects"), source, target_site)
     return Sheet(
-        wording.title([inputs.claims.one("single_layers")]),
+        wording.title([*of_single_layers(effects, source, target_site)]),
         range(max(targets) + 1),
-        [*predicted_panels, *caused_panels, panel_of_sums(inputs, targets)],
+        [*predicted_panels, *caused_panels, panel_of_sums(sums, targets)],
         "Predicted: coefficient of the source's log norm alone, one token before, in a regression "
         "of the target's. Caused: change of the target's log norm per change of the source's, "
-        f"along all paths, in {inputs.extent}; its scale is its own.",
+        f"along all paths, in {extent}; its scale is its own.",
         across=len(shown),
-        alpha=inputs.alpha,
+        alpha=alpha,
+        extent=extent,
+        names=names,
     )
 
 
-def panel_of_sums(inputs: Inputs, targets: Sequence[int]) -> Lines:
+def of_pair(effects: pd.DataFrame, source: str, target: str) -> pd.DataFrame:
+    """Return the rows of effects of changes at a site on another, or on itself."""
+    return effects[(effects["source_site"] == source) & (effects["target_site"] == target)]
+
+
+def panel_of_sums(effects: pd.DataFrame, targets: Sequence[int]) -> Lines:
     """Return the lag of each target layer beside what all layers before predict and cause."""
-    sums: pd.DataFrame = of_pair(inputs, inputs.total_effects).query("lag == 1")
-    sums = sums.set_index("target_layer").reindex(list(targets))
+    sums = effects[effects["lag"] == 1].set_index("target_layer").reindex(list(targets))
     places = np.asarray(targets, dtype=float)
     # Bars stand side by side, and nearer to each other than to the next layer's.
     step = 0.2

@@ -13,7 +13,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from attnlag.figures.drawing import mark_layers
+from attnlag.figures.inputs import Inputs
+from attnlag.figures.legends import NO_ATTENTION
 from attnlag.figures.sizes import PAGE, SIZES, Size, suffix_of
+from attnlag.regression.labels import others_in_words, weights_in_words
 from attnlag.storage import writing
 
 # Metadata without date and version, so that equal figures give equal bytes.
@@ -54,21 +57,33 @@ def style() -> Iterator[None]:
             np.random.set_state(state)
 
 
-def draw_figure(name: str, inputs: Any, folder: Path, drawing: Mapping[str, Any]) -> None:
+def draw_figure(
+    name: str, inputs: Inputs, names: Mapping[str, str], folder: Path, drawing: Mapping[str, Any]
+) -> None:
     """Draw a figure of the catalogue in the sizes and formats of ``drawing``.
 
-    A title states the claim and the data; without ``titles``, the caption of a paper would.
+    A title states the claim and the data, which ``names`` identify: the model, the corpus and so
+    on. Without ``titles``, the caption of a paper would state them.
     """
     figure = importlib.import_module(f"attnlag.figures.{name}").figure(inputs)
     title = ""
     if drawing["titles"]:
-        title = f"{figure.claim}\n{inputs.subtitle}"
+        title = f"{figure.claim}\n{subtitle({**names, **figure.names}, inputs, figure.extent)}"
     for size in drawing["sizes"]:
         drawn = figure.draw(title, SIZES[size])
         mark_layers(drawn, list(map(int, inputs.mixers)))
         file = f"{name}{suffix_of(size)}"
         paths = [folder / f"{file}.{ending}" for ending in drawing["formats"]]
         save(drawn, paths, SIZES[size])
+
+
+def subtitle(names: Mapping[str, str], inputs: Inputs, extent: str) -> str:
+    """Return the second line of a title: names of the data, weights of the models, and extent."""
+    name = ", ".join(names.values())
+    if inputs.mixers:
+        name += f" ({NO_ATTENTION} {others_in_words(inputs.mixers)})"
+    weights = weights_in_words(list(inputs.models.values()))
+    return " · ".join(filter(None, (name, weights, extent)))
 
 
 @style()

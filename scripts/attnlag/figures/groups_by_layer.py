@@ -3,7 +3,7 @@
 from attnlag import wording
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet, by_layer
-from attnlag.figures.wording import inference_text, shortened
+from attnlag.figures.wording import inference_text, rows_in_words, shortened
 from attnlag.regression.inference.groups import fitted_groups
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import named, nearest_lag
@@ -17,7 +17,11 @@ SUBCATEGORY = "by group of documents"
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each group, the largest coefficient on top."""
-    table = inputs.groups
+    regression = inputs.regression
+    settings = regression.settings
+    alpha = settings["alpha"]
+    extent = rows_in_words(regression.fits)
+    table = regression.table("groups")
     term = nearest_lag(table["term"])
     rows = table[table["term"] == term]
     rows_by_group = rows.groupby("subset", sort=False)
@@ -25,7 +29,8 @@ def figure(inputs: Inputs) -> Sheet:
     medians = rows_by_group["estimate"].median().sort_values(ascending=False, kind="stable")
     documents = rows_by_group["n_documents"].max().astype(int)[medians.index]
     if len(documents) < 2:
-        return Sheet("The corpus has one group of documents, so there is nothing to compare")
+        claim = "The corpus has one group of documents, so there is nothing to compare"
+        return Sheet(claim, extent=extent)
     layers = sorted(rows["layer"].unique())
     names = list(documents.index)
     reasons = {}
@@ -34,15 +39,16 @@ def figure(inputs: Inputs) -> Sheet:
     panel = Map(
         by_layer(rows, "subset", "estimate", names, layers),
         [f"{shortened(str(name))} ({count:,})" for name, count in documents.items()],
-        f"coefficient of {named(term)}\n({UNITS[inputs.outcome]})",
-        weak=by_layer(rows, "subset", "p_adjusted", names, layers) >= inputs.alpha,
+        f"coefficient of {named(term)}\n({UNITS[settings['outcome']]})",
+        weak=by_layer(rows, "subset", "p_adjusted", names, layers) >= alpha,
         texts=reasons,
     )
-    note = f"A regression per group; number of documents in brackets. A dot: p < {inputs.alpha:g}. "
+    note = f"A regression per group; number of documents in brackets. A dot: p < {alpha:g}. "
     return Sheet(
-        wording.title(inputs.claims.all("groups_counted", term))
+        wording.title(regression.claims.all("groups_counted", term))
         or "No group of documents could be fitted separately",
         layers,
         [panel],
-        f"{note}{inference_text(rows, inputs.adjust)}",
+        f"{note}{inference_text(rows, settings['adjust'])}",
+        extent=extent,
     )

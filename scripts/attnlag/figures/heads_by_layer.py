@@ -6,6 +6,8 @@ import numpy as np
 import seaborn as sns
 
 from attnlag import wording
+from attnlag.claims.heads import claims_of_heads
+from attnlag.claims.run import Claims
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.quantities.head_shares import ABOVE, WHOLE
@@ -27,17 +29,22 @@ def figure(inputs: Inputs) -> Sheet:
 
     The title is about the lag, the titles of the other maps about what they show.
     """
-    table = inputs.heads[inputs.heads["part"] != WHOLE]
-    term = nearest_lag(inputs.coefficients["term"])
-    lags = inputs.coefficients[inputs.coefficients["term"] == term]
+    parts = inputs.table("heads")
+    coefficients = inputs.table("head_coefficients")
+    settings = inputs.record_of("heads").settings("heads_table")
+    names = {"site": "attention"}
+    table = parts[parts["part"] != WHOLE]
+    term = nearest_lag(coefficients["term"])
+    lags = coefficients[coefficients["term"] == term]
     lags_of_heads = lags[~lags["part"].isin([WHOLE, ABOVE])]
     layers = sorted(table["layer"].unique())
     heads_present = sorted(table["part"].unique(), key=int)
     if not heads_present:
-        return Sheet("No heads were found")
-    lag = inputs.claims.one("head_lag")
-    share = inputs.claims.one("head_share")
-    sink = inputs.claims.one("head_sink")
+        return Sheet("No heads were found", names=names)
+    claims = Claims(tuple(claims_of_heads(parts, coefficients, str(settings["regression"]))))
+    lag = claims.one("head_lag")
+    share = claims.one("head_share")
+    sink = claims.one("head_sink")
     titles = wording.texts([lag, share, sink], "title")
     panels = []
     notes = ["Colours saturate for the most extreme 2% of the cells."]
@@ -45,10 +52,7 @@ def figure(inputs: Inputs) -> Sheet:
         values = by_layer(lags_of_heads, "part", "estimate", heads_present, layers)
         title = f"{named(term)} of the norm of what each head writes"
         panels.append(panel(values, heads_present, "coefficient", title))
-    for column, claim, label in (
-        ("share", share, "share (%)"),
-        ("sink", sink, "attention (%)"),
-    ):
+    for column, claim, label in (("share", share, "share (%)"), ("sink", sink, "attention (%)")):
         if claim:
             title = wording.clause(wording.text(claim, "title"))
             values = 100 * by_layer(table, "part", column, heads_present, layers)
@@ -57,18 +61,12 @@ def figure(inputs: Inputs) -> Sheet:
                 "limits": (0, float(np.nanquantile(values, 0.98))),
             }
             panels.append(panel(values, heads_present, label, title, **shades))
-    if sink and "sink_tokens" in inputs.heads:
-        traced = inputs.heads["sink_tokens"].max()
+    if sink and "sink_tokens" in parts:
+        traced = parts["sink_tokens"].max()
         notes.append(f"Attention is a mean over {traced:,.0f} tokens at the beginnings of texts.")
     if not panels:
-        return Sheet("No token has norms of its heads")
-    return Sheet(
-        titles[0],
-        layers,
-        panels,
-        " ".join(notes),
-        alpha=inputs.alpha,
-    )
+        return Sheet("No token has norms of its heads", names=names)
+    return Sheet(titles[0], layers, panels, " ".join(notes), alpha=settings["alpha"], names=names)
 
 
 def panel(values: np.ndarray, heads_present: list[str], label: str, title: str, **shades: Any):

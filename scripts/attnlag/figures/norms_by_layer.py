@@ -7,6 +7,7 @@ import pandas as pd
 
 from attnlag import wording
 from attnlag.claims import norms as claims
+from attnlag.errors import counted
 from attnlag.figures.drawing import NORMS
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
@@ -24,11 +25,14 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 def figure(inputs: Inputs) -> Sheet:
     """Return the norms, and the norms relative to the stream, as medians with bands."""
-    sample = inputs.sample
-    drop_first = inputs.drop_first
-    norms = norms_panel(sample, drop_first, f"norm of the {inputs.label}, |a|", "norm (log scale)")
+    sample = inputs.norms_sample
+    relative_sample = inputs.relative_sample
+    drop_first = inputs.settings["drop_first"]
+    norms = norms_panel(
+        sample, drop_first, f"norm of the {inputs.site_label}, |a|", "norm (log scale)"
+    )
     relative = norms_panel(
-        inputs.relative, drop_first, "relative to the stream, |a| / |x|", "ratio (log scale)"
+        relative_sample, drop_first, "relative to the stream, |a| / |x|", "ratio (log scale)"
     )
     titles = [title_of(sample.layers, norms, "norm")]
     titles.append(wording.clause(title_of(sample.layers, relative, "relative")))
@@ -40,6 +44,7 @@ def figure(inputs: Inputs) -> Sheet:
         "the middle 90% of these. The stream x is what the block receives; at 1, the adjustment is "
         "as large as the stream.",
         across=2,
+        extent=counted(sample.tokens, "token"),
     )
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 from attnlag import wording
 from attnlag.claims.norms import variance_between
 from attnlag.corpus.catalogue import NONE
+from attnlag.errors import counted
 from attnlag.figures.drawing import NORMS
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sampling import shares_between
@@ -28,17 +29,20 @@ def figure(inputs: Inputs) -> Sheet:
     Largest norms come first. As in the regressions, every token of a word has the word's part of
     speech.
     """
-    sample = inputs.sample.from_position(inputs.drop_first)
+    sample = inputs.norms_sample.from_position(inputs.settings["drop_first"])
+    extent = counted(sample.tokens, "token")
     logs = sample.log_norms
-    tags = pd.Series(tables.values_at(inputs.properties, "upos", sample.rows).astype(str))
+    tags = pd.Series(
+        tables.values_at(inputs.paths("token_properties"), "upos", sample.rows).astype(str)
+    )
     tagged = tags != NONE
     if not tagged.any():
-        return Sheet("No token has a part of speech")
+        return Sheet("No token has a part of speech", extent=extent)
     parts_of_speech = tags.map(UPOS).where(tagged)
     counts = parts_of_speech.value_counts()
     counts = counts[counts >= MIN_TOKENS]
     if counts.empty:
-        return Sheet(f"No part of speech has {MIN_TOKENS} tokens")
+        return Sheet(f"No part of speech has {MIN_TOKENS} tokens", extent=extent)
     shares = shares_between(logs[tagged], tags[tagged].to_numpy())
     explained = variance_between(shares, tags[tagged].nunique(), int(tagged.sum()))
     means = (logs - logs.mean()).groupby(parts_of_speech).mean().reindex(counts.index)
@@ -61,7 +65,8 @@ def figure(inputs: Inputs) -> Sheet:
                 "norms by part of speech",
             ),
         ],
-        f"Norms of the {inputs.label}: of {tokens_shown(sample.tokens)}, the "
+        f"Norms of the {inputs.site_label}: of {tokens_shown(sample.tokens)}, the "
         f"{int(counts.sum()):,} with a part of speech that are not dropped; number of tokens in "
         "brackets. Every token of a word has the word's part of speech. Natural logarithms.",
+        extent=extent,
     )

@@ -48,13 +48,13 @@ def position_edges(longest: int) -> np.ndarray:
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each position, the first one on top."""
-    sample = inputs.sample
-    drop_first = inputs.drop_first
+    sample = inputs.norms_sample
+    drop_first = inputs.settings["drop_first"]
     longest = int(sample.position.max(initial=0))
     edges = position_edges(longest)
     row = np.searchsorted(edges, sample.position, side="right") - 1
     logs = sample.log_norms - sample.log_norms[sample.position >= drop_first].mean()
-    names = pd.Series(tables.values_at(inputs.norms, "document", sample.rows))
+    names = pd.Series(tables.values_at(inputs.paths("norms"), "document", sample.rows))
     documents = names.groupby(row).nunique()
     fewest = min(FEW_DOCUMENTS, -(-documents.max() // 2))
     enough = documents[documents >= fewest]
@@ -70,12 +70,12 @@ def figure(inputs: Inputs) -> Sheet:
         axes.axhline(dropped, color="k", linewidth=1.2)
 
     notes = [
-        f"Natural logarithm of the norm of the {inputs.label}. From position {SINGLE} on, a row "
-        "holds several positions."
+        f"Natural logarithm of the norm of the {inputs.site_label}. From position {SINGLE} on, a "
+        "row holds several positions."
     ]
     in_last_row = names[row == last].unique()
     if len(in_last_row) < documents.max():
-        groups = group_by_document(inputs.corpus)
+        groups = group_by_document(inputs.path("corpus"))
         notes.append(last_row_in_words([groups[name] for name in in_last_row]))
     if fewest > 1:
         notes.append(f"Rows of fewer than {fewest} documents are left out.")
@@ -100,6 +100,7 @@ def figure(inputs: Inputs) -> Sheet:
             )
         ],
         " ".join(filter(None, notes)),
+        extent=counted(sample.tokens, "token"),
     )
 
 

@@ -42,12 +42,18 @@ def exchanged(x: np.ndarray, cluster: np.ndarray, draws: int, seed: int = 0) -> 
 
 def figure(inputs: Inputs) -> Sheet:
     """Return mean log norms against surprisal for some layers, and the slope in every layer."""
-    sample = inputs.sample.from_position(inputs.drop_first)
+    sample = inputs.norms_sample.from_position(inputs.settings["drop_first"])
     tokens = pd.DataFrame(
         {
-            "surprisal": tables.values_at(inputs.surprisal, "surprisal", sample.rows).astype(float),
-            "frequency": tables.values_at(inputs.properties, "log_frequency", sample.rows),
-            "document": pd.factorize(tables.values_at(inputs.norms, "document", sample.rows))[0],
+            "surprisal": tables.values_at(
+                inputs.paths("surprisal"), "surprisal", sample.rows
+            ).astype(float),
+            "frequency": tables.values_at(
+                inputs.paths("token_properties"), "log_frequency", sample.rows
+            ),
+            "document": pd.factorize(
+                tables.values_at(inputs.paths("norms"), "document", sample.rows)
+            )[0],
         }
     )
     tokens = tokens[np.isfinite(tokens["surprisal"])]
@@ -100,12 +106,13 @@ def figure(inputs: Inputs) -> Sheet:
             ),
             Lines(lines, "slope\n(log norm per nat)", "slope by layer", direct=True),
         ],
-        f"Norms of the {inputs.label}, {tokens_shown(sample.tokens)} except dropped "
+        f"Norms of the {inputs.site_label}, {tokens_shown(sample.tokens)} except dropped "
         f"ones; {BINS} bins of equal size. Given log frequency: that of the token held fixed. "
         f"Errors: clustered by document ({counted(tokens['document'].nunique(), 'document')}). "
         "An association, not a cause.",
         across=2,
         alpha=1 - CONFIDENCE,
+        extent=counted(sample.tokens, "token"),
     )
 
 

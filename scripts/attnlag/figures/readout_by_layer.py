@@ -3,14 +3,16 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from attnlag import wording
 from attnlag.claims.numbers import number
-from attnlag.claims.sources import TARGETS
+from attnlag.claims.sources import TARGETS, next_token
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Sheet, profile, untrained
+from attnlag.figures.wording import tokens_in_words
 from attnlag.quantities.catalogue import SITES
 
 DRAWN_BY = "plot_sources"
@@ -25,9 +27,12 @@ FAR = 2.0
 
 def figure(inputs: Inputs) -> Sheet:
     """Return for each site the effects, less those on the targets of another place."""
-    table = inputs.readout.dropna(subset="difference")
+    effects = pd.concat(map(inputs.declared.read, inputs.paths("readout")))
+    settings = inputs.record_of("readout").settings("traced_table")
+    table = effects.dropna(subset="difference")
     if table.empty:
         return Sheet("Effects on the logits are not known")
+    first = effects[effects["site"] == table["site"].iloc[0]]
     layers = sorted(map(int, table["layer"].unique()))
     panels = []
     has_untrained = False
@@ -50,11 +55,12 @@ def figure(inputs: Inputs) -> Sheet:
     if has_untrained:
         note += " Dashed: the same, untrained (first scale of the initial weights)."
     return Sheet(
-        wording.title([inputs.claims.one("next_token")]),
+        wording.title([next_token(first, settings["alpha"], settings["adjust"])]),
         layers,
         panels,
         note,
-        alpha=inputs.alpha,
+        alpha=settings["alpha"],
+        extent=tokens_in_words(effects),
     )
 
 

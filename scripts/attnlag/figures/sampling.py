@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag.errors import counted
-from attnlag.figures.inputs import Inputs, joined
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import OUTCOMES, SITES
+from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.outcomes import outcome_values, relative_norms
 from attnlag.regression.design.design import columns_of, layers_and_terms
 from attnlag.regression.units import Unit
@@ -100,21 +97,3 @@ def shares_between(log_norms: pd.DataFrame, classes: np.ndarray) -> pd.Series:
     """Return the share of the variance of each layer that lies between classes of tokens."""
     within = log_norms - log_norms.groupby(classes).transform("mean")
     return 1 - within.var(ddof=0) / log_norms.var(ddof=0)
-
-
-def read_norms(files: Any, names: Any, settings: Any) -> Inputs:
-    """Return the norms of one site, with the files of the same tokens by name.
-
-    ``sample`` has the tokens that the figures are made from, first tokens of sequences included;
-    ``relative`` has the same tokens, their norms relative to the stream.
-    """
-    return Inputs(
-        files.norms[0],
-        joined(names),
-        counted(tables.row_count(files.norms), "token"),
-        sample=sample_norms(files.norms),
-        relative=sample_norms(files.norms, stream=files.stream),
-        label=SITES[names.site].label,
-        drop_first=settings["drop_first"],
-        **vars(files),
-    )

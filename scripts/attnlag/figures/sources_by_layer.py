@@ -9,6 +9,7 @@ from attnlag.claims import sources
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Sheet, profile
+from attnlag.figures.wording import tokens_in_words
 from attnlag.quantities.head_shares import WHOLE
 from attnlag.regression.terms import named, nearest_lag
 
@@ -35,7 +36,8 @@ LAGS_OF_PARTS = {
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a panel for the share of each kind of token, and one of lags of what is written."""
-    table = inputs.shares
+    table = inputs.table("shares")
+    settings = inputs.record_of("shares").settings("traced_table")
     if table.empty:
         return Sheet("It is not known which tokens write the adjustments")
     layers = sorted(map(int, table["layer"].unique()))
@@ -48,24 +50,20 @@ def figure(inputs: Inputs) -> Sheet:
         "A share is the projection of what a token writes on the whole adjustment, as a mean over "
         "tokens: shares of a layer add up to 100%, and one against the adjustment is negative."
     )
-    known = inputs.lags
+    known = inputs.table("lags")
     if len(known):
         known = known.dropna(subset="estimate")
     if len(known):
         panels.append(panel_of_lags(known, layers))
-        note += f" Coefficients have the terms of the regression '{inputs.settings['regression']}'."
+        note += f" Coefficients have the terms of the regression '{settings['regression']}'."
     return Sheet(
-        wording.title(
-            [
-                *inputs.claims.all("written_by", "previous_1")[:1],
-                *inputs.claims.all("written_by_highest", "previous_1")[:1],
-            ]
-        ),
+        wording.title([*sources.written_by(table, "mean", "previous_1")]),
         layers,
         panels,
         note,
         across=3,
-        alpha=inputs.alpha,
+        alpha=settings["alpha"],
+        extent=tokens_in_words(table),
     )
 
 

@@ -4,7 +4,9 @@ import itertools
 from collections.abc import Sequence
 
 from attnlag import wording
+from attnlag.claims.results import RegressionResults
 from attnlag.claims.side_by_side import lags_side_by_side
+from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Lines, Sheet, profile, tests_of
@@ -29,22 +31,24 @@ MAX_BANDS = 4
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a line for each regression: of lag 1, or else of its nearest lag or lead."""
-    studies = inputs.studies
+    regressions = inputs.regressions
+    settings = regressions[0].settings
     layers_of_studies: set[int] = set()
     outcomes: set[str] = set()
-    for study in studies:
-        layers_of_studies.update(study.coefficients["layer"])
-        outcomes.add(study.outcome)
+    for regression in regressions:
+        layers_of_studies.update(regression.coefficients["layer"])
+        outcomes.add(regression.settings["outcome"])
     layers = sorted(layers_of_studies)
     lines = []
     claims = {}
     styles = itertools.cycle(itertools.product(DASHES, COLOURS))
-    for study, name, (dashes, colour) in zip(studies, names_of(studies), styles, strict=False):
-        term = nearest_lag(study.coefficients["term"])
-        rows = study.coefficients[study.coefficients["term"] == term]
-        kind = {"linestyle": dashes, "shade": 0.16, "alpha": studies[0].alpha}
+    names = names_of(regressions)
+    for regression, name, (dashes, colour) in zip(regressions, names, styles, strict=False):
+        term = nearest_lag(regression.coefficients["term"])
+        rows = regression.coefficients[regression.coefficients["term"] == term]
+        kind = {"linestyle": dashes, "shade": 0.16, "alpha": settings["alpha"]}
         line = profile(rows, layers, colour, **kind)
-        if len(studies) > MAX_BANDS:
+        if len(regressions) > MAX_BANDS:
             line.low = None
         fitted = rows["estimate"].notna().any()
         notes = []
@@ -56,7 +60,7 @@ def figure(inputs: Inputs) -> Sheet:
         if notes:
             line.label += f" ({', '.join(notes)})"
         if fitted and term == TERM:
-            claims[name] = study.claims
+            claims[name] = regression.claims
         lines.append(line)
     unit = UNITS[outcomes.pop()] if len(outcomes) == 1 else "outcomes differ"
     return Sheet(
@@ -64,24 +68,27 @@ def figure(inputs: Inputs) -> Sheet:
         or "Coefficients of all regressions",
         layers,
         [Lines(lines, f"coefficient of {named(TERM)}\n({unit})", height=3.3, direct=True)],
-        f"{PREDICTIVE} {inference_text(studies[0].coefficients, studies[0].adjust)}",
-        **tests_of(studies[0]),
+        f"{PREDICTIVE} {inference_text(regressions[0].coefficients, settings['adjust'])}",
+        # Regressions differ in their rows.
+        extent=counted(regressions[0].record["corpus"]["documents"], "document"),
+        **tests_of(settings),
     )
 
 
-def names_of(studies: Sequence[Inputs]) -> list[str]:
+def names_of(regressions: Sequence[RegressionResults]) -> list[str]:
     """Return the name of each regression in words, with its own name only where it is needed."""
     described = []
-    for study in studies:
+    for regression in regressions:
         words = "pooled"
-        if study.regression["fixed_effects"] == "document":
+        if regression.has_fixed_effects:
             words = "within documents"
-        if study.outcome != "norm":
-            words += f", {plural(study.outcome)}"
+        outcome = regression.settings["outcome"]
+        if outcome != "norm":
+            words += f", {plural(outcome)}"
         described.append(words)
     names = []
-    for study, words in zip(studies, described, strict=True):
+    for regression, words in zip(regressions, described, strict=True):
         if described.count(words) > 1:
-            words += f" ({shortened(study.coefficients['regression'].iloc[0])})"
+            words += f" ({shortened(regression.name)})"
         names.append(words)
     return names

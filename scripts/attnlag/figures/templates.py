@@ -156,6 +156,10 @@ class Sheet:
     alpha: float = 0.05
     adjust: str = "none"  # correction of the p-values behind the marks
     equivalence_bound: float | None = None
+    # What the second line of the title states: the number of tokens, rows or documents, and names
+    # of the data beside those of the job.
+    extent: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def caption(self) -> str:
@@ -246,6 +250,8 @@ class CustomFigure:
     claim: str
     drawn: Callable[..., Figure]
     parts: tuple[Any, ...]
+    extent: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @style()
     def draw(self, title: str, size: Size) -> Figure:
@@ -279,10 +285,7 @@ def profile(
 
 
 def untrained(
-    values: Any,
-    label: str = "untrained",
-    color: Any = "0.25",
-    linestyle: Any = SCALE_DASHES[0],
+    values: Any, label: str = "untrained", color: Any = "0.25", linestyle: Any = SCALE_DASHES[0]
 ) -> Line:
     """Return the line of the control with untrained weights."""
     return Line(values, label, color, linestyle=linestyle, linewidth=1.1, behind=True)
@@ -310,13 +313,9 @@ def permuted(low: Any, high: Any) -> Line:
     return Line(np.nan, "random order", "0.7", low, high, **kind)
 
 
-def tests_of(inputs: Any) -> dict[str, Any]:
-    """Return what a sheet states of its marks, from what its figure is drawn from."""
-    return {
-        "alpha": inputs.alpha,
-        "adjust": inputs.adjust,
-        "equivalence_bound": inputs.equivalence_bound,
-    }
+def tests_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a sheet states of its marks, from the settings of a regression."""
+    return {name: settings[name] for name in ("alpha", "adjust", "equivalence_bound")}
 
 
 def by_layer(table: pd.DataFrame, rows: str, value: str, names: Sequence, layers: Sequence[int]):

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from attnlag.errors import counted
 from attnlag.escaping import text_for
 from attnlag.figures.sampling import MAX_SAMPLED
 from attnlag.regression.covariances import label_of
@@ -32,3 +33,16 @@ def inference_text(table: pd.DataFrame, adjust: str, over: str = "the layers") -
     """Return the standard errors of a tidy table and the correction of its p-values."""
     errors = label_of(table["vcov_type"].iloc[0])
     return f"Standard errors: {errors}; {correction_text(adjust, over)}."
+
+
+def rows_in_words(
+    table: pd.DataFrame, rows: str = "n_obs", documents: str = "n_documents", unit: str = "row"
+) -> str:
+    """Return the numbers of rows and documents of the layer with the most rows."""
+    most = table[[rows, documents]].max()
+    return f"{counted(int(most[rows]), unit)} from {counted(int(most[documents]), 'document')}"
+
+
+def tokens_in_words(table: pd.DataFrame) -> str:
+    """Return the numbers of tokens and documents of the layer with the most tokens."""
+    return rows_in_words(table, "tokens", "documents", "token")

@@ -403,8 +403,8 @@ def canonical(settings: Section | dict[str, Any], **others: Any) -> str:
 
 
 def _drawing(config: Config, stage: str) -> dict[str, Any]:
-    """Return the figures of a job with their needs, and how it draws them; nothing for others."""
-    figures = {figure.name: figure.needs for figure in config.figures_drawn(stage)}
+    """Return the figures of a job, and how it draws them; nothing for others."""
+    figures = [figure.name for figure in config.figures_drawn(stage)]
     if not figures:
         return {}
     drawing = {

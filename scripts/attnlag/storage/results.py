@@ -10,23 +10,35 @@ from attnlag.storage import tables
 
 
 class Declared:
-    """The declared files of a job by name and folder, and the tables that were read from them."""
+    """The declared files of a job by name and folder, and what was read from them."""
 
     def __init__(self, files: Mapping[str, Path | Sequence[Path]]) -> None:
         self.names = list(files)
         self.below: dict[tuple[str, Path], list[Path]] = {}
         self.tables: dict[Path, pd.DataFrame] = {}
+        self.records: dict[Path, tables.Record] = {}
         for name, paths in files.items():
             for path in [paths] if isinstance(paths, Path) else paths:
                 # All are below the folder without a name, be their paths relative or not.
                 for folder in {Path(), *path.parents}:
                     self.below.setdefault((name, folder), []).append(path)
 
+    @property
+    def first(self) -> Path:
+        """The first file."""
+        return next(iter(self.below.values()))[0]
+
     def read(self, path: Path) -> pd.DataFrame:
         """Return the table in a file, which is read once."""
         if path not in self.tables:
             self.tables[path] = pd.read_parquet(path)
         return self.tables[path]
+
+    def record(self, path: Path) -> tables.Record:
+        """Return the provenance of a file, which is read once."""
+        if path not in self.records:
+            self.records[path] = tables.read_provenance(path)
+        return self.records[path]
 
 
 class Results:
@@ -83,7 +95,7 @@ class Results:
 
     def record_of(self, table: str, folder: Path | None = None) -> tables.Record:
         """Return the provenance of a declared table."""
-        return tables.read_provenance(self.path(table, folder))
+        return self.declared.record(self.path(table, folder))
 
 
 def declared_by(files: Mapping[str, Path | Sequence[Path]]) -> Results:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,6 @@ from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, QUANTITIES, Outcome
 from attnlag.regression import covariates, properties
 from attnlag.regression.design.design import Formula
 from attnlag.regression.inference import controls, fitting, permutation, training
-from attnlag.regression.labels import R_SQUARED
 from attnlag.regression.moments.moments import Moments, Stored, write_design
 from attnlag.regression.settings import TrainingSettings
 from attnlag.regression.slopes import classes, decomposition
@@ -39,9 +37,6 @@ from attnlag.report.summaries import layer_summary
 from attnlag.storage import tables
 from attnlag.study.checking import IN_MEMORY, checked, keys_of_section, one_name
 from attnlag.study.measurement import Measurement, occurrences
-
-# Columns of a table of controls that a control adds.
-CONTROLS = ["permuted_mean", "trained"]
 
 
 @dataclass
@@ -139,18 +134,7 @@ class Fit:
 
     def plot(self) -> Figure:
         """Draw the coefficients of the lags by layer, beside their controls, and R²."""
-        settings = self.fitted.settings
-        controlled = self.controls.columns.isin(CONTROLS).any()
-        inputs = SimpleNamespace(
-            coefficients=self.coefficients,
-            fits=self.fits,
-            controls=self.controls if controlled else None,
-            medians=self.medians,
-            claims=self._claims,
-            r_squared_name=R_SQUARED[settings.fixed_effects],
-            **settings.model_dump(include={"alpha", "adjust", "equivalence_bound", "outcome"}),
-        )
-        sheet = coefficients_by_layer.figure(inputs)
+        sheet = coefficients_by_layer.coefficients(self._tables, self._claims)
         return sheet.draw(sheet.claim, PAGE)
 
     def plot_as_in_the_post(self) -> Figure:

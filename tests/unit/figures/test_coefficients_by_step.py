@@ -1,21 +1,18 @@
 """Lags by step of training: the lines, their axis and what they are beside."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
+from figure_inputs import inputs_of
 from pictures import legend_of, overlaps
 
-from attnlag.claims.checkpoints import course
-from attnlag.claims.run import Claims
 from attnlag.figures import coefficients_by_step
 from attnlag.figures.sizes import PAGE
 
 STEPS = [0, 8, 64, 512]
 
 
-def inputs(losses=True):
+def inputs(losses=True, changed=lambda table: table):
     """Return a training of three layers, of which one cannot be fitted at step 0."""
     medians, layers = [], []
     for quantity, start in (("lag_1", 1.1), ("lags_summed", 1.2), ("r_squared", 0.9)):
@@ -31,10 +28,11 @@ def inputs(losses=True):
                 layers.append(
                     {"step": step, "layer": layer, "quantity": quantity, "estimate": known}
                 )
-    tables = {"training": pd.DataFrame(medians), "training_layers": pd.DataFrame(layers)}
-    claims = Claims(tuple(course(tables["training"], "lag_1", bound=0.05)))
-    return SimpleNamespace(
-        outcome="norm", equivalence_bound=0.05, alpha=0.05, claims=claims, **tables
+    return inputs_of(
+        {"equivalence_bound": 0.05},
+        {"training": {"alpha": 0.05}, "design": {"outcome": "norm"}},
+        training=changed(pd.DataFrame(medians)),
+        training_layers=changed(pd.DataFrame(layers)),
     )
 
 
@@ -77,19 +75,17 @@ def test_a_step_without_room_for_its_number_has_a_tick(monkeypatch):
 
 @pytest.mark.parametrize("steps", [[0], [0, 64], [1000, 143000]])
 def test_few_steps_are_drawn_too(steps):
-    given = inputs(losses=False)
     names = dict(zip(STEPS, steps, strict=False))
-    for name in ("training", "training_layers"):
-        table = getattr(given, name)
+
+    def renamed(table):
         kept = table["step"].isna() | table["step"].isin(names)
-        setattr(given, name, table[kept].assign(step=table["step"].map(names)))
-    sheet = coefficients_by_step.figure(given)
+        return table[kept].assign(step=table["step"].map(names))
+
+    sheet = coefficients_by_step.figure(inputs(losses=False, changed=renamed))
     assert [panel.title for panel in sheet.panels] == ["lag 1", "R²"]
     assert overlaps(sheet.draw(f"{sheet.claim}\ntiny, texts", PAGE)) == []
 
 
 def test_nothing_is_drawn_where_no_layer_could_be_fitted():
-    given = inputs()
-    given.training["estimate"] = np.nan
-    given.claims = Claims(tuple(course(given.training, "lag_1", bound=0.05)))
+    given = inputs(changed=lambda table: table.assign(estimate=np.nan))
     assert coefficients_by_step.figure(given).panels == ()

@@ -3,15 +3,15 @@
 Numbers differ between all cells of a table, and intervals are wider on one side than on the other.
 """
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from figure_inputs import compared, inputs_of, of_regression, of_regressions
 from pictures import grid
 
-from attnlag.claims.run import Claims
 from attnlag.figures import (
     coefficients_by_depth,
     coefficients_by_layer,
@@ -29,7 +29,7 @@ from attnlag.storage import tables
 
 LAYERS = range(4)
 TESTED = {"alpha": 0.05, "adjust": "holm", "equivalence_bound": 0.05}
-NO_CLAIMS = Claims(())
+LEVEL = {"alpha": 0.05, "adjust": "holm"}
 
 
 def with_numbers(table, value="estimate", prefix=""):
@@ -87,22 +87,13 @@ def test_lags_by_layer(lags):
     for place, name in enumerate(untrained):
         controls[name] = 1.0 + place + controls["layer"] / 10
         controls[f"{name}_r_squared"] = 0.9 + place / 100 + controls["layer"] / 1000
-    inputs = SimpleNamespace(
-        coefficients=table,
-        fits=pd.DataFrame({"layer": LAYERS, "r_squared": [0.1, 0.4, 0.2, 0.3]}),
-        controls=controls,
-        medians=pd.DataFrame({"term": ["lag_1"], "median": [0.2]}),
-        outcome="norm",
-        r_squared_name="R²",
-        claims=NO_CLAIMS,
-        **TESTED,
-    )
-    panels = coefficients_by_layer.figure(inputs).panels
+    fits = pd.DataFrame({"layer": LAYERS, "r_squared": [0.1, 0.4, 0.2, 0.3]})
+    panels = coefficients_by_layer.figure(of_regression(table, fits=fits, controls=controls)).panels
     lines = [panels[0].lines[0], panels[1].lines[0]] if lags == 2 else panels[0].lines
     for term, line in zip(terms, lines, strict=True):
         check(line, table[table["term"] == term], tested=True)
     explained = panels[-1].lines
-    np.testing.assert_array_equal(explained[0].y, inputs.fits["r_squared"])
+    np.testing.assert_array_equal(explained[0].y, fits["r_squared"])
     if lags == 2:
         of_lag = controls[controls["term"] == "lag_1"]
         *before, trained = panels[2].lines
@@ -115,10 +106,7 @@ def test_lags_by_layer(lags):
 def test_lags_by_depth():
     table = coefficients(model=["a", "b"], layer=LAYERS, term=["lag_1", "lag_2"], corpus=["x"])
     table["depth"] = table["layer"] / 3
-    inputs = SimpleNamespace(
-        coefficients=table, outcome="norm", mixers_of_models={}, claims={}, **TESTED
-    )
-    panels = coefficients_by_depth.figure(inputs).panels
+    panels = coefficients_by_depth.figure(compared(table)).panels
     for term, panel in zip(("lag_1", "lag_2"), panels, strict=True):
         for model, line in zip(("a", "b"), panel.lines, strict=True):
             rows = where(table, model=model, term=term)
@@ -131,11 +119,12 @@ def test_lags_of_regressions():
     for name, fixed in (("a", "document"), ("b", "none")):
         table = coefficients(layer=LAYERS, term=["lag_1", "lag_2"]).assign(regression=name)
         table[["estimate", "conf_low", "conf_high"]] += float(name == "b")
-        study = {"coefficients": table, "regression": {"fixed_effects": fixed}, "outcome": "norm"}
-        studies.append(SimpleNamespace(claims=NO_CLAIMS, **study, **TESTED))
-    (panel,) = specifications_by_layer.figure(SimpleNamespace(studies=studies)).panels
+        folder = Path(f"results/m/c/attention/{name}")
+        stated = {"fixed_effects": fixed}
+        studies.append({"folder": folder, "coefficients": table, "stated": stated})
+    (panel,) = specifications_by_layer.figure(of_regressions(*studies)).panels
     for study, line in zip(studies, panel.lines, strict=True):
-        check(line, where(study.coefficients, term="lag_1"), tested=True)
+        check(line, where(study["coefficients"], term="lag_1"), tested=True)
 
 
 def norms_of(site, layers=LAYERS):
@@ -157,7 +146,10 @@ def check_quantiles(bands, logs):
 
 def test_norms_by_layer():
     absolute, relative = norms_of("attention"), norms_of("stream")
-    inputs = SimpleNamespace(sample=absolute, relative=relative, drop_first=1, label="adjustment")
+    norms = {"norms": pd.DataFrame()}
+    inputs = inputs_of({"drop_first": 1}, folder=Path("results/m/c/attention/norms"), **norms)
+    inputs.norms_sample = absolute
+    inputs.relative_sample = relative
     for sample, panel in zip(
         (absolute, relative), norms_by_layer.figure(inputs).panels, strict=True
     ):
@@ -171,24 +163,28 @@ def test_norms_by_layer():
 def test_sites_side_by_side(tmp_path):
     """The norms of each site stand above its coefficients."""
     norms = {}
-    paths = {}
+    paths = []
     studies = []
     for shift, site in enumerate(("attention", "mlp")):
         sample = norms_of(site)
         columns = {f"layer_{layer:02d}": np.exp(sample.log_norms[layer]) for layer in LAYERS}
-        paths[site] = [tmp_path / f"{site}.parquet"]
-        tables.write_table(pa.table({"position": sample.position, **columns}), paths[site][0], {})
+        folder = tmp_path / f"results/m/c/{site}"
+        path = folder / "norms/0000.parquet"
+        tables.write_table(pa.table({"position": sample.position, **columns}), path, {})
+        paths.append(path)
         norms[site] = sample.log_norms[sample.position > 0]
         table = coefficients(layer=LAYERS, term=["lag_1", "lag_2"])
         table[["estimate", "conf_low", "conf_high"]] += 5 * shift
-        study = {"coefficients": table, "claims": NO_CLAIMS, "outcome": "norm", "drop_first": 1}
-        studies.append(SimpleNamespace(**study, **TESTED))
-    panels = sites_by_layer.figure(SimpleNamespace(norms=paths, studies=studies)).panels
+        studies.append({"folder": folder / "w", "coefficients": table})
+    inputs = of_regressions(*studies)
+    for path in paths:
+        inputs.declared.below["norms", path.parents[1]] = [path]
+    panels = sites_by_layer.figure(inputs).panels
     for site, panel in zip(norms, panels[:2], strict=True):
         check_quantiles(panel.lines, norms[site])
     for study, panel in zip(studies, panels[2:], strict=True):
         for term, line in zip(("lag_1", "lag_2"), panel.lines, strict=True):
-            check(line, where(study.coefficients, term=term), tested=True)
+            check(line, where(study["coefficients"], term=term), tested=True)
 
 
 def test_cosines_of_neighbours():
@@ -196,7 +192,8 @@ def test_cosines_of_neighbours():
     table = with_numbers(grid(layer=LAYERS, distance=(1, 2), quantity=quantities), "mean")
     table = table.assign(site="attention", random_pairs=table["mean"] / 2)
     table["untrained"] = table["mean"] / 3
-    inputs = SimpleNamespace(means=table, alpha=0.05, claims=NO_CLAIMS)
+    table = table.assign(tokens=9, documents=3)
+    inputs = inputs_of(stages={"geometry_means": LEVEL}, directions=table)
     lines = cosines_by_distance.figure(inputs).panels[0].lines
     for place, quantity in enumerate(quantities):
         rows = where(table, distance=1, quantity=quantity)
@@ -214,9 +211,11 @@ def test_elasticities():
     sums = grid(target_layer=(1, 3), lag=(0, 1)).assign(**sites)
     sums = with_numbers(with_numbers(sums), "predicted", "predicted_")
     sums = with_numbers(sums, "coefficient", "coefficient_")
-    pair = {"source": "attention", "target": "attention", "extent": "13 documents"}
-    inputs = SimpleNamespace(
-        elasticities=table, total_effects=sums, alpha=0.05, claims=NO_CLAIMS, **pair
+    inputs = inputs_of(
+        {"source": "attention", "target": "attention"},
+        {"elasticities": LEVEL},
+        elasticities=table.assign(documents=13),
+        total_effects=sums,
     )
     *panels, of_sums = elasticities_by_layer.figure(inputs).panels
     for place, target in enumerate((1, 3)):
@@ -234,7 +233,8 @@ def test_readout():
     targets = ("own", "next", "top1")
     table = with_tests(with_numbers(grid(target=targets, layer=LAYERS), "difference"))
     table = table.assign(site="attention", untrained=table["difference"] / 7)
-    inputs = SimpleNamespace(readout=table, alpha=0.05, claims=NO_CLAIMS)
+    table = table.assign(tokens=9, documents=3)
+    inputs = inputs_of(stages={"traced_table": LEVEL}, readout=table)
     (panel,) = readout_by_layer.figure(inputs).panels
     for place, target in enumerate(targets):
         rows = table[table["target"] == target]
@@ -248,7 +248,9 @@ def test_slope_of_all_tokens():
     table = table.assign(n_obs=90, difference=table["estimate"] / 2, difference_p_adjusted=0.01)
     tests = pd.DataFrame({"term": ["lag_1"], "merged": [""]})
     settings = {"regression": TESTED | {"outcome": "norm"}, "property": "upos"}
-    inputs = SimpleNamespace(settings=settings, equal_slopes=tests, classes=table, claims=NO_CLAIMS)
+    table = table.assign(n_documents=3, median_low=0.1, median_high=0.2, level=0.95)
+    tests = tests.assign(p_adjusted=0.01)
+    inputs = inputs_of(stages={"classes": settings}, equal_slopes=tests, classes=table)
     shared, _ = slopes_by_class.figure(inputs).panels
     check(shared.lines[0], table[table["subset"] == "all"], tested=True)
 
@@ -267,8 +269,10 @@ def test_shares_and_lags_of_sources():
     table = with_numbers(grid(source=names, layer=LAYERS), "mean")
     parts = [*sources_by_layer.LAGS_OF_PARTS]
     lags = with_numbers(grid(part=parts, layer=LAYERS, term=["lag_1"]))
-    inputs = SimpleNamespace(
-        shares=table, lags=lags, settings={"regression": "w"}, alpha=0.05, claims=NO_CLAIMS
+    inputs = inputs_of(
+        stages={"traced_table": {**LEVEL, "regression": "w"}},
+        shares=table.assign(tokens=9, documents=3),
+        lags=lags,
     )
     *shares, last = sources_by_layer.figure(inputs).panels
     by_title = {panel.title.removeprefix("written by "): panel.lines[0] for panel in shares}

@@ -1,6 +1,6 @@
 """What each figure claims and shows, from tables whose numbers are known."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,14 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
+from figure_inputs import compared, inputs_of, of_regression, of_regressions
 from oracles import cr2
 from pictures import TITLE, grid, synthetic_controls, synthetic_tables, texts_of, with_interval
 from scipy import stats
 
-import draw_figures
-from attnlag.claims import causes, lags, sources, subsets
-from attnlag.claims.directions import neighbours as neighbours_claimed
-from attnlag.claims.heads import claims_of_heads
+from attnlag.claims import lags
 from attnlag.claims.row import Row
 from attnlag.claims.run import Claims
 from attnlag.corpus.documents import Document, corpus_table
@@ -39,8 +37,8 @@ from attnlag.figures import (
     specifications_by_layer,
     wording,
 )
-from attnlag.figures.inputs import read_effects
-from attnlag.figures.sampling import NormsSample, read_norms, shares_between
+from attnlag.figures.inputs import Inputs
+from attnlag.figures.sampling import NormsSample, shares_between
 from attnlag.figures.settings import ON_REQUEST
 from attnlag.figures.sizes import PAGE
 from attnlag.figures.templates import Line, Lines, Sheet, legend_of
@@ -49,51 +47,28 @@ from attnlag.quantities.catalogue import OPTIONAL
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.labels import weights_in_words
 from attnlag.storage import tables
+from attnlag.storage.results import Declared
 
 LAYERS = range(4)
 GROUPS_OF_DOCUMENTS = {f"d{n:02d}": "verse" if n % 2 else "prose" for n in range(40)}
 TESTED = {"alpha": 0.05, "adjust": "holm", "equivalence_bound": 0.05}
 
 
-def medians_of(table):
-    """Return the medians of a table of coefficients, with those of two responses."""
-    medians = table.groupby("term")["estimate"].median().rename("median").reset_index()
-    responses = pd.DataFrame(
-        {"term": ["response_1", "response_2"], "median": [0.23, 0.11], "conf_low": [0.2, 0.09]}
-    )
-    responses["conf_high"] = [0.26, 0.13]
-    if medians["median"].isna().all():
-        responses["median"] = np.nan
-    return pd.concat([medians, responses], ignore_index=True)
-
-
-def claims_of_coefficients(table):
-    """Return what titles say of lag 1, if any layer has it."""
-    median = table.loc[table["term"] == "lag_1", "estimate"].median()
-    if not np.isfinite(median):
-        return ()
-    lag = Row("lag", "lag_1", value=median)
-    extremes = {"baseline_low": 0.5, "baseline_high": 1.56}
-    return (
-        *(lag, lags.follows(lag, "norm"), Row("response", "2", value=0.11)),
-        Row("untrained_extremes", "lag_1", **extremes),
-        Row("scale", "own"),
-    )
+def responses():
+    """Return the medians of two responses."""
+    terms = pd.DataFrame({"term": ["response_1", "response_2"], "median": [0.23, 0.11]})
+    return terms.assign(conf_low=[0.2, 0.09], conf_high=[0.26, 0.13])
 
 
 def of_coefficients(controls=True, **kinds):
     """Return the inputs of the figure of coefficients, and the figure."""
     table, fits = synthetic_tables(12, **kinds)
-    inputs = SimpleNamespace(
-        coefficients=table,
-        fits=fits,
-        controls=synthetic_controls(table) if controls else None,
-        medians=medians_of(table) if controls else pd.DataFrame({"term": ["lag_1"], "median": 0.2}),
-        outcome="norm",
-        r_squared_name="R² within documents",
-        claims=Claims(claims_of_coefficients(table) if controls else ()),
-        **TESTED,
-    )
+    frames = {"fits": fits}
+    if controls:
+        frames["controls"] = synthetic_controls(table)
+    if controls and table["estimate"].notna().any():
+        frames["medians"] = responses()
+    inputs = of_regression(table, **frames)
     return inputs, coefficients_by_layer.figure(inputs)
 
 
@@ -110,7 +85,8 @@ def test_coefficients_stand_beside_their_controls(subtests):
     for term, panel in (("lag_1", one), ("lag_2", two)):
         with subtests.test(term=term):
             own, controls = (
-                table[table["term"] == term] for table in (inputs.coefficients, inputs.controls)
+                table[table["term"] == term]
+                for table in (inputs.regression.coefficients, inputs.regression.controls)
             )
             line, order = panel.lines
             np.testing.assert_array_equal(line.y, own["estimate"])
@@ -118,7 +94,7 @@ def test_coefficients_stand_beside_their_controls(subtests):
             np.testing.assert_array_equal(order.low, controls["permuted_low"])
             np.testing.assert_array_equal(order.high, controls["permuted_high"])
             assert panel.missing == [4]
-    controls = inputs.controls.query("term == 'lag_1'")
+    controls = inputs.regression.controls.query("term == 'lag_1'")
     # Two scales of the initial weights, and the trained model.
     assert [line.label for line in before.lines] == [
         "own",
@@ -134,22 +110,36 @@ def test_coefficients_stand_beside_their_controls(subtests):
     assert list(response.low) == [0.2, 0.09]
     assert list(response.y) == [0.23, 0.11]
     assert list(response.high) == [0.26, 0.13]
-    np.testing.assert_array_equal(explained.lines[0].y, inputs.fits["r_squared"])
+    np.testing.assert_array_equal(explained.lines[0].y, inputs.regression.fits["r_squared"])
     # Labels stand beside the lines, so there is no legend but of layers without a fit.
     assert list(legend_of(sheet)) == ["not fitted"]
+    median = one.lines[0].y[np.isfinite(one.lines[0].y)]
     assert sheet.claim == (
+        f"After a 1% larger adjustment the next is {np.median(median):.2f}% larger, the one after "
+        "0.11% larger (median layer)"
+    )
+    assert wording.PREDICTIVE in sheet.note
+    assert sheet.extent == "300 rows from 20 documents"
+
+
+def test_the_title_of_coefficients_has_the_lag_before_training():
+    lag = Row("lag", "lag_1", value=0.23)
+    extremes = Row("untrained_extremes", "lag_1", baseline_low=0.5, baseline_high=1.56)
+    claims = [lag, lags.follows(lag, "norm"), Row("response", "2", value=0.11), extremes]
+    assert coefficients_by_layer.title_of(Claims(tuple(claims)), ["lag_1"]) == (
         "After a 1% larger adjustment the next is 0.23% larger, the one after 0.11% larger "
         "(median layer; lag 1 before training: 0.50 to 1.56)"
     )
-    assert wording.PREDICTIVE in sheet.note
 
 
 def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels():
     inputs, alone = of_coefficients(controls=False)
     # Norms before training that do not vary have no coefficient.
     nothing = {"untrained_own": np.nan, "untrained_default": np.nan}
-    inputs.controls = synthetic_controls(inputs.coefficients).assign(**nothing)
-    for few in (alone, coefficients_by_layer.figure(inputs)):
+    table = inputs.regression.coefficients
+    controls = synthetic_controls(table).assign(**nothing)
+    constant = of_regression(table, controls=controls)
+    for few in (alone, coefficients_by_layer.figure(constant)):
         titles = ["lag 1", "lag 2", "variance explained within documents"]
         assert [panel.title for panel in few.panels] == titles
         assert "before training" not in few.claim
@@ -172,9 +162,8 @@ def of_groups(**estimates):
         median_high=table["estimate"] + np.where(wide, 1, 0.1),
         level=0.95,
     )
-    claims = Claims(tuple(subsets.groups(groups)))
-    inputs = SimpleNamespace(groups=groups, outcome="norm", claims=claims, **TESTED)
-    return groups_by_layer.figure(inputs)
+    table, fits = synthetic_tables(len(LAYERS))
+    return groups_by_layer.figure(of_regression(table, fits=fits, groups=groups))
 
 
 def test_groups_are_rows_of_a_map():
@@ -208,14 +197,20 @@ def norms(tmp_path_factory):
         "word_initial": frame.index % 2 == 0,
     }
     files = {}
-    for name, shift in (("norms", 0.0), ("stream", 1.0), ("properties", 0.0)):
+    for name, shift in (("norms", 0.0), ("stream", 1.0), ("token_properties", 0.0)):
         layers = {f"layer_{n:02d}": np.exp(frame[n] + shift) for n in LAYERS}
-        files[name] = [folder / f"{name}.parquet"]
+        files[name] = [folder / f"m/c/attention/{name}/0000.parquet"]
         record = {"model": {"name": "m"}, "corpus": {"name": "c"}}
         tables.write_table(pa.table(columns | layers), files[name][0], record)
-    settings = {"drop_first": 1}
-    inputs = read_norms(SimpleNamespace(**files), SimpleNamespace(site="attention"), settings)
-    return inputs, frame
+    return Inputs(Path(), Declared(files), {"drop_first": 1}), frame
+
+
+def with_sample(inputs, kept, **files):
+    """Return inputs with some of the tokens of their sample, and with other files."""
+    paths = {name: inputs.paths(name) for name in ("norms", "stream", "token_properties")}
+    changed = Inputs(Path(), Declared(paths | files), inputs.settings)
+    changed.norms_sample = sampled(inputs.norms_sample, kept)
+    return changed
 
 
 def sampled(sample, kept):
@@ -240,7 +235,7 @@ def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
     assert absolute.log_scale
     assert absolute.lines[-1].label == "median of the other tokens"
     # Where no first tokens are drawn, there are no others.
-    alone = norms_by_layer.norms_panel(inputs.sample, 0, "", "")
+    alone = norms_by_layer.norms_panel(inputs.norms_sample, 0, "", "")
     assert alone.lines[-1].label == "median of the tokens"
 
 
@@ -273,17 +268,15 @@ def test_each_position_is_in_exactly_one_row(longest):
     assert (np.diff(edges)[:8] == 1).all()
 
 
-def test_effects_of_no_document_are_read(tmp_path):
+def test_effects_of_no_document_are_drawn():
     """All tokens that are intervened on may be dropped."""
-    files, columns = {}, ["source_site", "target_site", "documents"]
-    record = {"stages": {"elasticities": {"alpha": 0.05}}}
-    for name in ("elasticities", "total_effects", "prediction_vs_effect"):
-        files[name] = tmp_path / f"{name}.parquet"
-        empty = pa.Table.from_pandas(pd.DataFrame(columns=columns, dtype=float))
-        tables.write_table(empty, files[name], record)
+    columns = ["source_site", "target_site", "documents", "lag", "intervention"]
+    empty = pd.DataFrame(columns=[*columns, "source_layer", "target_layer"], dtype=float)
     settings = {"source": "attention", "target": "attention"}
-    names = SimpleNamespace(model="tiny", corpus="small", pair="attention")
-    assert read_effects(SimpleNamespace(**files), names, settings).extent == "0 documents"
+    inputs = inputs_of(settings, {"elasticities": {"alpha": 0.05}}, elasticities=empty)
+    sheet = elasticities_by_layer.figure(inputs)
+    assert sheet.extent == "0 documents"
+    assert sheet.claim == "No layer was changed before an observed one"
 
 
 def test_norms_by_position_are_means_of_the_rows(norms, subtests):
@@ -309,8 +302,7 @@ def test_norms_by_position_are_means_of_the_rows(norms, subtests):
     ).replace("-", "−")
     assert "Rows of fewer than 20 documents are left out. Hatched" in sheet.note
     alone = frame["document"] == "d00"
-    one = SimpleNamespace(**vars(inputs))
-    one.norms, one.sample = [inputs.norms[0]], sampled(inputs.sample, alone)
+    one = with_sample(inputs, alone)
     assert "left out" not in norms_by_position.figure(one).note
     # Few documents, or none, may have tokens that are not dropped.
     for rows in (0, 1):
@@ -328,8 +320,7 @@ def test_the_title_compares_positions_that_nearly_all_documents_reach(norms, tmp
     pq.write_table(corpus_table(rows), tmp_path / "corpus.parquet")
     number = frame["document"].str[1:].astype(int)
     kept = (frame["position"] < 16) | (number % 2 == 0) | (number < 12)
-    cut = SimpleNamespace(**vars(inputs))
-    cut.corpus, cut.sample = tmp_path / "corpus.parquet", sampled(inputs.sample, kept)
+    cut = with_sample(inputs, kept, corpus=tmp_path / "corpus.parquet")
     sheet = norms_by_position.figure(cut)
     assert sheet.claim.startswith("From position 1 to 13–15, ")
     assert "The last row is of 26 documents: prose and verse." in sheet.note
@@ -359,8 +350,7 @@ def test_shares_of_variance_stand_beside_what_chance_gives(norms):
     most = smf.ols("y ~ C(upos)", rest.loc[tagged.index]).fit().rsquared
     assert f"to {most:.0%} of the variance" in speech.claim
     assert explained.lines[0].y[2] == pytest.approx(most)
-    few = SimpleNamespace(**vars(inputs))
-    few.sample = sampled(inputs.sample, frame.index < 10)
+    few = with_sample(inputs, frame.index < 10)
     assert norms_by_part_of_speech.figure(few).claim == "No part of speech has 20 tokens"
 
 
@@ -368,8 +358,7 @@ def test_parts_of_speech_explain_their_number_less_one_of_the_tokens_by_chance(n
     """R² of k random classes of n tokens is (k − 1) / (n − 1) on average."""
     inputs, frame = norms
     kept = frame.index < 80
-    few = SimpleNamespace(**vars(inputs))
-    few.sample = sampled(inputs.sample, kept)
+    few = with_sample(inputs, kept)
     tagged = kept & (frame["position"] > 0) & (frame["upos"] != "none")
     assert frame["upos"][tagged].nunique() == 2
     said = f"(by chance {1 / (tagged.sum() - 1):.1%})"
@@ -393,12 +382,15 @@ def over_surprisal(norms, tmp_path_factory):
     # Layer 1 falls with surprisal, layer 3 rises with it.
     surprisal = 6 - 0.9 * frame[1] + 0.5 * frame[3] + random.normal(size=len(frame))
     frequency = random.normal(size=len(frame)) - 0.5 * surprisal
-    given = SimpleNamespace(**vars(inputs))
     folder = tmp_path_factory.mktemp("surprisal")
-    given.surprisal = [folder / "surprisal.parquet"]
-    given.properties = [folder / "properties.parquet"]
-    tables.write_table(pa.table({"surprisal": surprisal}), given.surprisal[0], {})
-    tables.write_table(pa.table({"log_frequency": frequency}), given.properties[0], {})
+    files = {"norms": inputs.paths("norms")}
+    for name, column, values in (
+        ("surprisal", "surprisal", surprisal),
+        ("token_properties", "log_frequency", frequency),
+    ):
+        files[name] = [folder / f"{name}.parquet"]
+        tables.write_table(pa.table({column: values}), files[name][0], {})
+    given = Inputs(Path(), Declared(files), inputs.settings)
     columns = {layer: f"y{layer}" for layer in LAYERS}
     tokens = frame[frame["position"] > 0].rename(columns=columns)
     return norms_by_surprisal.figure(given), tokens.assign(
@@ -479,18 +471,15 @@ def test_the_mean_of_a_bin_is_a_ratio_of_sums_over_its_documents(over_surprisal,
 def study(name, effects, estimate, term="lag_1"):
     table = pd.DataFrame({"regression": name, "layer": LAYERS, "term": term, "estimate": estimate})
     table = with_interval(table.assign(p_adjusted=[0.01, 0.2, 0.01, 0.01], vcov_type="cluster"))
-    kind = {"regression": {"fixed_effects": effects}, "outcome": "norm"}
-    median = table["estimate"].median()
-    rows = ()
-    if np.isfinite(median):
-        ends = {"baseline_low": table["estimate"].min(), "baseline_high": table["estimate"].max()}
-        rows = (Row("lag", term, value=median), Row("lag_range", term, **ends))
-    return SimpleNamespace(coefficients=table, claims=Claims(rows), **kind, **TESTED)
+    fits = pd.DataFrame({"layer": LAYERS, "r_squared": 0 * table["estimate"]})
+    folder = Path(f"results/m/c/attention/{name}")
+    stated = {"fixed_effects": effects}
+    return {"folder": folder, "coefficients": table, "fits": fits, "stated": stated}
 
 
 def test_regressions_are_named_by_what_they_hold_fixed():
     def drawn(*studies):
-        sheet = specifications_by_layer.figure(SimpleNamespace(studies=studies))
+        sheet = specifications_by_layer.figure(of_regressions(*studies))
         (panel,) = sheet.panels
         return sheet.claim, [line.label for line in panel.lines], panel.lines
 
@@ -535,9 +524,11 @@ def of_classes(name, p_value, sizes, merged="", apart=0.1):
     )
     tests = {"layer": LAYERS, "term": "lag_1", "p_adjusted": p_value, "merged": merged}
     settings = {"regression": TESTED | {"outcome": "norm"}, "property": name}
-    tests = pd.DataFrame(tests)
-    claims = Claims(tuple(subsets.classes(table, tests, name, 0.05, "holm")))
-    inputs = SimpleNamespace(settings=settings, equal_slopes=tests, classes=table, claims=claims)
+    inputs = inputs_of(
+        stages={"classes": settings},
+        equal_slopes=pd.DataFrame(tests),
+        classes=table.assign(n_documents=3),
+    )
     return slopes_by_class.figure(inputs)
 
 
@@ -569,14 +560,18 @@ def test_thirds_of_a_number_are_drawn_in_order():
     assert sheet.claim == "Layers in which lag 1 differs by surprisal: 0 of 4"
 
 
-def heads(sink=0.7, lag=1.0):
+def heads(sink=0.7, lag=1.0, layers=LAYERS, mixers=None):
     estimates = {"0": 0.2, "1": 0.3, "10": 0.25, WHOLE: 0.23, ABOVE: 0.9}
-    table = grid(layer=LAYERS, part=["0", "1", "10", WHOLE])
-    table = table.assign(share=0.5, sink=sink, sink_uniform=0.06)
-    lags = grid(layer=LAYERS, part=estimates).assign(term="lag_1")
-    lags["estimate"] = lag * lags["part"].map(estimates)
-    claims = Claims(tuple(claims_of_heads(table.assign(coherence=1.0, at_floor=0.0), lags, "w")))
-    return SimpleNamespace(heads=table, coefficients=lags, alpha=0.05, claims=claims)
+    table = grid(layer=layers, part=["0", "1", "10", WHOLE])
+    table = table.assign(share=0.5, sink=sink, sink_uniform=0.06, coherence=1.0, at_floor=0.0)
+    lags = grid(layer=layers, part=estimates).assign(term="lag_1")
+    lags["estimate"] = lag * lags["part"].map(estimates).astype(float)
+    return inputs_of(
+        stages={"heads_table": {"alpha": 0.05, "regression": "w"}},
+        model={"name": "m", "mixers": mixers or {}},
+        heads=table,
+        head_coefficients=lags,
+    )
 
 
 def test_heads_are_maps_of_what_was_measured():
@@ -594,32 +589,25 @@ def test_heads_are_maps_of_what_was_measured():
     without = heads_by_layer.figure(heads(lag=np.nan))
     assert without.claim.startswith("One head has up to 50% of ")
     assert len(without.panels) == 2
-    none = heads()
-    none.heads = none.heads.iloc[:0]
-    assert heads_by_layer.figure(none).claim == "No heads were found"
+    assert heads_by_layer.figure(heads(layers=[])).claim == "No heads were found"
 
 
 def test_layers_without_attention_are_marked_in_the_file_of_a_figure(tmp_path):
-    inputs = heads()
-    inputs.subtitle = "m, c"
     drawing = {"titles": True, "sizes": ["page"], "formats": ["svg"]}
     marks = []
     for mixers in ({}, {"1": "Mamba"}):
-        inputs.mixers = mixers
-        files.draw_figure("heads_by_layer", inputs, tmp_path, drawing)
-        marks.append((tmp_path / "heads_by_layer.svg").read_text().count("<use "))
+        names = {"model": "m", "corpus": "c"}
+        files.draw_figure("heads_by_layer", heads(mixers=mixers), names, tmp_path, drawing)
+        drawn = (tmp_path / "heads_by_layer.svg").read_text()
+        assert ">m, c, attention" in drawn
+        marks.append(drawn.count("<use "))
     # The panels share an axis.
     assert marks[1] == marks[0] + 1
 
 
 @pytest.mark.parametrize("layers", [4, 80])
 def test_cells_of_heads_have_sixteen_pixels(layers):
-    inputs = heads()
-    for name in ("heads", "coefficients"):
-        table = getattr(inputs, name).query("layer == 0")
-        copies = [table.assign(layer=layer) for layer in range(layers)]
-        setattr(inputs, name, pd.concat(copies, ignore_index=True))
-    figure = heads_by_layer.figure(inputs).draw(TITLE, PAGE)
+    figure = heads_by_layer.figure(heads(layers=range(layers))).draw(TITLE, PAGE)
     figure.draw_without_rendering()
     for axes in figure.axes[::2]:
         box = axes.get_window_extent()
@@ -634,8 +622,8 @@ def test_directions_are_beside_those_of_random_pairs():
     table["mean"] = 0.54 / table["distance"]
     table = table.assign(site="attention", untrained=np.nan)
     table["random_pairs"] = table["mean"] / 2
-    claims = Claims(tuple(neighbours_claimed(table)))
-    inputs = SimpleNamespace(means=with_interval(table, "mean"), alpha=0.05, claims=claims)
+    table = with_interval(table, "mean").assign(tokens=9, documents=3)
+    inputs = inputs_of(stages={"geometry_means": {"alpha": 0.05}}, directions=table)
     sheet = cosines_by_distance.figure(inputs)
     neighbours, distances = sheet.panels
     np.testing.assert_allclose(neighbours.lines[0].y, 0.54)
@@ -646,7 +634,7 @@ def test_directions_are_beside_those_of_random_pairs():
     )
 
 
-def effects():
+def effects(changed=lambda table: table, summed=lambda sums: sums):
     """Return effects on later layers, of derivatives and of two finite interventions in layer 0."""
     sites = {"source_site": "attention", "target_site": "attention"}
     derivative = grid(target_layer=(1, 3), source_layer=LAYERS, lag=(0, 1))
@@ -669,12 +657,11 @@ def effects():
         **{"coefficient_conf_low": 0.2, "coefficient_conf_high": 0.4},
         **{"predicted_conf_low": -0.1, "predicted_conf_high": 0.5},
     )
-    pair = {"source": "attention", "target": "attention", "extent": "13 documents"}
-    earlier = table[table["intervention"] == "derivative"].query("lag == 1")
-    earlier = earlier[earlier["source_layer"] < earlier["target_layer"]]
-    claims = Claims((causes.single_layers(earlier),))
-    return SimpleNamespace(
-        elasticities=table, total_effects=sums, alpha=0.05, claims=claims, **pair
+    return inputs_of(
+        {"source": "attention", "target": "attention"},
+        {"elasticities": {"alpha": 0.05}},
+        elasticities=changed(table),
+        total_effects=summed(sums),
     )
 
 
@@ -708,16 +695,15 @@ def test_predictions_and_effects_are_lines_for_each_target_layer():
         "change it (each by at most 0.13%)"
     )
     # A single source layer has marks, because no line is drawn of one value.
-    inputs = effects()
-    inputs.elasticities = inputs.elasticities.query("source_layer == 0")
-    inputs.total_effects = inputs.total_effects.assign(predicted=np.nan)
+    inputs = effects(
+        lambda table: table.query("source_layer == 0"), lambda sums: sums.assign(predicted=np.nan)
+    )
     alone = elasticities_by_layer.figure(inputs)
     assert all(line.bars for panel in alone.panels for line in panel.lines)
     labels = [line.label for line in sums.lines]
     assert labels == ["lag 1 of the layer", "predicted", "caused"]
     assert [line.label for line in alone.panels[-1].lines] == ["lag 1 of the layer", "caused"]
-    nothing = effects()
-    nothing.elasticities = nothing.elasticities.iloc[:0]
+    nothing = effects(lambda table: table.iloc[:0])
     assert not elasticities_by_layer.figure(nothing).panels
 
 
@@ -739,14 +725,10 @@ def sizes(**models):
 
 
 def test_models_are_lines_over_their_own_depths():
-    inputs = SimpleNamespace(
-        coefficients=comparison(a=[0.1, 0.3], b=[0.4, 0.2, -0.1]),
-        outcome="norm",
-        mixers_of_models={"a": {"1": "Mamba"}},
-        claims=sizes(a=(0.2, 0.1, 0.3), b=(0.2, -0.1, 0.4)),
-        **TESTED,
-    )
+    inputs = compared(comparison(a=[0.1, 0.3], b=[0.4, 0.2, -0.1]))
+    inputs.models["a"]["mixers"] = {"1": "Mamba"}
     sheet = coefficients_by_depth.figure(inputs)
+    assert sheet.extent == "20 documents"
     (panel,) = sheet.panels
     labels = ["a (2 layers, ◇ no attention)", "b (3 layers)"]
     assert [line.label for line in panel.lines] == labels
@@ -764,7 +746,7 @@ def test_models_are_lines_over_their_own_depths():
 
 def test_twenty_models_have_distinct_line_styles():
     table = comparison(**{f"model{n}": [0.1] for n in range(20)})
-    kinds = coefficients_by_depth.line_styles(table, {})
+    kinds = coefficients_by_depth.line_styles(table, {model: {} for model in table["model"]})
     assert len({(kind["color"], str(kind["linestyle"])) for kind in kinds.values()}) == 20
 
 
@@ -772,18 +754,14 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
     names = ["first", "self", "previous_2", "previous_3", "previous_4", "rest", "bias"]
     means = {"previous_1": [0.2, 0.5, 0.1]} | {name: [0.1, 0.05, 0.12] for name in names}
     table = pd.DataFrame(means).melt(var_name="source", value_name="mean", ignore_index=False)
-    inputs = SimpleNamespace(
-        shares=with_interval(table.rename_axis("layer").reset_index(), "mean"),
-        lags=pd.DataFrame(),
-        settings={"regression": "within"},
-        alpha=0.05,
-        claims=Claims(
-            tuple(
-                sources.written_by(table.rename_axis("layer").reset_index(), "mean", "previous_1")
-            )
-        ),
-    )
-    sheet = sources_by_layer.figure(inputs)
+    shares = with_interval(table.rename_axis("layer").reset_index(), "mean")
+    shares = shares.assign(tokens=9, documents=3)
+
+    def drawn(shares, lags):
+        stages = {"traced_table": {"alpha": 0.05, "regression": "within"}}
+        return sources_by_layer.figure(inputs_of(stages=stages, shares=shares, lags=lags))
+
+    sheet = drawn(shares, pd.DataFrame())
     by_title = {panel.title: panel.lines[0] for panel in sheet.panels}
     before = by_title["written by the token before"]
     np.testing.assert_allclose(before.y, [20, 50, 10])
@@ -808,15 +786,13 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
     ):
         missing = lags["part"].isin(unknown) | (lags["layer"] == 1)
         lags["estimate"] = np.where(missing, np.nan, 0.2)
-        inputs.lags = with_interval(lags)
-        *_, last = sources_by_layer.figure(inputs).panels
+        *_, last = drawn(shares, with_interval(lags)).panels
         assert ([line.label for line in last.lines], last.missing) == (labels, [1])
-    inputs.lags = with_interval(lags.assign(estimate=np.nan))
-    alone = sources_by_layer.figure(inputs)
+    unknown = with_interval(lags.assign(estimate=np.nan))
+    alone = drawn(shares, unknown)
     assert (len(alone.panels), "Coefficients" in alone.note) == (5, False)
     # One document gives no intervals.
-    inputs.shares[["conf_low", "conf_high"]] = np.nan
-    for panel in sources_by_layer.figure(inputs).panels:
+    for panel in drawn(shares.assign(conf_low=np.nan, conf_high=np.nan), unknown).panels:
         assert not any(line.has_interval for line in panel.lines)
 
 
@@ -829,7 +805,10 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     )
 
     def panel_of(readout):
-        inputs = SimpleNamespace(readout=readout, alpha=0.05, claims=Claims(()))
+        inputs = inputs_of(
+            stages={"traced_table": {"alpha": 0.05, "adjust": "holm"}},
+            readout=readout.assign(tokens=9, documents=3),
+        )
         return readout_by_layer.figure(inputs).panels[0]
 
     panel = panel_of(table)
@@ -861,9 +840,6 @@ def test_the_catalogue_of_figures_matches_the_modules():
     needs = {figure.needs for figure in found}
     # Any other need would never be met.
     assert needs <= {"", "groups", "tags", "regressions", "revisions", "sources", *OPTIONAL}
-    assert set(draw_figures.INPUTS) <= {figure.drawn_by for figure in found} | needs
-    for figure in found:
-        assert figure.drawn_by in draw_figures.INPUTS
 
 
 def test_two_figures_are_drawn_on_request_alone():

@@ -1,9 +1,8 @@
 """The sheets that the explorer draws: those of figures, from the tables of a run."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 from attnlag.claims.results import RegressionResults
@@ -13,174 +12,115 @@ from attnlag.figures import (
     elasticities_by_layer,
     groups_by_layer,
     heads_by_layer,
-    inputs,
     norms_by_part_of_speech,
     readout_by_layer,
-    sampling,
     slopes_by_class,
     sources_by_layer,
 )
 from attnlag.figures.as_json import as_json
-from attnlag.figures.templates import Sheet
+from attnlag.figures.inputs import Inputs
 from attnlag.report.explorer.paths import folder_of, tables_of
+from attnlag.storage.results import Declared
 
 # A sheet as JSON, with the tab that shows it and the paths of its tables.
 Entry = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A figure that the page shows if a run has its tables.
-
-    Parameters
-    ----------
-    tab, name : str
-        The tab, and the name of the sheet within it.
-    tables : mapping
-        The names of its declared tables, by those of the inputs of ``read``.
-    read : callable
-        What reads them, as for the files of the figure.
-    figure : module
-        What makes a sheet of them.
-    """
-
-    tab: str
-    name: str
-    tables: Mapping[str, str]
-    read: Callable[..., inputs.Inputs]
-    figure: ModuleType
-
-
-CLASSES = Shown(
-    "kinds",
-    "slopes",
-    {"classes": "classes", "equal_slopes": "equal_slopes"},
-    inputs.read_classes,
-    slopes_by_class,
-)
-TRAINING = Shown(
-    "training",
-    "training",
-    {"training": "training", "training_layers": "training_layers"},
-    inputs.read_training,
-    coefficients_by_step,
-)
-HEADS = Shown(
-    "heads",
-    "heads",
-    {"heads": "heads", "head_coefficients": "head_coefficients"},
-    inputs.read_heads,
-    heads_by_layer,
-)
-EFFECTS = Shown(
-    "causes",
-    "causes",
-    {"total_effects": "total_effects", "elasticities": "elasticities"},
-    inputs.read_effects,
-    elasticities_by_layer,
-)
-SOURCES = Shown(
-    "sources",
-    "shares",
-    {"shares": "shares", "lags": "lags"},
-    inputs.read_sources,
-    sources_by_layer,
-)
-READOUT = Shown("sources", "readout", {"readout": "readout"}, inputs.read_sources, readout_by_layer)
-
-
 def entry(
-    tab: str, name: str, sheet: Sheet, mixers: Mapping[str, str], tables: list[str]
+    tab: str, name: str, figure: ModuleType, inputs: Inputs, paths: list[str], heading: str = ""
 ) -> list[Entry]:
-    """Return a sheet with its place in the page; nothing if it has no panels."""
+    """Return the sheet of a figure with its place in the page; nothing if it has no panels.
+
+    ``heading`` stands before its claim, and ``paths`` are those of its tables.
+    """
+    sheet = figure.figure(inputs)
     if not sheet.panels:
         return []
-    return [{"tab": tab, "name": name, "tables": tables, **as_json(sheet, mixers)}]
+    sheet.claim = f"{heading}{sheet.claim}"
+    return [{"tab": tab, "name": name, "tables": paths, **as_json(sheet, inputs.mixers)}]
 
 
-def entry_of(
-    shown: Shown,
+def entry_of_tables(
+    tab: str,
+    name: str,
+    figure: ModuleType,
     regression: RegressionResults,
     folder: Path,
+    *needed: str,
     settings: Mapping[str, Any] | None = None,
     heading: str = "",
 ) -> list[Entry]:
-    """Return the sheet of a figure from its tables in a folder; nothing without any of them.
-
-    ``heading`` stands before its claim.
-    """
-    files = {}
-    for name, table in shown.tables.items():
-        if not regression.has(table, folder):
-            return []
-        files[name] = regression.path(table, folder)
-    names = SimpleNamespace(regression=regression.name)
-    given = SimpleNamespace(**files)
-    if shown.read is inputs.read_sources:
-        # Either may be unknown.
-        given = SimpleNamespace(**{"shares": [], "lags": []} | files)
-        given.readout = regression.paths("readout", folder)
-    read = shown.read(given, names, settings)
-    sheet = shown.figure.figure(read)
-    sheet.claim = f"{heading}{sheet.claim}"
-    tables = tables_of(regression, folder, *shown.tables.values())
-    return entry(shown.tab, shown.name, sheet, read.mixers, tables)
+    """Return the sheet of a figure from tables in a folder; nothing without any of them."""
+    if not all(regression.has(table, folder) for table in needed):
+        return []
+    inputs = Inputs(folder, regression.declared, settings)
+    paths = tables_of(regression, folder, *needed)
+    return entry(tab, name, figure, inputs, paths, heading)
 
 
 def sheets_of_regression(regression: RegressionResults) -> list[Entry]:
     """Return the coefficients of a regression, also by group, class of tokens and checkpoint."""
     folder = regression.folder
-    read = inputs.read_coefficients(
-        regression,
-        SimpleNamespace(regression=regression.name),
-        controls=regression.controls,
-        medians=regression.table("medians"),
-        groups=regression.table("groups"),
-    )
+    inputs = Inputs(folder, regression.declared)
     sheets = []
     if regression.terms:
-        sheet = coefficients_by_layer.figure(read)
-        tables = tables_of(regression, folder, "coefficients", "fits", "controls")
-        sheets += entry("coefficients", "coefficients", sheet, read.mixers, tables)
-    if len(read.groups):
-        sheet = groups_by_layer.figure(read)
-        tables = tables_of(regression, folder, "groups")
-        sheets += entry("coefficients", "groups", sheet, read.mixers, tables)
-    # The tab shows the slopes of all regressions.
-    heading = f"Regression {regression.name}: "
-    slopes = replace(CLASSES, name=f"slopes-{regression.name}")
-    sheets += entry_of(slopes, regression, folder, heading=heading)
-    settings = {"equivalence_bound": regression.settings["equivalence_bound"]}
-    return sheets + entry_of(TRAINING, regression, folder, settings)
+        paths = tables_of(regression, folder, "coefficients", "fits", "controls")
+        sheets += entry("coefficients", "coefficients", coefficients_by_layer, inputs, paths)
+    if len(regression.table("groups")):
+        paths = tables_of(regression, folder, "groups")
+        sheets += entry("coefficients", "groups", groups_by_layer, inputs, paths)
+    sheets += entry_of_tables(
+        "kinds",
+        f"slopes-{regression.name}",
+        slopes_by_class,
+        regression,
+        folder,
+        "classes",
+        "equal_slopes",
+        # The tab shows the slopes of all regressions.
+        heading=f"Regression {regression.name}: ",
+    )
+    sheets += entry_of_tables(
+        "training",
+        "training",
+        coefficients_by_step,
+        regression,
+        folder,
+        "training",
+        "training_layers",
+        settings={"equivalence_bound": regression.settings["equivalence_bound"]},
+    )
+    return sheets
 
 
 def sheets_of_site(regression: RegressionResults) -> list[Entry]:
     """Return what does not depend on the regression, given any of the site."""
     site = regression.site_folder
-    return [
-        *_parts_of_speech(regression),
-        *entry_of(HEADS, regression, site),
-        *_effects(regression),
-        *entry_of(SOURCES, regression, site),
-        *entry_of(READOUT, regression, site),
-    ]
+    sheets = _parts_of_speech(regression)
+    sheets += entry_of_tables(
+        "heads", "heads", heads_by_layer, regression, site, "heads", "head_coefficients"
+    )
+    sheets += _effects(regression)
+    sheets += entry_of_tables(
+        "sources", "shares", sources_by_layer, regression, site, "shares", "lags"
+    )
+    sheets += entry_of_tables("sources", "readout", readout_by_layer, regression, site, "readout")
+    return sheets
 
 
 def _parts_of_speech(regression: RegressionResults) -> list[Entry]:
     properties = regression.paths("token_properties", regression.study_folder)
     if not properties:
         return []
-    given = SimpleNamespace(
-        norms=regression.paths("norms", regression.site_folder),
-        stream=regression.paths("stream", regression.study_folder),
-        properties=properties,
-    )
-    names = SimpleNamespace(site=regression.site)
+    # The norms are in the folder of the site, what is known of the tokens is in another.
+    files = {
+        "norms": regression.paths("norms", regression.site_folder),
+        "token_properties": properties,
+    }
     settings = {"drop_first": regression.record.settings("design")["drop_first"]}
-    norms = sampling.read_norms(given, names, settings)
-    sheet = norms_by_part_of_speech.figure(norms)
-    tables = folder_of(regression, "norms", regression.site_folder)
-    return entry("kinds", "means", sheet, norms.mixers, tables)
+    inputs = Inputs(Path(), Declared(files), settings)
+    paths = folder_of(regression, "norms", regression.site_folder)
+    return entry("kinds", "means", norms_by_part_of_speech, inputs, paths)
 
 
 def _effects(regression: RegressionResults) -> list[Entry]:
@@ -193,8 +133,16 @@ def _effects(regression: RegressionResults) -> list[Entry]:
     sources.sort(key=lambda name: name != regression.site)
     sheets = []
     for source in sources:
-        settings = {"source": source, "target": regression.site}
         heading = f"{source} to {regression.site}: " if len(sources) > 1 else ""
-        shown = replace(EFFECTS, name=f"causes-{source}")
-        sheets += entry_of(shown, regression, folder, settings, heading)
+        sheets += entry_of_tables(
+            "causes",
+            f"causes-{source}",
+            elasticities_by_layer,
+            regression,
+            folder,
+            "total_effects",
+            "elasticities",
+            settings={"source": source, "target": regression.site},
+            heading=heading,
+        )
     return sheets
