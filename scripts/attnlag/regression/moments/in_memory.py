@@ -11,8 +11,8 @@ from attnlag.regression.design.design import Formula
 from attnlag.regression.moments.moments import (
     Moments,
     RowPartition,
-    moments_of_unit,
     sum_products,
+    with_packed,
 )
 from attnlag.regression.moments.packed_files import Block, gathered
 from attnlag.regression.units import Unit
@@ -61,10 +61,19 @@ def _moments_of_units(
     packed = centre.shape[1] * (1 + centre.shape[1]) // 2
     none: Block = [], np.zeros((0, partition.cells, len(units), packed))
     names, sums = next(gathered(blocks), none)
+    p = centre.shape[1]
     moments = []
     for place, unit in enumerate(units):
-        unit_sums = sums[:, :, place]
-        moments.append(
-            moments_of_unit(unit, terms, centre[place], names, unit_sums, above=place, **fields)
+        empty = Moments(
+            layer=unit.layer,
+            part=unit.part,
+            terms=terms,
+            clusters=[],
+            centre=centre[place],
+            s=np.zeros((partition.cells, 0, p, p)),
+            documents=0,
+            above=place,
+            **fields,
         )
+        moments.append(with_packed(empty, names, sums[:, :, place]))
     return moments

@@ -445,23 +445,25 @@ class Stored(Sequence[Moments]):
 
     def _read(self, index: int) -> Moments:
         """Return the moments of a layer, about the centre of the shard with the most documents."""
-        unit = Unit(self.layers[index])
         outcome = OUTCOMES[self.record.settings("design")["outcome"]]
-        fields = {
-            "outcome_is_logarithm": outcome.logarithm,
-            "above": index,
-            "precision": self.record.precision,
-        }
-        centre = self.files.centres[self.files.largest, index]
+        p = 1 + len(self.terms)
+        empty = Moments(
+            layer=self.layers[index],
+            terms=self.terms,
+            clusters=[],
+            centre=self.files.centres[self.files.largest, index],
+            s=np.zeros((self.files.cells, 0, p, p)),
+            documents=0,
+            outcome_is_logarithm=outcome.logarithm,
+            precision=self.record.precision,
+            above=index,
+        )
         parts = []
-        for file, own_centre in enumerate(self.files.centres[:, index]):
-            for names, packed in self.files.blocks(file, unit.column):
-                part = moments_of_unit(unit, self.terms, own_centre, names, packed, **fields)
-                parts.append(part.recentred(centre))
-        if not parts:
-            none = np.zeros((0, self.files.cells, self.files.packed))
-            return moments_of_unit(unit, self.terms, centre, [], none, **fields)
-        return joined(parts)
+        for file, centre in enumerate(self.files.centres[:, index]):
+            for names, packed in self.files.blocks(file, empty.layer):
+                part = with_packed(replace(empty, centre=centre), names, packed)
+                parts.append(part.recentred(empty.centre))
+        return joined(parts) if parts else empty
 
 
 def product(s: np.ndarray, to: np.ndarray) -> np.ndarray:
@@ -504,15 +506,7 @@ def joined(parts: Sequence[Moments]) -> Moments:
     return with_clusters(largest, clusters, np.concatenate(sums, axis=1))
 
 
-def moments_of_unit(
-    unit: Unit,
-    terms: list[str],
-    centre: np.ndarray,
-    names: list[str],
-    packed: np.ndarray,
-    **fields: Any,
-) -> Moments:
-    """Return the moments of a unit from packed ones, (clusters, cells, packed)."""
-    s = unpacked(np.ascontiguousarray(packed.swapaxes(0, 1)), 1 + len(terms))
-    moments = Moments(unit.layer, terms, names, centre, s, 0, part=unit.part, **fields)
-    return with_clusters(moments, names, s)
+def with_packed(moments: Moments, names: list[str], packed: np.ndarray) -> Moments:
+    """Return the moments with clusters whose packed ones are given, (clusters, cells, packed)."""
+    by_cell = np.ascontiguousarray(packed.swapaxes(0, 1))
+    return with_clusters(moments, names, unpacked(by_cell, moments.p))

@@ -109,11 +109,12 @@ class PackedFiles:
         # Number of elements of packed moments.
         self.packed = p * (p + 1) // 2
 
-    def blocks(self, file: int, column: str) -> Iterator[Block]:
-        """Yield documents of a file with their packed moments in one layer, given its column.
+    def blocks(self, file: int, layer: int) -> Iterator[Block]:
+        """Yield documents of a file with their packed moments in a layer.
 
         The moments are (documents, cells, packed).
         """
+        column = layer_name(layer)
         rows = max(1, int(BLOCK_BYTES // (8 * self.cells * self.packed))) * self.cells
         opened = pq.ParquetFile(self.paths[file], metadata=self.metadata[file], pre_buffer=False)
         for batch in opened.iter_batches(rows, columns=["document", column], use_threads=False):
