@@ -83,7 +83,7 @@ def measure(
     modules : mapping, optional
         Paths of the blocks and sublayers, for an unknown type of model.
     name : str, optional
-        Name of the model; by default the last part of ``model.name_or_path``.
+        Name of the model; by default the last part of ``model.name_or_path``, or its class's.
     tagger : spaCy pipeline, sequence of str, or mapping, optional
         Source of words and parts of speech: a pipeline that spaCy has loaded, the words and tags of
         each text, as in ``["The/DET cat/NOUN"]``, or the keys of ``tagger`` in the configuration.
