@@ -200,7 +200,7 @@ def write_frame(frame: "pd.DataFrame", path: Path, record: dict[str, Any]) -> No
     """Write a table of results twice: Parquet with its provenance, and CSV for everyone."""
     write_parquet(frame, path, record)
     texts = frame.select_dtypes(["object", "string", "category"])
-    escaped = {name: _escaped(texts[name]) for name in texts}
+    escaped = {str(name): _escaped(texts[name]) for name in texts}
     with written_whole(path.with_suffix(".csv")) as temporary:
         frame.assign(**escaped).to_csv(temporary, index=False)
 

@@ -73,27 +73,47 @@ class RowPartition:
 
 
 def write_design(
-    norms: Path, stream: Path | None, path: Path, made: Path, formula: Formula, *, halves: bool
+    norms: Path,
+    stream: Path | None,
+    design_file: Path,
+    moments_file: Path,
+    formula: Formula,
+    *,
+    halves: bool,
 ) -> design.Counts:
     """Write the design of a file of norms and its moments, in one pass; return its counts.
 
-    The files are written to ``path`` and ``made``. ``stream`` has the norms of the residual stream,
-    for relative norms, and ``halves`` gives each half of a document a cell of its own. Without room
-    for the files, UserError is raised.
-
     Logs of norms, which are all different, stay uncompressed: compression would save a tenth of the
     space, and take four times as long to write and three times as long to read.
+
+    Parameters
+    ----------
+    norms : Path
+        The norms of a shard, or another outcome.
+    stream : Path or None
+        Norms of the residual stream, for relative norms.
+    design_file, moments_file : Path
+        The files to write.
+    formula : Formula
+        The terms of the design.
+    halves : bool
+        Whether each half of a document is a cell of its own.
+
+    Raises
+    ------
+    UserError
+        If there is no room for the files.
     """
     counts = design.Counts()
     schema = formula.schema(list(formula.outcome.columns(pq.read_schema(norms).names)))
     record = tables.provenance(tables.read_provenance(norms), "design", formula.settings, "numpy")
-    packed = [name for name in schema.names if not name.startswith("layer_")]
+    compressed = [name for name in schema.names if not name.startswith("layer_")]
     with tables.parquet_writer(
-        path,
+        design_file,
         schema,
         record,
-        use_dictionary=packed,
-        compression=dict.fromkeys(schema.names, "none") | dict.fromkeys(packed, "zstd"),
+        use_dictionary=compressed,
+        compression=dict.fromkeys(schema.names, "none") | dict.fromkeys(compressed, "zstd"),
         write_statistics=False,
     ) as writer:
         # The rows are written as the sums below ask for them.
@@ -104,7 +124,7 @@ def write_design(
         batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
         rows = map(written_on_the_way, design.designs(batches, formula, counts))
         record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
-        write_moments(rows, schema, made, record, RowPartition(halves))
+        write_moments(rows, schema, moments_file, record, RowPartition(halves))
         # The counts are known only after all rows are written.
         writer.add_key_value_metadata(counts.metadata())
     return counts
