@@ -345,7 +345,7 @@ def test_medians_of_the_jackknife_vary_as_it_does(subtests):
     """With one layer, intervals of the median are those of CRV3, at any level."""
     layers = layers_of(design_table(SEVEN, 1))
     fits = fits_of(layers, "cluster-jackknife")
-    rows = fits[0].left_out.rows
+    rows = fits[0].left_out.n_obs
     effective = rows.sum() ** 2 / (rows**2).sum()
     errors = np.sqrt(np.diag(fits[0].covariance))[1:]
     for alpha in (0.05, 0.4):

@@ -16,9 +16,9 @@ class LeftOut:
     count: int
     # Names of those with rows.
     names: list[str]
-    # places, rows, (left out,) int arrays: indices of those with rows, and their rows.
+    # places, n_obs, (left out,) int arrays: indices of those with rows, and their numbers of rows.
     places: np.ndarray
-    rows: np.ndarray
+    n_obs: np.ndarray
     # (left out, K) array: NaN where the rest is collinear.
     coefficients: np.ndarray
     # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
@@ -29,8 +29,8 @@ def leave_out_each(solution: Solution, clusters: PreparedMoments | None = None) 
     """Return the estimates without each cluster, by default of the solution's own moments."""
     if clusters is None:
         clusters = solution.moments
-    rows = np.rint(clusters.s[0, :, 0, 0]).astype(np.int64)
-    places = np.flatnonzero(rows)
+    n_obs = np.rint(clusters.s[0, :, 0, 0]).astype(np.int64)
+    places = np.flatnonzero(n_obs)
     a, b, _ = solution.equations(solution.moments.total)
     thetas = [np.empty((0, solution.moments.k))]
     sse = 0.0
@@ -38,13 +38,14 @@ def leave_out_each(solution: Solution, clusters: PreparedMoments | None = None) 
     for a_g, b_g, c_g in solution.by_cluster(with_rows):
         theta = solution.thetas(a[:, None] - a_g, b[:, None] - b_g)
         thetas.append(theta)
+        # Σ (y - x θ)² over the rows of cluster g is c_g - 2 θ'b_g + θ'A_g θ.
         fitted = times(a_g[0], theta)
         sse += float((c_g[0] + (theta * (fitted - 2 * b_g[0])).sum(axis=1)).sum())
     return LeftOut(
         count=len(clusters.clusters),
         names=[clusters.clusters[place] for place in places],
         places=places,
-        rows=rows[places],
+        n_obs=n_obs[places],
         coefficients=solution.coefficients(np.concatenate(thetas)),
         sse=sse,
     )

@@ -355,6 +355,7 @@ def score_blocks(solution: Solution) -> Iterator[list[ClusterScores]]:
             yield [ClusterScores(a[0], scores[:, None], identity)]
         return
     n_others = solution.moments.k - solution.n_lags
+    # T and C of the formula, and what the two scores of all rows change in θ.
     t = half_panel.covariates.lags_to_all
     c = half_panel.covariates.inverse
     influence_map = np.hstack([2 * t @ all_rows.inverse[n_others:], c])

@@ -153,7 +153,7 @@ def medians_of_jackknife(
     influence = np.zeros((documents, *estimates.shape))
     rows = np.zeros(documents)
     for layer, each in enumerate(left_out):
-        rows[each.places] = np.maximum(rows[each.places], each.rows)
+        rows[each.places] = np.maximum(rows[each.places], each.n_obs)
         share = 1 - 1 / max(len(each.places), 1)
         change = estimates[layer] - each.coefficients[:, lags]
         influence[each.places, layer] = np.sqrt(share) * change

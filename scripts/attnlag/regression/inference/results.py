@@ -74,10 +74,10 @@ def _largest_cluster(fit: LayerFit) -> dict[str, Any]:
     """Return the name and the rows of the cluster with most rows, of a layer that is fitted."""
     if fit.left_out is None:
         return {}
-    place = int(np.argmax(fit.left_out.rows))
+    place = int(np.argmax(fit.left_out.n_obs))
     return {
         "largest_cluster": fit.left_out.names[place],
-        "largest_cluster_rows": int(fit.left_out.rows[place]),
+        "largest_cluster_rows": int(fit.left_out.n_obs[place]),
     }
 
 
@@ -102,7 +102,7 @@ def influence_table(fits: Sequence[LayerFit]) -> pd.DataFrame:
             order = np.argsort(-np.abs(np.nan_to_num(change)), kind="stable")[:INFLUENTIAL]
             for row in order.tolist():
                 document = fit.left_out.names[row]
-                n_obs = fit.left_out.rows[row]
+                n_obs = fit.left_out.n_obs[row]
                 in_errors = change[row] / errors[place]
                 rows.append((fit.layer, term, document, n_obs, change[row], in_errors))
     return pd.DataFrame(rows, columns=columns)
