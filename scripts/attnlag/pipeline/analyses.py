@@ -50,11 +50,15 @@ def _has_classes(config: Config) -> bool:
     return any(regression.slopes_by for regression in config.regressions.values())
 
 
+def site_files(study: str, file: str, config: Config) -> list[str]:
+    """Return the paths of a file that each site has."""
+    return [f"{study}/{site}/{file}" for site in config.extraction.sites]
+
+
 def _direction_files(config: Config, study: str) -> AnalysisFiles:
-    folders = [f"{study}/{site}/geometry" for site in config.extraction.sites]
     return AnalysisFiles(
-        tables={"directions": [f"{folder}/means" for folder in folders]},
-        findings={"directions": [f"{folder}/findings.txt" for folder in folders]},
+        tables={"directions": site_files(study, "geometry/means", config)},
+        findings={"directions": site_files(study, "geometry/findings.txt", config)},
     )
 
 
@@ -71,13 +75,12 @@ def _head_files(config: Config, study: str) -> AnalysisFiles:
 
 
 def _readout_files(config: Config, study: str) -> AnalysisFiles:
-    folders = [f"{study}/{site}/readout" for site in config.extraction.sites]
     # Figures are of the readout and of sources, where there are any.
-    shared = f"{study}/attention/sources"
+    folder = f"{study}/attention/sources"
     return AnalysisFiles(
-        tables={"readout": [f"{folder}/means" for folder in folders]},
-        findings={"readout": [f"{folder}/findings.txt" for folder in folders]},
-        figures=[f"{shared}/figures"] if config.figures_drawn("plot_sources") else [],
+        tables={"readout": site_files(study, "readout/means", config)},
+        findings={"readout": site_files(study, "readout/findings.txt", config)},
+        figures=[f"{folder}/figures"] if config.figures_drawn("plot_sources") else [],
     )
 
 

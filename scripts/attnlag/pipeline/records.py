@@ -194,7 +194,8 @@ def _recorded_inputs(
 
 def check(record: dict[str, Any]) -> dict[str, str]:
     """Return the problems of the results and of the user's files, in words by file."""
-    recorded, present = record["files"] | record.get("inputs", {}), results()
+    recorded = record["files"] | record.get("inputs", {})
+    present = results()
     now = digests(recorded)
     problems = {path: "not in the record" for path in present if path not in recorded}
     for path, entry in recorded.items():

@@ -7,7 +7,7 @@ each model and corpus, then of their comparison, then of the whole run.
 from collections.abc import Callable, Iterable
 
 from attnlag.config.schema import Config
-from attnlag.pipeline.analyses import FilesByName, asked_files, is_asked
+from attnlag.pipeline.analyses import FilesByName, asked_files, is_asked, site_files
 from attnlag.quantities.catalogue import OPTIONAL
 
 # Tables of each regression that has such.
@@ -197,16 +197,11 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
         file = f"{shard}.parquet"
         for name in study_tables:
             files[name].append(f"{study}/{name}/{file}")
-        files["norms"] += _site_files(study, f"norms/{file}", config)
+        files["norms"] += site_files(study, f"norms/{file}", config)
         files["design"] += _regression_files(study, f"design/{file}", config, regressions)
         if is_asked("sources", config):
             files["sources"].append(f"{study}/attention/sources/{file}")
     return files
-
-
-def _site_files(study: str, file: str, config: Config) -> list[str]:
-    """Return the paths of a file that each site has."""
-    return [f"{study}/{site}/{file}" for site in config.extraction.sites]
 
 
 def _regression_files(
