@@ -83,9 +83,6 @@ def write_design(
 ) -> design.Counts:
     """Write the design of a file of norms and its moments, in one pass; return its counts.
 
-    Logs of norms, which are all different, stay uncompressed: compression would save a tenth of the
-    space, and take four times as long to write and three times as long to read.
-
     Parameters
     ----------
     norms : Path
@@ -107,15 +104,7 @@ def write_design(
     counts = design.Counts()
     schema = formula.schema(list(formula.outcome.columns(pq.read_schema(norms).names)))
     record = tables.provenance(tables.read_provenance(norms), "design", formula.settings, "numpy")
-    compressed = [name for name in schema.names if not name.startswith("layer_")]
-    with tables.parquet_writer(
-        design_file,
-        schema,
-        record,
-        use_dictionary=compressed,
-        compression=dict.fromkeys(schema.names, "none") | dict.fromkeys(compressed, "zstd"),
-        write_statistics=False,
-    ) as writer:
+    with design.design_writer(design_file, schema, record) as writer:
         # The rows are written as the sums below ask for them.
         def written_on_the_way(rows: pa.RecordBatch) -> pa.RecordBatch:
             writer.write_batch(rows)
