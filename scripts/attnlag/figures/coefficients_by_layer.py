@@ -43,6 +43,7 @@ def coefficients(fitted: FitTables, claims: Claims) -> Sheet:
     missing = fits.loc[fits["r_squared"].isna(), "layer"].tolist()
     terms = lags_among(fitted.coefficients["term"])
     unit = f"coefficient\n({UNITS[settings.outcome]})"
+    beside = ""
     r_squared = [Line(fits["r_squared"].to_numpy(float), "trained", TRAINED)]
     note = f"{PREDICTIVE} {inference_text(fitted.coefficients, settings.adjust)}"
     if len(terms) > MAX_PANELS:
@@ -53,12 +54,13 @@ def coefficients(fitted: FitTables, claims: Claims) -> Sheet:
         # There is no coefficient where norms of untrained models do not vary.
         untrained = templates.untrained_lines(controls)
         if untrained:
-            trained = Line(controls["trained"], "trained", TRAINED)
-            title = f"{named(terms[0])}, trained and untrained"
+            beside = ", trained and untrained"
             if len(untrained) > 1:
-                title += " (by scale)"
+                beside += " (by scale)"
+            trained = Line(controls["trained"], "trained", TRAINED)
+            title = f"{named(terms[0])}{beside}"
             panels.append(Lines([*untrained, trained], unit, title, direct=True))
-            r_squared += r_squared_untrained(controls)
+            r_squared += templates.untrained_lines(controls, "_r_squared")
             note += (
                 f" The comparison of {named(terms[0])} with untrained models is on the same texts "
                 "and not corrected for bias."
@@ -70,7 +72,7 @@ def coefficients(fitted: FitTables, claims: Claims) -> Sheet:
         Lines(
             r_squared,
             "R²",
-            f"variance explained {within}".strip(),
+            f"variance explained {within}".strip() + beside,
             ylim=(0, None),
             missing=missing,
             direct=len(r_squared) > 1,
@@ -150,16 +152,6 @@ def response_panels(medians: pd.DataFrame, unit: str) -> list[Lines]:
     distances = rows["term"].map(distance).to_numpy()
     title = "response in the median layer"
     return [Lines([line], unit, title, x=distances, xlabel="tokens later")]
-
-
-def r_squared_untrained(controls: pd.DataFrame) -> list[Line]:
-    """Return R² of untrained models, whose lines lie on each other and have one label."""
-    lines = templates.untrained_lines(controls, "_r_squared")
-    for line in lines:
-        line.label = ""
-    if lines:
-        lines[0].label = "untrained"
-    return lines
 
 
 def controls_of(fitted: FitTables, term: str, layers: Sequence[int]) -> pd.DataFrame:

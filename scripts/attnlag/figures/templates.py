@@ -297,13 +297,15 @@ def untrained_lines(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
     ``suffix`` is the ending of the columns, as ``_r_squared``. There is no line where nothing
     varies. Several have the names of their scales.
     """
-    known = [name for name in untrained_columns(rows) if rows[f"{name}{suffix}"].notna().any()]
+    names = untrained_columns(rows)
     lines = []
-    for name, dashes in zip(known, cycle(SCALE_DASHES), strict=False):
+    for name, dashes in zip(names, cycle(SCALE_DASHES), strict=False):
+        values = rows[f"{name}{suffix}"]
         label = "untrained"
-        if len(known) > 1:
+        if len(names) > 1:
             label = scale_label(scale_of(name))
-        lines.append(untrained(rows[f"{name}{suffix}"], label, linestyle=dashes))
+        if values.notna().any():
+            lines.append(untrained(values, label, linestyle=dashes))
     return lines
 
 
@@ -468,6 +470,8 @@ def _name_ends(axes: Axes, x: np.ndarray, panel: Lines, height: float) -> None:
         extents.append(line_height * (1 + label.count("\n")))
     heights = drawing.spread_out(ends, extents, low, high)
     for line, label, end, place in zip(lines, labels, ends, heights, strict=True):
+        # It leads to the beginning of the label, not across those above it.
+        leader = {"arrowstyle": "-", "color": line.color, "linewidth": 0.6, "relpos": (0, 0.5)}
         axes.annotate(
             label,
             (x[-1] if line.x is None else line.x[-1], end),
@@ -475,7 +479,7 @@ def _name_ends(axes: Axes, x: np.ndarray, panel: Lines, height: float) -> None:
             textcoords=axes.get_yaxis_transform(),
             color=label_colour(line),
             va="center",
-            arrowprops={"arrowstyle": "-", "color": line.color, "linewidth": 0.6, "shrinkA": 1},
+            arrowprops={**leader, "shrinkA": 1},
             annotation_clip=False,
         )
 

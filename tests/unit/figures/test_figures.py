@@ -80,7 +80,7 @@ def test_coefficients_stand_beside_their_controls(subtests):
         "lag 2",
         "lag 1, trained and untrained (by scale)",
         "response in the median layer",
-        "variance explained within documents",
+        "variance explained within documents, trained and untrained (by scale)",
     ]
     for term, panel in (("lag_1", one), ("lag_2", two)):
         with subtests.test(term=term):
@@ -111,6 +111,8 @@ def test_coefficients_stand_beside_their_controls(subtests):
     assert list(response.y) == [0.23, 0.11]
     assert list(response.high) == [0.26, 0.13]
     np.testing.assert_array_equal(explained.lines[0].y, inputs.regression.fits["r_squared"])
+    # Each line of untrained weights is named, as beside the coefficients.
+    assert [line.label for line in explained.lines] == ["trained", "own"]
     # Labels stand beside the lines, so there is no legend but of layers without a fit.
     assert list(legend_of(sheet)) == ["not fitted"]
     median = one.lines[0].y[np.isfinite(one.lines[0].y)]
