@@ -24,7 +24,7 @@ from attnlag.pipeline.unasked import is_asked
 from attnlag.quantities.catalogue import QUANTITIES, SITES
 from attnlag.quantities.columns import KEYS, layer_name, layer_number
 from attnlag.quantities.outcomes import relative_norms
-from attnlag.storage import tables
+from attnlag.storage.results import Declared, Results
 from attnlag.study.measurement import Measurement
 
 # Quantities of which a measurement is read from a run, with a row per token.
@@ -37,10 +37,16 @@ STORED = [
 # What tells the files of a table apart, as the paths of the catalogue name it.
 PLACES = ["model", "corpus", "site", "regression", "pair", "scale", "shard"]
 
+
 # The tables of the catalogue: their names, which are their paths without what the configuration
 # names, and the patterns of their files. Those in CSV are there in Parquet too.
+def name_of_table(path: str) -> str:
+    """Return the name of a table from its path below ``results/``, without the ending."""
+    return re.sub(r"_?{\w+}/?", "", path).rstrip("/")
+
+
 TABLES = [
-    (re.sub(r"_?{\w+}/?", "", stem).rstrip("/"), pattern(stem))
+    (name_of_table(stem), pattern(stem))
     for output in OUTPUTS
     for stem, _, kind in [output.path.removeprefix("results/").rpartition(".")]
     if kind in ("csv", "parquet")
@@ -77,6 +83,14 @@ class Study:
         below = [path.relative_to(self.folder).as_posix() for path in files["path"]]
         asked = np.array([is_asked(path, config) is not False for path in below], bool)
         return files[asked].reset_index(drop=True)
+
+    @cached_property
+    def results(self) -> Results:
+        """The files by the names of their tables."""
+        files = {}
+        for table, rows in self.files.groupby("table", sort=False):
+            files[str(table)] = rows["path"].tolist()
+        return Results(self.folder, Declared(files))
 
     def _last_configuration(self) -> Config | None:
         """Return the configuration of the last run that made everything, None if unknown."""
@@ -174,20 +188,17 @@ class Study:
         files = self._files_of("norms", of)
         model = _only(files, "model")
         corpus = _only(files, "corpus")
-        ours = (self.files["model"] == model) & (self.files["corpus"] == corpus)
+        folder = self.folder / model / corpus
         stored: dict[tuple[str, str], pa.Table] = {}
         for name in STORED:
-            folder = QUANTITIES[name].folder or name
-            for site in SITES if QUANTITIES[name].of != "model" else [""]:
-                place = f"{site}/{folder}" if site else folder
-                path = self.folder / model / corpus / place
-                paths = [each for each in self.files["path"][ours] if each.parent == path]
-                shards = [each for each in sorted(paths) if each.stem.isdigit()]
-                if shards:
-                    stored[name, site] = _rows_of(shards)
+            quantity = QUANTITIES[name]
+            path = quantity.pattern("{shard}").removeprefix("results/")
+            for site in SITES if quantity.of != "model" else [""]:
+                paths = self.results.paths(name_of_table(path), folder / site)
+                if paths:
+                    stored[name, site] = _rows_of(paths)
         texts = self.table("corpora", corpus=corpus)
-        properties = self._files_of("token_properties", {"model": model, "corpus": corpus})
-        described = _rows_of(properties["path"])
+        described = _rows_of(self.results.paths("token_properties", folder))
         parts_of_speech = set(described["upos"].to_pylist())
         tagged = parts_of_speech > {"none"} or "none" not in parts_of_speech
         tagger = source_of(Tagger())
@@ -207,7 +218,7 @@ class Study:
             tables=stored,
             remarks={},
             identity_error=None,
-            passes=tables.read_provenance(files["path"].iloc[0]).settings("activations"),
+            passes=self.results.record_of("norms", folder).settings("activations"),
             tokenizer=None,
             run=None,
             tagger=tagger,
@@ -231,7 +242,7 @@ class Study:
     @property
     def claims(self) -> pd.DataFrame:
         """What the tables of the run show, a row a claim; `docs/outputs.md` has the columns."""
-        return pd.read_parquet(self.folder / "claims.parquet")
+        return self.results.table("claims").copy()
 
     @property
     def figures(self) -> list[Path]:
