@@ -18,7 +18,7 @@ from attnlag.config.schema import Config
 from attnlag.errors import counted
 from attnlag.pipeline import stages
 from attnlag.pipeline.changes import changes
-from attnlag.pipeline.unasked import is_asked
+from attnlag.pipeline.unasked import is_wanted
 from attnlag.storage.contents import recalled, remember
 from attnlag.storage.made_by import settings_of_file
 from attnlag.storage.tables import read_job
@@ -44,7 +44,7 @@ def stale_tables(config: Config) -> Iterator[Stale]:
     for path in sorted(Path("results").rglob("*.parquet")):
         if known.get(str(path)) == path.stat().st_mtime_ns:
             continue
-        if not is_asked(path.relative_to("results").as_posix(), config):
+        if not is_wanted(path.relative_to("results").as_posix(), config):
             continue
         job = read_job(path)
         if job is None:

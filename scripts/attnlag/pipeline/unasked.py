@@ -30,7 +30,7 @@ def _patterns() -> tuple[re.Pattern[str], ...]:
     return tuple(pattern(path) for path in paths)
 
 
-def is_asked(path: str, config: Config) -> bool | None:
+def is_wanted(path: str, config: Config) -> bool | None:
     """Return whether a configuration asks for a result, None for what is no result.
 
     The path is relative to the folder of results.
@@ -94,7 +94,7 @@ def _is_by_class(below: list[str]) -> bool:
 def unasked_files(config: Config, results: Path = Path("results")) -> Iterator[Path]:
     """Yield the results in a folder that a configuration does not ask for, sorted."""
     for path in sorted(results.rglob("*")):
-        if path.is_file() and is_asked(path.relative_to(results).as_posix(), config) is False:
+        if path.is_file() and is_wanted(path.relative_to(results).as_posix(), config) is False:
             yield path
 
 

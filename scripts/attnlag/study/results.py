@@ -20,7 +20,7 @@ from attnlag.corpus.properties import source_of
 from attnlag.corpus.settings import Tagger
 from attnlag.errors import UserError, counted, nearest, numbers_in_words, shown
 from attnlag.pipeline.outputs import OUTPUTS, pattern
-from attnlag.pipeline.unasked import is_asked
+from attnlag.pipeline.unasked import is_wanted
 from attnlag.quantities.catalogue import QUANTITIES, SITES
 from attnlag.quantities.columns import KEYS, layer_name, layer_number
 from attnlag.quantities.outcomes import relative_norms
@@ -81,7 +81,7 @@ class Study:
         if config is None:
             return files
         below = [path.relative_to(self.folder).as_posix() for path in files["path"]]
-        asked = np.array([is_asked(path, config) is not False for path in below], bool)
+        asked = np.array([is_wanted(path, config) is not False for path in below], bool)
         return files[asked].reset_index(drop=True)
 
     @cached_property
