@@ -40,7 +40,7 @@ PLANS = ["tests/workflow/test_resources.py"]
 PLANS += ["tests/workflow/test_graph.py::test_the_jobs_of_the_default_run_are_those_of_the_list"]
 RUNS = ["tests/workflow/test_programs.py", "tests/workflow/test_run.py"]
 TESTS_OF_RUNS = {
-    "logger": [RUNS],
+    "logger": [["tests/workflow/test_bad_input.py"], RUNS],
     "page": [["tests/report"]],
     "profiles": [PLANS],
     "programs": [RUNS],

@@ -114,6 +114,8 @@ def test_files_state_their_checkpoint_and_have_documented_columns(project):
     assert not list((project.folder / "results").rglob("revisions/*/activations"))
     assert not (project.folder / f"{SITE}/angle/training.parquet").exists()
     assert list(undescribed(project.folder)) == []
+    log = project.folder / "logs/tiny/small/attention/within/fit_training.log"
+    assert ": fitted 2 checkpoints of 7 documents (" in log.read_text()
     figures = project.folder / f"{SITE}/within/training/figures"
     assert [path.name for path in figures.glob("[!.]*")] == ["coefficients_by_step.png"]
 

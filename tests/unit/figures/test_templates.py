@@ -382,3 +382,23 @@ def test_a_layer_without_attention_is_marked_on_its_axis():
     # Nothing is drawn without a place: it would upset the layout.
     drawing.mark_layers(figure, [40])
     assert [len(axes.lines) for axes in (plot, some)] == [1, 1]
+
+
+WORDS = " ".join(["word"] * 35)
+
+
+@pytest.mark.parametrize(
+    ("title", "note", "inches"),
+    [
+        ("A claim\nits data", "A note.", 0),
+        (f"{WORDS}\nits data", "A note.", 0.19),
+        (f"A claim\n{WORDS}", "A note.", 0.15),
+        ("A claim\nits data", WORDS, 0.14),
+        ("A claim", "A note.", -0.25),
+    ],
+)
+def test_a_line_of_text_has_room_beside_the_panels(title, note, inches):
+    short, _ = drawing.framed("A claim\nits data", "A note.", PAGE, 3)
+    figure, _ = drawing.framed(title, note, PAGE, 3)
+    lines = figure.get_figheight() - short.get_figheight()
+    assert lines == pytest.approx(inches)

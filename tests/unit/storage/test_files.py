@@ -234,6 +234,13 @@ def test_missing_files_and_a_memory_that_is_damaged_or_has_no_folder_are_no_erro
     assert os.listdir() == ["file.txt"]
 
 
+@pytest.mark.usefixtures("reads")
+def test_digests_stand_in_the_order_of_the_files_and_a_missing_one_is_said_to_be():
+    Path("other.txt").write_text("two")
+    told = contents.digests_in_words("other.txt", "none.txt", "file.txt")
+    assert told == f"{digest('other.txt')} missing {digest(FILE)}"
+
+
 def test_a_table_keeps_the_provenance_of_earlier_stages(tmp_path):
     first = tables.provenance({}, "corpus", {"text": "text"}, "pyarrow", corpus={"name": "é"})
     second = tables.provenance(first, "tokens", {"max_length": None}, "numpy")

@@ -28,6 +28,7 @@ from attnlag.interventions import sampling
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities import catalogue, extraction, traced_tables, tracing
 from attnlag.storage.sequences import TokenSequence
+from attnlag.study import inputs
 
 
 @pytest.fixture(scope="module")
@@ -721,6 +722,22 @@ def values_of(everything, outcome):
         frame = frame.assign(value=frame[outcome])
     with np.errstate(divide="ignore"):
         return frame.assign(value=np.log(frame["value"])) if known.logarithm else frame
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "expected"),
+    [
+        ("models/tiny/", None, "tiny"),
+        ("models/tiny", "mine", "mine"),
+        ("", None, "GPT2LMHeadModel"),
+        ("", "mine", "mine"),
+    ],
+)
+def test_a_model_has_the_name_that_is_given_or_that_of_its_folder_or_class(
+    model, monkeypatch, path, name, expected
+):
+    monkeypatch.setattr(model, "name_or_path", path)
+    assert inputs.name_of(model, name) == expected
 
 
 def test_what_was_not_measured_is_named(everything):
