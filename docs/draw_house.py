@@ -8,17 +8,17 @@ ROOT = Path(__file__).parents[1]
 # From the top down; those that compute are green.
 PACKAGES = {
     "study": "measure, fit, intervene and read, in a notebook",
-    "pipeline": "stages · outputs · digests · records · program",
+    "pipeline": "targets · stages · outputs · digests · program",
     "config": "schema · reading · problems",
     "report": "answers · findings · explorer · paper",
     "figures": "catalogue · one module per figure · templates",
     "claims": "each statement once, with its numbers",
     "interventions": "edits · derivative · finite · elasticities",
     "regression": "design · estimation · inference · slopes",
-    "quantities": "catalogue · passes · norms · heads · sources …",
+    "quantities": "catalogue · extraction · norms · heads · sources …",
     "corpus": "documents · formats · tokens · properties",
     "model": "fetching · decoder · hooks · loading",
-    "storage": "tables · writing · memory",
+    "storage": "tables · writing · results",
 }
 PLAIN, COMPUTES = "#f1f1f1", set(list(PACKAGES)[3:11])
 STEP, LEFT, TOP = 38, 380, 40
@@ -68,7 +68,7 @@ def house() -> str:
         'stroke="#555555"/>',
         *(
             f'<text x="220" y="{middle - 33 + 22 * row}">{text}</text>'
-            for row, text in enumerate(("one thin", "program for", "each rule,", "of its name"))
+            for row, text in enumerate(("one thin", "program for", "each rule;", "one for plots"))
         ),
         *(
             f'<path d="M{x} {middle} h{length} m-6 -4 l6 4 l-6 4" fill="none" stroke="#555555"/>'

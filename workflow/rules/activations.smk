@@ -3,7 +3,7 @@
 # With the defaults, results/{model}/{corpus}/ gets attention/activations/{shard}.parquet (vectors of
 # adjustments), stream/, attention/geometry/ and attention/heads/, and `compute_norms` makes
 # attention/norms/ from the vectors. With `keep: norms` this pass writes attention/norms/ in their
-# place, by the same function.
+# place: the same norms, but for rounding on a GPU.
 
 
 use rule program as extract_activations with:

@@ -158,8 +158,11 @@ def decoder_of(
     Each layout whose modules exist is tried until one passes the check in a short pass. The run
     verifies it again. A factor that is not ``declared`` is found by the check.
 
-    Raise UserError if no layout, or not the declared one, passes the check, or if the model has no
-    embeddings of tokens.
+    Declared modules are taken even if they fail: the run, whose `Decoder.check_identity` refuses
+    them, says by how much.
+
+    Raise UserError if no layout passes the check, if a declared module is missing, or if the model
+    has no embeddings of tokens.
     """
     whole = model
     model = getattr(model, "base_model", model)

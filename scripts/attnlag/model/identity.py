@@ -1,8 +1,8 @@
 """The check that a block adds to the stream what its sublayers give, and nothing else.
 
-`residual_identity` measures the error in a pass. A model whose error exceeds `BOUND` is refused
-twice: `decoder.decoder_of` takes no layout that fails when the model is loaded, and
-`Decoder.check_identity` ends the extraction of a shard, which measures it again in its first pass.
+`residual_identity` measures the error in a pass. Where it exceeds `BOUND`, `decoder.decoder_of`
+takes no layout that it finds when the model is loaded, and `Decoder.check_identity` ends the
+extraction of a shard, which measures it again in its first pass, of declared modules too.
 """
 
 import copy

@@ -47,7 +47,7 @@ class VectorSums(Sums):
     def add(self, place: int, vectors: np.ndarray, position: np.ndarray) -> None:
         """Add the vectors of some tokens of a layer, (tokens, width), except first tokens.
 
-        ``place`` is that of the layer, and ``position``, (tokens,), that in the document. First
+        ``place`` is that of the layer, and ``position``, (tokens,), that in the sequence. First
         tokens are attention sinks.
         """
         used = (position > 0) & np.isfinite(vectors).all(axis=1)

@@ -69,20 +69,23 @@ def table(
     one is too large for float16.
     """
     arrays = keys_of(sequences)
-    for layer, values in enumerate(layers):
+    for values in layers:
+        field = schema.field(len(arrays))
         if values.ndim == 1:
             arrays.append(pa.array(values))
             continue
         numbers = torch.from_numpy(values).to(getattr(torch, stored))
         flat = (numbers.float() if stored == "bfloat16" else numbers).numpy()
         if stored == "float16" and np.isinf(flat).sum() > np.isinf(values).sum():
+            layer = columns.layer_number(field.name)
             raise UserError(
                 f"float16 holds numbers up to 65504, but what layer {layer} adds is as large as "
                 f"{np.abs(values[np.isfinite(values)]).max():.3g}; expected storage in bfloat16 or "
                 "float32"
             )
-        kind = schema.field(len(arrays)).type
-        arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), type=kind))
+        arrays.append(
+            pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), type=field.type)
+        )
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -1,7 +1,7 @@
 """Vectors of sites and their L2 norms: of a pass, or without torch of stored vectors.
 
-All norms come from `l2_norms`, whichever rule runs it, so norms of a pass and of its stored float32
-vectors have the same bits; on a GPU they come from the same sum in torch.
+On a CPU all norms come from `l2_norms`, whichever rule runs it, so norms of a pass and of its
+stored float32 vectors have the same bits. On a GPU those of a pass are summed in torch.
 """
 
 from collections.abc import Callable, Iterator

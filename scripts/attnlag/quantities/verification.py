@@ -1,6 +1,6 @@
 """Checks that a model must pass before its numbers are stored.
 
-A run begins with these checks, in this order:
+A run begins with these checks:
 
 1. A pass over the first tokens of the longest sequence shows that the sublayers of each block add
    up to its output, that attention heads add up to the adjustment, that the head of the model gives
