@@ -135,7 +135,7 @@ bench-smoke: run $(TESTED) ### check that every benchmark runs, in two minutes
 	$(BIN)/python benchmarks/extraction.py --models gpt2 --sequences 1 --rounds 1 --peers
 	$(BIN)/python benchmarks/storage.py --rows 64 --rounds 1
 	$(BIN)/python benchmarks/regression.py --rows 2000 --peers
-	$(BIN)/python benchmarks/coverage.py --replications 10 --draws 19
+	$(BIN)/python benchmarks/coverage.py --replications 2 --draws 19
 	$(BIN)/python benchmarks/derivative.py --smallest
 	$(BIN)/python benchmarks/sources.py --smallest
 	$(BIN)/python benchmarks/quantization.py --smallest

@@ -103,6 +103,11 @@ CLASSES = {"NOUN": 0.5, "VERB": 0.3, "DET": 0.15, "INTJ": 0.05}
 SLOPES = (0.5, 0.2, 0.0, 0.3)
 
 
+def at_least_one(replications: int, part: int) -> int:
+    """Return the number of replications of a table that takes that many times as long."""
+    return max(replications // part, 1)
+
+
 # --- simulation ----------------------------------------------------------------------------
 
 
@@ -394,7 +399,7 @@ def responses(replications: int, draws: int, random: np.random.Generator) -> Non
     for documents, lengths in itertools.product((13, 40, 128), SIZES[1]):
         rows = rows_of(documents, 220, lengths)
         inside = []
-        for seed in range(replications // 3):
+        for seed in range(at_least_one(replications, 3)):
             products = products_of(rows, *simulated_with_two_lags(rows, dynamics, random))
             weights = list(bootstrap.weights_of_draws(documents, draws, seed))
             fits = [
@@ -445,7 +450,7 @@ def redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
         lags = [whole[0].names.index(name) for name in ("lag_1", "lag_2")]
         truth = np.stack([fit.estimate[lags] for fit in whole])
         covered = []
-        for seed in range(replications // 10):
+        for seed in range(at_least_one(replications, 10)):
             taken = random.integers(len(stored[0].clusters), size=documents)
             names = [f"{place}" for place in range(documents)]
             shared = bootstrap.Draws(documents, draws, seed)
@@ -567,7 +572,7 @@ def classes_redrawn(replications: int, draws: int, random: np.random.Generator) 
     for documents in (40, 128):
         names = [f"{place}" for place in range(documents)]
         found = []
-        for _ in range(max(replications // 50, 1)):
+        for _ in range(at_least_one(replications, 50)):
             taken = random.integers(len(equal[0].clusters), size=documents)
             layers = [with_clusters(layer, names, layer.s[:, taken]) for layer in equal]
             found.append(classes.slopes_by_class(layers, settings)[1])
@@ -593,7 +598,8 @@ def _with_equal_slopes(layer: Moments, of_classes: pd.DataFrame) -> Moments:
 def order(replications: int, draws: int, random: np.random.Generator) -> None:
     """Lags 1 and 2 are tested within documents of 100 tokens."""
     header("documents", "no order", "SD grows threefold", "lag 1 of 0.1", "lag 3 of 0.1")
-    replications, tokens = replications // 5, 100
+    replications = at_least_one(replications, 5)
+    tokens = 100
     for documents in SIZES[0]:
         zeros = pa.array(np.zeros(documents * tokens, np.int32))
         names = pa.array(np.repeat(np.arange(documents), tokens).astype(str)).dictionary_encode()
@@ -712,7 +718,7 @@ def training(replications: int, draws: int, random: np.random.Generator) -> None
     draw = {"scale": "own", "initializer_range": None, "origin": "config"}
     for documents in (13, 20, 40, 100):
         rows, found = rows_of(documents, 150, "lognormal"), []
-        for _ in range(replications // 5):
+        for _ in range(at_least_one(replications, 5)):
             shared = 0.07 * random.normal(size=(documents, 6))
             models = []
             for mean in (0.5, 0.2):
@@ -741,7 +747,7 @@ def checkpoints(replications: int, draws: int, random: np.random.Generator) -> N
         of_layers = spread * random.normal(size=layers)
         medians = []
         by_layer = []
-        for _ in range(replications // 5):
+        for _ in range(at_least_one(replications, 5)):
             shared = 0.07 * random.normal(size=(documents, 1))
             weights = []
             for step, mean in ((64, 0.4), (None, 0.1)):

@@ -13,7 +13,7 @@ from projects import ROOT
 import attnlag
 
 MODEL = ROOT / "data/models/smollm2-135m-instruct"
-LAYERS = [0, 10, 20, 29]
+LAYERS = [0, 20]
 PRINTED = ROOT / "tests/unit/study/clubsandwich.csv"
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from pictures import (
     TITLE,
     band_of,
@@ -130,6 +131,15 @@ def test_a_line_shows_its_values_its_interval_and_its_marks():
     assert legend_of(figure) == ["lag 1"]
     assert not figure.axes[0].collections
     assert "intervals" not in texts_of(figure)
+
+
+def test_a_band_alone_is_an_area_without_an_edge_in_the_legend():
+    low = np.array([0.1, 0.2])
+    band = Line(low, "half of the tokens", low=low, high=low + 1, linewidth=0, shade=0.35)
+    figure = drawn(Lines([band], "norm"), layers=[0, 1])
+    (legend,) = figure.findobj(Legend)
+    (patch,) = legend.get_patches()
+    assert (patch.get_linewidth(), patch.get_alpha()) == (0, 0.35)
 
 
 def test_panels_share_limits_labels_and_the_legend():
