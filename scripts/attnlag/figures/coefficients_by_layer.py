@@ -43,7 +43,6 @@ def coefficients(fitted: FitTables, claims: Claims) -> Sheet:
     missing = fits.loc[fits["r_squared"].isna(), "layer"].tolist()
     terms = lags_among(fitted.coefficients["term"])
     unit = f"coefficient\n({UNITS[settings.outcome]})"
-    beside = ""
     r_squared = [Line(fits["r_squared"].to_numpy(float), "trained", TRAINED)]
     note = f"{PREDICTIVE} {inference_text(fitted.coefficients, settings.adjust)}"
     if len(terms) > MAX_PANELS:
@@ -54,11 +53,10 @@ def coefficients(fitted: FitTables, claims: Claims) -> Sheet:
         # There is no coefficient where norms of untrained models do not vary.
         untrained = templates.untrained_lines(controls)
         if untrained:
-            beside = ", trained and untrained"
-            if len(untrained) > 1:
-                beside += " (by scale)"
             trained = Line(controls["trained"], "trained", TRAINED)
-            title = f"{named(terms[0])}{beside}"
+            title = f"{named(terms[0])}, trained and untrained"
+            if len(untrained) > 1:
+                title += " (by scale)"
             panels.append(Lines([*untrained, trained], unit, title, direct=True))
             r_squared += templates.untrained_lines(controls, "_r_squared")
             note += (
@@ -72,7 +70,7 @@ def coefficients(fitted: FitTables, claims: Claims) -> Sheet:
         Lines(
             r_squared,
             "R²",
-            f"variance explained {within}".strip() + beside,
+            f"variance explained {within}".strip(),
             ylim=(0, None),
             missing=missing,
             direct=len(r_squared) > 1,

@@ -80,7 +80,7 @@ def test_coefficients_stand_beside_their_controls(subtests):
         "lag 2",
         "lag 1, trained and untrained (by scale)",
         "response in the median layer",
-        "variance explained within documents, trained and untrained (by scale)",
+        "variance explained within documents",
     ]
     for term, panel in (("lag_1", one), ("lag_2", two)):
         with subtests.test(term=term):
