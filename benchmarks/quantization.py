@@ -8,6 +8,7 @@ within a step is added to each such weight, as if it had been rounded once more.
 Needs the model of the default run in data/models/, and takes a minute of two cores.
 """
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,13 @@ def round_once_more(model: torch.nn.Module) -> float:
 
 def main() -> None:
     few = smallest.asked(__doc__)
-    model = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = FOLDER
+        if few:
+            folder = Path(scratch)
+            smallest.save_model(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = pd.read_json(ROOT / "data/prompts.jsonl", lines=True)
     turn = rows.groupby("genre", sort=False).cumcount().sort_values(kind="stable").index
     texts = rows.loc[turn[: 2 if few else DOCUMENTS]].set_index("id")["text"]
