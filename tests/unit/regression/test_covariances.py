@@ -18,6 +18,8 @@ from statsmodels.tsa.arima_process import arma_impulse_response
 
 from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.estimation import cr2 as cr2_module
+from attnlag.regression.estimation import satterthwaite
+from attnlag.regression.estimation.cr2 import ClusterScores
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.wald import NO_TEST
 from attnlag.regression.inference import bootstrap, multiple_tests, response, results
@@ -120,6 +122,50 @@ def test_an_estimate_that_one_document_determines_alone_has_no_error():
     v, (df,) = cr2(y, with_effects(x[:, :2], codes), codes, [np.eye(8)[0]])
     assert_allclose(fit.df, [df, np.nan])
     assert_allclose(fit.covariance, [[v[0, 0], np.nan], [np.nan, np.nan]])
+
+
+def clusters_errors(x, y, codes, contrasts, hypotheses):
+    """Return CR2 errors of combinations of coefficients, from the leverages of clusters."""
+    a = np.stack([x[codes == code].T @ x[codes == code] for code in np.unique(codes)])
+    b = np.stack([x[codes == code].T @ y[codes == code] for code in np.unique(codes)])
+    whiten = np.linalg.inv(np.linalg.cholesky(a.sum(axis=0))).T
+    scores = (b - a @ ols(y, x)) @ whiten
+    own = ClusterScores(whiten.T @ a @ whiten, scores[:, None], np.eye(len(whiten)))
+    estimate = contrasts @ ols(y, x)
+    return cr2_module.cr2([[own]], len(a), contrasts @ whiten, estimate, hypotheses)
+
+
+@pytest.mark.parametrize("less_than_one", [0.5, 1e-3, 1e-6, 1e-8, 3e-9])
+def test_degrees_of_freedom_equal_the_direct_ones_at_leverages_near_one(less_than_one):
+    """One document has nearly all that there is of the first regressor."""
+    random = np.random.default_rng(0)
+    codes = np.repeat(np.arange(12), 5)
+    x, y = random.normal(size=(60, 3)), random.normal(size=60)
+    rest = (x[5:, 0] ** 2).sum() / (x[:5, 0] ** 2).sum()
+    x[5:, 0] *= np.sqrt(less_than_one / (1 - less_than_one) / rest)
+    contrasts = np.array([[1, 0, 0], [0, 1, 0], [1, 1, -1]])
+    both = np.eye(3)[:2]
+    found = clusters_errors(x, y, codes, contrasts, [both])
+    v, (*df, eta) = cr2(y, x, codes, [*contrasts, both @ contrasts])
+    assert_allclose(found.df, df, rtol=1e-5)
+    assert found.tests[0].df_residual + 1 == pytest.approx(eta, rel=1e-5)
+    assert_allclose(found.covariance, contrasts @ v @ contrasts.T, rtol=1e-5)
+
+
+@pytest.mark.parametrize("leverage", [0.01, 0.25, 0.5, 0.9])
+def test_a_joint_test_of_too_many_terms_leaves_out_pairs_of_different_documents(
+    leverage, monkeypatch
+):
+    """They add little, also if one document dominates."""
+    monkeypatch.setattr(satterthwaite, "MAX_PRODUCTS", 0)
+    random = np.random.default_rng(0)
+    codes = np.repeat(np.arange(200), 5)
+    x, y = random.normal(size=(1000, 3)), random.normal(size=1000)
+    x[:5] *= np.sqrt(leverage / (1 - leverage) * 199)
+    both = np.eye(3)[:2]
+    found = clusters_errors(x, y, codes, np.eye(3), [both])
+    _, (eta,) = cr2(y, x, codes, [both])
+    assert found.tests[0].df_residual + 1 == pytest.approx(eta, rel=0.03)
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1e12])
