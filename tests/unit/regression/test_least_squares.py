@@ -356,6 +356,18 @@ def test_a_layer_is_flat_below_its_own_precision_also_as_the_layer_before(precis
     assert f"is below {bound:.4f} of their size" in labels.status(numbers.reason)
 
 
+def test_other_outcomes_are_equal_relative_to_their_own_size_also_as_the_layer_before():
+    mean = np.array([[50], [0], [50]])
+    spread = np.array([[0.05], [0.1], [0.3]])
+    numbers = mean + spread * np.random.default_rng(1).normal(size=(3, sum(EIGHT)))
+    _, after_equal, after_small = fits_of(
+        dataclasses.replace(layer, outcome_is_logarithm=False)
+        for layer in layers_of(design_of_logs(numbers, ["previous_layer"]))
+    )
+    assert "standard deviation of previous_layer is below" in labels.status(after_equal.reason)
+    assert labels.status(after_small.reason) == "ok"
+
+
 def test_the_precision_of_numbers_is_the_coarsest_of_the_model_and_of_stored_vectors():
     def record(dtype, stored):
         stage = {"storage_dtype": stored, "used": {"dtype": dtype}}

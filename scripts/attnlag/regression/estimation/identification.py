@@ -89,13 +89,16 @@ def _equal_but_for_rounding(moments: PreparedMoments) -> Reason | None:
     """
     root_rows = np.sqrt(moments.n_obs)
     bound = MIN_SPREAD[moments.precision]
-    min_spread = bound
+    min_spread = np.full(moments.p, bound)
     code = reasons.EQUAL_LOGARITHMS
     if not moments.outcome_is_logarithm:
         code = reasons.EQUAL_NUMBERS
-        min_spread = bound * np.hypot(_root_squares(moments)[1] / root_rows, moments.centre[1])
-    for term, spread in zip(moments.terms, moments.size[1:] / root_rows, strict=True):
-        if (term == "y" or layers_before([term])) and spread < min_spread:
+        # Relative to the root mean square of each term.
+        min_spread = bound * np.hypot(_root_squares(moments) / root_rows, moments.centre)
+    spread = moments.size / root_rows
+    for place, term in enumerate(moments.terms, start=1):
+        is_outcome = term == "y" or layers_before([term]) > 0
+        if is_outcome and spread[place] < min_spread[place]:
             facts = {
                 "term": term,
                 "fixed_effects": moments.has_fixed_effects,
