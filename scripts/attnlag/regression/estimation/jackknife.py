@@ -1,6 +1,6 @@
 """Estimates of a layer without each cluster, or without each fold of clusters."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,37 +25,28 @@ class LeftOut:
     sse: float
 
 
-def leave_out_each(solution: Solution, clusters: PreparedMoments | None = None) -> LeftOut:
-    """Return the estimates without each cluster, by default of the solution's own moments."""
-    if clusters is None:
-        clusters = solution.moments
-    n_obs = np.rint(clusters.s[0, :, 0, 0]).astype(np.int64)
+def leave_out_each(solution: Solution) -> LeftOut:
+    """Return the estimates without each cluster."""
+    clusters = solution.moments.clusters
+    s = solution.moments.s
+    n_obs = np.rint(s[0, :, 0, 0]).astype(np.int64)
     places = np.flatnonzero(n_obs)
-    a, b, _ = solution.equations(solution.moments.total)
-    thetas = [np.empty((0, solution.moments.k))]
-    sse = 0.0
-    with_rows = replace(clusters, s=clusters.s[:, places])
-    for a_g, b_g, c_g in solution.by_cluster(with_rows):
-        theta = solution.thetas(a[:, None] - a_g, b[:, None] - b_g)
-        thetas.append(theta)
-        # Σ (y - x θ)² over the rows of cluster g is c_g - 2 θ'b_g + θ'A_g θ.
-        fitted = times(a_g[0], theta)
-        sse += float((c_g[0] + (theta * (fitted - 2 * b_g[0])).sum(axis=1)).sum())
+    coefficients, sse = _without_each(solution, s[:, places])
     return LeftOut(
-        count=len(clusters.clusters),
-        names=[clusters.clusters[place] for place in places],
+        count=len(clusters),
+        names=[clusters[place] for place in places],
         places=places,
         n_obs=n_obs[places],
-        coefficients=solution.coefficients(np.concatenate(thetas)),
+        coefficients=coefficients,
         sse=sse,
     )
 
 
-def leave_out_folds(solution: Solution, folds: int | PreparedMoments) -> LeftOut:
-    """Return the estimates without each fold of clusters, NaN without the only one.
+def squared_error_of_folds(solution: Solution, folds: int | PreparedMoments) -> float:
+    """Return the squared error of the predictions for each fold of clusters from the other folds.
 
     Cluster g, counted among those with rows, is in fold g mod ``folds``, unless moments of folds
-    are given.
+    are given. The error is NaN if a fold's prediction is undefined, as with a single one.
     """
     clusters = folds if isinstance(folds, PreparedMoments) else solution.moments
     s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
@@ -63,4 +54,22 @@ def leave_out_folds(solution: Solution, folds: int | PreparedMoments) -> LeftOut
     if not isinstance(folds, PreparedMoments):
         count = min(folds, count)
     sums = np.stack([s[:, fold::count].sum(axis=1) for fold in range(count)], axis=1)
-    return leave_out_each(solution, replace(clusters, s=sums))
+    _, sse = _without_each(solution, sums)
+    return sse
+
+
+def _without_each(solution: Solution, s: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the coefficients without each of some clusters, (clusters, K), and `LeftOut.sse`.
+
+    ``s`` has the moments of these, (cells, clusters, p, p), as `PreparedMoments.s`.
+    """
+    a, b, _ = solution.equations(solution.moments.total)
+    thetas = [np.empty((0, solution.moments.k))]
+    sse = 0.0
+    for a_g, b_g, c_g in solution.by_cluster(s):
+        theta = solution.thetas(a[:, None] - a_g, b[:, None] - b_g)
+        thetas.append(theta)
+        # Σ (y - x θ)² over the rows of cluster g is c_g - 2 θ'b_g + θ'A_g θ.
+        fitted = times(a_g[0], theta)
+        sse += float((c_g[0] + (theta * (fitted - 2 * b_g[0])).sum(axis=1)).sum())
+    return solution.coefficients(np.concatenate(thetas)), sse

@@ -54,6 +54,71 @@ MIN_IDENTIFIED = 1e-7
 NUMBERS_AT_ONCE = 2**22
 
 
+def solve(moments: PreparedMoments) -> "Solution | Unfitted":
+    """Solve the normal equations of one layer, from the sums over all documents.
+
+    The moments are as `Moments.prepared` returns them. There is no solution with too few rows, a
+    constant or collinear terms, or halves of documents that do not identify the lags.
+    """
+    reason = failure_reason(moments)
+    if reason is not None:
+        return Unfitted(moments, reason)
+
+    # Covariates come first, then lags and leads.
+    order = np.argsort(list(map(is_lag_or_lead, moments.names)), kind="stable")
+    names = [moments.names[place] for place in order]
+    columns = np.array(moments.columns)[order]
+    scale = moments.size[columns]
+    total = moments.total
+    scaled = total[0][np.ix_(columns, columns)] / np.outer(scale, scale)
+    reason = collinear(scaled, names, fixed_effects=moments.has_fixed_effects)
+    if reason is not None:
+        return Unfitted(moments, reason)
+
+    # With L L' the scaled products, columns times L'⁻¹ / scale have the products I.
+    root = np.linalg.cholesky(scaled)
+    to_columns = solve_triangular(root, np.eye(moments.k), lower=True).T / scale[:, None]
+    whiten = np.zeros((moments.p, moments.k + 1))
+    whiten[columns, :-1] = to_columns
+    whiten[1, -1] = 1
+    # A of all rows is I but for rounding, which solving it removes.
+    a, b, c = _equations(total, whiten)
+    n_lags = 0
+    half_panel = None
+    if len(total) > 1:
+        n_lags = sum(map(is_lag_or_lead, names))
+        half_panel = half_panel_jackknife(a, b, n_lags)
+        all_rows = half_panel.all_rows
+        theta = half_panel.theta
+    else:
+        all_rows = solve_normal_equations(a[0], b[0])
+        theta = all_rows.theta
+    if np.isnan(theta).any():
+        lags = names[len(names) - n_lags :]
+        return Unfitted(moments, Reason(reasons.UNIDENTIFIED_HALF, {"terms": lags}))
+    # A perfect fit leaves a rounding error of either sign.
+    ssr = np.maximum(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta, 0)
+    tss = total[0, 1, 1] - total[0, 0, 1] ** 2 / moments.n_obs
+    return Solution(
+        moments=moments,
+        whiten=whiten,
+        # Brought back to the order of the names.
+        unwhiten=to_columns[np.argsort(order)],
+        n_lags=n_lags,
+        all_rows=all_rows,
+        half_panel=half_panel,
+        ssr=float(ssr),
+        tss=float(tss),
+    )
+
+
+def _equations(s: np.ndarray, whiten: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return A (…, K, K), b (…, K) and c (…) of moments, (…, p, p)."""
+    k = whiten.shape[1] - 1
+    whitened = product(s, whiten)
+    return whitened[..., :k, :k], whitened[..., :k, k], whitened[..., k, k]
+
+
 @dataclass(frozen=True)
 class SolvedEquations:
     """The solution of one or more systems of normal equations."""
@@ -113,28 +178,16 @@ def half_panel_jackknife(a: np.ndarray, b: np.ndarray, n_lags: int) -> HalfPanel
     first = _regress_half(a[1], b[1], n_others)
     second = _regress_half(a[2], b[2], n_others)
 
-    b_all = all_rows.theta[..., n_others:]
-    b_first = first.theta[..., n_others:]
-    b_second = second.theta[..., n_others:]
-    corrected = 2 * b_all - (b_first + b_second) / 2
+    lags_all = all_rows.theta[..., n_others:]
+    lags_first = first.theta[..., n_others:]
+    lags_second = second.theta[..., n_others:]
+    corrected = 2 * lags_all - (lags_first + lags_second) / 2
 
     singular = np.isnan(all_rows.theta).any(axis=-1)
     a_cc = identity_where(singular, a[0])[..., :n_others, :n_others]
     covariates = _given_lags(np.linalg.inv(a_cc), a[0])
     theta = times(covariates.inverse, b[0]) + times(covariates.lags_to_all, corrected)
     return HalfPanel(all_rows, first, second, covariates, theta)
-
-
-def _given_lags(inverse: np.ndarray, a: np.ndarray) -> Covariates:
-    """Return the other terms given the lags, from A, (…, K, K), and A_cc⁻¹."""
-    k = a.shape[-1]
-    n_others = inverse.shape[-1]
-    padded = np.zeros_like(a)
-    padded[..., :n_others, :n_others] = inverse
-    lags_to_all = np.empty((*a.shape[:-1], k - n_others))
-    lags_to_all[..., :n_others, :] = -inverse @ a[..., :n_others, n_others:]
-    lags_to_all[..., n_others:, :] = np.eye(k - n_others)
-    return Covariates(padded, lags_to_all)
 
 
 def _regress_half(a: np.ndarray, b: np.ndarray, n_others: int) -> SolvedEquations:
@@ -155,26 +208,81 @@ def _regress_half(a: np.ndarray, b: np.ndarray, n_others: int) -> SolvedEquation
     return SolvedEquations(inverse, times(inverse, b))
 
 
-@dataclass(frozen=True)
-class Unfitted:
-    """A layer whose coefficients the data do not determine: all are NaN."""
+def _given_lags(inverse: np.ndarray, a: np.ndarray) -> Covariates:
+    """Return the other terms given the lags, from A, (…, K, K), and A_cc⁻¹."""
+    k = a.shape[-1]
+    n_others = inverse.shape[-1]
+    padded = np.zeros_like(a)
+    padded[..., :n_others, :n_others] = inverse
+    lags_to_all = np.empty((*a.shape[:-1], k - n_others))
+    lags_to_all[..., :n_others, :] = -inverse @ a[..., :n_others, n_others:]
+    lags_to_all[..., n_others:, :] = np.eye(k - n_others)
+    return Covariates(padded, lags_to_all)
 
-    moments: PreparedMoments
-    reason: Reason
 
-    @property
-    def estimate(self) -> np.ndarray:
-        """NaN for each coefficient, (K,)."""
-        return np.full(self.moments.k, np.nan)
+def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
+    """Yield blocks of clusters with their scores in each regression that θ is made of.
 
-    def estimates(self, s: np.ndarray) -> np.ndarray:
-        """Return NaN for each coefficient, (…, K), as `Solution.estimates`."""
-        return np.full((*s.shape[1:-2], self.moments.k), np.nan)
+    They give v_g, what cluster g adds to θ. Without halves there is one regression:
 
-    def weighted(self, draws: Iterable[np.ndarray]) -> np.ndarray:
-        """Return NaN for each draw and coefficient, (draws, K), as `Solution.weighted`."""
-        count = sum(len(weights) for weights in draws)
-        return np.full((count, self.moments.k), np.nan)
+        v_g = A⁻¹ s_g(θ),    s_g(θ) = b_g - A_g θ.
+
+    The half-panel jackknife has three: of all rows, θ_all, and of either half of the documents, θ_1
+    and θ_2. Its lags are θ̂_l = 2 θ_all,l - (θ_1,l + θ_2,l) / 2 and its other terms are
+    A_cc⁻¹ (b_c - A_cl θ̂_l), so that with T = [-A_cc⁻¹ A_cl; I] and C = [A_cc⁻¹, 0; 0, 0]
+
+        v_g = 2 T (A⁻¹)_l s_g(θ_all) + C s_g(θ̂) - T [(A_1⁻¹)_l s_1g(θ_1) + (A_2⁻¹)_l s_2g(θ_2)] / 2,
+
+    where (·)_l are the rows of lags and s_mg the scores of half m. CR2 puts
+    X_g' (I - X_g A⁻¹ X_g')^(-1/2) e_g for each s_g, with the X_g and A of its own regression, which
+    is in coordinates in which its own A is I.
+    """
+    all_rows = solution.all_rows
+    half_panel = solution.half_panel
+    if half_panel is None:
+        identity = np.eye(solution.moments.k)
+        for a, b, _ in solution.by_cluster(solution.moments.s):
+            scores = b[0] - a[0] @ all_rows.theta
+            yield [ClusterScores(a[0], scores[:, None], identity)]
+        return
+    n_others = solution.moments.k - solution.n_lags
+    # T and C of the formula, and what the two scores of all rows change in θ.
+    t = half_panel.covariates.lags_to_all
+    c = half_panel.covariates.inverse
+    influence_map = np.hstack([2 * t @ all_rows.inverse[n_others:], c])
+    for a, b, _ in solution.by_cluster(solution.moments.s):
+        scores_at_all_rows = b[0] - a[0] @ all_rows.theta
+        scores_at_half_panel = b[0] - a[0] @ half_panel.theta
+        scores = np.stack([scores_at_all_rows, scores_at_half_panel], axis=1)
+        first = half_scores(a[1], b[1], half_panel.first)
+        second = half_scores(a[2], b[2], half_panel.second)
+        yield [
+            ClusterScores(a[0], scores, influence_map),
+            replace(first, influence_map=-t @ first.influence_map[n_others:] / 2),
+            replace(second, influence_map=-t @ second.influence_map[n_others:] / 2),
+        ]
+
+
+def half_scores(a: np.ndarray, b: np.ndarray, half: SolvedEquations) -> ClusterScores:
+    """Return the regression of a half by cluster, in coordinates in which its own X'X is I.
+
+    ``a`` and ``b`` have A_mg, (clusters, K, K), and b_mg, (clusters, K). The influence map is that
+    of the half's own estimate θ_m.
+    """
+    whiten = whiten_half(half.inverse)
+    scores = (b - a @ half.theta) @ whiten
+    return ClusterScores(whiten.T @ a @ whiten, scores[:, None], whiten)
+
+
+def whiten_half(inverse: np.ndarray) -> np.ndarray:
+    """Return the map to coordinates in which A of a half is I, (K, identified), given its inverse.
+
+    It leaves out what the half does not identify. Scores s become s @ map, and an estimate φ in the
+    new coordinates is map @ φ in the old ones.
+    """
+    values, vectors = np.linalg.eigh(inverse)
+    identified = values > 0.5  # A half is a summand of I.
+    return vectors[:, identified] * np.sqrt(values[identified])
 
 
 @dataclass(frozen=True)
@@ -235,7 +343,8 @@ class Solution:
     def weighted(self, draws: Iterable[np.ndarray]) -> np.ndarray:
         """Return `estimates` with weighted clusters, (draws, K), given blocks of (draws, clusters).
 
-        They come from the sums Σ ω_g A_mg and Σ ω_g b_mg, and are NaN if a draw cannot be fitted.
+        With ω_g the weight of cluster g, they come from the sums Σ ω_g A_mg and Σ ω_g b_mg of each
+        cell m. They are NaN if a draw cannot be fitted.
         """
         s = self.moments.s
         k = self.moments.k
@@ -251,11 +360,11 @@ class Solution:
         """Return A (…, K, K), b (…, K) and c (…) of moments, (…, p, p), in coordinates θ."""
         return _equations(s, self.whiten)
 
-    def by_cluster(
-        self, clusters: PreparedMoments
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield `equations` of clusters, (cells, clusters, …), in blocks that fit in memory."""
-        s = clusters.s
+    def by_cluster(self, s: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield `equations` of clusters, (cells, clusters, …), in blocks that fit in memory.
+
+        ``s`` has their moments, (cells, clusters, p, p).
+        """
         step = max(1, NUMBERS_AT_ONCE // (len(s) * s.shape[-1] ** 2))
         for start in range(0, s.shape[1], step):
             yield self.equations(s[:, start : start + step])
@@ -271,105 +380,26 @@ class Solution:
         return half_panel_jackknife(a, b, self.n_lags).theta
 
 
-def solve(moments: PreparedMoments) -> Solution | Unfitted:
-    """Solve the normal equations of one layer, from the sums over all documents.
+@dataclass(frozen=True)
+class Unfitted:
+    """A layer whose coefficients the data do not determine: all are NaN."""
 
-    The moments are as `Moments.prepared` returns them. There is no solution with too few rows, a
-    constant or collinear terms, or halves of documents that do not identify the lags.
-    """
-    reason = failure_reason(moments)
-    if reason is not None:
-        return Unfitted(moments, reason)
+    moments: PreparedMoments
+    reason: Reason
 
-    # Covariates come first, then lags and leads.
-    order = np.argsort(list(map(is_lag_or_lead, moments.names)), kind="stable")
-    names = [moments.names[place] for place in order]
-    columns = np.array(moments.columns)[order]
-    scale = moments.size[columns]
-    total = moments.total
-    scaled = total[0][np.ix_(columns, columns)] / np.outer(scale, scale)
-    reason = collinear(scaled, names, fixed_effects=moments.has_fixed_effects)
-    if reason is not None:
-        return Unfitted(moments, reason)
+    @property
+    def estimate(self) -> np.ndarray:
+        """NaN for each coefficient, (K,)."""
+        return np.full(self.moments.k, np.nan)
 
-    # With L L' the scaled products, columns times L'⁻¹ / scale have the products I.
-    root = np.linalg.cholesky(scaled)
-    to_columns = solve_triangular(root, np.eye(moments.k), lower=True).T / scale[:, None]
-    whiten = np.zeros((moments.p, moments.k + 1))
-    whiten[columns, :-1] = to_columns
-    whiten[1, -1] = 1
-    # A of all rows is I but for rounding, which solving it removes.
-    a, b, c = _equations(total, whiten)
-    n_lags = 0
-    half_panel = None
-    if len(total) > 1:
-        n_lags = sum(map(is_lag_or_lead, names))
-        half_panel = half_panel_jackknife(a, b, n_lags)
-        all_rows = half_panel.all_rows
-        theta = half_panel.theta
-    else:
-        all_rows = solve_normal_equations(a[0], b[0])
-        theta = all_rows.theta
-    if np.isnan(theta).any():
-        lags = names[len(names) - n_lags :]
-        return Unfitted(moments, Reason(reasons.UNIDENTIFIED_HALF, {"terms": lags}))
-    # A perfect fit leaves a rounding error of either sign.
-    ssr = np.maximum(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta, 0)
-    tss = total[0, 1, 1] - total[0, 0, 1] ** 2 / moments.n_obs
-    return Solution(
-        moments=moments,
-        whiten=whiten,
-        # Brought back to the order of the names.
-        unwhiten=to_columns[np.argsort(order)],
-        n_lags=n_lags,
-        all_rows=all_rows,
-        half_panel=half_panel,
-        ssr=float(ssr),
-        tss=float(tss),
-    )
+    def estimates(self, s: np.ndarray) -> np.ndarray:
+        """Return NaN for each coefficient, (…, K), as `Solution.estimates`."""
+        return np.full((*s.shape[1:-2], self.moments.k), np.nan)
 
-
-def score_blocks(solution: Solution) -> Iterator[list[ClusterScores]]:
-    """Yield blocks of clusters with their scores in each regression that θ is made of.
-
-    They give v_g, what cluster g adds to θ. Without halves there is one regression:
-
-        v_g = A⁻¹ s_g(θ),    s_g(θ) = b_g - A_g θ.
-
-    The half-panel jackknife has three: of all rows, θ_all, and of either half of the documents, θ_1
-    and θ_2. Its lags are θ̂_l = 2 θ_all,l - (θ_1,l + θ_2,l) / 2 and its other terms are
-    A_cc⁻¹ (b_c - A_cl θ̂_l), so that with T = [-A_cc⁻¹ A_cl; I] and C = [A_cc⁻¹, 0; 0, 0]
-
-        v_g = 2 T (A⁻¹)_l s_g(θ_all) + C s_g(θ̂) - T [(A_1⁻¹)_l s_1g(θ_1) + (A_2⁻¹)_l s_2g(θ_2)] / 2,
-
-    where (·)_l are the rows of lags and s_mg the scores of half m. CR2 puts
-    X_g' (I - X_g A⁻¹ X_g')^(-1/2) e_g for each s_g, with the X_g and A of its own regression, which
-    is in coordinates in which its own A is I.
-    """
-    all_rows = solution.all_rows
-    half_panel = solution.half_panel
-    if half_panel is None:
-        identity = np.eye(solution.moments.k)
-        for a, b, _ in solution.by_cluster(solution.moments):
-            scores = b[0] - a[0] @ all_rows.theta
-            yield [ClusterScores(a[0], scores[:, None], identity)]
-        return
-    n_others = solution.moments.k - solution.n_lags
-    # T and C of the formula, and what the two scores of all rows change in θ.
-    t = half_panel.covariates.lags_to_all
-    c = half_panel.covariates.inverse
-    influence_map = np.hstack([2 * t @ all_rows.inverse[n_others:], c])
-    for a, b, _ in solution.by_cluster(solution.moments):
-        scores_at_all_rows = b[0] - a[0] @ all_rows.theta
-        scores_at_half_panel = b[0] - a[0] @ half_panel.theta
-        scores = np.stack([scores_at_all_rows, scores_at_half_panel], axis=1)
-        first = half_scores(a[1], b[1], half_panel.first)
-        second = half_scores(a[2], b[2], half_panel.second)
-        yield [
-            ClusterScores(a[0], scores, influence_map),
-            replace(first, influence_map=-t @ first.influence_map[n_others:] / 2),
-            replace(second, influence_map=-t @ second.influence_map[n_others:] / 2),
-        ]
+    def weighted(self, draws: Iterable[np.ndarray]) -> np.ndarray:
+        """Return NaN for each draw and coefficient, (draws, K), as `Solution.weighted`."""
+        count = sum(len(weights) for weights in draws)
+        return np.full((count, self.moments.k), np.nan)
 
 
 def cluster_scores(solution: Solution) -> np.ndarray:
@@ -378,24 +408,6 @@ def cluster_scores(solution: Solution) -> np.ndarray:
     for regressions in score_blocks(solution):
         scores.append(np.sum([plain_scores(own) for own in regressions], axis=0))
     return np.concatenate(scores)
-
-
-def half_scores(a: np.ndarray, b: np.ndarray, half: SolvedEquations) -> ClusterScores:
-    """Return the regression of a half by cluster, in coordinates in which its own X'X is I.
-
-    ``a`` and ``b`` have A_mg, (clusters, K, K), and b_mg, (clusters, K). The influence map is that
-    of the half's own estimate θ_m.
-    """
-    whiten = whiten_half(half.inverse)
-    scores = (b - a @ half.theta) @ whiten
-    return ClusterScores(whiten.T @ a @ whiten, scores[:, None], whiten)
-
-
-def _equations(s: np.ndarray, whiten: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return A (…, K, K), b (…, K) and c (…) of moments, (…, p, p)."""
-    k = whiten.shape[1] - 1
-    whitened = product(s, whiten)
-    return whitened[..., :k, :k], whitened[..., :k, k], whitened[..., k, k]
 
 
 def identity_where(singular: np.ndarray, a: np.ndarray) -> np.ndarray:
@@ -438,14 +450,3 @@ def generalised_inverse(a: np.ndarray) -> np.ndarray:
     identified = values > MIN_RECIPROCAL_CONDITION
     scaled = vectors / np.where(identified, values, np.inf)[..., None, :]
     return scaled @ np.swapaxes(vectors, -1, -2)
-
-
-def whiten_half(inverse: np.ndarray) -> np.ndarray:
-    """Return the map to coordinates in which A of a half is I, (K, identified), given its inverse.
-
-    It leaves out what the half does not identify. Scores s become s @ map, and an estimate φ in the
-    new coordinates is map @ φ in the old ones.
-    """
-    values, vectors = np.linalg.eigh(inverse)
-    identified = values > 0.5  # A half is a summand of I.
-    return vectors[:, identified] * np.sqrt(values[identified])

@@ -38,7 +38,7 @@ def aht_test(estimate: np.ndarray, covariance: np.ndarray, eta: float) -> Wald:
     """Test that q estimates, (q,), are zero, by the approximate Hotelling distribution (AHT).
 
     (η - q + 1)/(η q) Q with Q = b'V⁻¹b is compared with F(q, η - q + 1) (Pustejovsky and Tipton
-    2018). The statistic is NaN if V, (q, q), is singular or η < q.
+    2018). The statistic is NaN if V, (q, q), is singular or η ≤ q - 1.
     """
     q = len(estimate)
     if not q or not eta > q - 1 or not _is_regular(covariance):
@@ -60,7 +60,7 @@ def with_bounded_eta(test: Wald, bound: float) -> Wald:
 
 
 def _aht(distance: float, q: int, eta: float) -> Wald:
-    """Return the AHT test of Q, the distance of q estimates from zero; NaN if η < q."""
+    """Return the AHT test of Q, the distance of q estimates from zero; NaN if η ≤ q - 1."""
     df_residual = eta - q + 1
     if not df_residual > 0:
         return Wald(np.nan, q, df_residual, np.nan)

@@ -43,7 +43,7 @@ def equal_halves(solution: Solution) -> Wald:
 
 def _side_by_side(solution: Solution, halves: HalfPanel) -> Iterator[list[ClusterScores]]:
     """Yield the two regressions as one, with a block of X'X for each half."""
-    for a, b, _ in solution.by_cluster(solution.moments):
+    for a, b, _ in solution.by_cluster(solution.moments.s):
         first = half_scores(a[1], b[1], halves.first)
         second = half_scores(a[2], b[2], halves.second)
         end = first.h.shape[-1]

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from attnlag.regression.estimation.jackknife import LeftOut
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.moments.moments import PreparedMoments
 from attnlag.regression.terms import is_lag_or_lead
 
 
-def goodness(solution: Solution, left_out: LeftOut, folds: LeftOut) -> dict[str, float]:
+def goodness(solution: Solution, sse_of_clusters: float, sse_of_folds: float) -> dict[str, float]:
     """Return how well the estimates of one layer fit, by the column of the table of fits.
 
     With document effects, all R² refer to the variance within documents. Those out of sample come
-    from the estimates without each cluster (``left_out``), and without each fold of them. The log
-    likelihood is NaN for estimates corrected by halves, which do not maximise it.
+    from the squared errors of the predictions for each cluster, and for each fold of them, from the
+    rest (`jackknife`). The log likelihood is NaN for estimates corrected by halves, which do not
+    maximise it.
     """
     moments = solution.moments
     n_obs = moments.n_obs
@@ -35,8 +35,8 @@ def goodness(solution: Solution, left_out: LeftOut, folds: LeftOut) -> dict[str,
         "sigma": float(np.sqrt(ssr / moments.df_resid)),
         "log_likelihood": log_likelihood,
         "condition_number": condition_number(moments),
-        "loo_r_squared": 1 - left_out.sse / tss,
-        "cv_r_squared": 1 - folds.sse / tss,
+        "loo_r_squared": 1 - sse_of_clusters / tss,
+        "cv_r_squared": 1 - sse_of_folds / tss,
         "effective_documents": effective_clusters(solution),
     }
 

@@ -15,7 +15,11 @@ from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.regression import reasons
 from attnlag.regression.covariances import CATALOGUE, Covariance
 from attnlag.regression.estimation.cr2 import Cr2, cr2
-from attnlag.regression.estimation.jackknife import LeftOut, leave_out_each, leave_out_folds
+from attnlag.regression.estimation.jackknife import (
+    LeftOut,
+    leave_out_each,
+    squared_error_of_folds,
+)
 from attnlag.regression.estimation.least_squares import (
     Solution,
     Unfitted,
@@ -154,7 +158,8 @@ def fit_layer(
         else:
             errors = _errors(evidence_of(solution, kind, left_out, meat), kind, tested)
         if folds is not None and left_out is not None:
-            measures = goodness(solution, left_out, leave_out_folds(solution, folds))
+            sse_of_folds = squared_error_of_folds(solution, folds)
+            measures = goodness(solution, left_out.sse, sse_of_folds)
     halves = NO_TEST
     drawn = np.empty((0, moments.k))
     if draws is not None:
