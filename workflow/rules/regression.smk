@@ -28,7 +28,7 @@ use rule program as fit_regression with:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
         permutations=optional(PERMUTED, shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")),
     output:
-        # As Parquet, from which tables.write_frame makes CSV too.
+        # coefficients, fits, medians and others, as Parquet and CSV.
         **in_both_formats(RESULTS, *targets.fitted_tables(CONFIG)),
         residuals=f"{RESULTS}/residuals.parquet",
     log:

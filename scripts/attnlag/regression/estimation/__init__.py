@@ -7,5 +7,5 @@ In the order of reading:
 3. `cr2`: their clustered covariance; `satterthwaite`: its degrees of freedom; `wald`: joint tests.
 4. `jackknife`: the estimates without each cluster, or without each fold of them.
 
-`inference.layer_fit` calls all of these.
+`inference.fitting` calls `solve`, and `inference.layer_fit` asks for errors and the jackknife.
 """

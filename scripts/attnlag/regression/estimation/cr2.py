@@ -69,7 +69,7 @@ class Cr2:
     df: np.ndarray
     # The hypotheses, in their order.
     tests: list[Wald]
-    # (clusters, L) array: what each cluster adds to the coefficients; the sum of squares is V.
+    # (clusters, L) array: v_g in coefficients, what each cluster adds; V = Σ v_g v_g'.
     contributions: np.ndarray
 
 
@@ -89,7 +89,7 @@ def cr2(
         of: one, or three under the half-panel jackknife, whose contributions add up. Degrees of
         freedom are those of the first, the regression on all rows.
     n_clusters : int
-        Number of clusters.
+        Number of clusters, which decides how much memory a joint test may take. It enters no sum.
     contrasts : (L, K) array
         The coefficients as combinations of θ.
     estimate : (L,) array
@@ -103,13 +103,13 @@ def cr2(
         sums.append(SatterthwaiteSums.none(tested[None], n_clusters))
     contributions = [np.zeros((0, len(contrasts)))]
     for block in blocks:
-        first, *others = block
-        root = inverse_root(first.h)
-        v = adjusted_scores(first, root)
-        for regression in others:
-            v = v + adjusted_scores(regression, inverse_root(regression.h))
+        all_rows, *halves = block
+        root = inverse_root(all_rows.h)
+        v = adjusted_scores(all_rows, root)
+        for half in halves:
+            v = v + adjusted_scores(half, inverse_root(half.h))
         contributions.append(v @ contrasts.T)
-        weights = cr2_weights(first.h, root)
+        weights = cr2_weights(all_rows.h, root)
         sums = [own.plus(weights) for own in sums]
 
     by_cluster = np.concatenate(contributions)

@@ -7,7 +7,8 @@ and y.
 
 `solve` chooses coordinates θ in which A of all rows is I (`Solution.whiten`), and solves A θ = b in
 them. Eigenvalues of the A of other rows then say which share of the information these rows hold.
-`score_blocks` gives what each cluster adds to θ, from which errors come.
+`score_blocks` gives what each cluster adds to θ, from which errors come: `cr2.ClusterScores`, which
+holds A_g, s_g and what s_g changes in θ.
 
 The half-panel jackknife corrects the bias that document effects have in short documents. It
 combines three regressions, on all rows and on either half of every document,
@@ -41,7 +42,8 @@ from attnlag.regression.reasons import Reason
 from attnlag.regression.terms import is_lag_or_lead
 
 # Least ratio of the smallest to the largest eigenvalue of A, without a document or in a half of the
-# documents. Below it, these rows do not identify all terms, although all documents do.
+# documents. Below it, these rows do not identify all terms, although all documents do. For the
+# other terms of a half it bounds the eigenvalues themselves, which are at most 1.
 MIN_RECIPROCAL_CONDITION = 1e-10
 
 # An eigenvalue below this is rounding, if A over all rows is the identity.
@@ -225,7 +227,7 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
 
     They give v_g, what cluster g adds to θ. Without halves there is one regression:
 
-        v_g = A⁻¹ s_g(θ),    s_g(θ) = b_g - A_g θ.
+        v_g = A⁻¹ s_g(θ),    s_g(θ) = b_g - A_g θ,    A = I.
 
     The half-panel jackknife has three: of all rows, θ_all, and of either half of the documents, θ_1
     and θ_2. Its lags are θ̂_l = 2 θ_all,l - (θ_1,l + θ_2,l) / 2 and its other terms are
@@ -235,7 +237,8 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
 
     where (·)_l are the rows of lags and s_mg the scores of half m. CR2 puts
     X_g' (I - X_g A⁻¹ X_g')^(-1/2) e_g for each s_g, with the X_g and A of its own regression, which
-    is in coordinates in which its own A is I.
+    is in coordinates in which its own A is I. With W the map to those of half m, A_m⁻¹ = W W', so
+    that (A_m⁻¹)_l s_mg is W_l (W' s_mg).
     """
     all_rows = solution.all_rows
     half_panel = solution.half_panel
@@ -254,6 +257,7 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
         scores_at_all_rows = b[0] - a[0] @ all_rows.theta
         scores_at_half_panel = b[0] - a[0] @ half_panel.theta
         scores = np.stack([scores_at_all_rows, scores_at_half_panel], axis=1)
+        # Of a half, ``influence_map`` is W.
         first = half_scores(a[1], b[1], half_panel.first)
         second = half_scores(a[2], b[2], half_panel.second)
         yield [

@@ -200,6 +200,7 @@ def _sum_batch(
         valid = ~np.isnan(w[1])
         w[0] = valid
         w[1:, ~valid] = 0
+        # The pairs of rows of w.
         for place, (i, j) in enumerate(combinations_with_replacement(w, 2)):
             # The first p pairs have the leading 1, or 0 in a row where j is 0.
             products = i * j if place >= p else j
