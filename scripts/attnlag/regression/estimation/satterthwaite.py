@@ -24,8 +24,8 @@ MIN_ONE_MINUS_LEVERAGE = 1e-9
 # makes η too large by one to two parts in as many as there are clusters.
 MAX_PRODUCTS = 2e10
 
-# ‖Z_g‖² is h²/(1 - h) at a leverage h. A cluster with more than this is summed by itself. Others are
-# summed at once, pairs g = h included, and the squares of ‖Z_g‖² taken away again.
+# ‖Z_g‖² is h²/(1 - h) at a leverage h. A cluster with more than this is summed by itself; others
+# are summed at once, with pairs g = h, and the squares of ‖Z_g‖² are taken away again.
 MAX_SQUARED_Z = 10
 
 
