@@ -6,5 +6,5 @@ by document; ``estimation`` has the estimates of a layer and their clustered cov
 regression; ``slopes`` has regressions by class of token, by head and by effects that enter, and
 ``across_models`` compares models.
 
-The eight files that a clustered standard error passes are listed in docs/formulas.md.
+The files that a clustered standard error passes are listed in docs/formulas.md.
 """

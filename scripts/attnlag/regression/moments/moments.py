@@ -243,16 +243,6 @@ class Products:
         """Sums over the clusters, (cells, p, p)."""
         return self.s.sum(axis=1)
 
-    def through(self, to: np.ndarray, terms: list[str]) -> Self:
-        """Return the moments of w P for a map P, (p, new), whose first column is that of the 1."""
-        if terms == self.terms:
-            return self
-        return replace(self, terms=terms, centre=self.centre @ to, s=product(self.s, to))
-
-    def with_terms(self, kept: KeptTerms) -> Self:
-        """Return the moments of terms that are sums of these."""
-        return self.through(map_of(self.terms, kept), list(kept))
-
     def recentred(self, centre: np.ndarray) -> Self:
         """Return the moments about another centre, (p,), exactly."""
         if np.array_equal(centre, self.centre):
@@ -268,6 +258,13 @@ class Products:
         mean[0] = 0
         return self.centre + mean
 
+    def with_terms(self, kept: KeptTerms) -> Self:
+        """Return the moments of terms that are sums of these."""
+        if list(kept) == self.terms:
+            return self
+        to = map_of(self.terms, kept)
+        return replace(self, terms=list(kept), centre=self.centre @ to, s=product(self.s, to))
+
 
 @dataclass(frozen=True)
 class Moments(Products):
@@ -276,23 +273,6 @@ class Moments(Products):
     Cells are disjoint: the two halves of documents, or one for whole documents; within each,
     classes of tokens if these are apart (`RowPartition`).
     """
-
-    def whole_documents(self) -> "Moments":
-        """Return the moments of whole documents, whose halves are added up."""
-        return replace(self, s=self.s.sum(axis=0, keepdims=True))
-
-    def only(self, documents: Collection[str]) -> "Moments":
-        """Return the moments of some documents, in their order."""
-        if documents == self.clusters:
-            return self
-        place_of = {name: index for index, name in enumerate(self.clusters)}
-        names = []
-        places = []
-        for name in documents:
-            if name in place_of:
-                names.append(name)
-                places.append(place_of[name])
-        return with_clusters(self, names, self.s[:, np.array(places, dtype=np.intp)])
 
     def prepared(
         self,
@@ -306,7 +286,8 @@ class Moments(Products):
 
         They are about the means of all rows or, with ``fixed_effects``, about those of documents.
         Halves stay apart only if they correct the regression (``half_panel``); they come behind
-        their sum. ``group_of`` adds documents up to groups.
+        their sum. ``kept`` changes terms only where classes of tokens are merged, and ``group_of``
+        adds documents up to groups; by default neither does anything.
         """
         moments = self if half_panel else self.whole_documents()
         if kept is not None:
@@ -333,6 +314,23 @@ class Moments(Products):
             prepared = prepared.by_group(group_of)
         return prepared
 
+    def whole_documents(self) -> "Moments":
+        """Return the moments of whole documents, whose halves are added up."""
+        return replace(self, s=self.s.sum(axis=0, keepdims=True))
+
+    def only(self, documents: Collection[str]) -> "Moments":
+        """Return the moments of some documents, in their order."""
+        if documents == self.clusters:
+            return self
+        place_of = {name: index for index, name in enumerate(self.clusters)}
+        names = []
+        places = []
+        for name in documents:
+            if name in place_of:
+                names.append(name)
+                places.append(place_of[name])
+        return with_clusters(self, names, self.s[:, np.array(places, dtype=np.intp)])
+
 
 @dataclass(frozen=True)
 class PreparedMoments(Products):
@@ -343,10 +341,17 @@ class PreparedMoments(Products):
     """
 
     # (p,) array or None: Σ w² before the means of documents were removed, if they were. It bounds
-    # rounding; `through` adds those of merged terms without their products.
+    # rounding; `with_terms` adds those of merged terms without their products.
     squares: np.ndarray | None = None
     # Whether the clusters are groups of documents.
     grouped: bool = False
+
+    def demeaned(self) -> "PreparedMoments":
+        """Remove the means of documents, in each cell; the number of rows stays."""
+        sums = self.s[..., 0, :]
+        s = self.s - sums[..., :, None] * (sums / np.maximum(sums[..., :1], 1))[..., None, :]
+        s[..., 0, 0] = sums[..., 0]
+        return replace(self, s=s, squares=np.diagonal(self.total[0]))
 
     @property
     def has_fixed_effects(self) -> bool:
@@ -395,20 +400,6 @@ class PreparedMoments(Products):
             return self.documents
         return int((self.s[0, :, 0, 0] > 0.5).sum())
 
-    def through(self, to: np.ndarray, terms: list[str]) -> Self:
-        """Return the moments of w P for a map P, (p, new), as `Products.through`."""
-        moments = super().through(to, terms)
-        if self.squares is None or terms == self.terms:
-            return moments
-        return replace(moments, squares=self.squares @ to)
-
-    def demeaned(self) -> "PreparedMoments":
-        """Remove the means of documents, in each cell; the number of rows stays."""
-        sums = self.s[..., 0, :]
-        s = self.s - sums[..., :, None] * (sums / np.maximum(sums[..., :1], 1))[..., None, :]
-        s[..., 0, 0] = sums[..., 0]
-        return replace(self, s=s, squares=np.diagonal(self.total[0]))
-
     def by_group(self, group_of: Mapping[str, str]) -> "PreparedMoments":
         """Return the moments of groups of documents, in the order of the mapping."""
         groups = list(dict.fromkeys(group_of.values()))
@@ -417,6 +408,13 @@ class PreparedMoments(Products):
         places = np.array([place[group_of[name]] for name in self.clusters], dtype=np.intp)
         np.add.at(s.swapaxes(0, 1), places, self.s.swapaxes(0, 1))
         return replace(self, clusters=groups, s=s, grouped=True)
+
+    def with_terms(self, kept: KeptTerms) -> Self:
+        """Return the moments of terms that are sums of these."""
+        moments = super().with_terms(kept)
+        if self.squares is None or moments is self:
+            return moments
+        return replace(moments, squares=self.squares @ map_of(self.terms, kept))
 
 
 class Stored(Sequence[Moments]):
@@ -476,30 +474,10 @@ class Stored(Sequence[Moments]):
         return joined(parts) if parts else empty
 
 
-def product(s: np.ndarray, to: np.ndarray) -> np.ndarray:
-    """Return P'S P of symmetric matrices S, (…, p, p), for a map P, (p, new)."""
-    p, new = to.shape
-    right = (s.reshape(-1, p) @ to).reshape(-1, p, new)
-    both = np.swapaxes(right, 1, 2).reshape(-1, p) @ to
-    return both.reshape(*s.shape[:-2], new, new)
-
-
-def map_of(terms: Sequence[str], kept: KeptTerms) -> np.ndarray:
-    """Return the map from w to that of sums of its terms, (p, new)."""
-    to = np.zeros((1 + len(terms), 1 + len(kept)))
-    to[0, 0] = 1
-    for place, members in enumerate(kept.values(), start=1):
-        to[[1 + terms.index(member) for member in members], place] = 1
-    return to
-
-
-def with_clusters(moments: Moments, clusters: list[str], s: np.ndarray) -> Moments:
-    """Return the moments with other clusters and their sums, (cells, clusters, p, p).
-
-    Documents are those with rows.
-    """
-    documents = int((s[..., 0, 0].sum(axis=0) > 0.5).sum())
-    return replace(moments, clusters=clusters, s=s, documents=documents)
+def with_packed(moments: Moments, names: list[str], packed: np.ndarray) -> Moments:
+    """Return the moments with clusters whose packed ones are given, (clusters, cells, packed)."""
+    by_cell = np.ascontiguousarray(packed.swapaxes(0, 1))
+    return with_clusters(moments, names, unpacked(by_cell, moments.p))
 
 
 def joined(parts: Sequence[Moments]) -> Moments:
@@ -516,7 +494,27 @@ def joined(parts: Sequence[Moments]) -> Moments:
     return with_clusters(largest, clusters, np.concatenate(sums, axis=1))
 
 
-def with_packed(moments: Moments, names: list[str], packed: np.ndarray) -> Moments:
-    """Return the moments with clusters whose packed ones are given, (clusters, cells, packed)."""
-    by_cell = np.ascontiguousarray(packed.swapaxes(0, 1))
-    return with_clusters(moments, names, unpacked(by_cell, moments.p))
+def with_clusters(moments: Moments, clusters: list[str], s: np.ndarray) -> Moments:
+    """Return the moments with other clusters and their sums, (cells, clusters, p, p).
+
+    Documents are those with rows.
+    """
+    documents = int((s[..., 0, 0].sum(axis=0) > 0.5).sum())
+    return replace(moments, clusters=clusters, s=s, documents=documents)
+
+
+def product(s: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """Return P'S P of symmetric matrices S, (…, p, p), for a map P, (p, new)."""
+    p, new = to.shape
+    right = (s.reshape(-1, p) @ to).reshape(-1, p, new)
+    both = np.swapaxes(right, 1, 2).reshape(-1, p) @ to
+    return both.reshape(*s.shape[:-2], new, new)
+
+
+def map_of(terms: Sequence[str], kept: KeptTerms) -> np.ndarray:
+    """Return the map from w to that of sums of its terms, (p, new)."""
+    to = np.zeros((1 + len(terms), 1 + len(kept)))
+    to[0, 0] = 1
+    for place, members in enumerate(kept.values(), start=1):
+        to[[1 + terms.index(member) for member in members], place] = 1
+    return to
