@@ -73,7 +73,7 @@ def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, read
     assert set(counts["nonfinite_norms"].values()) <= {0}
 
 
-def test_means_of_directions_are_those_of_the_files_with_both_controls(project, read):
+def test_means_of_directions_are_those_of_the_files_with_both_controls(project, read, subtests):
     means = read("geometry/means").query("layer == 1 and not distance > 1").set_index("quantity")
     # The token before is left out where it is a first one.
     for quantity, folder, first in (
@@ -82,8 +82,9 @@ def test_means_of_directions_are_those_of_the_files_with_both_controls(project, 
     ):
         # Means of centred cosines are of the vectors, and not of their stored half precision.
         for column, file in (("mean", "0000"), ("untrained", "untrained")):
-            expected = mean_of(read(f"{folder}/{file}"), f"layer_01.{quantity}", first)
-            assert means.loc[quantity, column] == pytest.approx(expected, rel=1e-5)
+            with subtests.test(column=column):
+                expected = mean_of(read(f"{folder}/{file}"), f"layer_01.{quantity}", first)
+                assert means.loc[quantity, column] == pytest.approx(expected, rel=1e-5)
     assert list(undescribed(project.folder)) == []
     # Nothing in the record of the merged sums is of one shard.
     record = read_provenance(project.folder / SITE / "sums/all.parquet")

@@ -200,7 +200,7 @@ def test_the_plan_grows_in_proportion_to_the_shards(fresh):
     assert 0 < four - two == six - four
 
 
-def test_a_run_deletes_nothing_and_names_what_nothing_reads(several_once, tmp_path):
+def test_a_run_deletes_nothing_and_names_what_nothing_reads(several_once, tmp_path, subtests):
     """After a study of two shards, another model's of the same corpus in one shard."""
     project = several_once[0].copy(tmp_path / "project")
     norms = "results/{}/small/attention/norms/{}.parquet"
@@ -213,7 +213,8 @@ def test_a_run_deletes_nothing_and_names_what_nothing_reads(several_once, tmp_pa
     project.write_config()
     of_other = norms.format("other", "0000")
     for arguments in ([of_other, "--until", "fetch_model"], [of_other], [of_other, "--touch"]):
-        assert "former shards" not in project.run(*arguments)
+        with subtests.test(arguments=" ".join(arguments)):
+            assert "former shards" not in project.run(*arguments)
     after = project.results("*/**/*")
     assert {path: after.get(path) for path in before} == before
 

@@ -50,7 +50,7 @@ def test_no_control_character_reaches_the_terminal_or_a_text_file(hostile_run):
             assert not line.lstrip().startswith("error:")
 
 
-def test_figures_are_whole_and_show_the_names(hostile_run):
+def test_figures_are_whole_and_show_the_names(hostile_run, subtests):
     project, _ = hostile_run
     figures = list(project.folder.glob("results/**/*.svg"))
     assert len(figures) > 10
@@ -63,7 +63,8 @@ def test_figures_are_whole_and_show_the_names(hostile_run):
         r"$\frac{hostile$ & <b>",
         "hostile\\nerror",
     ):
-        assert start in shown
+        with subtests.test(start=start):
+            assert start in shown
 
 
 def test_every_group_is_fitted_and_its_dummies_are_taken_out(hostile_run, subtests):

@@ -26,7 +26,7 @@ def called(project, command: str, status: int) -> str:
 
 
 @pytest.mark.parametrize("change", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_no_program_uses_a_model_that_was_changed_after_it_was_fetched(to_plan, change):
+def test_no_program_uses_a_model_that_was_changed_after_it_was_fetched(to_plan, change, subtests):
     jobs = plan(to_plan.folder, everything=True)
     commands = {job.rule: job.command for job in jobs if job.rule in OF_A_MODEL}
     assert commands.keys() == OF_A_MODEL
@@ -35,9 +35,10 @@ def test_no_program_uses_a_model_that_was_changed_after_it_was_fetched(to_plan, 
     path.unlink()
     path.write_bytes(content[:-1] + b" ")
     for rule, command in commands.items():
-        printed = called(to_plan, command, status=1)
-        assert f"{change}: was changed after it was fetched" in printed, (rule, printed)
-        assert "Traceback" not in printed
+        with subtests.test(rule=rule):
+            printed = called(to_plan, command, status=1)
+            assert f"{change}: was changed after it was fetched" in printed, (rule, printed)
+            assert "Traceback" not in printed
 
 
 def test_what_tracing_has_checked_is_told_with_and_without_a_control(to_plan):

@@ -23,15 +23,16 @@ def minutes(job: Job) -> int:
     return int(job.resources["runtime"])
 
 
-def test_a_job_that_is_tried_again_asks_for_more_memory_and_time(to_plan):
+def test_a_job_that_is_tried_again_asks_for_more_memory_and_time(to_plan, subtests):
     first = by_rule(plan(to_plan.folder, everything=True))
     third = by_rule(plan(to_plan.folder, everything=True, attempt=3))
     assert len(first) > 20
     for rule, job in first.items():
-        assert third[rule].resources["mem_mb"] == 3 * job.resources["mem_mb"], rule
-        assert minutes(third[rule]) == 3 * minutes(job), rule
-        # The program is told, so that it stays below.
-        assert f"--memory {job.resources['mem_mb']} " in job.command
+        with subtests.test(rule=rule):
+            assert third[rule].resources["mem_mb"] == 3 * job.resources["mem_mb"], rule
+            assert minutes(third[rule]) == 3 * minutes(job), rule
+            # The program is told, so that it stays below.
+            assert f"--memory {job.resources['mem_mb']} " in job.command
 
 
 # MB and minutes of jobs that run no model, and what each MB and GB of input adds to them.
@@ -57,7 +58,7 @@ ASKED = {
 MEGABYTE = 1024**2
 
 
-def test_each_job_asks_for_memory_and_time_by_the_size_of_its_inputs(to_plan):
+def test_each_job_asks_for_memory_and_time_by_the_size_of_its_inputs(to_plan, subtests):
     """What rules ask for is stated once more here, so that no number changes unseen."""
     for path in (to_plan.folder / "results").rglob("*.parquet"):
         path.unlink()
@@ -66,11 +67,12 @@ def test_each_job_asks_for_memory_and_time_by_the_size_of_its_inputs(to_plan):
     jobs = by_rule(plan(to_plan.folder, everything=True))
     assert jobs.keys() >= ASKED.keys()
     for rule, (mb, time, per_mb, per_gb) in ASKED.items():
-        job = jobs[rule]
-        files = [to_plan.folder / path for path in job.given]
-        size = sum(path.stat().st_size for path in files if path.is_file()) / MEGABYTE
-        assert job.resources["mem_mb"] == round(mb + per_mb * size), rule
-        assert minutes(job) == round(time + per_gb * size / 1000), rule
+        with subtests.test(rule=rule):
+            job = jobs[rule]
+            files = [to_plan.folder / path for path in job.given]
+            size = sum(path.stat().st_size for path in files if path.is_file()) / MEGABYTE
+            assert job.resources["mem_mb"] == round(mb + per_mb * size), rule
+            assert minutes(job) == round(time + per_gb * size / 1000), rule
 
 
 def test_a_model_needs_three_times_its_files_and_half_of_that_on_a_gpu(to_plan):
@@ -100,11 +102,12 @@ def test_a_model_needs_three_times_its_files_and_half_of_that_on_a_gpu(to_plan):
 
 
 @pytest.mark.parametrize(("device", "gpus"), [("cpu", 0), ("cuda", 1)])
-def test_jobs_of_a_model_ask_for_a_gpu_if_the_device_is_one(to_plan, device, gpus):
+def test_jobs_of_a_model_ask_for_a_gpu_if_the_device_is_one(to_plan, device, gpus, subtests):
     to_plan.write_config(extraction={"device": device})
     jobs = by_rule(plan(to_plan.folder, everything=True, nodes=1))
     for rule, job in jobs.items():
-        assert job.resources.get("gpu", 0) == (gpus if rule in ON_GPUS else 0), rule
+        with subtests.test(rule=rule):
+            assert job.resources.get("gpu", 0) == (gpus if rule in ON_GPUS else 0), rule
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (6, 3), (64, 8)])

@@ -30,7 +30,9 @@ HOSTILE_NAMES = [
 ]
 
 
-def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp_path, namespaces):
+def test_a_run_without_a_network_interface_succeeds(
+    finished, finished_once, tmp_path, namespaces, subtests
+):
     """All jobs after fetch_model run without interfaces and without settings that say so.
 
     Those that load a model do so in new interpreters, whose imports are observed too. Equal inputs
@@ -48,10 +50,11 @@ def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp
         # On one core too; the rounding of a model depends on its threads.
         (python(), clean, ["--cores", "1", *without_figures("plot_adjustments")]),
     ):
-        alone = ["unshare", "--user", "--map-root-user", "--net"]
-        command = [*alone, interpreter, "-m", "snakemake", "--cores", "2", *targets]
-        result = ran(command, cwd=finished.folder, env=environment, timeout=300, **TOGETHER)
-        assert "GPT2LMHeadModel" not in result.stdout
+        with subtests.test(interpreter=interpreter):
+            alone = ["unshare", "--user", "--map-root-user", "--net"]
+            command = [*alone, interpreter, "-m", "snakemake", "--cores", "2", *targets]
+            result = ran(command, cwd=finished.folder, env=environment, timeout=300, **TOGETHER)
+            assert "GPT2LMHeadModel" not in result.stdout
     assert not (tmp_path / "notes").exists(), (tmp_path / "notes").read_text()
     made, once = finished.results(), finished_once[0].results()
     # The record of this run lists fewer files.

@@ -127,7 +127,7 @@ def test_a_response_has_the_interval_of_its_median():
 SETTINGS = {"equivalence_bound": 0.05}
 
 
-def test_the_size_of_a_lag_counts_the_fitted_layers_beyond_the_bound():
+def test_the_size_of_a_lag_counts_the_fitted_layers_beyond_the_bound(subtests):
     unfitted = pd.DataFrame({"layer": [4], "term": "lag_1", "equivalence": "undecided"})
     rows = pd.concat([COEFFICIENTS, unfitted])
     first = lags.size(rows, "lag_1", median(0.2, 0.1, 0.3), texts=20, **SETTINGS)
@@ -146,8 +146,9 @@ def test_the_size_of_a_lag_counts_the_fitted_layers_beyond_the_bound():
     # Beyond the bound, though no layer is shown to be.
     wild = rows.assign(equivalence="undecided")
     for ends in ((0.1, 0.3), (-0.3, -0.1)):
-        row = lags.size(wild, "lag_1", median(0.2, *ends), texts=20, **SETTINGS)
-        assert (row.verdict, row.above, row.below) == (Verdict.UNDECIDED, 0, 0)
+        with subtests.test(ends=ends):
+            row = lags.size(wild, "lag_1", median(0.2, *ends), texts=20, **SETTINGS)
+            assert (row.verdict, row.above, row.below) == (Verdict.UNDECIDED, 0, 0)
     # Few texts tell nothing of others, of however many documents they are.
     few = lags.size(rows, "lag_1", median(0.2, 0.1, 0.3), texts=5, **SETTINGS)
     assert np.isnan([few.low, few.high]).all()
@@ -332,19 +333,39 @@ def test_an_effect_is_judged_by_the_intervals_of_its_share(ends, documents, verd
         np.testing.assert_array_equal([(row.low, row.high) for row in rows], ends)
 
 
-def test_effects_stand_beside_their_intervals_and_predictions():
+def effects_and_shares():
+    """Return effects on three layers with intervals of their shares.
+
+    No layer is earlier than the first, whose effect of zero says nothing.
+    """
     table = EFFECTS.assign(share_low=[-0.1, -0.2], share_high=[0.2, 0.4])
-    # No layer is earlier than the first, whose effect of zero says nothing.
     first = table[:1].assign(target_layer=0, estimate=0.0)
-    table = pd.concat([first, table])
+    return pd.concat([first, table])
+
+
+def test_effects_stand_beside_their_intervals_and_predictions():
+    table = effects_and_shares()
     rows = causes.effects(table)
     assert [(row.subject, row.value, row.low, row.high) for row in rows] == [
         ("layer 9", 0.01, -0.05, 0.04),
         ("layer 29", -0.03, -0.05, 0.04),
     ]
     assert (rows[1].baseline_value, rows[1].baseline_low, rows[1].baseline_high) == (0.5, -0.2, 0.8)
-    shares = causes.shares(table)
-    found = [*causes.effects_by_layer(table)]
+    assert wording.texts(rows, "answer") == [
+        "0.01% (−0.05 to 0.04) in layer 9",
+        "−0.03% (−0.05 to 0.04) in layer 29",
+    ]
+    assert wording.texts(causes.predictions(table), "answer") == ["0.50% (−0.20 to 0.80)"]
+    assert [row.value for row in causes.own_lags(table)] == [0.1, 0.34]
+    # Only the smallest and the largest of many are stated.
+    assert causes.extremes(rows, 1) == [rows[1], rows[0]]
+    # A single document gives no interval.
+    alone = causes.effects(table.assign(conf_low=np.nan, conf_high=np.nan))
+    assert wording.text(alone[0], "answer") == "0.01% (no interval) in layer 9"
+
+
+def test_layers_are_counted_and_documents_to_decide_all_are_named():
+    found = [*causes.effects_by_layer(effects_and_shares())]
     (decided,) = [row for row in found if row.claim == "effects_decided"]
     assert wording.text(decided, "answer") == (
         "Layers in which it hardly does: 1 of 2, in part: 0, the other way: 0, undecided: 1 "
@@ -354,12 +375,11 @@ def test_effects_stand_beside_their_intervals_and_predictions():
     assert wording.text(needed, "answer") == "documents to decide all: about 1,200"
     many = Row("documents_to_decide", value=np.inf)
     assert wording.text(many, "answer").endswith("more than 10,000")
-    assert wording.texts(rows, "answer") == [
-        "0.01% (−0.05 to 0.04) in layer 9",
-        "−0.03% (−0.05 to 0.04) in layer 29",
-    ]
-    assert wording.texts(causes.predictions(table), "answer") == ["0.50% (−0.20 to 0.80)"]
-    assert [row.value for row in causes.own_lags(table)] == [0.1, 0.34]
+
+
+def test_a_share_of_the_prediction_has_a_verdict_where_both_allow_one():
+    table = effects_and_shares()
+    shares = causes.shares(table)
     assert wording.text(shares[1], "finding") == (
         "effect / prediction: 0.10 (−0.20 to 0.40), undecided"
     )
@@ -377,13 +397,8 @@ def test_effects_stand_beside_their_intervals_and_predictions():
     assert wording.text(untested, "answer") == "Not tested"
     few = causes.decided(causes.shares(table.assign(documents=5)), is_predicted=True)
     assert wording.text(few, "answer") == "Too few texts to tell (5; at least 6)"
-    nowhere = causes.decided(causes.shares(first), is_predicted=True)
+    nowhere = causes.decided(causes.shares(table[:1]), is_predicted=True)
     assert wording.text(nowhere, "answer") == "no observed layer has an earlier one"
-    # Only the smallest and the largest of many are stated.
-    assert causes.extremes(rows, 1) == [rows[1], rows[0]]
-    # A single document gives no interval.
-    alone = causes.effects(table.assign(conf_low=np.nan, conf_high=np.nan))
-    assert wording.text(alone[0], "answer") == "0.01% (no interval) in layer 9"
 
 
 @pytest.mark.parametrize(

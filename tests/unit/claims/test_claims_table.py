@@ -92,7 +92,15 @@ def test_a_claim_is_a_row_of_numbers(base):
     assert (
         table[["model", "corpus", "site", "analysis"]] == "tiny small attention within".split()
     ).all(axis=None)
-    by_claim = {name: rows.to_dict("records") for name, rows in table.groupby("claim")}
+
+
+def rows_by_claim(base):
+    """Return the rows of each claim as dictionaries."""
+    return {name: rows.to_dict("records") for name, rows in table_of(base).groupby("claim")}
+
+
+def test_claims_of_lags_have_intervals_baselines_and_counts(base):
+    by_claim = rows_by_claim(base)
     first, second = by_claim["lag"]
     (later,) = by_claim["response"]
     assert (first["value"], first["low"], first["high"]) == (0.3, 0.2, 0.4)
@@ -104,6 +112,10 @@ def test_a_claim_is_a_row_of_numbers(base):
     assert (second["verdict"], later["verdict"]) == ("undecided", "undecided")
     assert (later["subject"], later["value"], later["texts"]) == ("2", 0.09, 19)
     assert later["layers"] is None
+
+
+def test_claims_of_fits_have_shares_and_verdicts(base):
+    by_claim = rows_by_claim(base)
     (further,) = by_claim["omitted_lags"]
     (bent,) = by_claim["curvature"]
     (share,) = by_claim["curvature_share"]
@@ -121,7 +133,12 @@ def test_a_claim_is_a_row_of_numbers(base):
     assert (halves["value"], halves["baseline_value"]) == pytest.approx((0.4, 0.39))
     assert (halves["above"], halves["layers"], halves["verdict"]) == (1, 2, "none")
     assert by_claim["r_squared"][0]["value"] == pytest.approx(0.3)
-    assert by_claim["groups_extremes"][0]["verdict"] == "undecided"
+
+
+def test_claims_of_nested_models_and_groups_have_a_row_for_each(base):
+    table = table_of(base)
+    (extremes,) = rows_by_claim(base)["groups_extremes"]
+    assert extremes["verdict"] == "undecided"
     steps = table[table["claim"] == "nested_model"]
     assert steps["subject"].tolist() == [
         f"lag_1, {step}" for step in ("pooled", "document", "token", "token_previous")

@@ -963,7 +963,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_of_the_configuration():
     assert check(yaml.safe_load(LEAST), [FILE]) == (None, reading_problems(FILE))
 
 
-def test_every_repeated_key_is_one_line():
+def test_every_repeated_key_is_one_line(subtests):
     """Snakemake would take the last value in silence. A key of a merge may be stated again."""
     merged = "x: &x {y: 1}\nz: {<<: *x, y: 2}\n"
     files = {
@@ -976,8 +976,11 @@ def test_every_repeated_key_is_one_line():
         "a: {b: [1], c: 2}\na: {d: 1, b: [3]}\nd: 1": ["2: a: found this key in line 1"],
     }
     for text, problems in files.items():
-        Path(FILE).write_text(text)
-        assert reading_problems(FILE) == [f"{FILE}:{one} too, expected it once" for one in problems]
+        with subtests.test(text=text):
+            Path(FILE).write_text(text)
+            assert reading_problems(FILE) == [
+                f"{FILE}:{one} too, expected it once" for one in problems
+            ]
 
 
 @pytest.mark.parametrize("content", [LEAST, f"\ufeff{LEAST}", LEAST.replace("\n", "\r\n")])
@@ -1295,12 +1298,13 @@ def numbers(part, path=""):
             yield from numbers(inner, f"{path}[{place}]")
 
 
-def test_every_number_states_its_least_and_its_largest_value():
+def test_every_number_states_its_least_and_its_largest_value(subtests):
     stated = dict(numbers(Config.model_json_schema()))
     assert len(stated) > 30
     for path, part in stated.items():
-        assert {"minimum", "exclusiveMinimum"} & part.keys(), path
-        assert {"maximum", "exclusiveMaximum"} & part.keys(), path
+        with subtests.test(path=str(path)):
+            assert {"minimum", "exclusiveMinimum"} & part.keys(), path
+            assert {"maximum", "exclusiveMaximum"} & part.keys(), path
 
 
 @pytest.mark.parametrize(

@@ -133,16 +133,17 @@ def test_batches_are_limited_in_documents_and_characters(lengths):
         assert characters <= 500_000 or len(batch) == 1
 
 
-def test_stored_rows_can_be_read_from_any_place(tmp_path):
+def test_stored_rows_can_be_read_from_any_place(tmp_path, subtests):
     made = [Document(f"d{i}", "odd" if i % 2 else "even", "x" * 9) for i in range(600)]
     path = tmp_path / "x.parquet"
     write_corpus(made, DEFAULTS, "x", path)
     rows = [(document.id, document.group) for document in made]
     for start, stop in ((0, 600), (0, 250), (249, 251), (250, 500), (300, 310), (599, 600)):
-        batches = list(documents.stored_batches(path, start, stop))
-        assert max(map(len, batches)) <= 250
-        found = pa.Table.from_batches(batches).select(["document", "group"]).to_pylist()
-        assert [tuple(row.values()) for row in found] == rows[start:stop]
+        with subtests.test(start=start, stop=stop):
+            batches = list(documents.stored_batches(path, start, stop))
+            assert max(map(len, batches)) <= 250
+            found = pa.Table.from_batches(batches).select(["document", "group"]).to_pylist()
+            assert [tuple(row.values()) for row in found] == rows[start:stop]
 
 
 def unnamed(*texts):

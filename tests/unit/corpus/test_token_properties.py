@@ -220,13 +220,14 @@ def test_tags_are_those_of_the_whole_pipeline_where_they_depend_on_the_syntax(ta
     assert has == ["VERB", "AUX", "VERB"]
 
 
-def test_versions_of_the_tagger_and_of_its_library_are_recorded_with_the_tokens(tagger):
+def test_versions_of_the_tagger_and_of_its_library_are_recorded_with_the_tokens(tagger, subtests):
     settings = Tagger(package=PACKAGE, version="3.8.0", sha256=SHA256, groups=["prose"])
     source = properties.source_of(settings)
     assert source.groups == ["prose"]
     record = tables.provenance({}, "token_properties", settings, *source.packages)
     for package in ("spacy", PACKAGE):
-        assert record["versions"][package] == metadata.version(package)
+        with subtests.test(package=package):
+            assert record["versions"][package] == metadata.version(package)
     # Tags of the user's own need neither.
     own = properties.source_of(Tagger(column="tags"))
     assert own.packages == ()

@@ -255,7 +255,7 @@ def test_slope_of_all_tokens():
     check(shared.lines[0], table[table["subset"] == "all"], tested=True)
 
 
-def test_shares_and_lags_of_sources():
+def test_shares_and_lags_of_sources(subtests):
     alone = {
         "self": "the token itself",
         "previous_1": "the token before",
@@ -279,9 +279,10 @@ def test_shares_and_lags_of_sources():
     for source, label in alone.items():
         check(by_title[label], table[table["source"] == source], "mean", scale=100)
     for label, sources in several.items():
-        sums = table[table["source"].isin(sources)].groupby("layer")["mean"].sum()
-        np.testing.assert_allclose(by_title[label].y, 100 * sums)
-        # The error of a sum is not known.
-        assert not by_title[label].has_interval
+        with subtests.test(label=label):
+            sums = table[table["source"].isin(sources)].groupby("layer")["mean"].sum()
+            np.testing.assert_allclose(by_title[label].y, 100 * sums)
+            # The error of a sum is not known.
+            assert not by_title[label].has_interval
     for part, line in zip(parts, last.lines, strict=True):
         check(line, lags[lags["part"] == part])

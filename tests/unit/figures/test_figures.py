@@ -74,7 +74,7 @@ def of_coefficients(controls=True, **kinds):
 
 def test_coefficients_stand_beside_their_controls(subtests):
     inputs, sheet = of_coefficients(unfitted=(4,))
-    one, two, before, later, explained = sheet.panels
+    one, two, *_ = sheet.panels
     assert [panel.title for panel in sheet.panels] == [
         "lag 1",
         "lag 2",
@@ -94,6 +94,11 @@ def test_coefficients_stand_beside_their_controls(subtests):
             np.testing.assert_array_equal(order.low, controls["permuted_low"])
             np.testing.assert_array_equal(order.high, controls["permuted_high"])
             assert panel.missing == [4]
+
+
+def test_untrained_weights_later_tokens_and_explained_variance_have_panels_of_their_own():
+    inputs, sheet = of_coefficients(unfitted=(4,))
+    _, _, before, later, explained = sheet.panels
     controls = inputs.regression.controls.query("term == 'lag_1'")
     # Two scales of the initial weights, and the trained model.
     assert [line.label for line in before.lines] == [
@@ -115,6 +120,11 @@ def test_coefficients_stand_beside_their_controls(subtests):
     assert [line.label for line in explained.lines] == ["trained", "own"]
     # Labels stand beside the lines, so there is no legend but of layers without a fit.
     assert list(legend_of(sheet)) == ["not fitted"]
+
+
+def test_the_title_of_coefficients_is_the_median_layer():
+    _, sheet = of_coefficients(unfitted=(4,))
+    one, *_ = sheet.panels
     median = one.lines[0].y[np.isfinite(one.lines[0].y)]
     assert sheet.claim == (
         f"After a 1% larger adjustment the next is {np.median(median):.2f}% larger, the one after "
@@ -752,7 +762,7 @@ def test_twenty_models_have_distinct_line_styles():
     assert len({(kind["color"], str(kind["linestyle"])) for kind in kinds.values()}) == 20
 
 
-def test_shares_are_lines_of_means_and_so_is_the_title():
+def test_shares_are_lines_of_means_and_so_is_the_title(subtests):
     names = ["first", "self", "previous_2", "previous_3", "previous_4", "rest", "bias"]
     means = {"previous_1": [0.2, 0.5, 0.1]} | {name: [0.1, 0.05, 0.12] for name in names}
     table = pd.DataFrame(means).melt(var_name="source", value_name="mean", ignore_index=False)
@@ -786,10 +796,11 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
         ([], ["by all tokens", "by the token itself", "by earlier tokens"]),
         (["from_itself"], ["by all tokens", "by earlier tokens"]),
     ):
-        missing = lags["part"].isin(unknown) | (lags["layer"] == 1)
-        lags["estimate"] = np.where(missing, np.nan, 0.2)
-        *_, last = drawn(shares, with_interval(lags)).panels
-        assert ([line.label for line in last.lines], last.missing) == (labels, [1])
+        with subtests.test(labels=labels):
+            missing = lags["part"].isin(unknown) | (lags["layer"] == 1)
+            lags["estimate"] = np.where(missing, np.nan, 0.2)
+            *_, last = drawn(shares, with_interval(lags)).panels
+            assert ([line.label for line in last.lines], last.missing) == (labels, [1])
     unknown = with_interval(lags.assign(estimate=np.nan))
     alone = drawn(shares, unknown)
     assert (len(alone.panels), "Coefficients" in alone.note) == (5, False)

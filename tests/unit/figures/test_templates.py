@@ -235,11 +235,12 @@ def test_a_map_shows_each_cell_its_names_dots_and_reasons():
     assert axes.collections[0].colorbar.extend == "max"
 
 
-def test_a_notice_stands_in_for_an_empty_figure():
+def test_a_notice_stands_in_for_an_empty_figure(subtests):
     for size in SIZES.values():
-        figure = Sheet("The corpus has one group").draw("The corpus has one group\nmodel", size)
-        assert overlaps(figure) == []
-        assert all(not axes.axison for axes in figure.axes)
+        with subtests.test(size=size.name):
+            figure = Sheet("The corpus has one group").draw("The corpus has one group\nmodel", size)
+            assert overlaps(figure) == []
+            assert all(not axes.axison for axes in figure.axes)
 
 
 def test_titles_and_captions_have_no_orphan_word():
@@ -349,18 +350,21 @@ def test_the_style_is_that_of_seaborn_and_leaves_global_settings_alone():
     assert before == (dict(matplotlib.rcParams), np.random.get_state()[1].tolist())
 
 
-def test_rows_shown_are_all_or_a_sample_from_everywhere():
+def test_rows_shown_are_all_or_a_sample_from_everywhere(subtests):
     assert sampling.sampled_rows(5).tolist() == [0, 1, 2, 3, 4]
     assert len(sampling.sampled_rows(sampling.MAX_SAMPLED)) == sampling.MAX_SAMPLED
     for count in (sampling.MAX_SAMPLED + 1, 1_234_567, 10**10):
-        rows = sampling.sampled_rows(count)
-        assert len(rows) == sampling.MAX_SAMPLED
-        assert (np.diff(rows) > 0).all()
-        assert rows[0] >= 0
-        assert rows[-1] < count
-        # One in each of as many equal stretches.
-        assert (rows * sampling.MAX_SAMPLED // count >= np.arange(sampling.MAX_SAMPLED) - 1).all()
-        assert rows.tolist() == sampling.sampled_rows(count).tolist()
+        with subtests.test(count=count):
+            rows = sampling.sampled_rows(count)
+            assert len(rows) == sampling.MAX_SAMPLED
+            assert (np.diff(rows) > 0).all()
+            assert rows[0] >= 0
+            assert rows[-1] < count
+            # One in each of as many equal stretches.
+            assert (
+                rows * sampling.MAX_SAMPLED // count >= np.arange(sampling.MAX_SAMPLED) - 1
+            ).all()
+            assert rows.tolist() == sampling.sampled_rows(count).tolist()
 
 
 def test_chosen_layers_are_shown_and_missing_layers_are_refused():

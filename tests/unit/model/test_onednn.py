@@ -41,7 +41,7 @@ def packed(model):
 
 
 @pytest.mark.parametrize("name", VARIED)
-def test_norms_equal_those_of_plain_torch(name):
+def test_norms_equal_those_of_plain_torch(name, subtests):
     model = small_model(*MODELS[name])
     runner, found = norms_of(copy.deepcopy(model), True, list(SITES))
     plain, expected = norms_of(model, False, list(SITES))
@@ -49,8 +49,9 @@ def test_norms_equal_those_of_plain_torch(name):
     assert plain.computed_by == "plain torch"
     assert runner.identity_error < 1e-5
     for site in SITES:
-        np.testing.assert_allclose(found[site], expected[site], rtol=3e-6)
-        assert np.median(np.abs(found[site] / expected[site] - 1)) < 1e-6
+        with subtests.test(site=site):
+            np.testing.assert_allclose(found[site], expected[site], rtol=3e-6)
+            assert np.median(np.abs(found[site] / expected[site] - 1)) < 1e-6
 
 
 def test_the_processor_alone_decides_and_every_load_gives_equal_bits(monkeypatch):

@@ -56,14 +56,15 @@ def test_a_check_names_each_file_that_differs(folder):
     assert problems == {"results/b.parquet": "missing", "results/c.txt": "not in the record"}
 
 
-def test_a_change_by_hand_is_not_recorded_and_a_deleted_file_leaves_the_record(folder):
+def test_a_change_by_hand_is_not_recorded_and_a_deleted_file_leaves_the_record(folder, subtests):
     """A run that begins after the change does not record it. A file made anew is recorded anew."""
     (folder / "results/a.txt").write_text("by hand")
     (folder / "results/b.parquet").unlink()
     for begun, problems in ((time.time() + 1, ["results/a.txt"]), (0, [])):
-        records.write(CONFIG, begun=begun)
-        assert list(records.check(records.read())) == problems
-        assert list(records.read()["files"]) == ["results/a.txt"]
+        with subtests.test(problems=problems):
+            records.write(CONFIG, begun=begun)
+            assert list(records.check(records.read())) == problems
+            assert list(records.read()["files"]) == ["results/a.txt"]
 
 
 def test_files_of_former_shards_are_named_for_a_shell(folder):

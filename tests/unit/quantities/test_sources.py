@@ -177,7 +177,7 @@ def test_attention_to_the_first_token_is_what_its_value_alone_gives(name, ids):
             assert (found[4:] == 0).all() == (name == "gemma2" and layer % 2 == 0)
 
 
-def test_effects_are_those_on_the_logits(run, tracer, ids):
+def test_effects_are_those_on_the_logits(run, tracer, ids, subtests):
     model, weight = run.model, run.model.get_output_embeddings().weight.detach()
     centred = run.name == "gpt2"
     gain = run.final.weight.detach() + (run.name in ("gemma2", "qwen3_5_text"))
@@ -194,14 +194,17 @@ def test_effects_are_those_on_the_logits(run, tracer, ids):
         effects = ((effects - effects.mean(-1, keepdim=True)) / spread).numpy()
         found = rows(tracer, layer, "readout")
         for name, of_words in words.items():
-            kept = places < TOKENS - 1 if name == "next" else places >= 0
-            expected = effects[places, of_words]
-            np.testing.assert_allclose(found[name][kept], expected[kept], atol=1e-6)
-            there = (places - TOKENS // 2) % TOKENS
-            kept = there < TOKENS - 1 if name == "next" else kept
-            expected = effects[places, of_words[there]]
-            np.testing.assert_allclose(found[f"{name}_control"][kept], expected[kept], atol=1e-6)
-            assert found[f"{name}_control"][~kept].isna().all()
+            with subtests.test(name=name):
+                kept = places < TOKENS - 1 if name == "next" else places >= 0
+                expected = effects[places, of_words]
+                np.testing.assert_allclose(found[name][kept], expected[kept], atol=1e-6)
+                there = (places - TOKENS // 2) % TOKENS
+                kept = there < TOKENS - 1 if name == "next" else kept
+                expected = effects[places, of_words[there]]
+                np.testing.assert_allclose(
+                    found[f"{name}_control"][kept], expected[kept], atol=1e-6
+                )
+                assert found[f"{name}_control"][~kept].isna().all()
     assert "within" in tracer.remarks()["readout"]
     assert len(tracer.rows["readout", "mlp"]) == 2
     assert model.config._attn_implementation != "attnlag_sources"

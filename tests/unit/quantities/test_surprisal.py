@@ -49,7 +49,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_predictions_equal_those_of_the_models_own_logits(kind):
+def test_predictions_equal_those_of_the_models_own_logits(kind, subtests):
     model = tiny(kind, **KINDS[kind])
     beside = measured(model, *BOTH)
     (columns,) = beside["surprisal", ""]
@@ -68,7 +68,8 @@ def test_predictions_equal_those_of_the_models_own_logits(kind):
         least, most = (1 + (logits[:-1] > chosen + e).sum(1).numpy() for e in (1e-5, -1e-5))
         rows = {name: values[start:end] for name, values in found.items()}
         for name in ("surprisal", "entropy_before", "rank"):
-            assert np.isnan(rows[name][0])
+            with subtests.test(name=name):
+                assert np.isnan(rows[name][0])
         np.testing.assert_allclose(rows["surprisal"][1:], said, atol=2e-5)
         np.testing.assert_allclose(rows["entropy_next"], entropy, atol=2e-5)
         np.testing.assert_allclose(rows["entropy_before"][1:], entropy[:-1], atol=2e-5)

@@ -288,7 +288,7 @@ def verdicts_of(model, means, seed=0, before=NONE, permuted=0.0):
     return replication.claims_of_study(keys, profile, controls, before, Errors()), values
 
 
-def test_a_claim_is_a_t_test_of_the_means_of_documents():
+def test_a_claim_is_a_t_test_of_the_means_of_documents(subtests):
     means = np.full((LAYERS, 2), 0.1)
     means[3:, 0] += 0.2
     table, lags = verdicts_of("one", means)
@@ -299,10 +299,11 @@ def test_a_claim_is_a_t_test_of_the_means_of_documents():
         replication.ABOVE_LAG_2: (lags[:, :, 0] - lags[:, :, 1]).mean(axis=1),
         replication.DEEPER: (lags[:, 3:, 0].mean(axis=1) - lags[:, :3, 0].mean(axis=1)),
     }.items():
-        low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-        row = table.loc[claim]
-        assert (row["value"], row["conf_low"]) == pytest.approx((values.mean(), low))
-        assert (row["conf_high"], row["verdict"]) == (pytest.approx(high), "holds")
+        with subtests.test(claim=claim):
+            low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+            row = table.loc[claim]
+            assert (row["value"], row["conf_low"]) == pytest.approx((values.mean(), low))
+            assert (row["conf_high"], row["verdict"]) == (pytest.approx(high), "holds")
     # A control without numbers says nothing.
     alone = verdicts_of("one", means, permuted=np.nan)[0]["claim"]
     assert {*table.index} - {*alone} == {replication.ABOVE_RANDOM_ORDER}

@@ -515,13 +515,14 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
 
 
 @pytest.mark.parametrize("adjust", ["holm", "benjamini-hochberg"])
-def test_the_joint_test_of_two_lags_detects_an_effect_of_order(adjust):
+def test_the_joint_test_of_two_lags_detects_an_effect_of_order(adjust, subtests):
     """Where each layer has one, the fewest draws that a configuration may state find it."""
     for dynamics in ((0.3, 0.0), (0.0, 0.3)):
-        sums = sums_of(corpus_of(dynamics=dynamics), TWO_LAGS, draws=19)
-        test = order_test(orders_of(sums), adjust=adjust)
-        assert set(test["order_p_value"]) == set(test["order_p_adjusted"]) == {1 / 20}
-        assert set(test["permutations"]) == {19}
+        with subtests.test(dynamics=dynamics):
+            sums = sums_of(corpus_of(dynamics=dynamics), TWO_LAGS, draws=19)
+            test = order_test(orders_of(sums), adjust=adjust)
+            assert set(test["order_p_value"]) == set(test["order_p_adjusted"]) == {1 / 20}
+            assert set(test["permutations"]) == {19}
 
 
 def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():

@@ -430,7 +430,7 @@ def test_a_matrix_is_singular_by_its_eigenvalues_at_any_scale(k, subtests):
 
 
 @pytest.mark.parametrize("adjust", ["none", "holm", "benjamini-hochberg"])
-def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(adjust):
+def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(adjust, subtests):
     """The oracle has the estimates, errors and corrections of statsmodels."""
     table = design_table(LENGTHS["many"], 5)
     fits = fitted(changed(table, {"layer_04.y": np.full(len(table), 2.5)}), "nonrobust")
@@ -443,20 +443,23 @@ def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(adjust
         return p < alpha if adjust == "none" else multipletests(p, METHODS[adjust])[1] < alpha
 
     for alpha, bound in product((0.05, 0.2), (0.02, 0.05, 0.1, 0.2, 0.4)):
-        errors = Errors(covariance="nonrobust", alpha=alpha, adjust=adjust, equivalence_bound=bound)
-        tidy = layer_fit.coefficients_table(fits, errors)
-        ends = np.stack([of_t.cdf((b - bound) / s), of_t.sf((b + bound) / s)])
-        expected = np.full((5, 3), "undecided", dtype=object)
-        for term in (1, 2):
-            low, high = np.sort(ends[:, :, term], axis=0)
-            # The size of the estimate is as far from either bound, if that were the truth.
-            expected[:4][rejected(1 - high + low), term] = "present"
-            expected[:4][rejected(high), term] = "absent"
-        # An intercept is in no unit that the bound is in.
-        expected[:, 0] = None
-        found = tidy["equivalence"].to_numpy().reshape(5, 3)
-        assert_array_equal(found, expected)
-        seen |= set(found[:4, 1:].ravel())
-        # What is beyond a bound is beyond zero.
-        assert (tidy.loc[tidy["equivalence"] == "present", "p_adjusted"] < alpha).all()
+        with subtests.test(alpha=alpha, bound=bound):
+            errors = Errors(
+                covariance="nonrobust", alpha=alpha, adjust=adjust, equivalence_bound=bound
+            )
+            tidy = layer_fit.coefficients_table(fits, errors)
+            ends = np.stack([of_t.cdf((b - bound) / s), of_t.sf((b + bound) / s)])
+            expected = np.full((5, 3), "undecided", dtype=object)
+            for term in (1, 2):
+                low, high = np.sort(ends[:, :, term], axis=0)
+                # The size of the estimate is as far from either bound, if that were the truth.
+                expected[:4][rejected(1 - high + low), term] = "present"
+                expected[:4][rejected(high), term] = "absent"
+            # An intercept is in no unit that the bound is in.
+            expected[:, 0] = None
+            found = tidy["equivalence"].to_numpy().reshape(5, 3)
+            assert_array_equal(found, expected)
+            seen |= set(found[:4, 1:].ravel())
+            # What is beyond a bound is beyond zero.
+            assert (tidy.loc[tidy["equivalence"] == "present", "p_adjusted"] < alpha).all()
     assert seen == {"absent", "present", "undecided"}

@@ -208,14 +208,15 @@ def test_the_sums_do_not_depend_on_batches_or_on_the_scale_of_norms(effects):
     assert sums.omitted == [3, 4, 5]
 
 
-def test_nothing_is_tested_without_further_lags_or_with_as_many_as_documents():
+def test_nothing_is_tested_without_further_lags_or_with_as_many_as_documents(subtests):
     table = design_of(corpus_of(documents=4), design_settings([1, 2]))
     for omitted in ([], [3, 4, 5, 6]):
-        _, found = omitted_tests(table, omitted, effects=True)
-        assert (
-            found[["omitted_f", "omitted_p_value", "omitted_sum", "omitted_sum_low"]]
-            .isna()
-            .all(axis=None)
-        )
-        assert (found["omitted_df"] == 0).all()
-        assert found.filter(like="curvature").isna().all(axis=None) == (not omitted)
+        with subtests.test(omitted=omitted):
+            _, found = omitted_tests(table, omitted, effects=True)
+            assert (
+                found[["omitted_f", "omitted_p_value", "omitted_sum", "omitted_sum_low"]]
+                .isna()
+                .all(axis=None)
+            )
+            assert (found["omitted_df"] == 0).all()
+            assert found.filter(like="curvature").isna().all(axis=None) == (not omitted)

@@ -323,7 +323,7 @@ def test_a_group_without_rows_has_no_dummies_and_no_coefficients(tokens):
     assert found == (["long"], {"short": "0 rows for 2 terms"})
 
 
-def test_an_aht_test_with_fewer_degrees_of_freedom_compares_the_same_distance():
+def test_an_aht_test_with_fewer_degrees_of_freedom_compares_the_same_distance(subtests):
     q, eta, bound, distance = 2, 40.0, 9.0, 12.5
     statistic = (eta - q + 1) / (eta * q) * distance
     test = Wald(statistic, q, eta - q + 1, stats.f.sf(statistic, q, eta - q + 1))
@@ -332,7 +332,8 @@ def test_an_aht_test_with_fewer_degrees_of_freedom_compares_the_same_distance():
     assert bounded == pytest.approx((expected, q, 8, stats.f.sf(expected, q, 8)))
     # A bound above those that there are changes nothing.
     for enough in (eta, eta + 1):
-        assert with_bounded_eta(test, enough) == test
+        with subtests.test(enough=enough):
+            assert with_bounded_eta(test, enough) == test
 
 
 @pytest.mark.parametrize("bound", [1.0, 0.5])

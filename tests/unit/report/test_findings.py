@@ -48,7 +48,7 @@ def fitted_of(results, **changes):
     return SimpleNamespace(**parts | changes)
 
 
-def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
+def test_the_layer_summary_has_the_numbers_of_statsmodels(results, subtests):
     table = results[2]
     text = summaries.layer_summary(fitted_of(results), 1, "a name")
     y, x, _ = columns_of(table, 1)
@@ -58,7 +58,8 @@ def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
     numbers += [f"{oracle.rsquared:.4f}", f"{oracle.fvalue:.5g}"]
     numbers += [f"{oracle.aic:.6g} / {oracle.bic:.6g}", "0.25 (p 0.25)", "[0.025"]
     for words in (*numbers, "nonrobust", "predictive associations"):
-        assert words in text
+        with subtests.test(words=words):
+            assert words in text
     assert "jackknife" not in text
     assert max(map(len, text.splitlines())) <= 100
 

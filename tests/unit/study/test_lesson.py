@@ -78,16 +78,17 @@ def test_the_lesson_with_its_gaps_gives_a_hint_for_each_and_goes_on(printed_by):
     assert lines[-1] == "no checkpoints here"
 
 
-def test_a_wrong_answer_is_no_right_one(folder):
+def test_a_wrong_answer_is_no_right_one(folder, subtests):
     """Nor is what a check has handed out, if the check runs again."""
     source = (ROOT / "docs/lesson.py").read_text(encoding="utf-8")
     body = source.split("handed_out = {}")[1].split("# %%")[0]
     names = {}
     exec("import numpy as np\nhanded_out = {}" + body, names)
     for found in ([1.0, 2.1], [1.0], "text", None):
-        names["a"] = found
-        names["a"] = names["check"]("a", [1.0, 2.0], "")
-        assert names["handed_out"].pop("a") == [1.0, 2.0]
+        with subtests.test(found=str(found)):
+            names["a"] = found
+            names["a"] = names["check"]("a", [1.0, 2.0], "")
+            assert names["handed_out"].pop("a") == [1.0, 2.0]
 
 
 def test_gaps_stand_where_the_source_says():

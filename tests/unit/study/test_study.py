@@ -207,11 +207,12 @@ def test_a_head_that_does_not_fit_the_model_is_a_sentence(model, tokenizer, subt
         return attnlag.measure(other, tokenizer, ["a the river"], quantities=quantity)
 
     for shape in ((20, 16), (20,)):
-        stated = " × ".join(map(str, shape))
-        (line,) = refused(measured, headed(*shape), "surprisal")
-        assert f"found a head of {stated}, which takes no vectors of width 32" in line
-        remark = measured(headed(*shape), "readout").remarks["readout"]
-        assert remark == f"no readout: a head of {stated}, which takes no vectors of width 32"
+        with subtests.test(shape=shape):
+            stated = " × ".join(map(str, shape))
+            (line,) = refused(measured, headed(*shape), "surprisal")
+            assert f"found a head of {stated}, which takes no vectors of width 32" in line
+            remark = measured(headed(*shape), "readout").remarks["readout"]
+            assert remark == f"no readout: a head of {stated}, which takes no vectors of width 32"
     for quantity in ("surprisal", "readout"):
         with subtests.test(quantity=quantity):
             small = copy.deepcopy(model)
@@ -565,7 +566,7 @@ TEXTS = {
 
 
 def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(
-    adapted, tokenizer, tmp_path
+    adapted, tokenizer, tmp_path, subtests
 ):
     measured = attnlag.measure(
         adapted, tokenizer, TEXTS, sites=SITES, quantities=EVERY, progress=False
@@ -581,16 +582,17 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(
     extraction.measure_into_files(sequences, programs, written)
     assert {name for name, _ in files} == {*FORWARD, "stream"}
     for (name, site), path in files.items():
-        stored = pq.read_table(path)
-        found, expected = (
-            np.column_stack([np.stack(column.to_list()) for _, column in rows.items()])
-            for table in (measured.tables[name, site], stored)
-            for rows in [table.to_pandas().iloc[:, 4:]]
-        )
-        # Vectors alone are stored in half precision.
-        assert ("halffloat" in str(stored.schema[4].type)) == (name == "vectors")
-        bound = 1e-3 if name == "vectors" else 1e-5
-        np.testing.assert_allclose(found, expected, rtol=max(bound, 1e-4), atol=bound)
+        with subtests.test(name=name, site=site):
+            stored = pq.read_table(path)
+            found, expected = (
+                np.column_stack([np.stack(column.to_list()) for _, column in rows.items()])
+                for table in (measured.tables[name, site], stored)
+                for rows in [table.to_pandas().iloc[:, 4:]]
+            )
+            # Vectors alone are stored in half precision.
+            assert ("halffloat" in str(stored.schema[4].type)) == (name == "vectors")
+            bound = 1e-3 if name == "vectors" else 1e-5
+            np.testing.assert_allclose(found, expected, rtol=max(bound, 1e-4), atol=bound)
     pairs = [of_site.metadata() for of_site in directions]
     assert pairs[0] != pairs[1]
     for site, of_site in zip(SITES, pairs, strict=True):
