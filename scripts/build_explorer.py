@@ -11,7 +11,7 @@ from attnlag.storage.results import declared_by
 
 def main(job):
     regressions = regressions_in(declared_by(vars(job.input)))
-    claims = read_claims([job.input.claims])
+    claims = read_claims(job.input.claims)
     text = page.page(regressions, claims, job.input.findings)
     writing.write_text(answers.answers_text(claims), job.output.answers)
     writing.write_text(text, job.output.page)

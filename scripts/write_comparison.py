@@ -7,6 +7,6 @@ from attnlag.storage import writing
 
 
 def main(job):
-    claims = read_claims([job.input.claims])
+    claims = read_claims(job.input.claims)
     writing.write_text(comparison_findings(claims), job.output.findings)
     log.info(f"{job.output.findings}: written")

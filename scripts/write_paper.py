@@ -18,7 +18,7 @@ CITATION = Path(__file__).parents[1] / "CITATION.cff"
 def main(job):
     regressions = regressions_in(declared_by(vars(job.input)))
     write_text("\n".join(map(latex.coefficients, regressions)), job.output.coefficients)
-    write_text(latex.numbers(read_claims([job.input.claims])), job.output.numbers)
+    write_text(latex.numbers(read_claims(job.input.claims)), job.output.numbers)
     citation = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
     write_text(references(citation), job.output.references)
     log.info(f"{job.output.numbers.parent}: wrote coefficients, numbers and references")

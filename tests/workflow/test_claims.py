@@ -74,7 +74,7 @@ def numbers_left(text, said):
 
 
 def test_the_answers_are_those_of_the_table(results, claims):
-    records = read_claims([results / "claims.parquet"]).records
+    records = read_claims(results / "claims.parquet").records
     run = RunClaims(by_analysis(claims), records)
     assert (results / "answers.txt").read_text() == answers.answers_text(run)
     assert len(latex.numbers(run).splitlines()) > 20

@@ -1,6 +1,6 @@
 """The claims of a run, by what they are about, as its tables of claims have them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,15 +80,12 @@ class RunClaims:
         return found
 
 
-def read_claims(paths: Iterable[Path]) -> RunClaims:
-    """Return the claims in some tables."""
-    analyses: dict[tuple[str, ...], Claims] = {}
+def read_claims(path: Path) -> RunClaims:
+    """Return the claims in the table of a run."""
     records: dict[tuple[str, ...], tables.Record] = {}
-    for path in paths:
-        analyses |= by_analysis(pd.read_parquet(path))
-        for study in tables.read_provenance(path)["studies"]:
-            records[tuple(study["place"])] = tables.Record(study["record"])
-    return RunClaims(analyses, records)
+    for study in tables.read_provenance(path)["studies"]:
+        records[tuple(study["place"])] = tables.Record(study["record"])
+    return RunClaims(by_analysis(pd.read_parquet(path)), records)
 
 
 def causal_from(source: str, site: str) -> str:
