@@ -14,12 +14,15 @@ from attnlag.storage import tables
 
 def main(job, settings: BuildDesignSettings):
     design = job.output.design
+    # Covariates read `token_counts`, `corpus`, `token_properties` and `surprisal`, which are empty
+    # where none needs them.
+    formula = Formula.read(settings.design, files=vars(job.input))
     counts = write_design(
-        job.input.outcome,
-        job.input.stream or None,
-        design,
-        job.output.crossproducts,
-        Formula.read(settings.design, vars(job.input)),
+        outcome=job.input.outcome,
+        stream=job.input.stream or None,
+        design_file=design,
+        moments_file=job.output.crossproducts,
+        formula=formula,
         halves=settings.halves,
     )
     rows = counted(tables.row_count([design]), "row")

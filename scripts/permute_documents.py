@@ -12,12 +12,14 @@ from attnlag.storage import tables
 
 
 def main(job, settings: PermutationsSettings):
+    # Covariates read files of tokens, as in build_design.
+    formula = Formula.read(settings.design, files=vars(job.input))
     sums = permutation.permute_norms(
         job.input.outcome,
         job.input.stream or None,
         job.input.token_properties or None,
         settings,
-        Formula.read(settings.design, vars(job.input)),
+        formula,
     )
     record = tables.read_provenance(job.input.outcome)
     record = tables.provenance(record, "permutations", settings, "numpy")

@@ -16,8 +16,17 @@ from attnlag.storage import tables
 
 def main(job, settings: HeadsSettings):
     group_of = group_by_document(job.input.corpus) if settings.cluster == "group" else None
-    files = job.input.heads, job.input.norms, job.input.sinks, vars(job.input)
-    table, lags, sample = lags_of_parts.shares_and_lags(*files, settings, group_of)
+    # The control reads `untrained` and `untrained_norms`; covariates read `token_counts`, `corpus`,
+    # `token_properties` and `surprisal`, which are empty where none needs them.
+    files = vars(job.input)
+    table, lags, sample = lags_of_parts.shares_and_lags(
+        heads=job.input.heads,
+        norms=job.input.norms,
+        sinks=job.input.sinks,
+        files=files,
+        settings=settings,
+        group_of=group_of,
+    )
     shared = tables.shared_provenance(job.input.heads)
     check = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
     facts = {"check": check, "traced": None, "sample_end": sample.end}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from projects import (
     DEFAULTS,
+    REGRESSIONS,
     Project,
     new_project,
     small_corpus,
@@ -70,6 +71,9 @@ def ask_for_the_default_sections(project: Project, _: Path) -> None:
         del project.config[section]
     (project.folder / "data/small.jsonl").write_text(small_corpus(12))
     project.write_config(**DEFAULTS, figures={"also": ["diagnostics", "as_in_the_post"]})
+    # As in config/config.yaml, by a property that needs no tagger.
+    within = {**REGRESSIONS["within"], "slopes_by": {"word_initial": "outcome"}}
+    project.write_config(regressions={"within": within})
 
 
 def ask_for_two_models(project: Project, llama: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+from itertools import pairwise, product
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import yaml
 from described import describing
 from planning import plan
-from projects import TOGETHER, environment_of_a_user, ran, write_several
+from projects import ROOT, TOGETHER, environment_of_a_user, ran, write_several
 from warm_python import python
 
 from attnlag.figures.settings import ON_REQUEST
@@ -60,8 +61,22 @@ def with_tagger(project):
     return {"small": project.config["corpora"]["small"] | {"tagger": TAGGER}}
 
 
+def stated_order():
+    """Return the pairs of rules of which the second waits for the first, as comments state them."""
+    pairs = set()
+    text = (ROOT / "workflow/Snakefile").read_text(encoding="utf-8")
+    for chain in re.findall(r"^# (\w+(?:, \w+)* -> .*)$", text, re.MULTILINE):
+        steps = [step.split(", ") for step in chain.split(" -> ")]
+        for earlier, later in pairwise(steps):
+            pairs.update(product(earlier, later))
+    return pairs
+
+
 def test_rules_and_descriptions_agree(to_plan):
-    """Each file that a rule makes is described, and each described file is made by a rule."""
+    """Each file that a rule makes is described, and each described file is made by a rule.
+
+    The order of rules that the Snakefile states is that of the plan.
+    """
     shutil.copytree(to_plan.folder / "mine", to_plan.folder / "step64")
     model = to_plan.config["models"]["tiny"]
     to_plan.write_config(
@@ -79,6 +94,10 @@ def test_rules_and_descriptions_agree(to_plan):
     described = {output.path for descriptions in found.values() for output in descriptions}
     files = {output.path for output in OUTPUTS if "/summary/" not in output.path}
     assert files - described == NO_RULE
+    rules_of_file = {path: job.rule for job in jobs for path in job.made}
+    order = {(rules_of_file.get(path), job.rule) for job in jobs for path in job.given}
+    assert len(stated_order()) > 30
+    assert stated_order() - order == set()
 
 
 def test_the_order_in_which_rules_are_included_changes_nothing(fresh):

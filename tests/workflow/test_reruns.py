@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from planning import plan, rules_of
-from projects import REGRESSIONS, SMALL, without_figures
+from projects import SMALL, without_figures
 
 STORED = Path(__file__).with_name("reruns.txt")
 
@@ -33,7 +33,11 @@ def notebook(**keys):
 
 
 def within(**keys):
-    return change(regressions={"within": {**REGRESSIONS["within"], **keys}})
+    def apply(project):
+        old = project.config["regressions"]["within"]
+        project.write_config(regressions={"within": {**old, **keys}})
+
+    return apply
 
 
 def rewrite(path, new_text):
@@ -186,6 +190,7 @@ ROWS = {
     ],
     "the number of shards of a corpus": [change(corpora={"small": {**SMALL, "shards": 2}})],
     "code that draws": [code("figures/drawing.py")],
+    "the program that draws": [edit("scripts/draw_figures.py")],
     "the page of the explorer": [code("report/explorer/page.css", "/* a comment */\n")],
     "code that words": [code("report/lines.py")],
     "the words of claims": [code("wording.py")],
@@ -207,7 +212,6 @@ ROWS = {
     "the version; what only reads, writes, checks or explains": [
         replace("scripts/attnlag/__init__.py", '__version__ = "', '__version__ = "9.'),
         replace("scripts/attnlag/errors.py", "did you mean", "perhaps"),
-        edit("scripts/draw_figures.py"),
         code("regression/settings.py"),
         code("storage/writing.py"),
         code("config/problems.py"),

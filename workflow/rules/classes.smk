@@ -50,7 +50,7 @@ use rule program as fit_classes with:
 use rule program as decompose_lags with:
     input:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
-        token_properties=ALL_TOKEN_FILES["token_properties"],
+        token_properties=ALL_TOKEN_FILES["token_properties"],  # of all shards
     output:
         **in_both_formats(RESULTS, "nested_models"),
     log:

@@ -10,6 +10,8 @@ WITH_UNTRAINED_HEADS = RANDOM_WEIGHTS and CONFIG.regression_of_heads()
 
 use rule program as summarize_heads with:
     input:
+        # `corpus`; `token_counts`, `token_properties` and `surprisal` where covariates of the
+        # regression need them, else empty (inputs.smk).
         **{name: optional(name in FOR_HEADS, files) for name, files in ALL_TOKEN_FILES.items()},
         heads=shards_of(f"{HEADS}/{{shard}}.parquet"),
         norms=shards_of(f"{STUDY}/attention/norms/{{shard}}.parquet"),
@@ -21,6 +23,7 @@ use rule program as summarize_heads with:
             WITH_UNTRAINED_HEADS, f"{STUDY}/attention/untrained_{FIRST_SCALE}.parquet"
         ),
     output:
+        # As Parquet, from which tables.write_results makes CSV too.
         **in_both_formats(HEADS, "heads", "head_coefficients"),
     log:
         "logs/{model}/{corpus}/attention/heads/summarize_heads.log",

@@ -34,7 +34,8 @@ def job_params(name, program=None, given=None, **options):
     return params
 
 
-# Options of the programs that run a model. They change speed and memory, but no result.
+# Options of the programs that run a model: where it is, and what changes speed and memory. None
+# changes a result.
 SPEED = {
     # No storage provider has the folder of a model.
     "folder": lambda wildcards: f"data/models/{wildcards.model}",

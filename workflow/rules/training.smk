@@ -30,6 +30,7 @@ def inputs_of_training(wildcards):
         "losses": optional(WITH_LOSS, losses),
         "final_losses": optional(WITH_LOSS, resolved(ALL_TOKEN_FILES[LOSS], wildcards)),
         "crossproducts": shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet")(wildcards),
+        # `token_counts`, `corpus`, `token_properties` and `surprisal`, where covariates need them.
         **{
             key: optional(key in needed, resolved(files, wildcards))
             for key, files in ALL_TOKEN_FILES.items()

@@ -30,6 +30,15 @@ SPLITS = ("none", "blank-lines")
 
 Groups = Annotated[list[Text], Field(min_length=1), Distinct, AfterValidator(sorted)]
 
+# Meanings of settings that several sections have.
+CONFIGURATION = "Its configuration (the hub's subset); null: the only one"
+NUMBER_OF_ROWS = (
+    "Number of its rows: the first of each group in turn, or without `group` the first of all; "
+    "null: all"
+)
+SHARDS = "Number of parts of whole documents, a job each"
+TAGS = "Field with the words of a document and their parts of speech; null: none"
+
 
 class Tagger(Section):
     """The source of the words of a corpus and their parts of speech.
@@ -102,16 +111,15 @@ class Fields(Section):
 class DatasetSettings(Section):
     """The documents of a data set of the hub that become a corpus."""
 
-    dataset: str
-    revision: str
-    config: str | None = None
-    split: str
-    documents: int | None = None
-    # Columns.
-    id: str | None = None
-    text: str = "text"
-    group: str | None = None
-    tags: str | None = None
+    dataset: str = Field(description="Name of the data set on the hub")
+    revision: str = Field(description="Branch or commit with its Parquet files")
+    config: str | None = Field(default=None, description=CONFIGURATION)
+    split: str = Field(description="Name of its split")
+    documents: int | None = Field(default=None, description=NUMBER_OF_ROWS)
+    id: str | None = Field(default=None, description="Column with the document's id")
+    text: str = Field(default="text", description="Column with its text")
+    group: str | None = Field(default=None, description="Column with its genre or source")
+    tags: str | None = Field(default=None, description=TAGS)
 
     def columns(self) -> dict[str, str]:
         """Return the columns with a document's id, group, text and tags, those that are read."""
@@ -122,7 +130,7 @@ class DatasetSettings(Section):
 class CorpusSettings(Fields):
     """How documents are read from files."""
 
-    tags: str | None = None  # field with the words and their parts of speech
+    tags: str | None = Field(default=None, description=TAGS)
 
 
 class Corpus(Fields):
@@ -143,9 +151,7 @@ class Corpus(Fields):
         "`cornell-movie-review-data/rotten_tomatoes`, with its `split`; `text`, `id` and `group` "
         "name its columns",
     )
-    config: Text | None = Field(
-        default=None, description="Its configuration (the hub's subset); null: the only one"
-    )
+    config: Text | None = Field(default=None, description=CONFIGURATION)
     revision: str = Field(
         default=PARQUET_BRANCH,
         pattern=REVISION,
@@ -154,10 +160,9 @@ class Corpus(Fields):
     )
     documents: Positive | None = Field(
         default=None,
-        description="Number of its rows: the first of each group in turn, or without `group` the "
-        "first of all; null: all",
+        description=NUMBER_OF_ROWS,
     )
-    shards: Parts = Field(default=1, description="Number of parts of whole documents, a job each")
+    shards: Parts = Field(default=1, description=SHARDS)
     tagger: Annotated[
         Tagger | None, BeforeValidator(lambda value: None if value == "none" else value)
     ] = Field(
@@ -211,4 +216,4 @@ class Tokens(Section):
 class TokensSettings(Tokens):
     """How documents become sequences of tokens, in shards."""
 
-    shards: int
+    shards: int = Field(description=SHARDS)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from attnlag.model.settings import Running
-from attnlag.quantities.settings import SITES, Norms, Site
+from attnlag.quantities.settings import MODULES, SITES, Norms, Site
 from attnlag.section import (
     AtLeastTwo,
     Distinct,
@@ -83,12 +83,14 @@ class Causal(Interventions):
 class EffectsSettings(Interventions, Norms, Running):
     """Settings of the estimation of effects."""
 
-    source_sites: list[str]
-    target_sites: list[str]
-    # Layers that finite interventions change: a number of them is spread over depth and leaves out
-    # the last, which no layer follows.
-    sources: Layers = 1
-    modules: dict[str, Any] | None = None  # declared module paths of the model
+    source_sites: list[str] = Field(description="Sites that are changed")
+    target_sites: list[str] = Field(description="Sites that are observed")
+    sources: Layers = Field(
+        default=1,
+        description="Layers that finite interventions change: a number of them is spread over "
+        "depth and leaves out the last, which no layer follows",
+    )
+    modules: dict[str, Any] | None = Field(default=None, description=MODULES)
 
     @property
     def sites(self) -> list[str]:

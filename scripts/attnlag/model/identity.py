@@ -79,7 +79,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         if point != OUTPUT:
             values.append((point, vectors))
             return
-        found = _compare(blocks[layer], values, vectors)
+        found = _evidence_of_block(blocks[layer], values, vectors)
         if found.error > BOUND and found.scale is None and vectors.dtype in HALF:
             doubtful[len(evidence)] = arguments[0]
         evidence.append(found)
@@ -96,7 +96,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
             break
 
 
-def _compare(
+def _evidence_of_block(
     block: BlockModules, values: list[tuple[str, torch.Tensor]], result: torch.Tensor
 ) -> Evidence:
     """Compare the output of a block with its input and what its sublayers add.

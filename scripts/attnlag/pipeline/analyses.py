@@ -1,7 +1,8 @@
 """The optional analyses of a run: what asks for each, which files it makes, and where.
 
-An analysis stands in `ANALYSES` and in no other list. Its rules are included, and its files made,
-told and shown, if the configuration asks for it.
+`ANALYSES` says what asks for an analysis: only then `workflow/Snakefile` includes its rules, and a
+run makes, tells and shows its files. Files that each regression has, and those of the comparison,
+stand in `targets.py`; all others here.
 """
 
 from collections.abc import Callable

@@ -24,15 +24,16 @@ SUFFIXES = (".py", ".bib", ".css", ".html", ".j2", ".js", ".md")
 def stage_files(stage: str, scripts: Path) -> list[Path]:
     """Return the files whose bytes make the digest of a stage, sorted.
 
-    The stages that draw share a program that computes nothing; each has its figures, and none of
-    the others'.
+    The stages that draw share the program draw_figures; each has its figures, and none of the
+    others'.
     """
     library = scripts / "attnlag"
-    program = scripts / f"{stage}.py"
-    files = {program} if program.exists() else set()
+    draws = STAGES[stage].code is FIGURES
+    program = "draw_figures" if draws else stage
+    files = {scripts / f"{program}.py"}
     for listed in STAGES[stage].code:
         files.update(_files(library, listed))
-    if STAGES[stage].code is FIGURES:
+    if draws:
         files -= {each.module for each in figures(library / "figures") if each.drawn_by != stage}
     return sorted(files)
 

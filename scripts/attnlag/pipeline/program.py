@@ -12,10 +12,11 @@ import resource
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 from tqdm import tqdm
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from attnlag.errors import UserError, amount, missing_extra
 from attnlag.escaping import text_for
 from attnlag.pipeline.job import read
+from attnlag.section import Section
 from attnlag.storage.made_by import state_job
 from attnlag.storage.writing import is_disk_full, is_too_large
 
@@ -155,10 +157,23 @@ def _needs(program: Any) -> str:
         if re.search(rf"\bjob\.{kind}\b(?!\.)", source):
             used.append("others that its rule states" if used else "those that its rule states")
         lines.append(f"{kind}: {', '.join(used) or 'none'}")
-    lines.append(f"settings: {'' if settings else 'none'}")
-    for name, key in getattr(settings, "model_fields", {}).items():
-        lines.append(f"  {name}: {key.description}" if key.description else f"  {name}")
+    if settings is None:
+        lines.append("settings: none")
+    elif issubclass(settings, Section):
+        lines += ["settings:", *_described(settings)]
+    else:
+        lines.append("settings: those that STAGES (pipeline/stages.py) states for its rule")
     return "\n".join(lines)
+
+
+def _described(settings: type[Section], indent: str = "  ") -> Iterator[str]:
+    """Yield a line for each of some settings with its meaning; those of a section follow it."""
+    for name, key in settings.model_fields.items():
+        meaning = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", key.description or "")  # no links
+        yield f"{indent}{name}: {meaning}".rstrip()
+        for kind in (key.annotation, *get_args(key.annotation)):
+            if inspect.isclass(kind) and issubclass(kind, Section):
+                yield from _described(kind, f"{indent}  ")
 
 
 def _command() -> str:

@@ -2,9 +2,10 @@
 
 `STAGES` is the table. A stage's function there fills the class of its settings, which stands in
 ``settings.py`` of the stage's package, from the sections of the configuration that it sees; a
-setting on which several sections bear is stated by name. The parameters of the stage's rule are
-this class as one JSON text and a digest of the code, so a stage runs again when these change and
-not when others do. Its program reads the same text.
+setting on which several sections bear is stated by name. A few settings that no section checks
+again, as those of figures, are a plain dict. The parameters of the stage's rule are these settings
+as one JSON text and a digest of the code, so a stage runs again when these change and not when
+others do. Its program reads the same text.
 """
 
 import functools
@@ -322,8 +323,9 @@ class Stage:
     settings: Callable[[Config, Names], Section | dict[str, Any]] | None = None
 
 
-# Packages and modules of the library. All packages of a line run again with those above it, from
-# whose results they are computed, so that to list a package whole costs little.
+# Packages and modules of the library. A package is listed whole, even for a stage that imports a
+# part of it: a change of the rest mostly runs an earlier stage again, and with it this one. Any
+# change of `quantities` runs extract_activations again, for example, and so build_design.
 TABLES = ("storage/sequences.py", "storage/sums.py")
 # These may use the network; the rest of the package runs models.
 FETCHING = (

@@ -121,6 +121,8 @@ def run_pass(
     values: dict[int, dict[str, Any]] = {layer: {} for layer in waiting}
     counts: Counter[tuple[int, str]] = Counter()
 
+    # A hook calls `keep_vectors` with a value; that calls `keep`, which calls `receive` with the
+    # layer once it has all its values.
     def keep(layer: int, point: str, value: Any) -> None:
         if layer not in waiting:
             return

@@ -58,6 +58,10 @@ def multiple_of_own(scale: str) -> float:
     return float(multiple[1]) if multiple else 1.0
 
 
+# Of settings that several stages have.
+MODULES = "Module paths that the configuration declares for the model; null: those found"
+
+
 class Measured(Running):
     """What is measured."""
 
@@ -112,7 +116,7 @@ class Extraction(Measured):
 class ExtractionSettings(Measured):
     """Settings of the forward passes and of the values to keep."""
 
-    modules: dict[str, Any] | None = None  # declared module paths of the model
+    modules: dict[str, Any] | None = Field(default=None, description=MODULES)
 
 
 class Norms(Section):
@@ -146,7 +150,7 @@ class UntrainedWeights(Section):
 class UntrainedSettings(UntrainedWeights):
     """Settings of the model with random weights; norms are always kept."""
 
-    extraction: ExtractionSettings  # as for the trained model
+    extraction: ExtractionSettings = Field(description="As for the trained model")
 
 
 class Revisions(Section):
@@ -160,7 +164,7 @@ class Revisions(Section):
 class RevisionSettings(Revisions):
     """Settings of the pass over an earlier checkpoint, which keeps norms."""
 
-    extraction: ExtractionSettings  # as for the final weights
+    extraction: ExtractionSettings = Field(description="As for the final weights")
 
 
 class Sources(Section):
@@ -181,8 +185,12 @@ class Sources(Section):
 class TracingSettings(Sources):
     """Settings of the passes that trace sources and what adjustments say."""
 
-    dtype: Precision
-    sites: list[str]  # whose effects are measured; sources are those of attention
-    modules: dict[str, Any] | None = None  # declared module paths of the model
-    seed_of_weights: int | None = None  # of the untrained control; None without it
-    scale: Scale = "own"  # of these weights
+    dtype: Precision = Field(description="Precision of the model")
+    sites: list[str] = Field(
+        description="Sites whose effects on logits are measured; sources are those of attention"
+    )
+    modules: dict[str, Any] | None = Field(default=None, description=MODULES)
+    seed_of_weights: int | None = Field(
+        default=None, description="Seed of the weights of the untrained control; null: no control"
+    )
+    scale: Scale = Field(default="own", description="Scale of these weights")

@@ -48,10 +48,21 @@ Folds = Annotated[
 ]
 
 DocumentEffects = Literal["none", "document"]
+BiasCorrection = Literal["none", "half-panel"]
 Classes = Annotated[str, CLASSES]
 Covariate = Annotated[str, COVARIATES, BeforeValidator(_not_refused)]
 RegressedOutcome = Annotated[str, OneOf(tuple(catalogue.OUTCOMES))]
 SlopesBy = Annotated[dict[Classes, Literal["outcome", "lag"]], AfterValidator(_one)]
+
+# Meanings of settings that several sections have.
+DESIGN = "Terms of the regression, and its rows"
+FIXED_EFFECTS = "`document` removes document means"
+BIAS_CORRECTION = (
+    "Half-panel jackknife against the bias of document effects in short documents (Nickell)"
+)
+HALVES = "Whether halves of documents are summed separately, for the half-panel jackknife"
+PROPERTY = "Property of a token that determines its class"
+OFFSET = "Distance from the outcome to the token whose class it is: 0, or negative before it"
 
 
 class RegressionTerms(Section):
@@ -100,14 +111,8 @@ class Regression(RegressionTerms):
         default=200,
         description="Rows that a class needs; smaller ones are merged into `other`",
     )
-    fixed_effects: DocumentEffects = Field(
-        default="none", description="`document` removes document means"
-    )
-    bias_correction: Literal["none", "half-panel"] = Field(
-        default="none",
-        description="Half-panel jackknife against the bias of document effects in short "
-        "documents (Nickell)",
-    )
+    fixed_effects: DocumentEffects = Field(default="none", description=FIXED_EFFECTS)
+    bias_correction: BiasCorrection = Field(default="none", description=BIAS_CORRECTION)
 
     @property
     def classes(self) -> tuple[str, int] | None:
@@ -153,16 +158,16 @@ class Regression(RegressionTerms):
 class BuildDesignSettings(Section):
     """Settings of a design and of its cross-products."""
 
-    design: DesignSettings
-    halves: bool  # whether those of documents are summed separately, for the half-panel jackknife
+    design: DesignSettings = Field(description=DESIGN)
+    halves: bool = Field(description=HALVES)
 
 
 class ClassProductsSettings(Section):
     """Settings of cross-products with separate slopes for classes of tokens."""
 
-    halves: bool  # as in `BuildDesignSettings`
-    property: str  # of a token, that determines its class
-    offset: int  # of the token whose class it is: 0 for the outcome, negative before it
+    halves: bool = Field(description=HALVES)
+    property: str = Field(description=PROPERTY)
+    offset: int = Field(description=OFFSET)
 
 
 class Permutation(Section):
@@ -200,8 +205,8 @@ class Controls(Section):
 class PermutationsSettings(Permutation):
     """Settings of the permutation of a design."""
 
-    design: DesignSettings
-    fixed_effects: DocumentEffects
+    design: DesignSettings = Field(description=DESIGN)
+    fixed_effects: DocumentEffects = Field(description=FIXED_EFFECTS)
 
 
 class Level(Section):
@@ -286,10 +291,13 @@ class Inference(Errors, BootstrapSettings):
 class RegressionSettings(Inference):
     """Settings of the fit and the inference of a regression."""
 
-    fixed_effects: DocumentEffects
-    bias_correction: Literal["none", "half-panel"]
-    outcome: str = "norm"
-    control_design: DesignSettings | None = None  # None: no control with random weights
+    fixed_effects: DocumentEffects = Field(description=FIXED_EFFECTS)
+    bias_correction: BiasCorrection = Field(description=BIAS_CORRECTION)
+    outcome: str = Field(default="norm", description="Outcome of the design")
+    control_design: DesignSettings | None = Field(
+        default=None,
+        description="Terms and rows of the control with random weights; null: no control",
+    )
 
     def possible_with(self, documents: int) -> Self:
         """Return the settings that a number of documents with rows allows.
@@ -312,17 +320,17 @@ class RegressionSettings(Inference):
 class TrainingSettings(Level):
     """Settings of the fit of a regression to the earlier checkpoints of a model."""
 
-    design: DesignSettings
-    fixed_effects: DocumentEffects
+    design: DesignSettings = Field(description=DESIGN)
+    fixed_effects: DocumentEffects = Field(description=FIXED_EFFECTS)
 
 
 class ClassesSettings(Section):
     """Settings of the fit of slopes by class of token."""
 
-    regression: RegressionSettings
-    property: str  # as in `ClassProductsSettings`
-    offset: int
-    least_rows: int  # classes with fewer rows are merged into one
+    regression: RegressionSettings = Field(description="How the regression is fitted")
+    property: str = Field(description=PROPERTY)
+    offset: int = Field(description=OFFSET)
+    least_rows: int = Field(description="Classes with fewer rows are merged into one")
 
 
 class HeadsSettings(Errors, Norms):
@@ -331,10 +339,12 @@ class HeadsSettings(Errors, Norms):
     Errors that need residuals are clustered by document instead.
     """
 
-    regression: str  # whose terms they have; "" where none will do
-    design: DesignSettings | None = None  # its terms
-    fixed_effects: DocumentEffects
-    halves: bool
+    regression: str = Field(
+        description="Name of the regression whose terms they have; empty: no regression"
+    )
+    design: DesignSettings | None = Field(default=None, description=DESIGN)
+    fixed_effects: DocumentEffects = Field(description=FIXED_EFFECTS)
+    halves: bool = Field(description=HALVES)
 
 
 class GeometrySettings(Level, Norms):
@@ -344,5 +354,7 @@ class GeometrySettings(Level, Norms):
 class ElasticitiesSettings(Level):
     """Settings of elasticities, their intervals, and the regression that they are compared with."""
 
-    regression: str = ""  # "" where none has lag 1
-    fixed_effects: DocumentEffects = "none"
+    regression: str = Field(
+        default="", description="Name of this regression, which has lag 1; empty: none"
+    )
+    fixed_effects: DocumentEffects = Field(default="none", description=FIXED_EFFECTS)

@@ -1,19 +1,23 @@
 """The text of a job: what its rule hands on is what its program reads; and how programs end."""
 
+import importlib
 import json
 import marshal
+import re
 import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran, refused
 from warm_python import python
 
-from attnlag.pipeline import job
+from attnlag.pipeline import job, program, stages
 from attnlag.regression.settings import GeometrySettings
+from attnlag.section import Section
 
 SETTINGS = json.dumps({"alpha": 0.1, "drop_first": 2})
 
@@ -70,6 +74,28 @@ def test_a_program_without_a_job_says_what_it_needs():
     assert needed["names"] == "those that its rule states"
     assert needed["options"] == "none"
     assert needed["  alpha"] == "Significance level; intervals cover 1 - alpha"
+
+
+STAGES_WITH_CLASSES = [
+    stage
+    for stage, entry in stages.STAGES.items()
+    if entry.settings and issubclass(get_type_hints(entry.settings)["return"], Section)
+]
+
+
+@pytest.mark.parametrize("stage", STAGES_WITH_CLASSES)
+def test_every_setting_of_a_program_is_printed_with_its_meaning(stage, monkeypatch):
+    """Those of nested settings too."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    printed = program._needs(importlib.import_module(stage))
+    _, _, lines = printed.partition("\nsettings:\n")
+    names = {line.strip().partition(":")[0] for line in lines.splitlines()}
+    described = [line for line in lines.splitlines() if re.fullmatch(r" +\w+: [^\[\]]*\S.*", line)]
+    assert lines.splitlines() == described
+    kind = get_type_hints(stages.STAGES[stage].settings)["return"]
+    assert set(kind.model_fields) <= names
+    if "design" in names:
+        assert {"lags", "covariates", "drop_first"} <= names
 
 
 def test_the_log_of_a_failed_job_ends_with_a_command_that_repeats_it(tmp_path):

@@ -73,7 +73,7 @@ class RowPartition:
 
 
 def write_design(
-    norms: Path,
+    outcome: Path,
     stream: Path | None,
     design_file: Path,
     moments_file: Path,
@@ -81,11 +81,11 @@ def write_design(
     *,
     halves: bool,
 ) -> design.Counts:
-    """Write the design of a file of norms and its moments, in one pass; return its counts.
+    """Write the design of a file of outcomes and its moments, in one pass; return its counts.
 
     Parameters
     ----------
-    norms : Path
+    outcome : Path
         The norms of a shard, or another outcome.
     stream : Path or None
         Norms of the residual stream, for relative norms.
@@ -102,15 +102,15 @@ def write_design(
         If there is no room for the files.
     """
     counts = design.Counts()
-    schema = formula.schema(list(formula.outcome.columns(pq.read_schema(norms).names)))
-    record = tables.provenance(tables.read_provenance(norms), "design", formula.settings, "numpy")
+    schema = formula.schema(list(formula.outcome.columns(pq.read_schema(outcome).names)))
+    record = tables.provenance(tables.read_provenance(outcome), "design", formula.settings, "numpy")
     with design.design_writer(design_file, schema, record) as writer:
         # The rows are written as the sums below ask for them.
         def written_on_the_way(rows: pa.RecordBatch) -> pa.RecordBatch:
             writer.write_batch(rows)
             return rows
 
-        batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
+        batches = in_batches(formula.outcome, outcome, stream, tables.ROWS_AT_ONCE, "design")
         rows = map(written_on_the_way, design.designs(batches, formula, counts))
         record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
         write_moments(rows, schema, moments_file, record, RowPartition(halves))

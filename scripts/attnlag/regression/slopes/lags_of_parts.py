@@ -184,8 +184,8 @@ def shares_and_lags(
 ) -> tuple[pd.DataFrame, pd.DataFrame, samples.Sample]:
     """Return the shares and the coefficients of all heads, and the sample of documents they are of.
 
-    They are from the files of all shards; other ``files`` are as in `fit_head_files`. Shares of
-    attention are of all documents of the sinks. Without a design, there are no coefficients.
+    They are from the files of all shards; the other ``files`` are those of `fit_head_files`. Shares
+    of attention are of all documents of the sinks. Without a design, there are no coefficients.
     """
     sample = samples.Sample(heads)
     lags = NO_LAGS.copy()
@@ -213,8 +213,10 @@ def fit_head_files(
 ) -> pd.DataFrame:
     """Return the coefficients of all heads, as `fit_heads` does, from the files of all shards.
 
-    The files of heads and norms may have some ``documents`` only; other ``files`` are what
-    covariates and the control need.
+    The files of heads and norms may have some ``documents`` only. The other ``files``, by name, are
+    ``untrained`` and ``untrained_norms`` (heads and norms of the control, or empty), and what
+    covariates need: ``corpus``, ``token_counts``, and of each shard ``token_properties`` and
+    ``surprisal``.
     """
     assert settings.design is not None
     sharded = {name: files[name] for name in SHARDED if files[name]}
