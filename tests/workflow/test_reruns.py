@@ -189,16 +189,19 @@ ROWS = {
         replace_by_older("mine/config.json", '"gelu_new"', '"gelu"')
     ],
     "the number of shards of a corpus": [change(corpora={"small": {**SMALL, "shards": 2}})],
+    "the command of all rules": [
+        replace("workflow/rules/program.smk", "OMP_NUM_THREADS=1", "OMP_NUM_THREADS=2")
+    ],
     "code that draws": [code("figures/drawing.py")],
     "the program that draws": [edit("scripts/draw_figures.py")],
     "the page of the explorer": [code("report/explorer/page.css", "/* a comment */\n")],
     "code that words": [code("report/lines.py")],
     "the words of claims": [code("wording.py")],
-    "code of regressions, a comment too": [
+    "code of regressions": [
         code("regression/estimation/least_squares.py"),
         code("regression/design/design.py", '"""One."""  # 1\n'),
     ],
-    "code of models or of quantities, a comment too": [
+    "code of models or of quantities": [
         code("model/decoder.py", "# 1\n"),
         code("model/hooks.py"),
     ],
@@ -217,7 +220,7 @@ ROWS = {
         code("config/problems.py"),
         edit("mine/README.md", "A file that is not part of the model.\n"),
     ],
-    "a git checkout that touches files and does not change them": [touch_everything],
+    "files that are touched and not changed": [touch_everything],
     "vectors deleted, then lags changed": [delete_vectors_and_change_lags],
 }
 

@@ -232,8 +232,10 @@ def class_products_settings(config: Config, names: Names) -> ClassProductsSettin
 
 def classes_settings(config: Config, names: Names) -> ClassesSettings:
     name, offset = _classes(config, names)
+    regression = regression_settings(config, names).changed(control_design=None)
     return ClassesSettings(
-        regression=regression_settings(config, names).changed(control_design=None),
+        # Classes have no bootstrap, no folds and no Newey-West errors.
+        regression=regression.default("bootstrap", "seed", "folds", "hac_lags"),
         property=name,
         offset=offset,
         least_rows=config.regressions[names.regression].min_rows_per_class,
