@@ -244,6 +244,18 @@ class Counts:
                 f"{keys['position'][row]}"
             )
 
+    def add_sequences(self, lengths: np.ndarray, fewest_tokens: int) -> None:
+        """Add sequences, given their lengths and the fewest tokens that give a row."""
+        self.sequences += len(lengths)
+        self.fewest_tokens = fewest_tokens
+        self.short_sequences += int((lengths < fewest_tokens).sum())
+        self.longest_sequence = max(self.longest_sequence, int(lengths.max()))
+
+    def add_dropped(self, layers: Sequence[str], outcomes: np.ndarray) -> None:
+        """Add the rows that layers lost, given their outcomes, (layers, rows), NaN in these."""
+        for layer, dropped in zip(layers, np.isnan(outcomes).sum(axis=1), strict=True):
+            _add(self.dropped_rows, layer, dropped)
+
     def metadata(self) -> dict[bytes, str]:
         """Return the counts without the texts, as metadata of their design."""
         counts = asdict(self)
@@ -301,16 +313,9 @@ def _design_of(formula: Formula, counts: Counts, batch: pa.RecordBatch) -> pa.Re
     position = keys["position"].to_numpy()
     rows, shared, incomplete = formula.complete(position, formula.shared_values(keys))
     terms = formula.layer_terms(values, rows)
-
-    lengths = sequence_lengths(position)
-    counts.sequences += len(lengths)
-    counts.fewest_tokens = formula.before + 1 + formula.after
-    counts.short_sequences += int((lengths < counts.fewest_tokens).sum())
-    counts.longest_sequence = max(counts.longest_sequence, int(lengths.max()))
     counts.incomplete_rows += len(incomplete)
-    dropped = np.isnan(terms[0]).sum(axis=1)
-    for place in range(formula.above, len(layers)):
-        _add(counts.dropped_rows, layers[place], dropped[place])
+    counts.add_sequences(sequence_lengths(position), formula.before + 1 + formula.after)
+    counts.add_dropped(layers[formula.above :], terms[0, formula.above :])
 
     columns = batch.select(KEYS).take(pa.array(rows)).columns
     for index in range(len(layers)):
