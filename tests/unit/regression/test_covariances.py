@@ -130,19 +130,25 @@ def clusters_errors(x, y, codes, contrasts, hypotheses):
     b = np.stack([x[codes == code].T @ y[codes == code] for code in np.unique(codes)])
     whiten = np.linalg.inv(np.linalg.cholesky(a.sum(axis=0))).T
     scores = (b - a @ ols(y, x)) @ whiten
-    own = ClusterScores(whiten.T @ a @ whiten, scores[:, None], np.eye(len(whiten)))
+    h, identity = whiten.T @ a @ whiten, np.eye(len(whiten))
+    blocks = [
+        [ClusterScores(h[block], scores[block, None], identity)]
+        for block in (slice(0, 5), slice(5, None))
+    ]
     estimate = contrasts @ ols(y, x)
-    return cr2_module.cr2([[own]], len(a), contrasts @ whiten, estimate, hypotheses)
+    return cr2_module.cr2(blocks, len(a), contrasts @ whiten, estimate, hypotheses)
 
 
 @pytest.mark.parametrize("less_than_one", [0.5, 1e-3, 1e-6, 1e-8, 3e-9])
 def test_degrees_of_freedom_equal_the_direct_ones_at_leverages_near_one(less_than_one):
-    """One document has nearly all that there is of the first regressor."""
+    """Two documents have nearly all that there is of a regressor each."""
     random = np.random.default_rng(0)
     codes = np.repeat(np.arange(12), 5)
     x, y = random.normal(size=(60, 3)), random.normal(size=60)
-    rest = (x[5:, 0] ** 2).sum() / (x[:5, 0] ** 2).sum()
-    x[5:, 0] *= np.sqrt(less_than_one / (1 - less_than_one) / rest)
+    for column, document in enumerate((0, 7)):
+        own = codes == document
+        rest = (x[~own, column] ** 2).sum() / (x[own, column] ** 2).sum()
+        x[~own, column] *= np.sqrt(less_than_one / (1 - less_than_one) / rest)
     contrasts = np.array([[1, 0, 0], [0, 1, 0], [1, 1, -1]])
     both = np.eye(3)[:2]
     found = clusters_errors(x, y, codes, contrasts, [both])
