@@ -83,14 +83,20 @@ def test_both_models_are_fitted_to_the_documents_of_the_control_without_correcti
                 assert_allclose(own[f"{column}_r_squared"], fit.goodness["r_squared"])
 
 
-def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
-    """Each document is left out of both models in turn, which are fitted anew."""
+def two_scales_and_trained(folder):
+    """Return the file of each of two scales of untrained weights, and that of a trained model."""
     scales = {"own": (0.6, 0.1), "default": (0.2, 0.0)}
     paths = [
-        written(tmp_path, corpus_of(dynamics=dynamics, documents=8, seed=seed), scale)
+        written(folder, corpus_of(dynamics=dynamics, documents=8, seed=seed), scale)
         for seed, (scale, dynamics) in enumerate(scales.items())
     ]
-    trained = written(tmp_path, corpus_of(dynamics=(0.3, 0.1), documents=8, seed=9), "trained")
+    trained = written(folder, corpus_of(dynamics=(0.3, 0.1), documents=8, seed=9), "trained")
+    return paths, trained
+
+
+def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
+    """Each document is left out of both models in turn, which are fitted anew."""
+    paths, trained = two_scales_and_trained(tmp_path)
     table, compared = controlled(paths, trained)
     assert list(table.columns[2:5]) == ["untrained_own", "untrained_default", "trained"]
     names = [f"d{i}" for i in range(8)]
@@ -100,7 +106,7 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
         lags = np.mean([fit.estimate[1:] for fit in fits_of(path, documents)], axis=0)
         return np.append(lags, lags.sum())
 
-    for path, scale in zip(paths, scales, strict=True):
+    for path, scale in zip(paths, ("own", "default"), strict=True):
         rows = compared[compared["scale"] == scale].set_index("quantity")
         assert rows.index.tolist() == ["lag_1", "lag_2", "lags_summed", "r_squared"]
         apart, *without = (
@@ -122,7 +128,10 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
         margin = stats.t.ppf(0.975, 7) * np.sqrt(7 / 8 * spread)
         assert_allclose(found["before_low"], alone - margin, rtol=1e-6, atol=1e-9)
         assert_allclose(found["before_high"], alone + margin, rtol=1e-6, atol=1e-9)
-    # A scale that was left out has no numbers, and too few documents have no interval.
+
+
+def test_a_scale_left_out_has_no_numbers_and_few_documents_have_no_interval(tmp_path):
+    paths, trained = two_scales_and_trained(tmp_path)
     empty = corpus_of(documents=8).slice(0, 0)
     left_out = written(tmp_path, empty, "by-depth", left_out="the same as own")
     _, compared = controlled([paths[0], left_out], trained)
