@@ -10,6 +10,7 @@ SIDE_BY_SIDE = list(CONFIG.regressions) if len(CONFIG.regressions) > 1 else []
 
 use rule draw as plot_adjustments with:
     input:
+        **fitted_of(regression=SIDE_BY_SIDE),
         norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
         stream=shards_of(f"{STUDY}/stream/{{shard}}.parquet"),
         token_properties=shards_of(f"{STUDY}/token_properties/{{shard}}.parquet"),
@@ -17,7 +18,6 @@ use rule draw as plot_adjustments with:
         # Each for figures of its own.
         surprisal=optional(CONFIG.measures("surprisal"), ALL_TOKEN_FILES["surprisal"]),
         directions=optional(DIRECTED, f"{SITE}/geometry/means.parquet"),
-        **fitted_of(regression=SIDE_BY_SIDE),
     output:
         figures=figures_of("plot_adjustments", f"{STUDY}/{{site}}/figures"),
     log:

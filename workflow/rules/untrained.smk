@@ -7,13 +7,13 @@ use rule program as extract_untrained with:
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        # At each scale of the weights; the program finds the files of a scale by their names.
-        norms=partly(study_files(f"{SITE}/untrained_{{scale}}.parquet"), scale=SCALES),
-        stream=partly(f"{STUDY}/stream/untrained_{{scale}}.parquet", scale=SCALES),
-        # At the first scale alone, as of the trained model.
+        # At the first scale of the weights alone, as of the trained model.
         **files_of_quantities("untrained.parquet", CONFIG.quantities_untrained()),
         centred_cosines=optional(CENTRED, study_files(f"{SITE}/centred_cosines/untrained.parquet")),
         distances=optional(CENTRED, study_files(f"{SITE}/distances/untrained.parquet")),
+        # At each scale; the program finds the files of a scale by their names.
+        norms=partly(study_files(f"{SITE}/untrained_{{scale}}.parquet"), scale=SCALES),
+        stream=partly(f"{STUDY}/stream/untrained_{{scale}}.parquet", scale=SCALES),
     log:
         "logs/{model}/{corpus}/untrained.log",
     threads: THREADS
