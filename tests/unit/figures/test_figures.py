@@ -617,6 +617,22 @@ def test_layers_without_attention_are_marked_in_the_file_of_a_figure(tmp_path):
     assert marks[1] == marks[0] + 1
 
 
+def test_the_second_line_of_a_title_has_names_weights_and_extent(tmp_path):
+    """The name of a pair of sites is in words."""
+    drawing = {"titles": True, "sizes": ["page"], "formats": ["svg"]}
+    names = {"model": "m", "corpus": "c", "pair": "attention"}
+    inputs = effects(
+        lambda table: table.assign(predictive=0.3), lambda sums: sums.assign(conf_low=-0.1)
+    )
+    inputs.models["m"]["bits"] = 4
+    files.draw_figure("elasticities_by_layer", inputs, names, tmp_path, drawing)
+    drawn = (tmp_path / "elasticities_by_layer.svg").read_text()
+    assert ">m, c, attention · 4-bit weights · 13 documents<" in drawn
+    across = effects()
+    across.settings["target"] = "mlp"
+    assert elasticities_by_layer.figure(across).names == {"pair": "attention to mlp"}
+
+
 @pytest.mark.parametrize("layers", [4, 80])
 def test_cells_of_heads_have_sixteen_pixels(layers):
     figure = heads_by_layer.figure(heads(layers=range(layers))).draw(TITLE, PAGE)
