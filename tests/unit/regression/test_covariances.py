@@ -158,6 +158,18 @@ def test_degrees_of_freedom_equal_the_direct_ones_at_leverages_near_one(less_tha
     assert_allclose(found.covariance, contrasts @ v @ contrasts.T, rtol=1e-5)
 
 
+def test_a_hypothesis_without_contrasts_has_no_test():
+    """Where all classes are merged into one, no slopes are compared."""
+    random = np.random.default_rng(0)
+    codes = np.repeat(np.arange(12), 5)
+    x, y = random.normal(size=(60, 3)), random.normal(size=60)
+    found = clusters_errors(x, y, codes, np.eye(3), [np.empty((0, 3)), np.eye(3)[:2]])
+    without = clusters_errors(x, y, codes, np.eye(3), [np.eye(3)[:2]])
+    assert np.isnan(found.tests[0].p_value)
+    assert found.tests[1] == without.tests[0]
+    assert_array_equal(found.df, without.df)
+
+
 @pytest.mark.parametrize("leverage", [0.01, 0.25, 0.5, 0.9])
 def test_a_joint_test_of_too_many_terms_leaves_out_pairs_of_different_documents(
     leverage, monkeypatch

@@ -78,7 +78,8 @@ class SatterthwaiteSums:
             trace=self.trace + np.trace(gamma, axis1=-2, axis2=-1).sum(axis=1),
             squares=self.squares + _sum_of_f(gamma),
         )
-        if self.products is None:
+        contrasts = self.w.shape[1]
+        if self.products is None or contrasts == 0:
             return sums
         u = _times_contrasts(weights.z, self.w)
         large = (weights.z**2).sum(axis=(1, 2)) > MAX_SQUARED_Z
