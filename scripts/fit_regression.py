@@ -9,7 +9,7 @@ clustered ones.
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
-from attnlag.regression.inference import controls, fitting, permutation
+from attnlag.regression.inference import controls, fallbacks, fitting, permutation
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
 
@@ -33,7 +33,7 @@ def main(job, settings: RegressionSettings):
     )
 
     used = {**fitted.settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
-    used_by_groups = fitted.settings.by_document()
+    used_by_groups = fallbacks.by_document(fitted.settings)
     shared = tables.shared_provenance(job.input.crossproducts)
     record = tables.provenance(shared, "regression", used, *PACKAGES, merged=fitted.merged)
     frames = {

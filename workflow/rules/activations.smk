@@ -32,7 +32,7 @@ use rule program as compute_norms with:
     output:
         # results/{model}/{corpus}/attention/norms/{shard}.parquet, as for every other site.
         norms=f"{SITE}/norms/{{shard}}.parquet",
-        # Sums of the vectors, for their means.
+        # Sums of the vectors but for first tokens, for the means of layers.
         sums=f"{SITE}/sums/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/{site}/norms/{shard}.log",

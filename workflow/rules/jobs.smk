@@ -14,7 +14,7 @@ def job_params(name, program=None, given=None, **options):
 
     Snakemake compares the settings, the digest of the code and those of the user's files, which
     ``given`` returns. It does not compare the job, because that depends on the inputs and outputs;
-    it also has ``options``, settings that change no output. The settings of a rule are made by its
+    it also has ``options``, of which no output depends but by rounding. The settings of a rule are made by its
     entry in STAGES (pipeline/stages.py).
     """
     settings = stages.settings_of(name, CONFIG)
@@ -34,8 +34,8 @@ def job_params(name, program=None, given=None, **options):
     return params
 
 
-# Options of the programs that run a model: where it is, and what changes speed and memory. None
-# changes a result.
+# Options of the programs that run a model: where it is, and what changes speed and memory, but
+# results only by rounding. With `dtype: auto` a GPU runs weights in half precision as they are.
 SPEED = {
     # No storage provider has the folder of a model.
     "folder": lambda wildcards: f"data/models/{wildcards.model}",

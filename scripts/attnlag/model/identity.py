@@ -1,8 +1,9 @@
 """The check that a block adds to the stream what its sublayers give, and nothing else.
 
-`residual_identity` measures the error in a pass. Where it exceeds `BOUND`, `decoder.decoder_of`
-takes no layout that it finds when the model is loaded, and `Decoder.check_identity` ends the
-extraction of a shard, which measures it again in its first pass, of declared modules too.
+`residual_identity` measures the error of each block in a pass; in float32 that is `_error` alone,
+and what runs a block again is for half precision. The error is measured twice. When a model is
+loaded, `decoder.decoder_of` takes no layout that exceeds `BOUND`. In the first pass of a shard,
+`Decoder.check_identity` refuses a model that does, declared modules included.
 """
 
 import copy
@@ -25,8 +26,8 @@ from attnlag.model.hooks import OUTPUT, STREAM, SUBLAYERS, BlockModules
 # larger of |input| and |output|. Rounding leaves a few units in the last place.
 BOUND = 1e-5
 
-# In these precisions, rounding would hide a wrong module, so an order of the additions must give
-# the output of a block bit for bit.
+# In these precisions rounding exceeds the bound. There an order of the additions must give the
+# output of a block bit for bit, or the block, run again in float32, must keep to the bound.
 HALF = (torch.bfloat16, torch.float16)
 
 # The factor of adjustments is a number that the block holds, if one is this close to the estimate.
@@ -43,7 +44,7 @@ class Evidence:
     sublayers: tuple[str, ...]  # those observed between the block's input and its output
     # The largest ||input + adjustments - output|| / max(||input||, ||output||) over the tokens; NaN
     # if values are not finite. In half precision it is 0 if these, added in one order, give the
-    # output bit for bit, and otherwise the error of the block run again in float32.
+    # output bit for bit, and beyond `BOUND` that of the block run again in float32.
     error: float
     # Factor of the adjustments with which the identity holds, if it holds with none but this.
     scale: float | None = None

@@ -250,6 +250,7 @@ class Extractor:
             each.check(first_pass.passed)
         self._leave_out_layers()
         if self.fast:
+            # The check has not seen packed weights, whose norms are compared with those of others.
             self.computed_by = onednn.pack_weights(decoder, batch.ids[0])
         return first_pass
 

@@ -190,13 +190,13 @@ def checked_pass(
         modules = needs.modules
         for layer, needed in needs.points.items():
             points[layer] = points.get(layer, set()).union(needed)
+    # Two taps see this pass: that of the check, and that of `run_pass`, which ends for both.
     with identity.residual_identity(decoder.blocks, batch.mask) as checked:
         passed = run_pass(decoder, batch, Needs(points, modules), whole=whole)
-    problem = passed.problem or checked.problem
-    if problem:
+    if passed.problem:
         raise UserError(
-            f"{decoder.called}, fails the check of its sites: found {problem}; expected one vector "
-            "a token, of the width of the stream, into each block, out of it, and from its "
+            f"{decoder.called}, fails the check of its sites: found {passed.problem}; expected one "
+            "vector a token, of the width of the stream, into each block, out of it, and from its "
             f"sublayers; tried {decoder.paths}; nothing was stored"
         )
     return CheckedPass(passed, checked.evidence)

@@ -1,13 +1,12 @@
 """The keys of a configuration about regressions, and the settings of their stages."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from attnlag.quantities import catalogue
 from attnlag.quantities.settings import Norms, Revisions, UntrainedWeights
 from attnlag.regression import covariances, covariates, properties
-from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.section import (
     AtLeastTwo,
     Distinct,
@@ -253,16 +252,6 @@ class Errors(Level, Negligible):
         default="holm", description="Correction of p-values over the layers, for each term"
     )
 
-    def from_sums(self) -> Self:
-        """Return the settings with clustered errors in place of those that need residuals."""
-        if covariances.CATALOGUE[self.covariance].needs == "meat":
-            return self.changed(covariance="cluster")
-        return self
-
-    def by_document(self) -> Self:
-        """Return the settings with errors from sums, by document if they are clustered."""
-        return self.from_sums().changed(cluster="document")
-
 
 class Inference(Errors, BootstrapSettings):
     """Standard errors, intervals and the correction for many layers."""
@@ -298,23 +287,6 @@ class RegressionSettings(Inference):
         default=None,
         description="Terms and rows of the control with random weights; null: no control",
     )
-
-    def possible_with(self, documents: int) -> Self:
-        """Return the settings that a number of documents with rows allows.
-
-        If they are too few to cluster by, clustered errors become HAC errors within sequences. The
-        half-panel jackknife has no HAC errors, so it is switched off. The mean of a single document
-        is the intercept.
-        """
-        if documents >= MIN_DOCUMENTS:
-            return self
-        clustered = covariances.CATALOGUE[self.covariance].clustered
-        return self.changed(
-            fixed_effects=self.fixed_effects if documents > 1 else "none",
-            bias_correction="none",
-            covariance="hac" if clustered else self.covariance,
-            cluster="document",
-        )
 
 
 class TrainingSettings(Level):

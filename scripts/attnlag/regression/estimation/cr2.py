@@ -54,7 +54,7 @@ class ClusterScores:
     h: np.ndarray
     # (clusters, r, K) array: s_g, for each of r vectors of residuals.
     scores: np.ndarray
-    # (L, r K) array: what the estimate θ changes per unit of each (adjusted) score.
+    # (K, r K) array: what the estimate θ changes per unit of each (adjusted) score.
     influence_map: np.ndarray
 
 
@@ -127,7 +127,7 @@ def cr2(
 
 
 def adjusted_scores(clusters: ClusterScores, root: np.ndarray) -> np.ndarray:
-    """Return what clusters add to the estimate, (clusters, L), given their R_g, (clusters, K, K).
+    """Return what clusters add to the estimate, (clusters, K), given their R_g, (clusters, K, K).
 
     Without adjustment, that is with `plain_scores`, it is what CRV1 sums.
     """
@@ -136,7 +136,7 @@ def adjusted_scores(clusters: ClusterScores, root: np.ndarray) -> np.ndarray:
 
 
 def plain_scores(clusters: ClusterScores) -> np.ndarray:
-    """Return the change of the estimate per unit of the weight of each cluster, (clusters, L)."""
+    """Return the change of the estimate per unit of the weight of each cluster, (clusters, K)."""
     return clusters.scores.reshape(len(clusters.scores), -1) @ clusters.influence_map.T
 
 

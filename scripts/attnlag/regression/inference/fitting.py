@@ -20,6 +20,7 @@ from attnlag.regression.inference import (
     bootstrap,
     controls,
     diagnostics,
+    fallbacks,
     groups,
     layer_fit,
     results,
@@ -160,7 +161,7 @@ def _read(
         dropped += [count["dropped_rows"].get(layer_name(layer), 0) for layer in stored.layers]
     documents = max(moments.documents for moments in stored)
     return _Data(
-        settings=settings.possible_with(documents),
+        settings=fallbacks.possible_with(settings, documents),
         moments=stored,
         kept=merging.kept_terms(stored.terms, stored),
         group_of=group_of,

@@ -6,7 +6,7 @@ import pandas as pd
 
 from attnlag.corpus.documents import largest_groups
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.inference import bootstrap, layer_fit
+from attnlag.regression.inference import bootstrap, fallbacks, layer_fit
 from attnlag.regression.inference.layer_fit import fit_layer
 from attnlag.regression.labels import status
 from attnlag.regression.moments import merging
@@ -23,7 +23,7 @@ def coefficients_by_group(
     the dummies of groups, is left out. A group with too few documents to cluster by has NaN
     estimates and a status that says so. Intervals of medians hold for all groups at once.
     """
-    settings = settings.by_document()
+    settings = fallbacks.by_document(settings)
     fixed_effects = settings.fixed_effects == "document"
     largest = largest_groups(group_of)
     tables = []

@@ -22,7 +22,7 @@ from attnlag.quantities.estimates import Estimates
 from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.wald import with_bounded_eta
-from attnlag.regression.inference import bootstrap, layer_fit, multiple_tests
+from attnlag.regression.inference import bootstrap, fallbacks, layer_fit, multiple_tests
 from attnlag.regression.inference.layer_fit import LayerFit, fit_layer
 from attnlag.regression.labels import status
 from attnlag.regression.limits import MIN_DOCUMENTS
@@ -154,7 +154,7 @@ def slopes_by_class(
     mean of Satterthwaite's of the slopes: without this bound, classes in few documents make it
     reject equal slopes too often.
     """
-    regression = settings.regression.by_document()
+    regression = fallbacks.by_document(settings.regression)
     classes = merge_classes(layers, settings)
     terms = layers[0].terms
     covariates = covariates_beside(merging.kept_terms(terms, layers), settings)

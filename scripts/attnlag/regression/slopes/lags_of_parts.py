@@ -24,7 +24,7 @@ from attnlag.quantities.traced_tables import WRITTEN
 from attnlag.regression.design import samples
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.inference import controls, layer_fit
+from attnlag.regression.inference import controls, fallbacks, layer_fit
 from attnlag.regression.inference.layer_fit import LayerFit, fit_layer
 from attnlag.regression.moments import merging
 from attnlag.regression.moments.in_memory import moments_of_numbers
@@ -77,7 +77,7 @@ def fit_heads(
     Returns a row per layer, part and term, with `HEAD_COLUMNS`. ``untrained`` and ``trained``
     are NaN without the control and where it cannot be fitted.
     """
-    settings = settings.from_sums()
+    settings = fallbacks.from_sums(settings)
     fits: list[LayerFit] = []
     compared: list[pd.DataFrame] = []
     kept: KeptTerms | None = None
@@ -251,7 +251,7 @@ def fit_sources(
     """
     assert settings.design is not None
     formula = Formula(settings.design, {})
-    settings = settings.by_document()
+    settings = fallbacks.by_document(settings)
     layers = sorted(map(int, rows["layer"].unique()))
     units = [Unit(layer, part) for part in NORMS for layer in layers]
     norms = _norms_by_unit(rows, units)
