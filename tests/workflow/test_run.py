@@ -75,7 +75,6 @@ DRAWN_ELSEWHERE = {
     "norms_by_part_of_speech",
     "norms_by_surprisal",
     "sites_by_layer",
-    "slopes_by_class",
 }
 
 

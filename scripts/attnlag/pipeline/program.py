@@ -95,7 +95,11 @@ def run() -> None:
 
     offline.forbid_network()
     if arguments.job is None or others:
-        sys.exit(_needs(importlib.import_module(arguments.program)))
+        needs = _needs(importlib.import_module(arguments.program))
+        if others:
+            sys.exit(needs)
+        print(needs)
+        return
     # If the disk has no room for the log, one line about it is enough.
     logging.raiseExceptions = False
     log.setLevel(logging.INFO)

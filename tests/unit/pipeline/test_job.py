@@ -64,7 +64,7 @@ def test_what_is_no_job_is_refused_in_a_line(given, message):
 
 def test_a_program_without_a_job_says_what_it_needs():
     command = [python(), ROOT / "scripts/run.py", "fit_regression"]
-    lines = ran(command, status=1).stderr.splitlines()
+    lines = ran(command).stdout.splitlines()
     assert lines[0].startswith("Fit one regression in every layer")
     needed = dict(line.split(": ", 1) for line in lines if line.partition(": ")[1])
     assert {"crossproducts", "design", "corpus"} <= set(needed["input"].split(", "))

@@ -471,6 +471,7 @@ class Stored(Sequence[Moments]):
             for names, packed in self.files.blocks(file, empty.layer):
                 part = with_packed(replace(empty, centre=centre), names, packed)
                 parts.append(part.recentred(empty.centre))
+        # All are about one centre, so that joining them appends clusters to clusters.
         return joined(parts) if parts else empty
 
 
