@@ -76,10 +76,14 @@ def test_a_program_without_a_job_says_what_it_needs():
     assert needed["  alpha"] == "Significance level; intervals cover 1 - alpha"
 
 
+def _has_class(settings):
+    """Whether a function returns a section, not a plain dictionary."""
+    kind = get_type_hints(settings)["return"]
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
 STAGES_WITH_CLASSES = [
-    stage
-    for stage, entry in stages.STAGES.items()
-    if entry.settings and issubclass(get_type_hints(entry.settings)["return"], Section)
+    stage for stage, entry in stages.STAGES.items() if entry.settings and _has_class(entry.settings)
 ]
 
 
