@@ -31,7 +31,7 @@ def test_a_job_that_is_tried_again_asks_for_more_memory_and_time(to_plan, subtes
         with subtests.test(rule=rule):
             assert third[rule].resources["mem_mb"] == 3 * job.resources["mem_mb"], rule
             assert minutes(third[rule]) == 3 * minutes(job), rule
-            # The program is told, so that it stays below.
+            # The program knows this number, and stays below it.
             assert f"--memory {job.resources['mem_mb']} " in job.command
 
 

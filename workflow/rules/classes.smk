@@ -17,7 +17,7 @@ use rule program as cut_into_thirds with:
 
 use rule program as accumulate_classes with:
     input:
-        # Of a number, whose classes are thirds.
+        # The thirds of a number are its classes.
         thirds=lambda wildcards: optional(
             CONFIG.regressions[wildcards.regression].by_number, f"{RESULTS}/thirds.json"
         ),

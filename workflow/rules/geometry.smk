@@ -36,7 +36,7 @@ use rule program as summarize_geometry with:
         # Only where vectors are stored.
         distances=optional(CENTRED, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
         untrained_geometry=optional(RANDOM_WEIGHTS, [f"{SITE}/geometry/untrained.parquet"]),
-        # Of the trained model in the documents of the untrained one.
+        # The trained model, for its cosines in the documents of the untrained one.
         centred=optional(
             CENTRED and RANDOM_WEIGHTS, shards_of(f"{SITE}/centred_cosines/{{shard}}.parquet")
         ),

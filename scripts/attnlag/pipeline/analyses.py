@@ -108,7 +108,7 @@ def _intervention_files(config: Config, study: str) -> AnalysisFiles:
     )
 
 
-# In the order in which a run tells of them.
+# A run tells of them in this order.
 ANALYSES = {
     "permutations": Analysis(
         asked=lambda config: config.controls.permutation is not None,

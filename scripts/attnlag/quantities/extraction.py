@@ -242,8 +242,8 @@ class Extractor:
         with self.passes.first():
             first_pass = self._checked_pass(batch)
         if len(sequence) == len(batch.rows) or self.passes.length_matters:
-            # There are no numbers of the first tokens beside later ones to compare with. An encoder
-            # is told that its tokens see later ones before its sums are judged.
+            # There are no numbers of the first tokens beside later ones to compare with. This check
+            # precedes that of sums, so that the message about an encoder says what it is.
             verification.no_token_sees_later_ones(decoder, first_pass, self._checked_pass)
         self.identity_error = decoder.check_identity(first_pass.evidence)
         for each in self.computations.values():

@@ -58,7 +58,7 @@ def multiple_of_own(scale: str) -> float:
     return float(multiple[1]) if multiple else 1.0
 
 
-# Of settings that several stages have.
+# Several stages have this setting.
 MODULES = "Module paths that the configuration declares for the model; null: those found"
 
 

@@ -257,7 +257,7 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
         scores_at_all_rows = b[0] - a[0] @ all_rows.theta
         scores_at_half_panel = b[0] - a[0] @ half_panel.theta
         scores = np.stack([scores_at_all_rows, scores_at_half_panel], axis=1)
-        # Of a half, ``influence_map`` is W.
+        # The ``influence_map`` of a half is W.
         first = half_scores(a[1], b[1], half_panel.first)
         second = half_scores(a[2], b[2], half_panel.second)
         yield [
