@@ -50,7 +50,8 @@ from attnlag.interventions import elasticities
 from attnlag.quantities.columns import layer_name, layers_in
 from attnlag.quantities.means import RatioSums
 from attnlag.regression import properties
-from attnlag.regression.design.design import Counts, Formula, designs
+from attnlag.regression.design.counts import Counts
+from attnlag.regression.design.design import Formula, designs
 from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.inference import bootstrap, controls, diagnostics, permutation, response
 from attnlag.regression.inference import equal_halves as halves_test

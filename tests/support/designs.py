@@ -12,7 +12,8 @@ from attnlag.corpus import tokens
 from attnlag.corpus.catalogue import FILES
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.regression.across_models.comparison import Profile
-from attnlag.regression.design.design import Counts, Formula, designs
+from attnlag.regression.design.counts import Counts
+from attnlag.regression.design.design import Formula, designs
 from attnlag.regression.settings import DesignSettings, HeadsSettings
 from attnlag.storage import tables
 

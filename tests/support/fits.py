@@ -9,8 +9,7 @@ from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import bootstrap, layer_fit, permutation
 from attnlag.regression.inference.layer_fit import fit_layer
-from attnlag.regression.moments import moments
-from attnlag.regression.moments.in_memory import moments_of_design
+from attnlag.regression.moments.in_memory import joined, moments_of_design
 from attnlag.regression.moments.moments import RowPartition, Stored, write_moments
 from attnlag.regression.settings import PermutationsSettings, RegressionSettings
 
@@ -65,7 +64,7 @@ def drawn(layers, draws, seed):
 
 def joined_of(shards):
     """Return the moments of each layer of several shards."""
-    return [moments.joined(parts) for parts in zip(*shards, strict=True)]
+    return [joined(parts) for parts in zip(*shards, strict=True)]
 
 
 def stored_of(designs, folder, outcome="norm", rows=10**6, halves=False, **fields):

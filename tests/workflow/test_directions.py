@@ -11,7 +11,7 @@ from described import undescribed
 from oracles import lags_of
 from projects import new_project, without_figures
 
-from attnlag.regression.design.design import read_counts
+from attnlag.regression.design.counts import read_counts
 from attnlag.storage.tables import read_provenance
 
 SITE = "results/tiny/small/attention"

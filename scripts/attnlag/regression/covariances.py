@@ -4,7 +4,7 @@ A covariance is one entry of `CATALOGUE`. The allowed values of ``inference.cova
 of a fit, its degrees of freedom, and the words for them in figures and summaries derive from it.
 
 Clustered errors are CR2 by default: `estimation.cr2` has the formula, and `inference.layer_fit`
-calls it. Any other estimator is a function here of `layer_fit.Evidence`, a record of what a solved
+calls it. Any other estimator is a function here of `evidence.Evidence`, a record of what a solved
 layer gives, of which an entry names what it ``needs``. The workflow imports this module whenever it
 starts, so it imports no numpy.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# A `layer_fit.Evidence`, whose module imports numpy.
+# A `evidence.Evidence`, whose module imports numpy.
 Evidence = Any
 
 # What an estimator may need beside the solution: CR2 itself, or a field of the evidence.

@@ -34,7 +34,8 @@ from attnlag.quantities import columns
 from attnlag.regression import covariates
 from attnlag.regression.covariates import CATALOGUE
 from attnlag.regression.design import design
-from attnlag.regression.design.design import Counts, Formula
+from attnlag.regression.design.counts import Counts
+from attnlag.regression.design.design import Formula
 from attnlag.regression.inference import fitting
 from attnlag.regression.moments import packed_files
 from attnlag.regression.moments.moments import Stored, write_design

@@ -29,7 +29,7 @@ exogenous regressors. Journal of Applied Econometrics 33 (2018).
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -37,17 +37,15 @@ from scipy.linalg import solve_triangular
 from attnlag.regression import reasons
 from attnlag.regression.estimation.cr2 import ClusterScores, plain_scores
 from attnlag.regression.estimation.identification import collinear, failure_reason
+from attnlag.regression.estimation.inverses import (
+    generalised_inverse,
+    identity_where,
+    is_singular,
+    times,
+)
 from attnlag.regression.moments.moments import PreparedMoments, product
 from attnlag.regression.reasons import Reason
 from attnlag.regression.terms import is_lag_or_lead
-
-# Least ratio of the smallest to the largest eigenvalue of A, without a document or in a half of the
-# documents. Below it, these rows do not identify all terms, although all documents do. For the
-# other terms of a half it bounds the eigenvalues themselves, which are at most 1.
-MIN_RECIPROCAL_CONDITION = 1e-10
-
-# An eigenvalue below this is rounding, if A over all rows is the identity.
-ROUNDING = 1e-13
 
 # A half identifies lags and leads if this is left of them given its other terms.
 MIN_IDENTIFIED = 1e-7
@@ -56,31 +54,31 @@ MIN_IDENTIFIED = 1e-7
 NUMBERS_AT_ONCE = 2**22
 
 
-def solve(moments: PreparedMoments) -> "Solution | Unfitted":
+def solve(prepared: PreparedMoments) -> "Solution | Unfitted":
     """Solve the normal equations of one layer, from the sums over all documents.
 
     The moments are as `Moments.prepared` returns them. There is no solution with too few rows, a
     constant or collinear terms, or halves of documents that do not identify the lags.
     """
-    reason = failure_reason(moments)
+    reason = failure_reason(prepared)
     if reason is not None:
-        return Unfitted(moments, reason)
+        return Unfitted(prepared, reason)
 
     # Covariates come first, then lags and leads.
-    order = np.argsort(list(map(is_lag_or_lead, moments.names)), kind="stable")
-    names = [moments.names[place] for place in order]
-    columns = np.array(moments.columns)[order]
-    scale = moments.size[columns]
-    total = moments.total
+    order = np.argsort(list(map(is_lag_or_lead, prepared.names)), kind="stable")
+    names = [prepared.names[place] for place in order]
+    columns = np.array(prepared.columns)[order]
+    scale = prepared.size[columns]
+    total = prepared.total
     scaled = total[0][np.ix_(columns, columns)] / np.outer(scale, scale)
-    reason = collinear(scaled, names, fixed_effects=moments.has_fixed_effects)
+    reason = collinear(scaled, names, fixed_effects=prepared.has_fixed_effects)
     if reason is not None:
-        return Unfitted(moments, reason)
+        return Unfitted(prepared, reason)
 
     # With L L' the scaled products, columns times L'⁻¹ / scale have the products I.
     root = np.linalg.cholesky(scaled)
-    to_columns = solve_triangular(root, np.eye(moments.k), lower=True).T / scale[:, None]
-    whiten = np.zeros((moments.p, moments.k + 1))
+    to_columns = solve_triangular(root, np.eye(prepared.k), lower=True).T / scale[:, None]
+    whiten = np.zeros((prepared.p, prepared.k + 1))
     whiten[columns, :-1] = to_columns
     whiten[1, -1] = 1
     # A of all rows is I but for rounding, which solving it removes.
@@ -97,12 +95,12 @@ def solve(moments: PreparedMoments) -> "Solution | Unfitted":
         theta = all_rows.theta
     if np.isnan(theta).any():
         lags = names[len(names) - n_lags :]
-        return Unfitted(moments, Reason(reasons.UNIDENTIFIED_HALF, {"terms": lags}))
+        return Unfitted(prepared, Reason(reasons.UNIDENTIFIED_HALF, {"terms": lags}))
     # A perfect fit leaves a rounding error of either sign.
     ssr = np.maximum(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta, 0)
-    tss = total[0, 1, 1] - total[0, 0, 1] ** 2 / moments.n_obs
+    tss = total[0, 1, 1] - total[0, 0, 1] ** 2 / prepared.n_obs
     return Solution(
-        moments=moments,
+        moments=prepared,
         whiten=whiten,
         # Brought back to the order of the names.
         unwhiten=to_columns[np.argsort(order)],
@@ -249,43 +247,62 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
             yield [ClusterScores(a[0], scores[:, None], identity)]
         return
     n_others = solution.moments.k - solution.n_lags
-    # T and C of the formula, and what the two scores of all rows change in θ.
+    # T and C of the formula, and W of each half.
     t = half_panel.covariates.lags_to_all
     c = half_panel.covariates.inverse
+    w_first = whiten_half(half_panel.first.inverse)
+    w_second = whiten_half(half_panel.second.inverse)
+    # What the scores change in θ: the two of all rows, and those of the halves.
     influence_map = np.hstack([2 * t @ all_rows.inverse[n_others:], c])
+    influence_map_first = -t @ w_first[n_others:] / 2
+    influence_map_second = -t @ w_second[n_others:] / 2
     for a, b, _ in solution.by_cluster(solution.moments.s):
         scores_at_all_rows = b[0] - a[0] @ all_rows.theta
         scores_at_half_panel = b[0] - a[0] @ half_panel.theta
         scores = np.stack([scores_at_all_rows, scores_at_half_panel], axis=1)
-        # The ``influence_map`` of a half is W.
-        first = half_scores(a[1], b[1], half_panel.first)
-        second = half_scores(a[2], b[2], half_panel.second)
+        h_first, scores_first = half_scores(a[1], b[1], half_panel.first.theta, w_first)
+        h_second, scores_second = half_scores(a[2], b[2], half_panel.second.theta, w_second)
         yield [
             ClusterScores(a[0], scores, influence_map),
-            replace(first, influence_map=-t @ first.influence_map[n_others:] / 2),
-            replace(second, influence_map=-t @ second.influence_map[n_others:] / 2),
+            ClusterScores(h_first, scores_first, influence_map_first),
+            ClusterScores(h_second, scores_second, influence_map_second),
         ]
 
 
-def half_scores(a: np.ndarray, b: np.ndarray, half: SolvedEquations) -> ClusterScores:
-    """Return the regression of a half by cluster, in coordinates in which its own X'X is I.
+def half_scores(
+    a: np.ndarray, b: np.ndarray, theta: np.ndarray, whiten: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return W'A_mg W and W's_mg of clusters in half m, in coordinates in which its own A is I.
 
-    ``a`` and ``b`` have A_mg, (clusters, K, K), and b_mg, (clusters, K). The influence map is that
-    of the half's own estimate θ_m.
+    Parameters
+    ----------
+    a, b : (clusters, K, K) and (clusters, K) arrays
+        A_mg and b_mg.
+    theta : (K,) array
+        θ_m, the estimate of the half.
+    whiten : (K, identified) array
+        W, as `whiten_half` returns it.
+
+    Returns
+    -------
+    (clusters, identified, identified) array
+        W'A_mg W.
+    (clusters, 1, identified) array
+        W's_mg(θ_m).
     """
-    whiten = whiten_half(half.inverse)
-    scores = (b - a @ half.theta) @ whiten
-    return ClusterScores(whiten.T @ a @ whiten, scores[:, None], whiten)
+    scores = (b - a @ theta) @ whiten
+    return whiten.T @ a @ whiten, scores[:, None]
 
 
 def whiten_half(inverse: np.ndarray) -> np.ndarray:
-    """Return the map to coordinates in which A of a half is I, (K, identified), given its inverse.
+    """Return W, the map to coordinates in which A of a half is I, given its inverse A⁻¹ = W W'.
 
-    It leaves out what the half does not identify. Scores s become s @ map, and an estimate φ in the
-    new coordinates is map @ φ in the old ones.
+    It is (K, identified), without what the half does not identify. Scores s become s @ W, and an
+    estimate φ in the new coordinates is W @ φ in the old ones.
     """
     values, vectors = np.linalg.eigh(inverse)
-    identified = values > 0.5  # A half is a summand of I.
+    # A half is a summand of I, so that these are 0 or at least 1.
+    identified = values > 0.5
     return vectors[:, identified] * np.sqrt(values[identified])
 
 
@@ -412,45 +429,3 @@ def cluster_scores(solution: Solution) -> np.ndarray:
     for regressions in score_blocks(solution):
         scores.append(np.sum([plain_scores(own) for own in regressions], axis=0))
     return np.concatenate(scores)
-
-
-def identity_where(singular: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """Return (…, K, K) matrices with the identity in place of singular ones, (…) bool."""
-    if not singular.any():
-        return a
-    return np.where(singular[..., None, None], np.eye(a.shape[-1]), a)
-
-
-def times(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """Return the products of (…, L, K) matrices and (…, K) vectors, (…, L)."""
-    return (matrix @ vector[..., None])[..., 0]
-
-
-def is_singular(a: np.ndarray) -> np.ndarray:
-    """Return which of (…, K, K) summands of I do not identify all terms, (…) bool.
-
-    These are the summands whose smallest eigenvalue is negligible relative to the largest. Their
-    size does not matter until precision is lost: documents with a tenth of the rows have an A near
-    I / 10.
-    """
-    k = a.shape[-1]
-    scale = np.trace(a, axis1=-2, axis2=-1) / k
-    scaled = a / np.where(scale > ROUNDING, scale, 1)[..., None, None]
-    # The ratio of eigenvalues with a mean of 1 is at least a quarter of their product, which is
-    # cheap to compute.
-    precise = np.linalg.det(scaled) > 4 * MIN_RECIPROCAL_CONDITION
-    doubtful = ~precise | (scale < ROUNDING / MIN_RECIPROCAL_CONDITION)
-    singular = np.zeros(doubtful.shape, dtype=bool)
-    if doubtful.any():
-        values = np.linalg.eigvalsh(a[doubtful])
-        smallest = np.maximum(MIN_RECIPROCAL_CONDITION * values[:, -1], ROUNDING)
-        singular[doubtful] = ~(values[:, 0] > smallest)
-    return singular
-
-
-def generalised_inverse(a: np.ndarray) -> np.ndarray:
-    """Return generalised inverses of (…, K, K) summands of I."""
-    values, vectors = np.linalg.eigh(a)
-    identified = values > MIN_RECIPROCAL_CONDITION
-    scaled = vectors / np.where(identified, values, np.inf)[..., None, :]
-    return scaled @ np.swapaxes(vectors, -1, -2)

@@ -29,27 +29,32 @@ def equal_halves(solution: Solution) -> Wald:
     if halves is None or moments.count < MIN_DOCUMENTS:
         return NO_TEST
     lags = solution.unwhiten[lag_places(moments.names)]
-    first_half = lags @ whiten_half(halves.first.inverse)
-    minus_second_half = -lags @ whiten_half(halves.second.inverse)
+    w_first = whiten_half(halves.first.inverse)
+    w_second = whiten_half(halves.second.inverse)
     (test,) = cr2(
-        _side_by_side(solution, halves),
+        _side_by_side(solution, halves, w_first, w_second),
         moments.count,
-        contrasts=np.hstack([first_half, minus_second_half]),
+        contrasts=np.hstack([lags @ w_first, -lags @ w_second]),
         estimate=lags @ (halves.first.theta - halves.second.theta),
         hypotheses=[np.eye(len(lags))],
     ).tests
     return test
 
 
-def _side_by_side(solution: Solution, halves: HalfPanel) -> Iterator[list[ClusterScores]]:
-    """Yield the two regressions as one, with a block of X'X for each half."""
+def _side_by_side(
+    solution: Solution, halves: HalfPanel, w_first: np.ndarray, w_second: np.ndarray
+) -> Iterator[list[ClusterScores]]:
+    """Yield the two regressions as one, with a block of X'X for each half.
+
+    ``w_first`` and ``w_second`` are what `whiten_half` returns for the halves.
+    """
+    end = w_first.shape[1]
+    k = end + w_second.shape[1]
     for a, b, _ in solution.by_cluster(solution.moments.s):
-        first = half_scores(a[1], b[1], halves.first)
-        second = half_scores(a[2], b[2], halves.second)
-        end = first.h.shape[-1]
-        k = end + second.h.shape[-1]
-        both = np.zeros((len(first.h), k, k))
-        both[:, :end, :end] = first.h
-        both[:, end:, end:] = second.h
-        scores = np.concatenate([first.scores, second.scores], axis=2)
+        h_first, scores_first = half_scores(a[1], b[1], halves.first.theta, w_first)
+        h_second, scores_second = half_scores(a[2], b[2], halves.second.theta, w_second)
+        both = np.zeros((len(h_first), k, k))
+        both[:, :end, :end] = h_first
+        both[:, end:, end:] = h_second
+        scores = np.concatenate([scores_first, scores_second], axis=2)
         yield [ClusterScores(both, scores, np.eye(k))]

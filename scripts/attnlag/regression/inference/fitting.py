@@ -14,7 +14,7 @@ import pandas as pd
 from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.covariances import CATALOGUE
-from attnlag.regression.design.design import read_counts, usable_sequences
+from attnlag.regression.design.counts import read_counts, usable_sequences
 from attnlag.regression.estimation.least_squares import Solution, Unfitted, solve
 from attnlag.regression.inference import (
     bootstrap,

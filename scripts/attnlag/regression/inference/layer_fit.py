@@ -2,7 +2,7 @@
 
 `fit_layer` gives the estimates of `least_squares.solve` their errors, by default clustered ones
 from `cr2.cr2`; `coefficients_table` makes the columns of coefficients.csv of them. The other
-estimators of a covariance (`covariances`) come last: they see an `Evidence`.
+estimators of a covariance (`covariances`) see what `evidence` has.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,11 +23,11 @@ from attnlag.regression.estimation.jackknife import (
 from attnlag.regression.estimation.least_squares import (
     Solution,
     Unfitted,
-    cluster_scores,
     score_blocks,
 )
 from attnlag.regression.estimation.wald import NO_TEST, Wald, f_test
 from attnlag.regression.inference.equal_halves import equal_halves
+from attnlag.regression.inference.evidence import Evidence, evidence_of
 from attnlag.regression.inference.goodness import goodness
 from attnlag.regression.inference.multiple_tests import adjusted_p_values, equivalence_test
 from attnlag.regression.limits import MIN_DOCUMENTS
@@ -270,53 +270,6 @@ def contrast(solution: Solution, c: np.ndarray) -> Estimates:
     errors = clustered(solution, combinations)
     std_error = np.sqrt(np.diag(errors.covariance))
     return Estimates(combinations @ solution.estimate, std_error, errors.df)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What estimators of a covariance other than CR2 see of a solved layer."""
-
-    n_obs: int
-    # absorbed, clusters: numbers of removed means of documents, and of clusters with rows.
-    absorbed: int
-    clusters: int
-    # (K,) array.
-    estimate: np.ndarray
-    # inverse, bread, (K, K) arrays: (X'X)⁻¹, and the map from scores of centred regressors to
-    # coefficients, which differs from it in the intercept.
-    inverse: np.ndarray
-    bread: np.ndarray
-    # s², that of the residuals.
-    variance: float
-    # The other fields are None unless an estimator needs them.
-    # (clusters, K) array: ψ_g, the change of the estimate per unit of the weight of each cluster.
-    scores: np.ndarray | None = None
-    left_out: LeftOut | None = None
-    # (K, K) array: `residuals.robust_meat` of the layer.
-    meat: np.ndarray | None = None
-
-
-def evidence_of(
-    solution: Solution, kind: Covariance, left_out: LeftOut | None, meat: np.ndarray | None
-) -> Evidence:
-    """Return what the estimator of a covariance sees; ``meat`` is (K, K)."""
-    moments = solution.moments
-    to_coefficients = solution.to_coefficients
-    scores = None
-    if kind.needs == "scores":
-        scores = cluster_scores(solution) @ to_coefficients.T
-    return Evidence(
-        n_obs=moments.n_obs,
-        absorbed=moments.absorbed,
-        clusters=moments.count,
-        estimate=solution.estimate,
-        inverse=to_coefficients @ to_coefficients.T,
-        bread=to_coefficients @ solution.unwhiten.T,
-        variance=solution.ssr / moments.df_resid,
-        scores=scores,
-        left_out=left_out,
-        meat=meat,
-    )
 
 
 def _errors(

@@ -7,11 +7,13 @@ import numpy as np
 import pyarrow as pa
 
 from attnlag.regression.design import design
+from attnlag.regression.design.counts import Counts
 from attnlag.regression.design.design import Formula
 from attnlag.regression.moments.moments import (
     Moments,
     RowPartition,
     sum_products,
+    with_clusters,
     with_packed,
 )
 from attnlag.regression.moments.packed_files import Block, gathered
@@ -41,13 +43,27 @@ def moments_of_numbers(
     The batches have whole documents: the keys, then a column for each unit.
     """
     return _moments_of_units(
-        design.designs(batches, formula, design.Counts()),
+        design.designs(batches, formula, Counts()),
         units,
         [*formula.places, *formula.shared],
         RowPartition(halves),
         outcome_is_logarithm=formula.outcome.logarithm,
         precision=precision,
     )
+
+
+def joined(parts: Sequence[Moments]) -> Moments:
+    """Return moments of the clusters of several, about the centre of that with most documents."""
+    if len(parts) == 1:
+        return parts[0]
+    # Those without rows have no means that could be the centre.
+    largest = max(parts, key=lambda part: part.documents)
+    clusters: list[str] = []
+    sums = []
+    for part in parts:
+        clusters += part.clusters
+        sums.append(part.recentred(largest.centre).s)
+    return with_clusters(largest, clusters, np.concatenate(sums, axis=1))
 
 
 def _moments_of_units(

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.outcomes import in_batches
 from attnlag.regression.design import design
+from attnlag.regression.design.counts import Counts
 from attnlag.regression.design.design import Formula
 from attnlag.regression.moments.packed_files import (
     Block,
@@ -80,7 +81,7 @@ def write_design(
     formula: Formula,
     *,
     halves: bool,
-) -> design.Counts:
+) -> Counts:
     """Write the design of a file of outcomes and its moments, in one pass; return its counts.
 
     Parameters
@@ -101,7 +102,7 @@ def write_design(
     UserError
         If there is no room for the files.
     """
-    counts = design.Counts()
+    counts = Counts()
     schema = formula.schema(list(formula.outcome.columns(pq.read_schema(outcome).names)))
     record = tables.provenance(tables.read_provenance(outcome), "design", formula.settings, "numpy")
     with design.design_writer(design_file, schema, record) as writer:
@@ -466,33 +467,20 @@ class Stored(Sequence[Moments]):
             precision=self.record.precision,
             above=index,
         )
-        parts = []
+        clusters: list[str] = []
+        products = [empty.s]
         for file, centre in enumerate(self.files.centres[:, index]):
             for names, packed in self.files.blocks(file, empty.layer):
                 part = with_packed(replace(empty, centre=centre), names, packed)
-                parts.append(part.recentred(empty.centre))
-        # All are about one centre, so that joining them appends clusters to clusters.
-        return joined(parts) if parts else empty
+                clusters += names
+                products.append(part.recentred(empty.centre).s)
+        return with_clusters(empty, clusters, np.concatenate(products, axis=1))
 
 
 def with_packed(moments: Moments, names: list[str], packed: np.ndarray) -> Moments:
     """Return the moments with clusters whose packed ones are given, (clusters, cells, packed)."""
     by_cell = np.ascontiguousarray(packed.swapaxes(0, 1))
     return with_clusters(moments, names, unpacked(by_cell, moments.p))
-
-
-def joined(parts: Sequence[Moments]) -> Moments:
-    """Return the moments of the clusters of several, about the centre of the largest."""
-    if len(parts) == 1:
-        return parts[0]
-    # Those without rows have no means that could be their centre.
-    largest = max(parts, key=lambda part: part.documents)
-    clusters: list[str] = []
-    sums = []
-    for part in parts:
-        clusters += part.clusters
-        sums.append(part.recentred(largest.centre).s)
-    return with_clusters(largest, clusters, np.concatenate(sums, axis=1))
 
 
 def with_clusters(moments: Moments, clusters: list[str], s: np.ndarray) -> Moments:

@@ -27,8 +27,8 @@ from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import controls, fallbacks, layer_fit
 from attnlag.regression.inference.layer_fit import LayerFit, fit_layer
 from attnlag.regression.moments import merging
-from attnlag.regression.moments.in_memory import moments_of_numbers
-from attnlag.regression.moments.moments import KeptTerms, Moments, joined
+from attnlag.regression.moments.in_memory import joined, moments_of_numbers
+from attnlag.regression.moments.moments import KeptTerms, Moments
 from attnlag.regression.settings import HeadsSettings
 from attnlag.regression.units import Unit
 from attnlag.storage import tables
