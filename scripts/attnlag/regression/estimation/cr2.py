@@ -14,8 +14,9 @@ Everything is computed from cross-products, in coordinates in which X'X = I. The
 
     H_g = X_g' X_g,    s_g = X_g' e_g,    X_g' ẽ_g = R_g s_g    with R_g = (I - H_g)^(-1/2),
 
-so that V = Σ_g (R_g s_g) (R_g s_g)'. A contrast has t with the degrees of freedom of
-`satterthwaite`, and a hypothesis of q contrasts the approximate Hotelling test (`wald.aht_test`).
+because X' f(X X') = f(X' X) X' for any function f, so that V = Σ_g (R_g s_g) (R_g s_g)'. A contrast
+has t with the degrees of freedom of `satterthwaite`, and a hypothesis of q contrasts the
+approximate Hotelling test (`wald.aht_test`).
 
 References
 ----------
@@ -47,14 +48,15 @@ SMALL = 0.01
 class ClusterScores:
     """Scores of clusters in one regression, in coordinates in which X'X of all its rows is I.
 
-    An ordinary estimate has one vector of residuals, and ``influence_map`` is I.
+    An ordinary estimate has one vector of residuals, and ``influence_map`` is I. The regression has
+    k coordinates: K or, for half of the rows, perhaps fewer.
     """
 
-    # (clusters, K, K) array: H_g.
+    # (clusters, k, k) array: H_g.
     h: np.ndarray
-    # (clusters, r, K) array: s_g, for each of r vectors of residuals.
+    # (clusters, r, k) array: s_g, for each of r vectors of residuals.
     scores: np.ndarray
-    # (K, r K) array: what the estimate θ changes per unit of each (adjusted) score.
+    # (K, r k) array: what the estimate θ changes per unit of each (adjusted) score.
     influence_map: np.ndarray
 
 
@@ -127,7 +129,7 @@ def cr2(
 
 
 def adjusted_scores(clusters: ClusterScores, root: np.ndarray) -> np.ndarray:
-    """Return what clusters add to the estimate, (clusters, K), given their R_g, (clusters, K, K).
+    """Return what clusters add to the estimate, (clusters, K), given their R_g, (clusters, k, k).
 
     Without adjustment, that is with `plain_scores`, it is what CRV1 sums.
     """
@@ -141,7 +143,7 @@ def plain_scores(clusters: ClusterScores) -> np.ndarray:
 
 
 def inverse_root(h: np.ndarray) -> np.ndarray:
-    """Return (I - H)^(-1/2) of (clusters, K, K) summands of I, without the null space of I - H."""
+    """Return (I - H)^(-1/2) of (clusters, k, k) summands of I, without the null space of I - H."""
     k = h.shape[-1]
     small = np.trace(h, axis1=-2, axis2=-1) < SMALL
     result = np.empty_like(h)

@@ -6,19 +6,8 @@ rows. With document effects there is no constant, and the document means are sub
 and y.
 
 `solve` chooses coordinates θ in which A of all rows is I (`Solution.whiten`), and solves A θ = b in
-them. Eigenvalues of the A of other rows then say which share of the information these rows hold.
-`score_blocks` gives what each cluster adds to θ, from which errors come: `cr2.ClusterScores`, which
-holds A_g, s_g and what s_g changes in θ.
-
-The half-panel jackknife corrects the bias that document effects have in short documents. It
-combines three regressions, on all rows and on either half of every document,
-
-    b̂ = 2 b̂_all - (b̂_first + b̂_second) / 2
-
-(Dhaene and Jochmans 2015; Chudik, Pesaran and Yang 2018). It corrects what is biased, the lags and
-leads, which are the last coordinates of θ. The other terms, such as the spline of position, are
-solved anew given these, from all rows: b̂_c = A_cc⁻¹ (b_c - A_cl b̂_l). A half need not identify
-them.
+them; with halves of documents, `half_panel_jackknife` corrects the solution. `score_blocks` gives
+what each cluster adds to θ, from which `cr2` makes errors.
 
 References
 ----------
@@ -139,11 +128,11 @@ def solve_normal_equations(a: np.ndarray, b: np.ndarray) -> SolvedEquations:
 
 @dataclass(frozen=True)
 class Covariates:
-    """The coefficients of the other terms, given those of lags: A_cc⁻¹ (b_c - A_cl b̂_l)."""
+    """The coefficients of the other terms given those of lags: θ = C b + T θ_l."""
 
-    # (…, K, K) array: A_cc⁻¹, with zeros for the lags.
+    # (…, K, K) array: C = [A_cc⁻¹, 0; 0, 0].
     inverse: np.ndarray
-    # (…, K, lags) array: [-A_cc⁻¹ A_cl; I].
+    # (…, K, lags) array: T = [-A_cc⁻¹ A_cl; I].
     lags_to_all: np.ndarray
 
 
@@ -163,6 +152,16 @@ class HalfPanel:
 
 def half_panel_jackknife(a: np.ndarray, b: np.ndarray, n_lags: int) -> HalfPanel:
     """Return the half-panel jackknife of normal equations.
+
+    It corrects the bias that document effects have in short documents, and combines three
+    regressions, on all rows and on either half of every document (Dhaene and Jochmans 2015; Chudik,
+    Pesaran and Yang 2018). It corrects what is biased, the lags and leads θ_l, which are the last
+    coordinates. The other terms θ_c, such as the spline of position, are solved anew given these,
+    from all rows:
+
+        θ̂_l = 2 θ_all,l - (θ_1,l + θ_2,l) / 2,    θ̂_c = A_cc⁻¹ (b_c - A_cl θ̂_l).
+
+    A half need not identify the other terms.
 
     Parameters
     ----------
@@ -196,14 +195,14 @@ def _regress_half(a: np.ndarray, b: np.ndarray, n_others: int) -> SolvedEquation
     The result is NaN where it does not identify all lags and leads.
     """
     covariates = _given_lags(generalised_inverse(a[..., :n_others, :n_others]), a)
+    t = covariates.lags_to_all
     # The cross-products of the lags and leads given the other terms, which by the inverse of a
     # partitioned matrix make up the rest of A⁻¹.
-    a_lags = a[..., n_others:, :] @ covariates.lags_to_all
+    a_lags = a[..., n_others:, :] @ t
     smallest = np.linalg.eigvalsh(a_lags).min(axis=-1, initial=1)
     identified = smallest > MIN_IDENTIFIED
     lags_inverse = np.linalg.inv(identity_where(~identified, a_lags))
-    to_all = covariates.lags_to_all
-    inverse = covariates.inverse + to_all @ lags_inverse @ np.swapaxes(to_all, -1, -2)
+    inverse = covariates.inverse + t @ lags_inverse @ np.swapaxes(t, -1, -2)
     inverse[~identified] = np.nan
     return SolvedEquations(inverse, times(inverse, b))
 
@@ -228,15 +227,13 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
         v_g = A⁻¹ s_g(θ),    s_g(θ) = b_g - A_g θ,    A = I.
 
     The half-panel jackknife has three: of all rows, θ_all, and of either half of the documents, θ_1
-    and θ_2. Its lags are θ̂_l = 2 θ_all,l - (θ_1,l + θ_2,l) / 2 and its other terms are
-    A_cc⁻¹ (b_c - A_cl θ̂_l), so that with T = [-A_cc⁻¹ A_cl; I] and C = [A_cc⁻¹, 0; 0, 0]
+    and θ_2. With the T and C of `Covariates`
 
         v_g = 2 T (A⁻¹)_l s_g(θ_all) + C s_g(θ̂) - T [(A_1⁻¹)_l s_1g(θ_1) + (A_2⁻¹)_l s_2g(θ_2)] / 2,
 
-    where (·)_l are the rows of lags and s_mg the scores of half m. CR2 puts
-    X_g' (I - X_g A⁻¹ X_g')^(-1/2) e_g for each s_g, with the X_g and A of its own regression, which
-    is in coordinates in which its own A is I. With W the map to those of half m, A_m⁻¹ = W W', so
-    that (A_m⁻¹)_l s_mg is W_l (W' s_mg).
+    where (·)_l are the rows of lags and s_mg the scores of half m. CR2 adjusts each s_g in
+    coordinates in which the A of its own regression is I: with A_m⁻¹ = W W', (A_m⁻¹)_l s_mg is
+    W_l (W' s_mg).
     """
     all_rows = solution.all_rows
     half_panel = solution.half_panel
