@@ -180,7 +180,7 @@ def moments_of(products: np.ndarray, terms: Sequence[str]) -> list[Moments]:
             terms=list(terms),
             clusters=names,
             centre=np.zeros(p),
-            s=unpacked(products[:, :, layer].swapaxes(0, 1), p),
+            products=unpacked(products[:, :, layer].swapaxes(0, 1), p),
             documents=len(names),
         )
         for layer in range(products.shape[2])
@@ -346,7 +346,7 @@ def mean_group(replications: int, draws: int, random: np.random.Generator) -> No
     header("lag", "documents", "pooled", "mean over documents", "its standard error")
     path = RESULTS / "attention/within/crossproducts/0000.parquet"
     stored = list(Stored([path], keep=True))
-    long = np.flatnonzero(stored[0].s[:, :, 0, 0].sum(axis=0) >= 50)
+    long = np.flatnonzero(stored[0].products[:, :, 0, 0].sum(axis=0) >= 50)
     kept = [stored[0].clusters[place] for place in long]
     pooled, slopes = [], []
     for layer in stored:
@@ -457,7 +457,7 @@ def redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
             shared = bootstrap.Draws(documents, draws, seed)
             fits = []
             for layer in stored:
-                drawn = with_clusters(layer, names, layer.s[:, taken])
+                drawn = with_clusters(layer, names, layer.products[:, taken])
                 solution = solve(drawn.prepared(fixed_effects=within))
                 fits.append(fit_layer(solution, "cluster", draws=shared))
             covered.append(_covered(fits, lags, truth))
@@ -575,7 +575,7 @@ def classes_redrawn(replications: int, draws: int, random: np.random.Generator) 
         found = []
         for _ in range(at_least_one(replications, 50)):
             taken = random.integers(len(equal[0].clusters), size=documents)
-            layers = [with_clusters(layer, names, layer.s[:, taken]) for layer in equal]
+            layers = [with_clusters(layer, names, layer.products[:, taken]) for layer in equal]
             found.append(classes.slopes_by_class(layers, settings)[1])
         tests = pd.concat(found)
         rejects = (tests["p_value"] < ALPHA).groupby(tests["term"]).mean()
@@ -587,13 +587,13 @@ def _with_equal_slopes(layer: Moments, of_classes: pd.DataFrame) -> Moments:
     rows = of_classes[(of_classes["layer"] == layer.layer) & (of_classes["subset"] != classes.ALL)]
     slopes = rows.pivot(index="subset", columns="term", values="estimate")
     excess = slopes - slopes.mean()
-    s = layer.s.copy()
+    s = layer.products.copy()
     for place, name in enumerate(properties.CLASSES["upos"]):
         own = excess.loc[name if name in excess.index else properties.OTHER]
         change = np.eye(layer.p)
         change[[1 + layer.terms.index(lag) for lag in own.index], 1] = -own
         s[place] = change.T @ s[place] @ change
-    return replace(layer, s=s)
+    return replace(layer, products=s)
 
 
 def order(replications: int, draws: int, random: np.random.Generator) -> None:

@@ -166,10 +166,10 @@ def test_halves_count_only_where_they_corrected_the_regression(study_of):
     design = documents_of(3)
     plain = study_of("plain", design)
     apart = study_of("apart", design, halves=True)
-    assert_alike(apart.moments(), plain.moments(), "s", rtol=1e-7, atol=1e-9)
+    assert_alike(apart.moments(), plain.moments(), "products", rtol=1e-7, atol=1e-9)
     options = {"halves": True, "bias_correction": "half-panel", "fixed_effects": "document"}
     corrected = study_of("corrected", design, **options)
-    assert {len(layer.s) for layer in corrected.moments()} == {3}
+    assert {len(layer.products) for layer in corrected.moments()} == {3}
 
 
 def findings_of(pairs):

@@ -446,9 +446,9 @@ def test_orders_are_those_of_tokens_permuted_by_hand(case):
             if case.effects:
                 w -= w.groupby(documents).transform("mean")
             w = np.insert(w.to_numpy(), 0, 1, axis=1)
-            assert_allclose(own.s[0, number], w.T @ w, atol=1e-8)
+            assert_allclose(own.products[0, number], w.T @ w, atol=1e-8)
         # They are about the means of the observed order over all shards.
-        assert_allclose(own.s[0, 0, 0, 1:], 0, atol=1e-8)
+        assert_allclose(own.products[0, 0, 0, 1:], 0, atol=1e-8)
 
 
 @pytest.mark.parametrize("case", [EMPTY_FIRST, SILENT_FIRST, A_LEAD])
@@ -485,7 +485,7 @@ def test_sums_name_what_tokens_change_places_in(case):
 def test_a_first_shard_without_rows_has_no_means_and_costs_no_precision():
     shards, _ = Tokens(EMPTY_FIRST).permuted()
     assert not shards[0].documents.any()
-    assert_alike(orders_of(*shards), orders_of(*shards[1:]), "s")
+    assert_alike(orders_of(*shards), orders_of(*shards[1:]), "products")
 
 
 def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
@@ -572,7 +572,7 @@ def test_products_of_merged_terms_equal_those_of_one_term():
 
     found = merged(codes, "upos_ADJ", "upos_ADV")
     of_one = merged(np.where(codes == 2, 0, codes), "upos_ADJ")
-    assert_alike(found, of_one, "terms", "s", "centre", rtol=1e-7, atol=1e-10)
+    assert_alike(found, of_one, "terms", "products", "centre", rtol=1e-7, atol=1e-10)
     for one, other in zip(found, of_one, strict=True):
         # The size of a sum of disjoint dummies is about that of its parts together.
         assert_allclose(one.squares[:5], other.squares[:5])

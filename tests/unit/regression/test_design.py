@@ -264,7 +264,7 @@ def test_a_pass_writes_the_cross_products_of_each_document_or_its_halves(written
     for layer, own in enumerate(stored):
         names = [f"layer_0{layer}.{term}" for term in TERMS] + ["surprisal"]
         for cell, half in enumerate([first, ~first] if written.halves else [first | True]):
-            for name, s in zip(own.clusters, own.s[cell], strict=True):
+            for name, s in zip(own.clusters, own.products[cell], strict=True):
                 values = frame.loc[half & (frame["document"] == name), names].dropna().to_numpy()
                 w = np.column_stack([np.ones(len(values)), values - own.centre[1:]])
                 assert_allclose(s, w.T @ w, atol=1e-12)
@@ -313,7 +313,7 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, effects,
     joined = regressed(joined, effects)
     assert joined[0].clusters == [f"d{i}" for i in range(len(lengths))]
     assert_alike(joined, whole, "clusters", "documents", "centre", rtol=1e-13, atol=1e-13)
-    assert_alike(joined, whole, "s", "total", rtol=1e-9, atol=1e-9)
+    assert_alike(joined, whole, "products", "total", rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("effects", [False, True])
@@ -332,15 +332,17 @@ def test_each_document_of_two_shards_is_a_cluster(monkeypatch, tmp_path, effects
             regressed([layer.only(documents) for layer in layers], effects)
             for layers in (stored, moments_of(table, halves=True))
         )
-        assert_alike(read, in_memory, "clusters", "documents", "s", "total", atol=1e-10)
+        assert_alike(read, in_memory, "clusters", "documents", "products", "total", atol=1e-10)
         for one, other in zip(read, in_memory, strict=True):
             assert (one.clusters, one.documents) == (documents, len(documents))
             grouped, expected = one.by_group(thirds), other.by_group(thirds)
             assert grouped.clusters == ["third 0", "third 1", "third 2"]
-            assert_allclose(grouped.s, expected.s, atol=1e-10)
+            assert_allclose(grouped.products, expected.products, atol=1e-10)
             for place in range(3):
                 members = [n for n, name in enumerate(documents) if int(name[1:]) % 3 == place]
-                assert_allclose(grouped.s[:, place], one.s[:, members].sum(axis=1), atol=1e-10)
+                assert_allclose(
+                    grouped.products[:, place], one.products[:, members].sum(axis=1), atol=1e-10
+                )
 
 
 @pytest.mark.parametrize("halves", [False, True])
@@ -352,14 +354,18 @@ def test_moments_are_read_back_as_they_were_written(tmp_path, halves):
     path = tmp_path / "shards/0000.parquet"
     frame = pq.read_table(path).to_pandas()
     assert frame["document"].tolist() == list(np.repeat([f"d{i}" for i in range(4)], 1 + halves))
-    rows = np.max([layer.s[..., 0, 0].T for layer in expected], axis=0)
+    rows = np.max([layer.products[..., 0, 0].T for layer in expected], axis=0)
     assert frame["n"].tolist() == rows.reshape(-1).tolist()
     assert (again.layers, again.terms) == ([0, 1, 2], TERMS)
     # The shards of a large corpus do not stay in memory one by one.
     assert again[0] is not again[0]
     kept = Stored([path], keep=True)
     assert kept[0] is kept[0]
-    assert_alike(again, expected, "layer", "terms", "clusters", "documents", "above", "centre", "s")
-    assert {(layer.outcome_is_logarithm, len(layer.s)) for layer in again} == {(False, 1 + halves)}
+    assert_alike(
+        again, expected, "layer", "terms", "clusters", "documents", "above", "centre", "products"
+    )
+    assert {(layer.outcome_is_logarithm, len(layer.products)) for layer in again} == {
+        (False, 1 + halves)
+    }
     plain = moments_of(table, rows=7)
-    assert_alike([layer.whole_documents() for layer in again], plain, "s", atol=1e-12)
+    assert_alike([layer.whole_documents() for layer in again], plain, "products", atol=1e-12)

@@ -208,7 +208,7 @@ def test_sizes_of_classes_are_those_of_the_layer_with_the_most_rows():
     y = np.where(np.arange(len(table)) < 4, np.nan, table["layer_01.y"])
     layers = moments_of(changed(table, {"layer_01.y": y}))
     for order in (layers, layers[::-1]):
-        rows = merging.rows_by_class(order, lambda layer: layer.s[0, :, :1, 0])
+        rows = merging.rows_by_class(order, lambda layer: layer.products[0, :, :1, 0])
         assert rows.tolist() == [[9], [12]]
 
 
@@ -221,7 +221,7 @@ def test_one_class_at_a_time_is_in_memory_beside_the_sum():
         terms=["y", "lag_1", "lag_2"],
         clusters=[f"d{place}" for place in range(300)],
         centre=np.zeros(4),
-        s=np.swapaxes(w, -1, -2) @ w,
+        products=np.swapaxes(w, -1, -2) @ w,
         documents=300,
     )
     tracemalloc.start()
@@ -230,7 +230,7 @@ def test_one_class_at_a_time_is_in_memory_beside_the_sum():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(names) > 10
-    assert peak < 4 * found.s.nbytes
+    assert peak < 4 * found.products.nbytes
 
 
 def test_small_classes_are_merged_and_named():
@@ -258,7 +258,7 @@ def test_classes_without_rows_are_dropped(tokens):
     # A first layer without rows says nothing of the classes.
     names = ("upos", "previous_layer")
     layers = moments_of(design_of_tokens(tokens, lags=(1,), covariates=names))
-    assert not layers[0].s.any()
+    assert not layers[0].products.any()
     assert [term for term in merging.kept_terms(layers[0].terms, layers) if term in own] == own
 
 

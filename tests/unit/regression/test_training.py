@@ -90,7 +90,7 @@ def test_one_long_text_leaves_fewer_degrees_of_freedom():
     """Eight texts, one of them counted ten times, are as informative as 17² / 107 of equal size."""
     early, late = (moments_of(design_of_step((0.5, 0.1), seed)) for seed in (1, 2))
     factor = np.array([10.0, *[1.0] * 7])[:, None, None]
-    longer = [replace(one, s=one.s * factor) for one in early]
+    longer = [replace(one, products=one.products * factor) for one in early]
     final = Checkpoint(None, "final", late)
     tables = training.fit([Checkpoint(0, "0", longer)], final, fit_settings())
     rows = tables.medians[tables.medians["step"] == 0]
@@ -119,7 +119,7 @@ def test_a_checkpoint_and_the_final_weights_are_compared_in_the_same_layers():
     """The norms of one layer are constant at an early step, so it is left out of both."""
     early, late = design_of_step((0.6, 0.2), 1), design_of_step((0.2, 0.1), 2)
     layers = moments_of(early)
-    flat = replace(layers[0], s=layers[0].s * 0.0)
+    flat = replace(layers[0], products=layers[0].products * 0.0)
     tables = training.fit(
         [Checkpoint(0, "step0", [flat, *layers[1:]])],
         Checkpoint(None, "final", moments_of(late)),
@@ -135,7 +135,7 @@ def test_a_checkpoint_and_the_final_weights_are_compared_in_the_same_layers():
     assert by_layer.loc[by_layer["layer"] == 0, "estimate"].isna().all()
     # Without a layer that both fit, the numbers are unknown.
     tables = training.fit(
-        [Checkpoint(0, "step0", [replace(one, s=one.s * 0.0) for one in layers])],
+        [Checkpoint(0, "step0", [replace(one, products=one.products * 0.0) for one in layers])],
         Checkpoint(None, "final", moments_of(late)),
         fit_settings(),
     )

@@ -29,10 +29,10 @@ class LeftOut:
 def leave_out_each(solution: Solution) -> LeftOut:
     """Return the estimates without each cluster."""
     clusters = solution.moments.clusters
-    s = solution.moments.s
-    n_obs = np.rint(s[0, :, 0, 0]).astype(np.int64)
+    products = solution.moments.products
+    n_obs = np.rint(products[0, :, 0, 0]).astype(np.int64)
     places = np.flatnonzero(n_obs)
-    coefficients, sse = _without_each(solution, s[:, places])
+    coefficients, sse = _without_each(solution, products[:, places])
     return LeftOut(
         count=len(clusters),
         names=[clusters[place] for place in places],
@@ -50,24 +50,25 @@ def squared_error_of_folds(solution: Solution, folds: int | PreparedMoments) -> 
     are given. The error is NaN if a fold's prediction is undefined, as with a single one.
     """
     clusters = folds if isinstance(folds, PreparedMoments) else solution.moments
-    s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
-    count = s.shape[1]
+    with_rows = clusters.products[0, :, 0, 0] > 0.5
+    products = clusters.products[:, with_rows]
+    count = products.shape[1]
     if not isinstance(folds, PreparedMoments):
         count = min(folds, count)
-    sums = np.stack([s[:, fold::count].sum(axis=1) for fold in range(count)], axis=1)
+    sums = np.stack([products[:, fold::count].sum(axis=1) for fold in range(count)], axis=1)
     _, sse = _without_each(solution, sums)
     return sse
 
 
-def _without_each(solution: Solution, s: np.ndarray) -> tuple[np.ndarray, float]:
+def _without_each(solution: Solution, products: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the coefficients without each of some clusters, (clusters, K), and `LeftOut.sse`.
 
-    ``s`` has the moments of these, (cells, clusters, p, p), as `PreparedMoments.s`.
+    ``products`` has the moments of these, (cells, clusters, p, p), as `PreparedMoments.products`.
     """
     a, b, _ = solution.equations(solution.moments.total)
     thetas = [np.empty((0, solution.moments.k))]
     sse = 0.0
-    for a_g, b_g, c_g in solution.by_cluster(s):
+    for a_g, b_g, c_g in solution.by_cluster(products):
         theta = solution.thetas(a[:, None] - a_g, b[:, None] - b_g)
         thetas.append(theta)
         # Σ (y - x θ)² over the rows of cluster g is c_g - 2 θ'b_g + θ'A_g θ.

@@ -32,7 +32,7 @@ from attnlag.regression.estimation.inverses import (
     is_singular,
     times,
 )
-from attnlag.regression.moments.moments import PreparedMoments, product
+from attnlag.regression.moments.moments import PreparedMoments, mapped
 from attnlag.regression.reasons import Reason
 from attnlag.regression.terms import is_lag_or_lead
 
@@ -101,10 +101,12 @@ def solve(prepared: PreparedMoments) -> "Solution | Unfitted":
     )
 
 
-def _equations(s: np.ndarray, whiten: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _equations(
+    products: np.ndarray, whiten: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return A (…, K, K), b (…, K) and c (…) of moments, (…, p, p)."""
     k = whiten.shape[1] - 1
-    whitened = product(s, whiten)
+    whitened = mapped(products, whiten)
     return whitened[..., :k, :k], whitened[..., :k, k], whitened[..., k, k]
 
 
@@ -239,7 +241,7 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
     half_panel = solution.half_panel
     if half_panel is None:
         identity = np.eye(solution.moments.k)
-        for a, b, _ in solution.by_cluster(solution.moments.s):
+        for a, b, _ in solution.by_cluster(solution.moments.products):
             scores = b[0] - a[0] @ all_rows.theta
             yield [ClusterScores(a[0], scores[:, None], identity)]
         return
@@ -253,7 +255,7 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
     influence_map = np.hstack([2 * t @ all_rows.inverse[n_others:], c])
     influence_map_first = -t @ w_first[n_others:] / 2
     influence_map_second = -t @ w_second[n_others:] / 2
-    for a, b, _ in solution.by_cluster(solution.moments.s):
+    for a, b, _ in solution.by_cluster(solution.moments.products):
         scores_at_all_rows = b[0] - a[0] @ all_rows.theta
         scores_at_half_panel = b[0] - a[0] @ half_panel.theta
         scores = np.stack([scores_at_all_rows, scores_at_half_panel], axis=1)
@@ -349,13 +351,14 @@ class Solution:
             result[..., 0] += self.moments.centre[1]
         return result
 
-    def estimates(self, s: np.ndarray) -> np.ndarray:
+    def estimates(self, products: np.ndarray) -> np.ndarray:
         """Return coefficients as `estimate` from other sums than over all rows, (…, K).
 
-        ``s`` has moments, (cells, …, p, p), of some of the documents, or weighted. The coefficients
-        are NaN where these do not identify all terms, or a half not all lags and leads.
+        ``products`` are moments, (cells, …, p, p), of some of the documents, or weighted. The
+        coefficients are NaN where these do not identify all terms, or a half not all lags and
+        leads.
         """
-        a, b, _ = self.equations(s)
+        a, b, _ = self.equations(products)
         return self.coefficients(self.thetas(a, b))
 
     def weighted(self, draws: Iterable[np.ndarray]) -> np.ndarray:
@@ -364,28 +367,30 @@ class Solution:
         With ω_g the weight of cluster g, they come from the sums Σ ω_g A_mg and Σ ω_g b_mg of each
         cell m. They are NaN if a draw cannot be fitted.
         """
-        s = self.moments.s
+        products = self.moments.products
         k = self.moments.k
-        flat = product(s, self.whiten).reshape(*s.shape[:2], (k + 1) ** 2)
+        flat = mapped(products, self.whiten).reshape(*products.shape[:2], (k + 1) ** 2)
         estimates = [np.empty((0, k))]
         for weights in draws:
-            sums = (weights @ flat).reshape(len(s), len(weights), k + 1, k + 1)
+            sums = (weights @ flat).reshape(len(products), len(weights), k + 1, k + 1)
             thetas = self.thetas(sums[..., :k, :k], sums[..., :k, k])
             estimates.append(self.coefficients(thetas))
         return np.concatenate(estimates)
 
-    def equations(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def equations(self, products: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return A (…, K, K), b (…, K) and c (…) of moments, (…, p, p), in coordinates θ."""
-        return _equations(s, self.whiten)
+        return _equations(products, self.whiten)
 
-    def by_cluster(self, s: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def by_cluster(
+        self, products: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield `equations` of clusters, (cells, clusters, …), in blocks that fit in memory.
 
-        ``s`` has their moments, (cells, clusters, p, p).
+        ``products`` has their moments, (cells, clusters, p, p).
         """
-        step = max(1, NUMBERS_AT_ONCE // (len(s) * s.shape[-1] ** 2))
-        for start in range(0, s.shape[1], step):
-            yield self.equations(s[:, start : start + step])
+        step = max(1, NUMBERS_AT_ONCE // (len(products) * products.shape[-1] ** 2))
+        for start in range(0, products.shape[1], step):
+            yield self.equations(products[:, start : start + step])
 
     def thetas(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return estimates of θ, (…, K), from sums A (cells, …, K, K) and b (cells, …, K).
@@ -410,9 +415,9 @@ class Unfitted:
         """NaN for each coefficient, (K,)."""
         return np.full(self.moments.k, np.nan)
 
-    def estimates(self, s: np.ndarray) -> np.ndarray:
+    def estimates(self, products: np.ndarray) -> np.ndarray:
         """Return NaN for each coefficient, (…, K), as `Solution.estimates`."""
-        return np.full((*s.shape[1:-2], self.moments.k), np.nan)
+        return np.full((*products.shape[1:-2], self.moments.k), np.nan)
 
     def weighted(self, draws: Iterable[np.ndarray]) -> np.ndarray:
         """Return NaN for each draw and coefficient, (draws, K), as `Solution.weighted`."""

@@ -112,7 +112,7 @@ def uncorrected_fits(
         sums=summed.sum(min_count=1),
         r_squared=pd.Series(r_squared),
         clusters=clusters,
-        rows=np.max([each.moments.s[0, :, 0, 0] for each in solutions], axis=0),
+        rows=np.max([each.moments.products[0, :, 0, 0] for each in solutions], axis=0),
         without_each=np.concatenate(without, axis=1),
     )
 

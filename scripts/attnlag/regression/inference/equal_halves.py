@@ -50,7 +50,7 @@ def _side_by_side(
     """
     end = w_first.shape[1]
     k = end + w_second.shape[1]
-    for a, b, _ in solution.by_cluster(solution.moments.s):
+    for a, b, _ in solution.by_cluster(solution.moments.products):
         h_first, scores_first = half_scores(a[1], b[1], halves.first.theta, w_first)
         h_second, scores_second = half_scores(a[2], b[2], halves.second.theta, w_second)
         both = np.zeros((len(h_first), k, k))

@@ -236,7 +236,7 @@ def _number_of_groups(layers: Sequence[Moments], group_of: Mapping[str, str]) ->
     """Return the number of groups, with rows or not; raise UserError if too few have rows."""
     found = 0
     for moments in layers:
-        with_rows = moments.s[..., 0, 0].sum(axis=0) > 0.5
+        with_rows = moments.products[..., 0, 0].sum(axis=0) > 0.5
         names = np.array(moments.clusters)[with_rows]
         found = max(found, len({group_of[name] for name in names}))
     if found < MIN_DOCUMENTS:

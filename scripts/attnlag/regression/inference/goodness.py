@@ -78,7 +78,7 @@ def effective_clusters(solution: Solution) -> float:
     first_slope = solution.unwhiten[0 if moments.has_fixed_effects else 1]
     # A⁻¹ e for the coordinates of w: with A = I in θ, A⁻¹ is the map to θ and back.
     direction = solution.whiten[:, :-1] @ first_slope
-    gamma = (moments.s[0] @ direction) @ direction
+    gamma = (moments.products[0] @ direction) @ direction
     squares = gamma @ gamma
     if not squares > 0:
         return np.nan

@@ -70,7 +70,7 @@ class PermutedMoments(Sums):
             terms=self.terms,
             clusters=["observed", *(f"draw {draw}" for draw in range(1, self.s.shape[1]))],
             centre=self.centre[place],
-            s=self.s[place, None],
+            products=self.s[place, None],
             documents=int(self.documents[place]),
             outcome_is_logarithm=self.outcome_is_logarithm,
             precision=self.precision,
@@ -249,19 +249,19 @@ def permutations_by_layer(
         # Removing the means of documents removes the centre too.
         if not moments.has_fixed_effects:
             parts = [part.recentred(moments.centre) for part in parts]
-        s = np.zeros_like(moments.s)
+        s = np.zeros_like(moments.products)
         documents = 0
         squares = None
         if moments.has_fixed_effects:
             squares = np.zeros(moments.p)
         for part in parts:
-            s += part.s
+            s += part.products
             documents += part.documents
             if squares is not None and part.squares is not None:
                 squares += part.squares
-        moments = replace(moments, s=s, documents=documents, squares=squares)
+        moments = replace(moments, products=s, documents=documents, squares=squares)
         if not moments.has_fixed_effects:
-            observed = replace(moments, s=moments.s[:, :1])
+            observed = replace(moments, products=moments.products[:, :1])
             moments = moments.recentred(observed.mean())
         layers.append(moments.with_terms(kept))
     return layers
@@ -334,8 +334,8 @@ def estimates_by_permutation(layers: Sequence[PreparedMoments]) -> tuple[list[st
     estimates = np.full((len(layers[0].clusters), len(layers), len(names)), np.nan)
     for place, moments in enumerate(layers):
         # Each order is a cluster by itself, and each regression uses one of them.
-        observed = replace(moments, clusters=moments.clusters[:1], s=moments.s[:, :1])
-        estimates[:, place] = solve(observed).estimates(moments.s)
+        observed = replace(moments, clusters=moments.clusters[:1], products=moments.products[:, :1])
+        estimates[:, place] = solve(observed).estimates(moments.products)
     return names, estimates
 
 

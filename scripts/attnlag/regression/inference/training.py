@@ -226,7 +226,7 @@ def _values(
         layers=[solution.moments.layer for solution in solutions],
         quantities=quantities,
         numbers=np.stack(numbers, axis=1),
-        rows=np.max([solution.moments.s[0, :, 0, 0] for solution in solutions], axis=0),
+        rows=np.max([solution.moments.products[0, :, 0, 0] for solution in solutions], axis=0),
     )
 
 
@@ -237,7 +237,7 @@ def _without_each(solution: Solution | Unfitted) -> tuple[np.ndarray, np.ndarray
     """
     moments = solution.moments
     total = moments.total[:, None]
-    sums = np.concatenate([total, total - moments.s], axis=1)
+    sums = np.concatenate([total, total - moments.products], axis=1)
     if isinstance(solution, Unfitted):
         unknown = np.full(sums.shape[1], np.nan)
         return np.repeat(unknown[:, None], moments.k, axis=1), unknown

@@ -62,7 +62,7 @@ def joined(parts: Sequence[Moments]) -> Moments:
     sums = []
     for part in parts:
         clusters += part.clusters
-        sums.append(part.recentred(largest.centre).s)
+        sums.append(part.recentred(largest.centre).products)
     return with_clusters(largest, clusters, np.concatenate(sums, axis=1))
 
 
@@ -86,7 +86,7 @@ def _moments_of_units(
             terms=terms,
             clusters=[],
             centre=centre[place],
-            s=np.zeros((partition.cells, 0, p, p)),
+            products=np.zeros((partition.cells, 0, p, p)),
             documents=0,
             above=place,
             **fields,

@@ -130,5 +130,5 @@ def rows_by_class(
 
 def _dummies(places: Sequence[int], moments: Moments) -> np.ndarray:
     """Return the sums of uncentred terms over the rows of each document, (documents, terms)."""
-    sums = moments.s[:, :, 0].sum(axis=0)
+    sums = moments.products[:, :, 0].sum(axis=0)
     return sums[:, places] + sums[:, :1] * moments.centre[places]

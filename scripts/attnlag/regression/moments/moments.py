@@ -222,7 +222,7 @@ class Products:
     # (p,) array: subtracted from each element of w; 0 for the leading 1.
     centre: np.ndarray
     # (cells, clusters, p, p) array: S of each cluster.
-    s: np.ndarray
+    products: np.ndarray
     # Number of documents with rows.
     documents: int
     # Part of the layer whose moments they are; ``""`` for the layer itself.
@@ -242,7 +242,7 @@ class Products:
     @cached_property
     def total(self) -> np.ndarray:
         """Sums over the clusters, (cells, p, p)."""
-        return self.s.sum(axis=1)
+        return self.products.sum(axis=1)
 
     def recentred(self, centre: np.ndarray) -> Self:
         """Return the moments about another centre, (p,), exactly."""
@@ -250,7 +250,7 @@ class Products:
             return self
         to = np.eye(self.p)
         to[0] -= centre - self.centre
-        return replace(self, s=product(self.s, to), centre=centre)
+        return replace(self, products=mapped(self.products, to), centre=centre)
 
     def mean(self) -> np.ndarray:
         """Return the mean of w over all rows, (p,), with 0 for its leading 1."""
@@ -264,7 +264,12 @@ class Products:
         if list(kept) == self.terms:
             return self
         to = map_of(self.terms, kept)
-        return replace(self, terms=list(kept), centre=self.centre @ to, s=product(self.s, to))
+        return replace(
+            self,
+            terms=list(kept),
+            centre=self.centre @ to,
+            products=mapped(self.products, to),
+        )
 
 
 @dataclass(frozen=True)
@@ -294,16 +299,16 @@ class Moments(Products):
         if kept is not None:
             moments = moments.with_terms(kept)
         moments = moments.recentred(moments.mean())
-        s = moments.s
-        if len(s) > 1:
-            s = np.concatenate([s.sum(axis=0, keepdims=True), s])
+        products = moments.products
+        if len(products) > 1:
+            products = np.concatenate([products.sum(axis=0, keepdims=True), products])
         prepared = PreparedMoments(
             layer=self.layer,
             part=self.part,
             terms=moments.terms,
             clusters=self.clusters,
             centre=moments.centre,
-            s=s,
+            products=products,
             documents=self.documents,
             outcome_is_logarithm=self.outcome_is_logarithm,
             precision=self.precision,
@@ -317,7 +322,7 @@ class Moments(Products):
 
     def whole_documents(self) -> "Moments":
         """Return the moments of whole documents, whose halves are added up."""
-        return replace(self, s=self.s.sum(axis=0, keepdims=True))
+        return replace(self, products=self.products.sum(axis=0, keepdims=True))
 
     def only(self, documents: Collection[str]) -> "Moments":
         """Return the moments of some documents, in their order."""
@@ -330,7 +335,7 @@ class Moments(Products):
             if name in place_of:
                 names.append(name)
                 places.append(place_of[name])
-        return with_clusters(self, names, self.s[:, np.array(places, dtype=np.intp)])
+        return with_clusters(self, names, self.products[:, np.array(places, dtype=np.intp)])
 
 
 @dataclass(frozen=True)
@@ -349,10 +354,12 @@ class PreparedMoments(Products):
 
     def demeaned(self) -> "PreparedMoments":
         """Remove the means of documents, in each cell; the number of rows stays."""
-        sums = self.s[..., 0, :]
-        s = self.s - sums[..., :, None] * (sums / np.maximum(sums[..., :1], 1))[..., None, :]
-        s[..., 0, 0] = sums[..., 0]
-        return replace(self, s=s, squares=np.diagonal(self.total[0]))
+        # S_0i, of which S_00 is the number of rows.
+        sums = self.products[..., 0, :]
+        means = sums / np.maximum(sums[..., :1], 1)
+        products = self.products - sums[..., :, None] * means[..., None, :]
+        products[..., 0, 0] = sums[..., 0]
+        return replace(self, products=products, squares=np.diagonal(self.total[0]))
 
     @property
     def has_fixed_effects(self) -> bool:
@@ -399,16 +406,16 @@ class PreparedMoments(Products):
         """Number of clusters with rows."""
         if not self.grouped:
             return self.documents
-        return int((self.s[0, :, 0, 0] > 0.5).sum())
+        return int((self.products[0, :, 0, 0] > 0.5).sum())
 
     def by_group(self, group_of: Mapping[str, str]) -> "PreparedMoments":
         """Return the moments of groups of documents, in the order of the mapping."""
         groups = list(dict.fromkeys(group_of.values()))
         place = {group: index for index, group in enumerate(groups)}
-        s = np.zeros((len(self.s), len(groups), self.p, self.p))
+        products = np.zeros((len(self.products), len(groups), self.p, self.p))
         places = np.array([place[group_of[name]] for name in self.clusters], dtype=np.intp)
-        np.add.at(s.swapaxes(0, 1), places, self.s.swapaxes(0, 1))
-        return replace(self, clusters=groups, s=s, grouped=True)
+        np.add.at(products.swapaxes(0, 1), places, self.products.swapaxes(0, 1))
+        return replace(self, clusters=groups, products=products, grouped=True)
 
     def with_terms(self, kept: KeptTerms) -> Self:
         """Return the moments of terms that are sums of these."""
@@ -461,19 +468,19 @@ class Stored(Sequence[Moments]):
             terms=self.terms,
             clusters=[],
             centre=self.files.centres[self.files.largest, index],
-            s=np.zeros((self.files.cells, 0, p, p)),
+            products=np.zeros((self.files.cells, 0, p, p)),
             documents=0,
             outcome_is_logarithm=outcome.logarithm,
             precision=self.record.precision,
             above=index,
         )
         clusters: list[str] = []
-        products = [empty.s]
+        products = [empty.products]
         for file, centre in enumerate(self.files.centres[:, index]):
             for names, packed in self.files.blocks(file, empty.layer):
                 part = with_packed(replace(empty, centre=centre), names, packed)
                 clusters += names
-                products.append(part.recentred(empty.centre).s)
+                products.append(part.recentred(empty.centre).products)
         return with_clusters(empty, clusters, np.concatenate(products, axis=1))
 
 
@@ -483,21 +490,21 @@ def with_packed(moments: Moments, names: list[str], packed: np.ndarray) -> Momen
     return with_clusters(moments, names, unpacked(by_cell, moments.p))
 
 
-def with_clusters(moments: Moments, clusters: list[str], s: np.ndarray) -> Moments:
+def with_clusters(moments: Moments, clusters: list[str], products: np.ndarray) -> Moments:
     """Return the moments with other clusters and their sums, (cells, clusters, p, p).
 
     Documents are those with rows.
     """
-    documents = int((s[..., 0, 0].sum(axis=0) > 0.5).sum())
-    return replace(moments, clusters=clusters, s=s, documents=documents)
+    documents = int((products[..., 0, 0].sum(axis=0) > 0.5).sum())
+    return replace(moments, clusters=clusters, products=products, documents=documents)
 
 
-def product(s: np.ndarray, to: np.ndarray) -> np.ndarray:
+def mapped(products: np.ndarray, to: np.ndarray) -> np.ndarray:
     """Return P'S P of symmetric matrices S, (…, p, p), for a map P, (p, new)."""
     p, new = to.shape
-    right = (s.reshape(-1, p) @ to).reshape(-1, p, new)
+    right = (products.reshape(-1, p) @ to).reshape(-1, p, new)
     both = np.swapaxes(right, 1, 2).reshape(-1, p) @ to
-    return both.reshape(*s.shape[:-2], new, new)
+    return both.reshape(*products.shape[:-2], new, new)
 
 
 def map_of(terms: Sequence[str], kept: KeptTerms) -> np.ndarray:

@@ -32,7 +32,7 @@ from attnlag.regression.moments.moments import (
     Moments,
     RowPartition,
     map_of,
-    product,
+    mapped,
     write_moments,
 )
 from attnlag.regression.properties import (
@@ -124,7 +124,7 @@ def with_levels(layer: Moments, classes: "MergedClasses", covariates: KeptTerms)
     none: KeptTerms = {term: () for term in lags_by_class}
     common = map_of(layer.terms, {"y": ["y"], **none, **covariates})
     common = np.pad(common, ((0, 0), (0, len(levels))))
-    by_class = layer.s.reshape(-1, len(classes.merged_into), *layer.s.shape[1:])
+    by_class = layer.products.reshape(-1, len(classes.merged_into), *layer.products.shape[1:])
     total = np.zeros((by_class.shape[0], by_class.shape[2], len(terms) + 1, len(terms) + 1))
     # The terms of all classes are many: one class at a time is in memory beside their sum.
     for number, name in enumerate(classes.merged_into):
@@ -135,8 +135,8 @@ def with_levels(layer: Moments, classes: "MergedClasses", covariates: KeptTerms)
         level = class_term(LEVEL, name)
         if level in place:
             to_class[0, place[level]] = 1
-        total += product(by_class[:, number], to_class)
-    return replace(layer, s=total, terms=terms, centre=layer.centre @ common)
+        total += mapped(by_class[:, number], to_class)
+    return replace(layer, products=total, terms=terms, centre=layer.centre @ common)
 
 
 def slopes_by_class(
@@ -185,7 +185,7 @@ def merge_classes(layers: Sequence[Moments], settings: ClassesSettings) -> Merge
     classes = classes_of(settings.property)
 
     def rows_in(moments: Moments) -> np.ndarray:
-        by_class = moments.s[..., 0, 0].reshape(-1, len(classes), len(moments.clusters))
+        by_class = moments.products[..., 0, 0].reshape(-1, len(classes), len(moments.clusters))
         return by_class.sum(axis=0).T
 
     rows = merging.rows_by_class(layers, rows_in)
