@@ -246,13 +246,13 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
             yield [ClusterScores(a[0], scores[:, None], identity)]
         return
     n_others = solution.moments.k - solution.n_lags
-    # T and C of the formula, and W of each half.
-    t = half_panel.covariates.lags_to_all
-    c = half_panel.covariates.inverse
+    covariates = half_panel.covariates
+    t = covariates.lags_to_all
+    # W of each half.
     w_first = whiten_half(half_panel.first.inverse)
     w_second = whiten_half(half_panel.second.inverse)
     # What the scores change in θ: the two of all rows, and those of the halves.
-    influence_map = np.hstack([2 * t @ all_rows.inverse[n_others:], c])
+    influence_map = np.hstack([2 * t @ all_rows.inverse[n_others:], covariates.inverse])
     influence_map_first = -t @ w_first[n_others:] / 2
     influence_map_second = -t @ w_second[n_others:] / 2
     for a, b, _ in solution.by_cluster(solution.moments.products):
@@ -271,23 +271,10 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
 def half_scores(
     a: np.ndarray, b: np.ndarray, theta: np.ndarray, whiten: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return W'A_mg W and W's_mg of clusters in half m, in coordinates in which its own A is I.
+    """Return W'A_mg W and W's_mg(θ_m) of a half m, in coordinates in which its own A is I.
 
-    Parameters
-    ----------
-    a, b : (clusters, K, K) and (clusters, K) arrays
-        A_mg and b_mg.
-    theta : (K,) array
-        θ_m, the estimate of the half.
-    whiten : (K, identified) array
-        W, as `whiten_half` returns it.
-
-    Returns
-    -------
-    (clusters, identified, identified) array
-        W'A_mg W.
-    (clusters, 1, identified) array
-        W's_mg(θ_m).
+    Given are A_mg, (clusters, K, K), b_mg, (clusters, K), θ_m, (K,), and W, (K, k), as
+    `whiten_half` returns it. The results are (clusters, k, k) and (clusters, 1, k).
     """
     scores = (b - a @ theta) @ whiten
     return whiten.T @ a @ whiten, scores[:, None]
@@ -296,8 +283,8 @@ def half_scores(
 def whiten_half(inverse: np.ndarray) -> np.ndarray:
     """Return W, the map to coordinates in which A of a half is I, given its inverse A⁻¹ = W W'.
 
-    It is (K, identified), without what the half does not identify. Scores s become s @ W, and an
-    estimate φ in the new coordinates is W @ φ in the old ones.
+    It is (K, k), k being the number of coordinates that the half identifies. Scores s become s @ W,
+    and an estimate φ in the new coordinates is W @ φ in the old ones.
     """
     values, vectors = np.linalg.eigh(inverse)
     # A half is a summand of I, so that these are 0 or at least 1.

@@ -57,7 +57,7 @@ class FittedRegression:
 
 
 def fit_regression(
-    products: Sequence[Path],
+    crossproducts: Sequence[Path],
     designs: Sequence[Path],
     group_of: Mapping[str, str],
     settings: RegressionSettings,
@@ -76,10 +76,10 @@ def fit_regression(
     Raise UserError if no sequence is long enough for a row, or if there are too few documents for
     the chosen errors or correction.
     """
-    data = _read(products, designs, group_of, settings)
+    data = _read(crossproducts, designs, group_of, settings)
     if CATALOGUE[data.settings.covariance].needs == "meat":
         # These errors come from the residuals of all layers, so a layer is solved before and after.
-        lines = [residuals.fitted_line(_solved(data, moments)) for moments in data.moments]
+        lines = [residuals.fitted_line(_solved(data, moments)) for moments in data.stored]
         sums = _sum_residuals(data, designs, lines, threads)
         _, fits = _fit_layers(data, residuals.robust_meat(sums))
     else:
@@ -93,7 +93,7 @@ def fit_regression(
     control_table, untrained_scales = controls.controls_table(
         coefficients,
         goodness,
-        data.moments,
+        data.stored,
         data.kept,
         data.settings,
         permutations=permutations,
@@ -101,14 +101,14 @@ def fit_regression(
     )
     return FittedRegression(
         settings=data.settings,
-        layers=data.moments.layers,
+        layers=data.stored.layers,
         coefficients=coefficients,
         goodness=goodness,
         medians=bootstrap.medians_over_layers(fits, drawn, data.settings.alpha),
         residual_sums=sums,
         influence=results.influence_table(fits),
         merged=merging.merged_terms(data.kept),
-        groups=groups.coefficients_by_group(data.moments, group_of, data.settings),
+        groups=groups.coefficients_by_group(data.stored, group_of, data.settings),
         controls=control_table,
         untrained_scales=untrained_scales,
     )
@@ -121,7 +121,7 @@ class _Data:
     # Those that the documents allow.
     settings: RegressionSettings
     # The moments of each layer, read on use.
-    moments: Stored
+    stored: Stored
     # The terms of the regression, each with those of the design that it is the sum of.
     kept: KeptTerms
     # The group of each document.
@@ -147,13 +147,13 @@ class _Data:
 
 
 def _read(
-    products: Sequence[Path],
+    crossproducts: Sequence[Path],
     designs: Sequence[Path],
     group_of: Mapping[str, str],
     settings: RegressionSettings,
 ) -> _Data:
     """Read what stands in the files beside the moments, and choose the terms of the regression."""
-    stored = Stored(products, keep=True)
+    stored = Stored(crossproducts, keep=True)
     counts = [read_counts(path) for path in designs]
     sequences = usable_sequences(counts, stored.record.names)
     dropped = np.zeros(len(stored.layers), dtype=int)
@@ -162,7 +162,7 @@ def _read(
     documents = max(moments.documents for moments in stored)
     return _Data(
         settings=fallbacks.possible_with(settings, documents),
-        moments=stored,
+        stored=stored,
         kept=merging.kept_terms(stored.terms, stored),
         group_of=group_of,
         documents=documents,
@@ -183,7 +183,7 @@ def _fit_layers(
     draws = _draws(data)
     lines = []
     fits = []
-    for place, moments in enumerate(data.moments):
+    for place, moments in enumerate(data.stored):
         solution = _solved(data, moments)
         lines.append(residuals.fitted_line(solution))
         fits.append(
@@ -225,9 +225,9 @@ def _folds(data: _Data, moments: Moments) -> int | PreparedMoments:
 
 def _draws(data: _Data) -> bootstrap.Draws:
     """Return the draws of clusters, none with too few documents."""
-    clusters = data.moments.documents
+    clusters = data.stored.documents
     if data.settings.cluster == "group":
-        clusters = _number_of_groups(data.moments, data.group_of)
+        clusters = _number_of_groups(data.stored, data.group_of)
     repetitions = data.settings.bootstrap if data.documents >= MIN_DOCUMENTS else 0
     return bootstrap.Draws(clusters, repetitions, data.settings.seed)
 

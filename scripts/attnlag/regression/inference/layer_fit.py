@@ -156,7 +156,7 @@ def fit_layer(
             tests = dict(zip(tested, cr2_errors.tests, strict=True))
             errors = CoefficientErrors(cr2_errors.covariance, cr2_errors.df, tests)
         else:
-            errors = _errors(evidence_of(solution, kind, left_out, meat), kind, tested)
+            errors = _other_errors(evidence_of(solution, kind, left_out, meat), kind, tested)
         if folds is not None and left_out is not None:
             sse_of_folds = squared_error_of_folds(solution, folds)
             measures = goodness(solution, left_out.sse, sse_of_folds)
@@ -272,7 +272,7 @@ def contrast(solution: Solution, c: np.ndarray) -> Estimates:
     return Estimates(combinations @ solution.estimate, std_error, errors.df)
 
 
-def _errors(
+def _other_errors(
     evidence: Evidence, kind: Covariance, hypotheses: Mapping[str, np.ndarray]
 ) -> CoefficientErrors:
     """Return the errors of coefficients by the functions of an entry of the catalogue."""
