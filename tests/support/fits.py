@@ -29,7 +29,10 @@ def moments_of(table, rows=10**6, halves=False, **fields):
 
 def regressed(layers, effects=False, group_of=None):
     """Return the moments that the regressions of some layers are solved from."""
-    return [layer.prepared(fixed_effects=effects, group_of=group_of) for layer in layers]
+    prepared = [layer.prepared(fixed_effects=effects) for layer in layers]
+    if group_of is None:
+        return prepared
+    return [layer.by_group(group_of) for layer in prepared]
 
 
 def layers_of(table, rows=10**6, halves=False, **options):

@@ -81,8 +81,7 @@ class ComparedStudy:
         terms = merging.kept_terms(stored.terms, stored)
         for layer in stored:
             layer = layer if documents is None else layer.only(documents)
-            yield layer.prepared(
-                terms,
+            yield layer.with_terms(terms).prepared(
                 fixed_effects=settings["fixed_effects"] == "document",
                 half_panel=settings["bias_correction"] == "half-panel",
             )

@@ -138,12 +138,11 @@ class _Data:
         self, moments: Moments, group_of: Mapping[str, str] | None = None
     ) -> PreparedMoments:
         """Return the moments of a layer that its regression is solved from, perhaps of groups."""
-        return moments.prepared(
-            self.kept,
+        prepared = moments.with_terms(self.kept).prepared(
             fixed_effects=self.settings.fixed_effects == "document",
             half_panel=self.settings.bias_correction == "half-panel",
-            group_of=group_of,
         )
+        return prepared if group_of is None else prepared.by_group(group_of)
 
 
 def _read(

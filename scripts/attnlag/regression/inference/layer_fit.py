@@ -27,7 +27,7 @@ from attnlag.regression.estimation.least_squares import (
 )
 from attnlag.regression.estimation.wald import NO_TEST, Wald, f_test
 from attnlag.regression.inference.equal_halves import equal_halves
-from attnlag.regression.inference.evidence import Evidence, evidence_of
+from attnlag.regression.inference.evidence import evidence_of
 from attnlag.regression.inference.goodness import goodness
 from attnlag.regression.inference.multiple_tests import adjusted_p_values, equivalence_test
 from attnlag.regression.limits import MIN_DOCUMENTS
@@ -150,13 +150,7 @@ def fit_layer(
     if isinstance(solution, Solution) and reason is None:
         estimate = solution.estimate
         uncorrected = solution.coefficients(solution.all_rows.theta)
-        # That of "cluster", the default.
-        if kind.needs == "cr2":
-            cr2_errors = clustered(solution, hypotheses=list(tested.values()))
-            tests = dict(zip(tested, cr2_errors.tests, strict=True))
-            errors = CoefficientErrors(cr2_errors.covariance, cr2_errors.df, tests)
-        else:
-            errors = _other_errors(evidence_of(solution, kind, left_out, meat), kind, tested)
+        errors = _errors(solution, kind, tested, left_out, meat)
         if folds is not None and left_out is not None:
             sse_of_folds = squared_error_of_folds(solution, folds)
             measures = goodness(solution, left_out.sse, sse_of_folds)
@@ -183,6 +177,33 @@ def fit_layer(
         left_out=left_out if reason is None else None,
         goodness=measures,
     )
+
+
+def _errors(
+    solution: Solution,
+    kind: Covariance,
+    hypotheses: Mapping[str, np.ndarray],
+    left_out: LeftOut | None,
+    meat: np.ndarray | None,
+) -> CoefficientErrors:
+    """Return the errors of coefficients, by default clustered ones (CR2).
+
+    Others come from the functions of an entry of the catalogue. ``hypotheses`` are (q, K) arrays.
+    """
+    if kind.needs == "cr2":
+        cr2_errors = clustered(solution, hypotheses=list(hypotheses.values()))
+        tests = dict(zip(hypotheses, cr2_errors.tests, strict=True))
+        return CoefficientErrors(cr2_errors.covariance, cr2_errors.df, tests)
+    assert kind.covariance is not None
+    assert kind.df is not None
+    evidence = evidence_of(solution, kind, left_out, meat)
+    covariance = kind.covariance(evidence)
+    df = kind.df(evidence)
+    tests = {}
+    for name, hypothesis in hypotheses.items():
+        variance = hypothesis @ covariance @ hypothesis.T
+        tests[name] = f_test(hypothesis @ evidence.estimate, variance, df)
+    return CoefficientErrors(covariance, np.full(len(evidence.estimate), float(df)), tests)
 
 
 def clustered(
@@ -270,21 +291,6 @@ def contrast(solution: Solution, c: np.ndarray) -> Estimates:
     errors = clustered(solution, combinations)
     std_error = np.sqrt(np.diag(errors.covariance))
     return Estimates(combinations @ solution.estimate, std_error, errors.df)
-
-
-def _other_errors(
-    evidence: Evidence, kind: Covariance, hypotheses: Mapping[str, np.ndarray]
-) -> CoefficientErrors:
-    """Return the errors of coefficients by the functions of an entry of the catalogue."""
-    assert kind.covariance is not None
-    assert kind.df is not None
-    covariance = kind.covariance(evidence)
-    df = kind.df(evidence)
-    tests = {}
-    for name, hypothesis in hypotheses.items():
-        variance = hypothesis @ covariance @ hypothesis.T
-        tests[name] = f_test(hypothesis @ evidence.estimate, variance, df)
-    return CoefficientErrors(covariance, np.full(len(evidence.estimate), float(df)), tests)
 
 
 def _unknown_errors(k: int, hypotheses: Mapping[str, np.ndarray]) -> CoefficientErrors:

@@ -37,7 +37,8 @@ def moments_of_documents(
         if term.startswith(without):
             del kept[term]
     for moments in own:
-        yield moments.prepared(kept, fixed_effects=fixed_effects, half_panel=half_panel)
+        merged = moments.with_terms(kept)
+        yield merged.prepared(fixed_effects=fixed_effects, half_panel=half_panel)
 
 
 def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> KeptTerms:

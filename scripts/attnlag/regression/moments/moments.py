@@ -260,7 +260,7 @@ class Products:
         return self.centre + mean
 
     def with_terms(self, kept: KeptTerms) -> Self:
-        """Return the moments of terms that are sums of these."""
+        """Return the moments of terms that are sums of these, as where classes are merged."""
         if list(kept) == self.terms:
             return self
         to = map_of(self.terms, kept)
@@ -280,24 +280,14 @@ class Moments(Products):
     classes of tokens if these are apart (`RowPartition`).
     """
 
-    def prepared(
-        self,
-        kept: KeptTerms | None = None,
-        *,
-        fixed_effects: bool,
-        half_panel: bool = True,
-        group_of: Mapping[str, str] | None = None,
-    ) -> "PreparedMoments":
-        """Return the moments that a regression is solved from, perhaps of other terms.
+    def prepared(self, *, fixed_effects: bool, half_panel: bool = True) -> "PreparedMoments":
+        """Return the moments that a regression is solved from.
 
         They are about the means of all rows or, with ``fixed_effects``, about those of documents.
         Halves stay apart only if they correct the regression (``half_panel``); they come behind
-        their sum. ``kept`` changes terms only where classes of tokens are merged, and ``group_of``
-        adds documents up to groups; by default neither does anything.
+        their sum.
         """
         moments = self if half_panel else self.whole_documents()
-        if kept is not None:
-            moments = moments.with_terms(kept)
         moments = moments.recentred(moments.mean())
         products = moments.products
         if len(products) > 1:
@@ -305,7 +295,7 @@ class Moments(Products):
         prepared = PreparedMoments(
             layer=self.layer,
             part=self.part,
-            terms=moments.terms,
+            terms=self.terms,
             clusters=self.clusters,
             centre=moments.centre,
             products=products,
@@ -314,11 +304,7 @@ class Moments(Products):
             precision=self.precision,
             above=self.above,
         )
-        if fixed_effects:
-            prepared = prepared.demeaned()
-        if group_of is not None:
-            prepared = prepared.by_group(group_of)
-        return prepared
+        return prepared.demeaned() if fixed_effects else prepared
 
     def whole_documents(self) -> "Moments":
         """Return the moments of whole documents, whose halves are added up."""

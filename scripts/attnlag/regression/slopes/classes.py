@@ -223,7 +223,7 @@ def fit_classes(
         equal = {lag: _contrasts(separate.names, lag) for lag in lags}
         kind = regression.covariance
         separate_fits.append(fit_layer(solve(separate), kind, hypotheses=equal, jackknifed=True))
-        shared = moments.prepared(pooled, fixed_effects=fixed_effects)
+        shared = moments.with_terms(pooled).prepared(fixed_effects=fixed_effects)
         pooled_fits.append(fit_layer(solve(shared), kind, jackknifed=True))
     return separate_fits, pooled_fits
 

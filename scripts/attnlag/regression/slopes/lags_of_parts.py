@@ -135,7 +135,9 @@ def _fit_parts(
     fixed_effects = settings.fixed_effects == "document"
     fits = []
     for part in parts:
-        prepared = part.prepared(kept, fixed_effects=fixed_effects, group_of=group_of)
+        prepared = part.with_terms(kept).prepared(fixed_effects=fixed_effects)
+        if group_of is not None:
+            prepared = prepared.by_group(group_of)
         fits.append(fit_layer(solve(prepared), settings.covariance))
     return fits
 
