@@ -20,7 +20,7 @@ from scipy import stats
 from transformers import AutoConfig, AutoModel
 
 from attnlag.regression import labels
-from attnlag.regression.estimation import inverses
+from attnlag.regression.estimation import normal_equations
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import layer_fit, multiple_tests, results
 from attnlag.regression.inference.layer_fit import SLOPES
@@ -426,7 +426,7 @@ def test_a_matrix_is_singular_by_its_eigenvalues_at_any_scale(k, subtests):
                 values = np.r_[ratio if k > 1 else 1.0, np.ones(k - 1)] * scale
                 a = (basis * values) @ basis.T
                 expected = values[0] < 1e-13 or values[0] < 1e-10 * scale
-                assert inverses.is_singular(a[None])[0] == expected, (ratio, scale)
+                assert normal_equations.is_singular(a[None])[0] == expected, (ratio, scale)
 
 
 @pytest.mark.parametrize("adjust", ["none", "holm", "benjamini-hochberg"])

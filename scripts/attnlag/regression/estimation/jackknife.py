@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnlag.regression.estimation.inverses import times
 from attnlag.regression.estimation.least_squares import Solution
+from attnlag.regression.estimation.normal_equations import times
 from attnlag.regression.moments.moments import PreparedMoments
 
 

@@ -26,18 +26,18 @@ from scipy.linalg import solve_triangular
 from attnlag.regression import reasons
 from attnlag.regression.estimation.cr2 import ClusterScores, plain_scores
 from attnlag.regression.estimation.identification import collinear, failure_reason
-from attnlag.regression.estimation.inverses import (
-    generalised_inverse,
+from attnlag.regression.estimation.normal_equations import (
+    Covariates,
+    SolvedEquations,
+    given_lags,
     identity_where,
-    is_singular,
+    regress_half,
+    solve_normal_equations,
     times,
 )
 from attnlag.regression.moments.moments import PreparedMoments, mapped
 from attnlag.regression.reasons import Reason
 from attnlag.regression.terms import is_lag_or_lead
-
-# A half identifies lags and leads if this is left of them given its other terms.
-MIN_IDENTIFIED = 1e-7
 
 # Numbers in the moments of clusters that are solved together.
 NUMBERS_AT_ONCE = 2**22
@@ -111,34 +111,6 @@ def _equations(
 
 
 @dataclass(frozen=True)
-class SolvedEquations:
-    """The solution of one or more systems of normal equations."""
-
-    # (…, K, K) array: A⁻¹, a generalised inverse in a half that does not identify all terms.
-    inverse: np.ndarray
-    # (…, K) array: A⁻¹ b. NaN, as the inverse, where A is singular.
-    theta: np.ndarray
-
-
-def solve_normal_equations(a: np.ndarray, b: np.ndarray) -> SolvedEquations:
-    """Solve A θ = b for summands A of I, (…, K, K), and b, (…, K); NaN where A is singular."""
-    singular = is_singular(a)
-    inverse = np.linalg.inv(identity_where(singular, a))
-    inverse[singular] = np.nan
-    return SolvedEquations(inverse, times(inverse, b))
-
-
-@dataclass(frozen=True)
-class Covariates:
-    """The coefficients of the other terms given those of lags: θ = C b + T θ_l."""
-
-    # (…, K, K) array: C = [A_cc⁻¹, 0; 0, 0].
-    inverse: np.ndarray
-    # (…, K, lags) array: T = [-A_cc⁻¹ A_cl; I].
-    lags_to_all: np.ndarray
-
-
-@dataclass(frozen=True)
 class HalfPanel:
     """The corrected estimate, and what it is made of."""
 
@@ -146,7 +118,7 @@ class HalfPanel:
     all_rows: SolvedEquations
     first: SolvedEquations
     second: SolvedEquations
-    # What the other terms are given the lags, from all rows.
+    # C and T: what the other terms are given the lags, from all rows.
     covariates: Covariates
     # (…, K) array: NaN where the rows do not identify all terms, or a half not all lags and leads.
     theta: np.ndarray
@@ -176,8 +148,8 @@ def half_panel_jackknife(a: np.ndarray, b: np.ndarray, n_lags: int) -> HalfPanel
     """
     n_others = a.shape[-1] - n_lags
     all_rows = solve_normal_equations(a[0], b[0])
-    first = _regress_half(a[1], b[1], n_others)
-    second = _regress_half(a[2], b[2], n_others)
+    first = regress_half(a[1], b[1], n_others)
+    second = regress_half(a[2], b[2], n_others)
 
     lags_all = all_rows.theta[..., n_others:]
     lags_first = first.theta[..., n_others:]
@@ -186,39 +158,9 @@ def half_panel_jackknife(a: np.ndarray, b: np.ndarray, n_lags: int) -> HalfPanel
 
     singular = np.isnan(all_rows.theta).any(axis=-1)
     a_cc = identity_where(singular, a[0])[..., :n_others, :n_others]
-    covariates = _given_lags(np.linalg.inv(a_cc), a[0])
+    covariates = given_lags(np.linalg.inv(a_cc), a[0])
     theta = times(covariates.inverse, b[0]) + times(covariates.lags_to_all, corrected)
     return HalfPanel(all_rows, first, second, covariates, theta)
-
-
-def _regress_half(a: np.ndarray, b: np.ndarray, n_others: int) -> SolvedEquations:
-    """Solve the normal equations of a half, which may not identify all of the other terms.
-
-    The result is NaN where it does not identify all lags and leads.
-    """
-    covariates = _given_lags(generalised_inverse(a[..., :n_others, :n_others]), a)
-    t = covariates.lags_to_all
-    # The cross-products of the lags and leads given the other terms, which by the inverse of a
-    # partitioned matrix make up the rest of A⁻¹.
-    a_lags = a[..., n_others:, :] @ t
-    smallest = np.linalg.eigvalsh(a_lags).min(axis=-1, initial=1)
-    identified = smallest > MIN_IDENTIFIED
-    lags_inverse = np.linalg.inv(identity_where(~identified, a_lags))
-    inverse = covariates.inverse + t @ lags_inverse @ np.swapaxes(t, -1, -2)
-    inverse[~identified] = np.nan
-    return SolvedEquations(inverse, times(inverse, b))
-
-
-def _given_lags(inverse: np.ndarray, a: np.ndarray) -> Covariates:
-    """Return the other terms given the lags, from A, (…, K, K), and A_cc⁻¹."""
-    k = a.shape[-1]
-    n_others = inverse.shape[-1]
-    padded = np.zeros_like(a)
-    padded[..., :n_others, :n_others] = inverse
-    lags_to_all = np.empty((*a.shape[:-1], k - n_others))
-    lags_to_all[..., :n_others, :] = -inverse @ a[..., :n_others, n_others:]
-    lags_to_all[..., n_others:, :] = np.eye(k - n_others)
-    return Covariates(padded, lags_to_all)
 
 
 def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
@@ -229,7 +171,7 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
         v_g = A⁻¹ s_g(θ),    s_g(θ) = b_g - A_g θ,    A = I.
 
     The half-panel jackknife has three: of all rows, θ_all, and of either half of the documents, θ_1
-    and θ_2. With the T and C of `Covariates`
+    and θ_2. With T = [-A_cc⁻¹ A_cl; I] and C = [A_cc⁻¹, 0; 0, 0], as in `Covariates`,
 
         v_g = 2 T (A⁻¹)_l s_g(θ_all) + C s_g(θ̂) - T [(A_1⁻¹)_l s_1g(θ_1) + (A_2⁻¹)_l s_2g(θ_2)] / 2,
 
