@@ -184,6 +184,21 @@ def test_every_stop_of_a_walk_through_the_code_is_there():
     assert missing == []
 
 
+def test_every_function_that_a_clustered_error_passes_is_in_its_file():
+    page = (ROOT / "docs" / "formulas.md").read_text(encoding="utf-8")
+    section = page.split("### In the code\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\S+\.py)` \| (.*) \|$", section, re.MULTILINE)
+    assert len(rows) >= 8
+    missing = []
+    for path, text in rows:
+        (file,) = [file for file in (ROOT / path, LIBRARY / path) if file.exists()]
+        code = file.read_text(encoding="utf-8")
+        for name in re.findall(r"`([\w.]+)`", text):
+            if not re.search(rf"\b{name.rpartition('.')[2]}\b", code):
+                missing.append(f"{path}: {name}")
+    assert missing == []
+
+
 def test_a_figure_of_the_gallery_is_reduced_to_1400_pixels(tmp_path):
     """The same figure gives the same bytes, and transparent pixels become white."""
     figure = tmp_path / "figure.png"
