@@ -78,7 +78,11 @@ def first_tensor(output: Any) -> Any:
 
 
 def forward(model: Any, ids: torch.Tensor, **options: Any) -> Any:
-    """Run a model over token ids, (sequences, tokens), treating padding as tokens."""
+    """Run a model over token ids, (sequences, tokens), treating padding as tokens.
+
+    Padding is on the right, where no token can attend to it, and a mask that hides nothing permits
+    faster implementations of attention.
+    """
     ids = ids.to(model.get_input_embeddings().weight.device)
     return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **options)
 
@@ -120,6 +124,8 @@ class PointHook:
         self.outputs.clear()
         if replacement is None:
             return None
+        if isinstance(output, list):
+            return [replacement, *output[1:]]
         return (replacement, *output[1:]) if isinstance(output, tuple) else replacement
 
 

@@ -1,0 +1,45 @@
+"""What a tap does to what passes through a model."""
+
+import pytest
+import torch
+from models import MODELS, small_model
+
+from attnlag.model import hooks
+from attnlag.model.decoder import decoder_of
+
+
+class AsKind(torch.nn.Module):
+    """A module whose outputs are in a list or a tuple."""
+
+    def __init__(self, module, kind):
+        super().__init__()
+        self.module = module
+        self.kind = kind
+
+    def forward(self, *args, **kwargs):
+        return self.kind(self.module(*args, **kwargs))
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_an_edit_replaces_the_first_output_and_keeps_the_others(kind):
+    model = small_model(*MODELS["llama"], attn_implementation="eager")
+    model.layers[1].self_attn = AsKind(model.layers[1].self_attn, kind)
+    blocks = decoder_of(model).blocks
+    outputs = []
+
+    def nothing_added(layer, _, value):
+        return torch.zeros_like(value) if layer == 1 else None
+
+    def keep(_, __, output):
+        outputs.append(output)
+
+    with hooks.tap(blocks, {"attention"}, nothing_added), torch.no_grad():
+        # It runs after the hook of the tap.
+        model.layers[1].self_attn.register_forward_hook(keep)
+        model(input_ids=torch.tensor([[5, 3, 8, 1]]))
+    (output,) = outputs
+    assert type(output) is kind
+    vectors, weights = output
+    assert not vectors.any()
+    # (sequences, heads, tokens, tokens)
+    assert weights.shape == (1, 4, 4, 4)
