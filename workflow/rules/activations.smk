@@ -1,9 +1,8 @@
 # One forward pass over a shard: the model is loaded once and serves all layers and sites.
 #
-# With the defaults, results/{model}/{corpus}/ gets attention/activations/{shard}.parquet (vectors of
-# adjustments), stream/, attention/geometry/ and attention/heads/, and `compute_norms` makes
-# attention/norms/ from the vectors. With `keep: norms` this pass writes attention/norms/ in their
-# place: the same norms, but for rounding on a GPU.
+# By default it writes attention/activations/ (the vectors of adjustments), of which `compute_norms`
+# makes attention/norms/. With `keep: norms` it writes attention/norms/ in their place: the same
+# norms, but for rounding on a GPU.
 
 
 use rule program as extract_activations with:
@@ -11,7 +10,7 @@ use rule program as extract_activations with:
         model="data/models/{model}/source.json",  # the program reads its folder
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
-        # attention/activations/{shard}.parquet, or attention/norms/ with `keep: norms`; stream/.
+        # attention/activations/{shard}.parquet for `vectors`; stream/.
         **files_of_quantities("{shard}.parquet", [CONFIG.extraction.keep, "stream"]),
         # attention/geometry/ and attention/heads/, or what else `quantities` names.
         **files_of_quantities("{shard}.parquet", CONFIG.quantities_measured()),

@@ -22,6 +22,7 @@ from attnlag.errors import amount, counted
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
+from attnlag.model import identity
 from attnlag.model.decoder import Decoder
 from attnlag.quantities.batches import Batch, Passes, batch_of
 from attnlag.quantities.layer_pass import checked_pass
@@ -233,7 +234,7 @@ def effects(
     first = batch_of(max(sequences.values(), key=len)[:PROBE_TOKENS])
     with passes.first():
         first_pass = checked_pass(decoder, first)
-    decoder.check_identity(first_pass.evidence)
+    identity.check(first_pass.evidence, decoder)
     # The longest sequences come first.
     groups = passes.batches(list(sequences.values()))
     size = per_token(decoder, groups[0], settings)

@@ -38,8 +38,11 @@ def giving_weights(
 
     ``receive(layer, attention)`` is called before the output projection of the layer. In a model
     whose attention has no such implementation, the pass ends with a problem, see ``hooks.tap``.
-    Layers that compute attention by themselves give nothing.
+    Layers that compute attention by themselves give nothing. Without layers, nothing changes.
     """
+    if not layers:
+        yield
+        return
     model = decoder.model
     layer_by_module: dict[int, int] = {}
     for layer in layers:

@@ -116,20 +116,6 @@ class Decoder:
                 words.append(f"layer {layers[0]} has {mixer} in place of attention")
         return "; ".join(words)
 
-    def check_identity(self, evidence: list[identity.Evidence]) -> float:
-        """Return the largest error of `residual_identity`; raise UserError if the check fails."""
-        problems = identity.problems_of(evidence, self.blocks, self.name)
-        if problems:
-            more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-            raise UserError(
-                f"{self.called}, fails the check of its sites: block input + attention adjustment "
-                "+ MLP adjustment is not shown to be the block's output "
-                f"({', '.join(problems[:3])}{more}; expected at most {identity.BOUND:.0e}, "
-                f"relative); tried {self.paths}; nothing was stored; other modules can "
-                "be declared, but a block that normalises the sum itself has none"
-            )
-        return max(observation.error for observation in evidence)
-
 
 @dataclass(frozen=True)
 class Trial:
@@ -158,8 +144,8 @@ def decoder_of(
     Each layout whose modules exist is tried until one passes the check in a short pass. The run
     verifies it again. A factor that is not ``declared`` is found by the check.
 
-    Declared modules are taken even if they fail: the run, whose `Decoder.check_identity` refuses
-    them, says by how much.
+    Declared modules are taken even if they fail: the run, whose `identity.check` refuses them,
+    says by how much.
 
     Raise UserError if no layout passes the check, if a declared module is missing, or if the model
     has no embeddings of tokens.

@@ -1,12 +1,13 @@
 """The check that a block adds to the stream what its sublayers give, and nothing else.
 
-`residual_identity` measures the error of each block in a pass; in float32 that is `_error` alone,
-and what runs a block again is for half precision. The error is measured twice. When a model is
-loaded, `decoder.decoder_of` takes no layout that exceeds `BOUND`. In the first pass of a shard,
-`Decoder.check_identity` refuses a model that does, declared modules included.
+    block input + what attention adds + what the MLP adds = block output
+
+`residual_identity` observes a pass, `relative_error` compares both sides in each block, and `check`
+refuses a model. The check runs twice: when a model is loaded, where `decoder.decoder_of` takes no
+layout that fails, and in the first pass of a shard (`layer_pass.checked_pass`), for declared
+modules too. What half precision needs besides is in `half_precision`; float32 skips it.
 """
 
-import copy
 import math
 import operator
 from collections.abc import Iterator, Sequence
@@ -16,19 +17,13 @@ from functools import reduce
 from typing import Any
 
 import torch
-from torch.utils import _pytree
 
 from attnlag.errors import UserError
-from attnlag.model import hooks
+from attnlag.model import half_precision, hooks
 from attnlag.model.hooks import OUTPUT, STREAM, SUBLAYERS, BlockModules
 
-# Bound of the check on |input + attention + MLP - output| per token in float32, relative to the
-# larger of |input| and |output|. Rounding leaves a few units in the last place.
+# Bound on `relative_error` in float32. Rounding leaves a few units in the last place.
 BOUND = 1e-5
-
-# In these precisions rounding exceeds the bound. There an order of the additions must give the
-# output of a block bit for bit, or the block, run again in float32, must keep to the bound.
-HALF = (torch.bfloat16, torch.float16)
 
 # The factor of adjustments is a number that the block holds, if one is this close to the estimate.
 NEAR = 0.05
@@ -42,12 +37,17 @@ class Evidence:
     """Observations of one layer's block in a forward pass."""
 
     sublayers: tuple[str, ...]  # those observed between the block's input and its output
-    # The largest ||input + adjustments - output|| / max(||input||, ||output||) over the tokens; NaN
-    # if values are not finite. In half precision it is 0 if these, added in one order, give the
-    # output bit for bit, and beyond `BOUND` that of the block run again in float32.
+    # As of `relative_error`; in half precision 0 if the sum is the output bit for bit.
     error: float
     # Factor of the adjustments with which the identity holds, if it holds with none but this.
     scale: float | None = None
+    # The largest error with which the identity holds.
+    bound: float = BOUND
+
+    @property
+    def holds(self) -> bool:
+        """Whether the identity holds; not where numbers are not finite."""
+        return self.error <= self.bound
 
 
 @dataclass
@@ -67,34 +67,25 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     left.
     """
     result = IdentityResult()
-    evidence = result.evidence
     values: list[tuple[str, torch.Tensor]] = []  # of the block that runs, its input first
-    doubtful: dict[int, Any] = {}  # arguments of blocks by layer
     tokens = hooks.RealTokens(mask)
-    points = (STREAM, *SUBLAYERS, OUTPUT)
 
     def receive(layer: int, point: str, value: torch.Tensor) -> None:
         vectors = blocks[layer].as_added(point, tokens.vectors(value))
         if point == STREAM:
             values.clear()
-        if point != OUTPUT:
+        if point == OUTPUT:
+            result.evidence.append(_evidence_of_block(blocks[layer], values, vectors))
+        else:
             values.append((point, vectors))
-            return
-        found = _evidence_of_block(blocks[layer], values, vectors)
-        if found.error > BOUND and found.scale is None and vectors.dtype in HALF:
-            doubtful[len(evidence)] = arguments[0]
-        evidence.append(found)
 
-    with _kept_arguments(blocks) as arguments, hooks.tap(blocks, points, receive) as tapped:
+    with (
+        # Nothing in float32.
+        half_precision.blocks_run_again(blocks, mask, result.evidence, residual_identity),
+        hooks.tap(blocks, (STREAM, *SUBLAYERS, OUTPUT), receive) as tapped,
+    ):
         yield result
     result.problem = tapped.problem
-    for layer, given in doubtful.items():
-        again = _in_float32(blocks[layer], mask, given)
-        if again:
-            evidence[layer] = again[0]
-        if not evidence[layer].error <= BOUND and evidence[layer].scale is None:
-            # The model is refused, whatever the other blocks would give.
-            break
 
 
 def _evidence_of_block(
@@ -112,88 +103,50 @@ def _evidence_of_block(
             )
     sublayers = tuple(name for name, _ in values[1:])
     stream, *added = [each.to(result.device) for _, each in values]
-    error = _error(stream, added, result)
+    bound = half_precision.BOUND if result.dtype in half_precision.DTYPES else BOUND
+    error = relative_error(stream, added, result)
     scale = None
-    if error > BOUND:
-        scale = _factor(block.block, stream, added, result)
-    return Evidence(sublayers, error, scale)
+    if error > bound:
+        scale = _factor(block.block, stream, added, result, bound)
+    return Evidence(sublayers, error, scale, bound)
 
 
-@contextmanager
-def _kept_arguments(blocks: list[BlockModules]) -> Iterator[list[Any]]:
-    """Keep the arguments of the block that ran last in a list of one, in float32."""
-    arguments: list[Any] = []
+def relative_error(
+    stream: torch.Tensor, added: Sequence[torch.Tensor], result: torch.Tensor
+) -> float:
+    """Return the largest ||input + adjustments - output|| / max(||input||, ||output||) of tokens.
 
-    def keep(_: torch.nn.Module, *inputs: Any) -> None:
-        arguments[:] = [_pytree.tree_map(_float32_of, inputs)]
-
-    before: list[hooks.Hook] = []
-    for block in blocks:
-        before.append((block.block.register_forward_pre_hook, keep, {"with_kwargs": True}))
-    with hooks.attached(before):
-        yield arguments
-
-
-def _in_float32(block: BlockModules, mask: torch.Tensor, given: Any) -> list[Evidence]:
-    """Return the evidence of a block that runs again in float32; none if it cannot.
-
-    ``given`` are its arguments, with and without names.
+    ``stream`` is the input of a block, ``added`` what each sublayer adds, and ``result`` the output
+    of the block, all (tokens, width). NaN if values are not finite. In half precision 0 if the sum
+    is the output bit for bit.
     """
-    args, kwargs = given
-    twin = copy.deepcopy(block)
-    twin.block.float()
-    try:
-        with residual_identity([twin], mask) as result, torch.inference_mode():
-            twin.block(*args, **kwargs)
-    except hooks.FAILURES:
-        return []
-    return result.evidence
-
-
-def _float32_of(value: Any) -> Any:
-    """Return a copy of floating-point numbers in float32, and anything else as it is."""
-    if isinstance(value, torch.Tensor) and value.is_floating_point():
-        # A block may write into what it is given.
-        return value.to(torch.float32, copy=True)
-    return value
-
-
-def _error(stream: torch.Tensor, added: Sequence[torch.Tensor], result: torch.Tensor) -> float:
-    """Return the error of the identity, as in `Evidence`; vectors are (tokens, width)."""
     # Relative to the larger of both streams, because a block may cancel most of its input. A zero
     # vector to which nothing is added has no error.
     gap = reduce(operator.add, (each.float() for each in added), stream.float() - result.float())
     size = torch.maximum(stream.float().norm(dim=-1), result.float().norm(dim=-1))
     error = float((gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
-    if result.dtype not in HALF or math.isnan(error) or not added:
-        return error
-    one_by_one = reduce(operator.add, added, stream)
-    at_once = stream + reduce(operator.add, added)
-    for total in (one_by_one, at_once):
-        if torch.equal(total.to(result.dtype), result):
-            return 0.0
+    if not math.isnan(error) and half_precision.adds_up(stream, added, result):
+        return 0.0
     return error
 
 
-def _factor(
-    block: torch.nn.Module,
-    stream: torch.Tensor,
-    added: Sequence[torch.Tensor],
-    result: torch.Tensor,
-) -> float | None:
-    """Return the factor of what is added with which the identity holds; None if there is none."""
-    if not added:
-        return None
-    total = reduce(operator.add, (each.double() for each in added))
-    estimate = float((total * (result.double() - stream.double())).sum() / total.square().sum())
-    candidates: list[float] = []
-    for value in vars(block).values():
-        if isinstance(value, float) and abs(value - estimate) <= NEAR * abs(estimate):
-            candidates.append(value)
-    for scale in (*candidates, float(f"{estimate:.7g}")):
-        if _error(stream, [each * scale for each in added], result) <= BOUND:
-            return scale
-    return None
+def check(evidence: list[Evidence], decoder: Any) -> float:
+    """Return the largest error of the blocks of a `decoder.Decoder` in a pass.
+
+    Raise UserError if the identity does not hold in a block, or a block or sublayer has not run
+    once.
+    """
+    problems = problems_of(evidence, decoder.blocks, decoder.name)
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UserError(
+            f"{decoder.called}, fails the check of its sites: block input + attention adjustment "
+            "+ MLP adjustment is not shown to be the block's output "
+            f"({', '.join(problems[:3])}{more}; expected at most {BOUND:.0e}, "
+            f"relative); tried {decoder.paths}; nothing was stored; other modules can "
+            "be declared, but a block that normalises the sum itself has none"
+        )
+    return max(observation.error for observation in evidence)
 
 
 def problems_of(evidence: list[Evidence], blocks: list[BlockModules], name: str) -> list[str]:
@@ -219,6 +172,28 @@ def problems_of(evidence: list[Evidence], blocks: list[BlockModules], name: str)
         if sorted(observation.sublayers) != sorted(expected):
             found = " and ".join(observation.sublayers) or "neither of them"
             problems.append(f"layer {layer}: {found} seen, not {' and '.join(expected)} once each")
-        elif not observation.error <= BOUND:
+        elif not observation.holds:
             problems.append(f"layer {layer}: {observation.error:.1e}")
     return problems
+
+
+def _factor(
+    block: torch.nn.Module,
+    stream: torch.Tensor,
+    added: Sequence[torch.Tensor],
+    result: torch.Tensor,
+    bound: float,
+) -> float | None:
+    """Return the factor of what is added with which the identity holds; None if there is none."""
+    if not added:
+        return None
+    total = reduce(operator.add, (each.double() for each in added))
+    estimate = float((total * (result.double() - stream.double())).sum() / total.square().sum())
+    candidates: list[float] = []
+    for value in vars(block).values():
+        if isinstance(value, float) and abs(value - estimate) <= NEAR * abs(estimate):
+            candidates.append(value)
+    for scale in (*candidates, float(f"{estimate:.7g}")):
+        if relative_error(stream, [each * scale for each in added], result) <= bound:
+            return scale
+    return None

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from attnlag.model import decoder, hooks, identity
+from attnlag.model import decoder, half_precision, hooks, identity
 from attnlag.model.hooks import BlockModules
 
 # Parts of a block besides its sublayers: all of one that has not run, and the stream, where the
@@ -42,7 +42,7 @@ def unexplained_parts(model: Any, trial: decoder.Trial, name: str) -> list[list[
             continue
         observation = trial.evidence[layer]
         complete = sorted(observation.sublayers) == sorted(block.sublayers)
-        explained = complete and observation.error <= identity.BOUND
+        explained = complete and observation.holds
         parts.append([] if explained else _unexplained_parts(model, block, name))
     return parts
 
@@ -84,7 +84,7 @@ def _unexplained_parts(model: Any, block: BlockModules, name: str) -> list[str]:
     ):
         decoder.run_short(model, name)
     explained = set()
-    if vectors[0].dtype not in identity.HALF:
+    if vectors[0].dtype not in half_precision.DTYPES:
         for sublayer, count in before.items():
             if _is_added(added[sublayer], vectors[:count], vectors):
                 explained.add(sublayer)

@@ -4,9 +4,10 @@ A program calls `measure_into_files`, which takes the sequences in runs. `Extrac
 run in batches. For each, `Extractor.forward` lets `layer_pass.run_pass` give what the model adds in
 a layer, and each quantity's `Computation.of` its numbers.
 
-The first run begins with the checks (`Extractor._begin`), in one pass over the first tokens of its
-longest sequence: `layer_pass.checked_pass` gives the error of block input + adjustments = block
-output, for which `Decoder.check_identity` refuses a model; `verification` has the other checks.
+The first run begins with the checks (`Extractor._check_first_tokens`), in one pass over the first
+tokens of its longest sequence: `layer_pass.checked_pass` gives the error of block input +
+adjustments = block output, for which `identity.check` refuses a model; `verification` has the other
+checks.
 """
 
 from collections import deque
@@ -23,7 +24,7 @@ import torch
 from tqdm import tqdm
 
 from attnlag.errors import UserError, counted
-from attnlag.model import onednn
+from attnlag.model import identity, onednn
 from attnlag.model.decoder import Decoder
 from attnlag.quantities import columns, formats, verification
 from attnlag.quantities.batches import Batch, Passes, batch_of, runs
@@ -181,8 +182,13 @@ class Extractor:
         The float32 arrays, of each layer that has values, are (tokens,) or have further dimensions.
         """
         first_pass = None
+        # Once for an extractor, with its first run of sequences.
         if self.identity_error is None and len(sequences):
-            first_pass = self._begin(max(sequences, key=len))
+            first_pass = self._check_first_tokens(max(sequences, key=len))
+            if self.fast:
+                # The checks saw plain weights. Norms of packed ones are compared with theirs.
+                first_tokens = first_pass.passed.batch.ids[0]
+                self.computed_by = onednn.pack_weights(self.decoder, first_tokens)
         batches = self.passes.batches(sequences)
         values = self._empty_values(sum(map(len, sequences)), self.computations)
 
@@ -198,16 +204,26 @@ class Extractor:
             self._compare(sequences, batches, values, first_pass)
         return values
 
+    def _check_first_tokens(self, sequence: np.ndarray) -> CheckedPass:
+        """Check the model and the quantities in a pass over the first tokens of a sequence."""
+        batch = batch_of(sequence[: verification.TOKENS])
+        with self.passes.first():
+            first_pass = self._checked_pass(batch)
+        if len(sequence) == len(batch.rows) or self.passes.length_matters:
+            # There are no numbers of the first tokens beside later ones to compare with. This check
+            # precedes that of sums, so that the message about an encoder says what it is.
+            verification.no_token_sees_later_ones(self.decoder, first_pass, self._checked_pass)
+        self.identity_error = identity.check(first_pass.evidence, self.decoder)
+        for each in self.computations.values():
+            each.check(first_pass.passed)
+        self._leave_out_layers()
+        return first_pass
+
     def forward(self, batch: Batch, values: Values) -> None:
         """Run one batch and store the values of its tokens at their rows of ``values``.
 
         The quantities of a layer are computed once the pass has given what they need, and the pass
-        stops when all are.
-
-        Raises
-        ------
-        UserError
-            If the model gives something else than vectors of the tokens.
+        stops when all are. Raise UserError if the model gives something else than vectors.
         """
         copies = AsyncCopies(batch.rows)
         targets_by_layer: dict[int, list[tuple[Computation, np.ndarray]]] = {}
@@ -216,6 +232,7 @@ class Extractor:
             for layer, target in zip(computation.layers, targets, strict=True):
                 targets_by_layer.setdefault(layer, []).append((computation, target))
 
+        # A hook calls this once a layer has run.
         def store(layer: LayerPass) -> None:
             for computation, target in targets_by_layer[layer.layer]:
                 copies.add(target, computation.of(layer))
@@ -234,25 +251,6 @@ class Extractor:
         for key, each in computations.items():
             values[key] = [np.empty((rows, *each.shape), np.float32) for _ in each.layers]
         return values
-
-    def _begin(self, sequence: np.ndarray) -> CheckedPass:
-        """Run the checks on the first tokens of a sequence, and pack weights if that is wanted."""
-        decoder = self.decoder
-        batch = batch_of(sequence[: verification.TOKENS])
-        with self.passes.first():
-            first_pass = self._checked_pass(batch)
-        if len(sequence) == len(batch.rows) or self.passes.length_matters:
-            # There are no numbers of the first tokens beside later ones to compare with. This check
-            # precedes that of sums, so that the message about an encoder says what it is.
-            verification.no_token_sees_later_ones(decoder, first_pass, self._checked_pass)
-        self.identity_error = decoder.check_identity(first_pass.evidence)
-        for each in self.computations.values():
-            each.check(first_pass.passed)
-        self._leave_out_layers()
-        if self.fast:
-            # The check has not seen packed weights, whose norms are compared with those of others.
-            self.computed_by = onednn.pack_weights(decoder, batch.ids[0])
-        return first_pass
 
     def _compare(
         self,
@@ -352,28 +350,6 @@ class AsyncCopies:
             self.bytes -= landed.nbytes
 
 
-def measure_runs(
-    sequences: Iterable[TokenSequence],
-    extractor: Extractor,
-    write: Callable[[list[TokenSequence], Values], object],
-) -> None:
-    """Call ``write(run, values)`` in a thread with the results of each run of sequences, in order.
-
-    The last run is written while the next one is computed.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        writing = None
-        for run in runs(sequences, extractor.run_tokens):
-            for each in extractor.computations.values():
-                each.begin(run)
-            values = extractor.measure([sequence.ids for sequence in run])
-            if writing:
-                writing.result()
-            writing = pool.submit(write, run, values)
-        if writing:
-            writing.result()
-
-
 def progress_bar(names: str, tokens: int) -> tqdm:
     """Return a progress bar over the tokens of a model and a corpus, as a context."""
     return tqdm(total=tokens, unit="token", unit_scale=True, desc=f"{names}: tokens")
@@ -415,11 +391,7 @@ def measure_into_files(
     """Run a model over sequences and write each quantity to its file.
 
     Rows are in the order of the sequences and their tokens. Memory does not grow with their number.
-
-    Raises
-    ------
-    UserError
-        If the model fails a check, or a vector is too large for float16.
+    Raise UserError if the model fails a check, or a vector is too large for float16.
     """
     writers: dict[Key, pq.ParquetWriter] = {}
     with ExitStack() as opened:
@@ -446,6 +418,28 @@ def measure_into_files(
             open_files()
         for key, writer in writers.items():
             writer.add_key_value_metadata(extractor.computations[key].metadata())
+
+
+def measure_runs(
+    sequences: Iterable[TokenSequence],
+    extractor: Extractor,
+    write: Callable[[list[TokenSequence], Values], object],
+) -> None:
+    """Call ``write(run, values)`` in a thread with the results of each run of sequences, in order.
+
+    The last run is written while the next one is computed.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        writing = None
+        for run in runs(sequences, extractor.run_tokens):
+            for each in extractor.computations.values():
+                each.begin(run)
+            values = extractor.measure([sequence.ids for sequence in run])
+            if writing:
+                writing.result()
+            writing = pool.submit(write, run, values)
+        if writing:
+            writing.result()
 
 
 def write_empty(layers: Iterable[int], files: QuantityFiles) -> None:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,8 +98,7 @@ def run_pass(
     Parameters
     ----------
     decoder : Decoder
-        The model. Padding is on the right, where no token can attend to it, and the mask of the
-        model hides nothing, which permits faster implementations of attention.
+        The model.
     batch : Batch
         The sequences; a single one if attention weights are needed.
     needs : Needs
@@ -122,7 +120,7 @@ def run_pass(
     counts: Counter[tuple[int, str]] = Counter()
 
     # A hook calls `keep_vectors` with a value; that calls `keep`, which calls `receive` with the
-    # layer once it has all its values.
+    # layer once it has all its values. Traced attention is given by `keep_attention`.
     def keep(layer: int, point: str, value: Any) -> None:
         if layer not in waiting:
             return
@@ -149,12 +147,9 @@ def run_pass(
 
     points = set().union(*needs.points.values())
     with_weights = [layer for layer, needed in needs.points.items() if WEIGHTS in needed]
-    giving_weights: Any = nullcontext()
-    if with_weights:
-        giving_weights = attention.giving_weights(decoder, with_weights, keep_attention)
     output = None
     with (
-        giving_weights,
+        attention.giving_weights(decoder, with_weights, keep_attention),
         hooks.tap(decoder.blocks, points, keep_vectors, needs.modules) as tapped,
         torch.inference_mode(),
     ):
@@ -168,21 +163,10 @@ def checked_pass(
 ) -> CheckedPass:
     """Run a model over one sequence, and compare each block's output with its input and sublayers.
 
-    Parameters
-    ----------
-    decoder : Decoder
-        The model; its `check_identity` judges the evidence.
-    batch : Batch
-        One sequence.
-    needs : Needs, optional
-        What quantities need beside what sublayers add.
-    whole : bool
-        Whether the model runs with its head.
+    ``needs`` are those of quantities, beside what sublayers add; all else is as of `run_pass`.
+    `identity.check` judges the evidence.
 
-    Raises
-    ------
-    UserError
-        If a block receives or gives something else than a vector a token.
+    Raise UserError if a block receives or gives something else than a vector a token.
     """
     points = {layer: {*SUBLAYERS} for layer in range(len(decoder.blocks))}
     modules: hooks.Modules = {}

@@ -1,8 +1,8 @@
 """Checks that a model must pass before its numbers are stored.
 
-A run begins with these checks:
+The first run of sequences begins with these checks:
 
-1. A pass over the first tokens of the longest sequence shows that the sublayers of each block add
+1. A pass over the first tokens of its longest sequence shows that the sublayers of each block add
    up to its output, that attention heads add up to the adjustment, that the head of the model gives
    its predictions, and whether passes write to the model.
 2. If the first tokens get the same numbers in the whole sequence and its batch, no token sees later
