@@ -208,7 +208,7 @@ ROWS = {
     "code that fetches models": [code("model/hub.py", "# 1\n")],
     "code of corpora": [code("corpus/tokens.py", "# 1\n")],
     "code of interventions": [code("interventions/effects.py", "# 1\n")],
-    "the program of a stage, a message too": [
+    "the program `fit_regression`, a message too": [
         edit("scripts/fit_regression.py"),
         replace("scripts/fit_regression.py", "{name}: fitted", "{name}: did"),
     ],
@@ -320,7 +320,10 @@ def test_tables_of_other_settings_are_made_again_where_snakemake_has_no_record(f
     shutil.rmtree(finished.folder / ".snakemake")
     assert "Nothing to be done" in finished.run("-n")
     finished.write_config(inference={"alpha": 0.01})
+    times = {path: path.stat().st_mtime_ns for path in finished.folder.glob("results/**/*")}
     printed = finished.run("-n")
+    # A dry run changes nothing.
+    assert times == {path: path.stat().st_mtime_ns for path in times}
     assert "coefficients.parquet: made with other settings (alpha: 0.05 → 0.01); fit_reg" in printed
     assert re.search(r"^ +1  fit_regression$", printed, re.M)
     # Whoever keeps the tables all the same says so.

@@ -52,8 +52,11 @@ if workflow.is_main_process and not problems:
     notes = records.changed_settings(CONFIG)
     notes += records.changed_models(CONFIG)
     notes += CONFIG.left_out()
-    # Where a storage provider has the results, none are here.
-    notes += stale.make_again(list(stale.stale_tables(CONFIG)))
+    # Tables of other settings, in a folder without Snakemake's records. Where a storage provider has
+    # the results, none are here.
+    old_tables = list(stale.stale_tables(CONFIG))
+    stale.make_again(old_tables)
+    notes += stale.announcements(old_tables)
     for line in notes:
         print(line, file=sys.stderr)
 if problems and (CONFIG is None or workflow.is_main_process):

@@ -3,10 +3,11 @@
 Snakemake compares the settings of a job with those on record in ``.snakemake/``. Without a record,
 as in a folder of results that was copied without hidden files, it takes every file that exists for
 one of the present configuration. Each table therefore states the job that made it. A run compares
-those of tables that no run in this folder has made, and dates back the ones of other settings, so
-that Snakemake makes them again.
+those of tables that no run in this folder has made, and dates back the ones of other settings while
+it lasts, so that Snakemake makes them again.
 """
 
+import atexit
 import itertools
 import json
 import os
@@ -65,13 +66,28 @@ def _present_settings(config: Config, job: dict[str, Any]) -> dict[str, Any] | N
     return present
 
 
-def make_again(tables: list[Stale]) -> list[str]:
-    """Date back tables, so that their inputs are newer; return a line for each of their stages."""
+def make_again(tables: list[Stale]) -> None:
+    """Date back tables, so that their inputs are newer and Snakemake makes them again.
+
+    Those that this process does not make, as in a dry run, get their times back when it ends.
+    """
+    for table in tables:
+        status = table.path.stat()
+        atexit.register(_restore, table.path, (status.st_atime_ns, status.st_mtime_ns))
+        os.utime(table.path, (LONG_AGO, LONG_AGO))
+
+
+def _restore(path: Path, times: tuple[int, int]) -> None:
+    """Give a file its times of access and change back, in nanoseconds, if it is dated back."""
+    if path.exists() and path.stat().st_mtime == LONG_AGO:
+        os.utime(path, ns=times)
+
+
+def announcements(tables: list[Stale]) -> list[str]:
+    """Return a line for each stage that makes tables again."""
     lines = []
     for stage, group in itertools.groupby(sorted(tables, key=_by_stage), key=_by_stage):
         stage_tables = list(group)
-        for table in stage_tables:
-            os.utime(table.path, (LONG_AGO, LONG_AGO))
         first = stage_tables[0]
         lines.append(
             f"{first.path}: made with other settings ({first.difference}); {stage} makes it again"
