@@ -57,17 +57,33 @@ ALL_TOKEN_FILES = {
 }
 
 
+def token_files_of_shards(names):
+    """Return the files of `TOKEN_FILES` of all shards, by name; none of those without a need."""
+    return {name: optional(name in names, files) for name, files in ALL_TOKEN_FILES.items()}
+
+
 # One function gives several inputs where they depend on the regression, because Snakemake takes time
 # for each function.
-def inputs_of_design(wildcards, needed=CONFIG.files_of_tokens):
-    """Return the inputs of a design: the outcome, and the files that its covariates need."""
-    name = wildcards.regression
+def inputs_of_design(wildcards):
+    """Return the inputs of a design: its outcome, and the files of tokens that covariates need."""
+    needed = CONFIG.files_of_tokens(wildcards.regression)
+    return outcome_and_token_files(wildcards.regression, needed)
+
+
+def inputs_of_permutations(wildcards):
+    """Return the inputs of permuted designs."""
+    needed = CONFIG.files_of_permutations(wildcards.regression)
+    return outcome_and_token_files(wildcards.regression, needed)
+
+
+def outcome_and_token_files(name, needed):
+    """Return the file of a regression's outcome, and those of `TOKEN_FILES` that are needed."""
     folder = OUTCOMES[CONFIG.regressions[name].outcome].folder
     return {
         "outcome": f"{SITE}/{folder}/{{shard}}.parquet",
         # Only for relative norms.
         "stream": optional(CONFIG.needs_stream(name), f"{STUDY}/stream/{{shard}}.parquet"),
-        **{key: optional(key in needed(name), path) for key, path in TOKEN_FILES.items()},
+        **{key: optional(key in needed, path) for key, path in TOKEN_FILES.items()},
     }
 
 

@@ -3,8 +3,8 @@
 
 use rule program as permute_documents with:
     input:
-        # As of the design.
-        unpack(lambda wildcards: inputs_of_design(wildcards, CONFIG.files_of_permutations)),
+        # As of the design, from the same file (inputs.smk).
+        unpack(inputs_of_permutations),
     output:
         products=f"{RESULTS}/permutations/{{shard}}.parquet",
     log:
