@@ -14,9 +14,14 @@ from attnlag.storage import tables
 
 def main(job, settings: BuildDesignSettings):
     design = job.output.design
-    # Covariates read `token_counts`, `corpus`, `token_properties` and `surprisal`, which are empty
-    # where none needs them.
-    formula = Formula.read(settings.design, files=vars(job.input))
+    # What covariates read; empty where none needs it.
+    files = {
+        "corpus": job.input.corpus,
+        "token_counts": job.input.token_counts,
+        "token_properties": job.input.token_properties,
+        "surprisal": job.input.surprisal,
+    }
+    formula = Formula.read(settings.design, files=files)
     counts = write_design(
         outcome=job.input.outcome,
         stream=job.input.stream or None,

@@ -16,9 +16,15 @@ from attnlag.storage import tables
 
 def main(job, settings: HeadsSettings):
     group_of = group_by_document(job.input.corpus) if settings.cluster == "group" else None
-    # The control reads `untrained` and `untrained_norms`; covariates read `token_counts`, `corpus`,
-    # `token_properties` and `surprisal`, which are empty where none needs them.
-    files = vars(job.input)
+    # Of the control, then of covariates; empty where there is no regression, or none needs them.
+    files = {
+        "untrained": job.input.untrained,
+        "untrained_norms": job.input.untrained_norms,
+        "corpus": job.input.corpus,
+        "token_counts": job.input.token_counts,
+        "token_properties": job.input.token_properties,
+        "surprisal": job.input.surprisal,
+    }
     table, lags, sample = lags_of_parts.shares_and_lags(
         heads=job.input.heads,
         norms=job.input.norms,

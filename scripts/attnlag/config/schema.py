@@ -209,6 +209,12 @@ class Config(Section):
                 return name
         return ""
 
+    def files_of_heads(self) -> set[str]:
+        """Return the files of tokens that the regression of heads needs, and the corpus."""
+        name = self.regression_of_heads()
+        needed = self.files_of_tokens(name) if name else set()
+        return needed | {"corpus"}
+
     def files_of_permutations(self, regression: str) -> set[str]:
         """Return the files of tokens that a regression and its permuted order need."""
         control = self.controls.permutation

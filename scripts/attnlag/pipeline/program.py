@@ -3,7 +3,6 @@
 import argparse
 import errno
 import importlib
-import inspect
 import itertools
 import logging
 import os
@@ -12,11 +11,10 @@ import resource
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any
 
 import psutil
 from tqdm import tqdm
@@ -24,7 +22,6 @@ from tqdm import tqdm
 from attnlag.errors import UserError, amount, missing_extra
 from attnlag.escaping import text_for
 from attnlag.pipeline.job import read
-from attnlag.section import Section
 from attnlag.storage.made_by import state_job
 from attnlag.storage.writing import is_disk_full, is_too_large
 
@@ -95,9 +92,11 @@ def run() -> None:
 
     offline.forbid_network()
     if arguments.job is None or others:
-        needs = _needs(importlib.import_module(arguments.program))
+        from attnlag.pipeline.needs import described
+
+        needs = described(importlib.import_module(arguments.program))
         if others:
-            sys.exit(needs)
+            sys.exit(f"usage: {sys.argv[0]} {arguments.program} --job JSON|FILE\n\n{needs}")
         print(needs)
         return
     # If the disk has no room for the log, one line about it is enough.
@@ -147,37 +146,6 @@ def run() -> None:
         with suppress(OSError), arguments.log.open("a", encoding="utf-8") as file:
             file.write(f"to run it again: {text_for('line', _command())}\n")
     sys.exit(1)
-
-
-def _needs(program: Any) -> str:
-    """Return what a program does, given its module, and what its job has to hold."""
-    source = inspect.getsource(program)
-    settings = program.main.__annotations__.get("settings")
-    usage = f"usage: {sys.argv[0]} {program.__name__} --job JSON|FILE"
-    lines = [inspect.getdoc(program) or "", "", usage, ""]
-    for kind in ("input", "output", "names", "options"):
-        used = list(dict.fromkeys(re.findall(rf"\bjob\.{kind}\.(\w+)", source)))
-        # Some are handed on together, and read by their names elsewhere.
-        if re.search(rf"\bjob\.{kind}\b(?!\.)", source):
-            used.append("others that its rule states" if used else "those that its rule states")
-        lines.append(f"{kind}: {', '.join(used) or 'none'}")
-    if settings is None:
-        lines.append("settings: none")
-    elif issubclass(settings, Section):
-        lines += ["settings:", *_described(settings)]
-    else:
-        lines.append("settings: those that STAGES (pipeline/stages.py) states for its rule")
-    return "\n".join(lines)
-
-
-def _described(settings: type[Section], indent: str = "  ") -> Iterator[str]:
-    """Yield a line for each of some settings with its meaning; those of a section follow it."""
-    for name, key in settings.model_fields.items():
-        meaning = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", key.description or "")  # no links
-        yield f"{indent}{name}: {meaning}".rstrip()
-        for kind in (key.annotation, *get_args(key.annotation)):
-            if inspect.isclass(kind) and issubclass(kind, Section):
-                yield from _described(kind, f"{indent}  ")
 
 
 def _command() -> str:

@@ -147,6 +147,20 @@ def findings_files(config: Config, model: str, corpus: str) -> FilesByName:
     return files
 
 
+def _regression_files(
+    study: str, file: str, config: Config, regressions: Iterable[str]
+) -> list[str]:
+    """Return the paths of a file that each of some regressions has, at each site."""
+    paths = []
+    for site in config.extraction.sites:
+        for regression in regressions:
+            paths.append(f"{study}/{site}/{regression}/{file}")
+    return paths
+
+
+# Inputs of write_claims, write_findings and build_explorer. None of them is a target by being here.
+
+
 def regression_tables(config: Config, model: str, corpus: str) -> FilesByName:
     """Return the tables of the fits of a model and a corpus by name.
 
@@ -202,17 +216,6 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
         if is_asked("sources", config):
             files["sources"].append(f"{study}/attention/sources/{file}")
     return files
-
-
-def _regression_files(
-    study: str, file: str, config: Config, regressions: Iterable[str]
-) -> list[str]:
-    """Return the paths of a file that each of some regressions has, at each site."""
-    paths = []
-    for site in config.extraction.sites:
-        for regression in regressions:
-            paths.append(f"{study}/{site}/{regression}/{file}")
-    return paths
 
 
 def all_study_files(

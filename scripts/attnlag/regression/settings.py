@@ -97,6 +97,12 @@ class RegressionTerms(Section):
 class DesignSettings(RegressionTerms, Norms):
     """The terms of a regression and the rule for its rows."""
 
+    drop_first: Natural = Field(
+        default=1,
+        description="Tokens to drop as `norms.drop_first` says, and one more where the outcome "
+        "compares a token with the one before",
+    )
+
 
 class Regression(RegressionTerms):
     """One regression, of log norms or another outcome, fitted layer by layer."""
@@ -312,7 +318,7 @@ class HeadsSettings(Errors, Norms):
     """
 
     regression: str = Field(
-        description="Name of the regression whose terms they have; empty: no regression"
+        description="Name of the regression whose terms the heads, or parts, have; empty: none"
     )
     design: DesignSettings | None = Field(default=None, description=DESIGN)
     fixed_effects: DocumentEffects = Field(description=FIXED_EFFECTS)

@@ -15,7 +15,7 @@ import pytest
 from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran, refused
 from warm_python import python
 
-from attnlag.pipeline import job, program, stages
+from attnlag.pipeline import job, needs, stages
 from attnlag.regression.settings import GeometrySettings
 from attnlag.section import Section
 
@@ -63,17 +63,39 @@ def test_what_is_no_job_is_refused_in_a_line(given, message):
 
 
 def test_a_program_without_a_job_says_what_it_needs():
+    """Its rule, the names in it, its files and its settings."""
     command = [python(), ROOT / "scripts/run.py", "fit_regression"]
-    lines = ran(command).stdout.splitlines()
-    assert lines[0].startswith("Fit one regression in every layer")
-    needed = dict(line.split(": ", 1) for line in lines if line.partition(": ")[1])
-    assert {"crossproducts", "design", "corpus"} <= set(needed["input"].split(", "))
-    assert {"coefficients", "fits"} <= set(needed["output"].split(", "))
-    # What is handed on together stands in the rule.
-    assert needed["input"].endswith(", others that its rule states")
-    assert needed["names"] == "those that its rule states"
-    assert needed["options"] == "none"
-    assert needed["  alpha"] == "Significance level; intervals cover 1 - alpha"
+    printed = ran(command).stdout
+    assert printed.startswith("Fit one regression in every layer")
+    rules = (ROOT / "workflow/rules/regression.smk").read_text(encoding="utf-8")
+    rule = rules[rules.index("use rule program as fit_regression") :].rstrip()
+    assert f"\n\n{rule}\nnames: model, corpus, site, regression\nfiles:\n" in printed
+    lines = printed.splitlines()
+    assert "  crossproducts: moments, the sums that least squares needs" in lines
+    assert "  fits: goodness of fit, residual tests and status" in lines
+    assert "  alpha: Significance level; intervals cover 1 - alpha" in lines
+
+
+def test_a_job_that_is_misspelt_is_refused_with_what_its_program_needs():
+    command = [python(), ROOT / "scripts/run.py", "compute_norms", "--jobs", "{}"]
+    printed = ran(command, status=1).stderr
+    assert printed.startswith(f"usage: {command[1]} compute_norms --job JSON|FILE\n")
+    assert "\n  norms: norms of the adjustments\n" in printed
+
+
+PROGRAMS = sorted({path.stem for path in (ROOT / "scripts").glob("*.py")} - {"run"})
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_is_printed_with_its_rule(name, monkeypatch):
+    """All rules of figures name draw_figures."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    printed = needs.described(importlib.import_module(name))
+    if name == "draw_figures":
+        assert "rule: those that name it in `job_params`" in printed.splitlines()
+    else:
+        assert f"\n\nuse rule program as {name} with:\n    " in printed
+        assert len(re.findall("^names: ", printed, re.M)) == 1
 
 
 def _has_class(settings):
@@ -91,7 +113,7 @@ STAGES_WITH_CLASSES = [
 def test_every_setting_of_a_program_is_printed_with_its_meaning(stage, monkeypatch):
     """Those of nested settings too."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    printed = program._needs(importlib.import_module(stage))
+    printed = needs.described(importlib.import_module(stage))
     _, _, lines = printed.partition("\nsettings:\n")
     names = {line.strip().partition(":")[0] for line in lines.splitlines()}
     described = [line for line in lines.splitlines() if re.fullmatch(r" +\w+: [^\[\]]*\S.*", line)]

@@ -1,0 +1,83 @@
+"""What a program of ``scripts/`` needs, in words: its rule, its files and its settings."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from attnlag.pipeline.outputs import OUTPUTS
+from attnlag.section import Section
+
+
+def described(program: Any) -> str:
+    """Return what a program does, given its module, and what its job has to hold."""
+    source = inspect.getsource(program)
+    lines = [inspect.getdoc(program) or "", ""]
+    rule = _rule(program.__name__, Path(program.__file__).parents[1] / "workflow/rules")
+    if rule:
+        # The path of the log has all wildcards.
+        (log,) = re.findall(r"^    log:\n(.*)$", rule, re.MULTILINE)
+        names = re.findall(r"\{(\w+)\}", log)
+        lines += [rule, f"names: {', '.join(names) or 'none'}"]
+    else:
+        lines.append("rule: those that name it in `job_params`")
+    options = dict.fromkeys(re.findall(r"\bjob\.options\.(\w+)", source))
+    if options:
+        lines.append(f"options: {', '.join(options)}")
+    lines += _files(source)
+    settings = program.main.__annotations__.get("settings")
+    if settings is None:
+        lines.append("settings: none")
+    elif issubclass(settings, Section):
+        lines += ["settings:", *_settings(settings)]
+    else:
+        lines.append("settings: those that STAGES (pipeline/stages.py) states for its rule")
+    return "\n".join(lines)
+
+
+def _rule(name: str, folder: Path) -> str:
+    """Return the text of the rule of a name in a folder of rules, "" if there is none."""
+    for path in sorted(folder.glob("*.smk")):
+        text = path.read_text(encoding="utf-8")
+        found = re.search(rf"^use rule \w+ as {name} with:\n(?:(?: .*)?\n)*", text, re.MULTILINE)
+        if found:
+            return found[0].rstrip()
+    return ""
+
+
+def _files(source: str) -> list[str]:
+    """Return lines with the files that a program reads, then those it writes, and their meanings.
+
+    A file that docs/outputs.md does not describe stands in the rule alone.
+    """
+    read = re.findall(r"\bjob\.input\.(\w+)", source)
+    written = re.findall(r"\bjob\.output\.(\w+)", source)
+    lines = []
+    for name in dict.fromkeys([*read, *written]):
+        meaning = _meaning(name)
+        if meaning:
+            lines.append(f"  {name}: {meaning}")
+    return ["files:", *lines] if lines else []
+
+
+def _meaning(name: str) -> str:
+    """Return what the tables are that rules call by a name, "" if no table or folder has it."""
+    meanings: dict[str, None] = {}
+    for output in OUTPUTS:
+        path = Path(output.path)
+        stem = path.parent.name if path.stem == "{shard}" else path.stem
+        is_table = path.suffix in (".parquet", ".csv") and "untrained" not in output.path
+        if stem == name and is_table:
+            meanings[re.split(": a row|; ", output.meaning)[0]] = None
+    return "; or ".join(meanings)
+
+
+def _settings(settings: type[Section], indent: str = "  ") -> Iterator[str]:
+    """Yield a line for each of some settings with its meaning; those of a section follow it."""
+    for name, key in settings.model_fields.items():
+        meaning = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", key.description or "")  # no links
+        yield f"{indent}{name}: {meaning}".rstrip()
+        for kind in (key.annotation, *get_args(key.annotation)):
+            if inspect.isclass(kind) and issubclass(kind, Section):
+                yield from _settings(kind, f"{indent}  ")
