@@ -1,6 +1,7 @@
 """Reduce the adjustments of one site and shard to their L2 norms and the sums of their vectors.
 
 The norm itself is stored, not its logarithm. The design counts norms of zero and leaves them out.
+The sums are without first tokens, and without vectors that are not finite.
 Each file is there once it is whole: `tables.parquet_writer` moves it into its place.
 """
 

@@ -25,6 +25,7 @@ rule program:
     conda:
         "../envs/attnlag.yaml"
     resources:
+        # MB of memory and minutes (resources.smk).
         **needs(1000, 60),
     message:
         "{rule} {wildcards}"
