@@ -461,12 +461,14 @@ class Stored(Sequence[Moments]):
             above=index,
         )
         clusters: list[str] = []
-        products = [empty.products]
+        products: list[np.ndarray] = []
         for file, centre in enumerate(self.files.centres[:, index]):
             for names, packed in self.files.blocks(file, empty.layer):
                 part = with_packed(replace(empty, centre=centre), names, packed)
                 clusters += names
                 products.append(part.recentred(empty.centre).products)
+        if not products:
+            return empty
         return with_clusters(empty, clusters, np.concatenate(products, axis=1))
 
 
