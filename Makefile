@@ -3,7 +3,7 @@
 .DELETE_ON_ERROR:
 .PHONY: run paper models training validate test test-python test-r test-wheel test-slurm test-storage test-bridge test-report \
 	test-cold test-lowest test-smallest test-lesson crashes mutants lint lint-page audit bench bench-smoke explorer verify \
-	check-repro docs site gallery lock lock-hashes clean help help-developers
+	check-repro docs site gallery lock lock-hashes debian other-python clean help help-developers
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,6 +12,13 @@ READY := $(VENV)/.installed
 TESTED := $(VENV)/.tested
 # Jobs of .ci/run wait for each other's installations.
 APT := apt-get -qq -y -o DPkg::Lock::Timeout=600
+# Debian's packages of some tests. The browser needs those that it recommends: fonts.
+SLURM := slurmctld slurmd slurm-client munge iproute2
+R := r-base-core r-cran-clubsandwich r-cran-plm
+HAS_SLURM := which slurmctld slurmd sbatch munged ip > /dev/null
+HAS_R := Rscript -e 'library(clubSandwich)' 2> /dev/null
+HAS_NPX := command -v npx > /dev/null
+HAS_CHROMIUM := command -v chromium > /dev/null
 # make CONFIG=mine.yaml
 CONFIGURED = $(if $(CONFIG),--configfile $(CONFIG))
 ifneq ($(CONFIG),$(wildcard $(CONFIG)))
@@ -49,10 +56,19 @@ $(TESTED): $(READY)
 	.venv-$*/bin/python $(PIP) --editable '.[$*]'
 	touch $@
 
+OTHER := PYTHON=python3.13 VENV=.venv-3.13
+other-python:
+	$(MAKE) .venv-3.13/.tested $(OTHER)
+
 # All cases run in the other Python. Here each test runs in one, and the lines that they execute are
 # counted, which takes hardly any time in Python 3.12 and later.
-test-python: ### run each test of the library in a case in Python 3.13 too
-	COVERAGE_CORE=sysmon $(MAKE) test PYTHON=python3.13 VENV=.venv-3.13 OPTIONS="tests/unit --first-cases --cov"
+test-python: other-python ### run each test of the library in a case in Python 3.13 too
+	COVERAGE_CORE=sysmon $(MAKE) test $(OTHER) OPTIONS="tests/unit --first-cases --cov"
+
+# Each of these tests installs what it lacks. All at once is faster: the list of packages is read once.
+debian: ### install what all tests need of Debian (as root)
+	$(HAS_SLURM) && $(HAS_R) && $(HAS_NPX) && $(HAS_CHROMIUM) || { $(APT) update; \
+		$(APT) install --no-install-recommends $(SLURM) $(R) npm && $(APT) install chromium; }
 
 test-cold: $(TESTED) ### run a test without the interpreter that programs of tests share
 	$(BIN)/python -m pytest --cold tests/workflow/test_own_text.py -k a_name
@@ -70,20 +86,18 @@ test-smallest: $(READY) ### run the three short texts of .test/, as the README s
 	$(BIN)/snakemake --cores 2 --directory .test
 
 test-slurm: .venv-slurm/.installed ### test on a real Slurm on this machine, installing it if needed (Debian, as root)
-	which slurmctld slurmd sbatch munged ip > /dev/null || { $(APT) update; \
-		$(APT) install --no-install-recommends slurmctld slurmd slurm-client munge iproute2; }
+	$(HAS_SLURM) || { $(APT) update; $(APT) install --no-install-recommends $(SLURM); }
 	.venv-slurm/bin/python -m pytest tests/slurm
 
 test-storage: .venv-storage/.installed ### test results in a bucket of a server on this machine
 	.venv-storage/bin/python -m pytest tests/storage
 
 test-r: $(TESTED) run ### compare fits of the default run's norms with R's clubSandwich, installing it if needed (Debian, as root)
-	Rscript -e 'library(clubSandwich)' 2> /dev/null \
-		|| { $(APT) update; $(APT) install --no-install-recommends r-base-core r-cran-clubsandwich r-cran-plm; }
+	$(HAS_R) || { $(APT) update; $(APT) install --no-install-recommends $(R); }
 	$(BIN)/python -m pytest tests/r
 
 test-wheel: run ### use the built package away from this checkout
-	rm -rf build && mkdir -p build/elsewhere
+	rm -rf build/lib build/bdist.* build/installed && mkdir -p build/elsewhere
 	$(BIN)/python $(PIP) --no-deps --target build/installed .
 	cd build/elsewhere && PYTHONPATH=$(CURDIR)/build/installed \
 		$(CURDIR)/$(BIN)/python $(CURDIR)/tests/support/use_wheel.py $(CURDIR)/build/installed \
@@ -96,7 +110,7 @@ test-lesson: .venv-docs/.installed ### run the lesson away from this checkout, w
 	EXECUTED=build .venv-docs/bin/python -m pytest tests/lesson
 
 test-report: .venv-report/.installed ### test the report in a browser, installing it if needed (Debian, as root)
-	command -v chromium || { $(APT) update; $(APT) install chromium; }
+	$(HAS_CHROMIUM) || { $(APT) update; $(APT) install chromium; }
 	.venv-report/bin/python -m pytest tests/report
 
 KILLS ?= 50
@@ -120,7 +134,7 @@ lint: $(TESTED) ### check style, spelling, types and generated pages
 
 # The scripts of the page are one module: a name that none of them states, or that none uses, is an error.
 lint-page: $(READY) ### check the JavaScript of the explorer, installing node if needed (Debian, as root)
-	command -v npx > /dev/null || { $(APT) update; $(APT) install --no-install-recommends npm; }
+	$(HAS_NPX) || { $(APT) update; $(APT) install --no-install-recommends npm; }
 	mkdir -p build
 	$(BIN)/python -c 'from attnlag.report.explorer import page; print(page.program())' > build/explorer.js
 	npx --yes @biomejs/biome@2.3.8 lint --error-on-warnings build/explorer.js

@@ -1,5 +1,6 @@
 """Small real models: random weights, a part of GPT-2's own tokenizer."""
 
+import compileall
 import gc
 import importlib.metadata
 import importlib.util
@@ -23,7 +24,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("support/*.py")))
 
 import warm_python
-from projects import ENDS, TOGETHER, WORDS, ran, save_gpt2, save_model
+from projects import ENDS, ROOT, TOGETHER, WORDS, ran, save_gpt2, save_model
 
 from attnlag.model import fetching
 
@@ -68,8 +69,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the interpreter that all workers share."""
-    if not hasattr(config, "workerinput") and not config.getoption("cold"):
+    """Compile the modules that projects are copies of, and start the interpreter of all workers."""
+    if hasattr(config, "workerinput"):
+        return
+    compileall.compile_dir(ROOT / "scripts", quiet=1)
+    if not config.getoption("cold"):
         folder = Path(tempfile.mkdtemp(prefix="attnlag-python-"))
         config.stash[SERVER], os.environ[warm_python.VARIABLE] = warm_python.start(folder)
         config.add_cleanup(lambda: shutil.rmtree(folder))

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from projects import ROOT
 
+pytestmark = pytest.mark.timeout(1200)
+
 EXECUTE = Path(__file__).with_name("execute.py")
 PROMPTS = (ROOT / "data/prompts.jsonl").read_text(encoding="utf-8").splitlines()
 

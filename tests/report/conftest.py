@@ -1,8 +1,8 @@
-"""A browser without a network, and a folder for screenshots."""
+"""A browser without a network, which leaves screenshots where they are asked for."""
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,19 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def shots(tmp_path: Path) -> Path:
-    folder = Path(os.environ.get("ATTNLAG_SCREENSHOTS", tmp_path / "screenshots"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def photograph() -> Callable[..., None]:
+    """Return the function that takes a screenshot if a folder is named for them.
+
+    They take a third of the time of the tests.
+    """
+    folder = os.environ.get("ATTNLAG_SCREENSHOTS")
+
+    def take(page: Page, name: str, **options: bool) -> None:
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=Path(folder) / f"{name}.png", **options)
+
+    return take
 
 
 @pytest.fixture

@@ -743,7 +743,7 @@ def test_an_address_with_invalid_values_says_what_is_shown_instead(page, file, s
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1024, 1440])
-def test_the_page_fits_the_width_of_the_screen(page, file, shots, width, scheme, subtests):
+def test_the_page_fits_the_width_of_the_screen(page, file, photograph, width, scheme, subtests):
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
     ready(page, file, f"{SMALL}&token=7")
@@ -752,7 +752,7 @@ def test_the_page_fits_the_width_of_the_screen(page, file, shots, width, scheme,
     for name in ("text", "training", "kinds", "heads", "causes", "sources", "coefficients"):
         with subtests.test(name=name):
             tab(page, name)
-            page.screenshot(path=shots / f"explorer {name} {width} {scheme}.png", full_page=True)
+            photograph(page, f"explorer {name} {width} {scheme}", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     tab(page, "text")

@@ -3,8 +3,7 @@
 Ids, groups and texts of its corpus are commands, which act in none of its pages. The ids are
 parameters of jobs, which the report shows beside a figure.
 
-Screenshots of every category are left in ``screenshots/`` of pytest's temporary folder; with
-``ATTNLAG_SCREENSHOTS=FOLDER`` they are kept there.
+With ``ATTNLAG_SCREENSHOTS=FOLDER`` screenshots of every category are left there.
 """
 
 import re
@@ -50,11 +49,11 @@ def unpacked(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path
     return page
 
 
-def test_every_item_of_every_category_is_shown(unpacked, page, shots):
+def test_every_item_of_every_category_is_shown(unpacked, page, photograph):
     assert SCRIPT not in unpacked.read_text(encoding="utf-8")
     page.goto(f"file://{unpacked}")
     expect(page.get_by_text("How large are the attention adjustments")).to_be_visible()
-    page.screenshot(path=shots / "start.png")
+    photograph(page, "start")
     folders = [text for text in page.locator("nav").all_inner_texts() if text]
     places = [" ".join(folders).index(category) for category in CATEGORIES]
     assert places == sorted(places)
@@ -64,7 +63,7 @@ def test_every_item_of_every_category_is_shown(unpacked, page, shots):
         page.goto(f"file://{unpacked}")
         page.get_by_text(category, exact=True).click()
         page.wait_for_timeout(300)
-        page.screenshot(path=shots / f"{category}.png")
+        photograph(page, category)
         results = page.evaluate(
             "category => Object.entries(categories[category]).flatMap(([_, paths]) => paths)",
             category,
@@ -99,7 +98,7 @@ def test_the_menu_leads_to_a_figure(unpacked, page):
     assert figure.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
 
 
-def test_every_figure_and_page_of_the_report_loads(unpacked, page, shots):
+def test_every_figure_and_page_of_the_report_loads(unpacked, page, photograph):
     page.goto(f"file://{unpacked}")
     shown = "Object.entries(results).map(([path, one]) => [path, one.data_uri])"
     items = dict(page.evaluate(shown))
@@ -113,7 +112,7 @@ def test_every_figure_and_page_of_the_report_loads(unpacked, page, shots):
             assert page.evaluate("document.querySelectorAll('svg text').length") >= 2
             size = page.evaluate("document.documentElement.getBoundingClientRect().width")
             assert size > 300
-        page.screenshot(path=shots / f"item {number:02d} {Path(path).stem}.png")
+        photograph(page, f"item {number:02d} {Path(path).stem}")
 
 
 def test_no_text_of_the_corpus_runs_in_the_explorer(project, page):

@@ -26,6 +26,9 @@ import pytest
 from projects import Project, new_project, ran, wait_for
 from warm_python import python
 
+# The first test waits for the whole chain.
+pytestmark = pytest.mark.timeout(1200)
+
 # The folder that daemons and commands read. A variable would not do, because jobs drop SLURM_*.
 ETC = Path("/etc/slurm")
 # It contains sockets, whose paths must be short, and belongs to root.

@@ -125,7 +125,8 @@ class Handler(BaseHTTPRequestHandler):
 def serving() -> Iterator[Hub]:
     """Serve a hub without repositories."""
     with Hub() as hub:
-        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        # It looks for its end that often, in seconds; by default a test would wait half a second.
+        threading.Thread(target=hub.serve_forever, args=(0.02,), daemon=True).start()
         yield hub
         hub.shutdown()
 
