@@ -71,7 +71,7 @@ debian: ### install what all tests need of Debian (as root)
 		$(APT) install --no-install-recommends $(SLURM) $(R) npm && $(APT) install chromium; }
 
 test-cold: $(TESTED) ### run a test without the interpreter that programs of tests share
-	$(BIN)/python -m pytest --cold tests/workflow/test_own_text.py -k a_name
+	$(BIN)/python -m pytest --cold tests/workflow/test_safety.py -k hostile_file_names
 
 # pip takes what these versions need besides; torch, Snakemake and what only tests need are those of .venv.
 test-lowest: $(TESTED) ### run tests of the library with the lowest declared versions of its packages

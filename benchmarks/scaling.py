@@ -56,6 +56,9 @@ MAX_MEMORY, MAX_TIME = 1.30, 11
 # Seconds that a rule works at the largest size, if the growth of its work is to be told.
 MIN_WORK = 0.3
 
+# Starts of a program without a job; the fastest counts.
+STARTS = 3
+
 # Draws of permutations and of the bootstrap of pairs of models.
 DRAWS = 50
 
@@ -111,7 +114,7 @@ class Run(NamedTuple):
     jobs: pd.DataFrame  # as `jobs_of` returns them
 
 
-def observed(project: Project, *arguments: str) -> Run:
+def observed(project: Project, *arguments: str, starts: int = STARTS) -> Run:
     """Run snakemake in a project, and return what it and its jobs used."""
     shutil.rmtree(project.folder / "logs", ignore_errors=True)
     with tempfile.TemporaryFile() as messages:
@@ -130,14 +133,14 @@ def observed(project: Project, *arguments: str) -> Run:
         messages.seek(0)
         if status:
             sys.exit(f"{messages.read().decode(errors='replace')}\nsnakemake failed")
-    return Run(wall, usage.ru_utime + usage.ru_stime, jobs_of(project))
+    return Run(wall, usage.ru_utime + usage.ru_stime, jobs_of(project, starts))
 
 
-def jobs_of(project: Project) -> pd.DataFrame:
+def jobs_of(project: Project, starts: int) -> pd.DataFrame:
     """Return a row for each job of the last run, from the plan of all jobs and the ends of logs.
 
-    Columns are ``rule``, ``seconds``, ``start``, which its program takes without a job, ``peak``
-    and ``asked``, in MB of memory.
+    Columns are ``rule``, ``seconds``, ``start``, which its program takes without a job, the least
+    of so many times, ``peak`` and ``asked``, in MB of memory.
     """
     rows = []
     plan = project.snakemake("--cores", "1", "-n", "--forceall", "--printshellcmds")
@@ -154,7 +157,7 @@ def jobs_of(project: Project) -> pd.DataFrame:
             {
                 "rule": json.loads(text)["stage"],
                 "seconds": float(seconds),
-                "start": seconds_to_start(words[words.index("--job") - 1]),
+                "start": seconds_to_start(words[words.index("--job") - 1], starts),
                 "peak": float(amount.replace(",", "")) * {"MB": 1, "GB": 1000}[unit],
                 "asked": int(given["--memory"]),
             }
@@ -163,11 +166,11 @@ def jobs_of(project: Project) -> pd.DataFrame:
 
 
 @functools.cache
-def seconds_to_start(program: str) -> float:
-    """Return the seconds that a program takes to say what it needs, after all its imports."""
+def seconds_to_start(program: str, times: int) -> float:
+    """Return the seconds that a program takes to say what it needs, the least of some times."""
     command = [sys.executable, str(ROOT / "scripts/run.py"), program]
     taken = []
-    for _ in range(3):
+    for _ in range(times):
         begun = time.monotonic()
         subprocess.run(command, capture_output=True, check=False)
         taken.append(time.monotonic() - begun)
@@ -214,10 +217,12 @@ def growth(
     sizes: list[int],
     study: Callable[[str], dict[str, Any]] = studied,
     target: str = "",
+    starts: int = STARTS,
 ) -> pd.DataFrame:
     """Run a study over a corpus of each size; return a row per rule and size.
 
     ``target`` is the one file that is made, with ``{corpus}`` in its path; by default all are.
+    Programs are started ``starts`` times without a job.
     """
     folder.mkdir()
     smallest.save_model(folder / "model")
@@ -229,7 +234,8 @@ def growth(
         project.config = study(name)
         project.write_config()
         targets = [target.format(corpus=name)] if target else []
-        found.append(observed(project, "--cores", "1", *targets).jobs.assign(size=size))
+        run = observed(project, "--cores", "1", *targets, starts=starts)
+        found.append(run.jobs.assign(size=size))
         rows = pq.read_metadata(
             project.folder / f"results/tiny/{name}/stream/0000.parquet"
         ).num_rows
@@ -312,7 +318,7 @@ def dry_run(folder: Path, shards: int = SHARDS) -> None:
 
 def main(arguments: argparse.Namespace, folder: Path) -> None:
     if arguments.smallest:
-        jobs = growth(folder / "growth", SMALLEST_SIZES, smallest_study, SMALLEST_TARGET)
+        jobs = growth(folder / "growth", SMALLEST_SIZES, smallest_study, SMALLEST_TARGET, starts=1)
         print_growth(jobs)
         dry_run(folder / "dry-run", SMALLEST_SHARDS)
         return

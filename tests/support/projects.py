@@ -257,8 +257,8 @@ def copy_of_project(folder: Path, config: dict[str, Any]) -> Project:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            # With what Python has compiled, which it would do again in each project. Another process
-            # may be writing files of these endings.
+            # With what Python has compiled, which it would do again in each project. Files of these
+            # endings are still being written.
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"))
         else:
             shutil.copy2(source, target)
