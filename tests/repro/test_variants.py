@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from projects import ROOT, Project, new_project, without_figures, write_several
+from projects import ROOT, SEVERAL, Project, new_project, without_figures, write_several
 
 from attnlag.config.schema import Config
 
@@ -27,6 +27,12 @@ TOLERANCE = 1e-5 if CONFIG else 1e-6
 ROUNDING = 1e-6
 # Interventions that replace an adjustment by one from the documents of the shard.
 OF_A_SHARD = ["mean"]
+# Regressions with all that differs between those of `write_several`.
+REGRESSIONS = {
+    "within": SEVERAL["within"],
+    "lead": SEVERAL["lead"],
+    "rich": {**SEVERAL["rich"], "outcome": "relative"},
+}
 # Folders of the project that no run needs, which are not copied.
 UNUSED = {"results", "logs", "benchmarks", "tests", "docs", "site", "build"}
 # Tables of estimates, and the columns that name a row.
@@ -55,6 +61,7 @@ def start(gpt2, tmp_path_factory):
         return project
     project = new_project(folder, gpt2)
     write_several(project, shards=3)
+    project.config["regressions"] = REGRESSIONS
     project.write_config(
         extraction={"keep": "vectors", "batch_tokens": 200},
         causal={"batch_tokens": 200},

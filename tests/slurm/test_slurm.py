@@ -105,8 +105,8 @@ EFFECTS = {"targets": 1, "documents": 2, "document_tokens": 12, "batch_tokens": 
 CORPUS = "results/corpora/small.parquet"
 # At first too little for Python itself.
 LITTLE_MEMORY = ("--set-resources", "prepare_corpus:mem_mb=60 * attempt ** 4")
-# Jobs run the interpreter of the process that submits them. This one can be killed; theirs starts at
-# once, and spares each job the seconds that imports take.
+# Jobs run the interpreter of the process that submits them. This one can be killed; theirs starts
+# at once, and spares each job the seconds that imports take.
 SUBMITTER = """\
 #!{python}
 import os, runpy, sys
