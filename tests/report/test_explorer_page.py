@@ -470,7 +470,7 @@ def test_a_panel_is_saved_as_a_picture_that_needs_no_page(page, file, tmp_path):
     assert "untrained" in picture
 
 
-def test_each_sheet_is_that_of_the_figure(page, file):
+def test_each_sheet_is_that_of_the_figure(page, file, subtests):
     """Claims, captions and titles of panels are those of the files of figures."""
     ready(page, file, SMALL)
     sheets = page.evaluate("explorer.index.sheets")
@@ -480,18 +480,19 @@ def test_each_sheet_is_that_of_the_figure(page, file):
     }
     assert names | {"causes-attention", "causes-mlp"} == {sheet["name"] for sheet in shown}
     for sheet in shown:
-        tab(page, sheet["tab"])
-        section = page.locator(f"[data-sheet={sheet['name']}]")
-        expect(section.locator(".claim")).to_have_text(f"{sheet['claim']}.")
-        expect(section.locator(".note").first).to_have_text(sheet["caption"])
-        titles = [panel["title"] for panel in sheet["panels"]]
-        drawn_titles = section.locator("figcaption strong").all_inner_texts()
-        # The first screen has the others.
-        assert drawn_titles == (
-            titles[1:2] + titles[3:] if sheet["name"] == "coefficients" else titles
-        )
-        for svg in section.locator("figure > svg").all():
-            assert svg.locator("path, rect").count() > 2
+        with subtests.test(name=sheet["name"]):
+            tab(page, sheet["tab"])
+            section = page.locator(f"[data-sheet={sheet['name']}]")
+            expect(section.locator(".claim")).to_have_text(f"{sheet['claim']}.")
+            expect(section.locator(".note").first).to_have_text(sheet["caption"])
+            titles = [panel["title"] for panel in sheet["panels"]]
+            drawn_titles = section.locator("figcaption strong").all_inner_texts()
+            # The first screen has the others.
+            assert drawn_titles == (
+                titles[1:2] + titles[3:] if sheet["name"] == "coefficients" else titles
+            )
+            for svg in section.locator("figure > svg").all():
+                assert svg.locator("path, rect").count() > 2
 
 
 def test_a_model_with_earlier_checkpoints_has_a_tab_of_its_training(page, file, project):

@@ -60,11 +60,12 @@ def test_a_layer_that_was_left_out_is_an_empty_place(page):
     expect(figure.locator(".cell")).to_have_count(2 * 4)
 
 
-def test_a_layer_of_the_sources_that_the_regression_lacks_is_not_chosen(page):
+def test_a_layer_of_the_sources_that_the_regression_lacks_is_not_chosen(page, subtests):
     page.locator("#tab-sources").click()
     picture = page.locator("[data-sheet=shares] figure svg[role=slider]").first
     assert page.evaluate("explorer.panels.get('shares-0').panel.x") == [0, 1, 2]
     for layer, chosen in ((2, 2), (1, 2), (0, 0)):
-        place = page.evaluate(f"explorer.panels.get('shares-0').places[{layer}]")
-        picture.click(position={"x": place, "y": 60})
-        assert page.evaluate("explorer.state.layer") == chosen
+        with subtests.test(layer=layer):
+            place = page.evaluate(f"explorer.panels.get('shares-0').places[{layer}]")
+            picture.click(position={"x": place, "y": 60})
+            assert page.evaluate("explorer.state.layer") == chosen

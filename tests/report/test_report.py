@@ -49,7 +49,7 @@ def unpacked(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path
     return page
 
 
-def test_every_item_of_every_category_is_shown(unpacked, page, photograph):
+def test_every_item_of_every_category_is_shown(unpacked, page, photograph, subtests):
     assert SCRIPT not in unpacked.read_text(encoding="utf-8")
     page.goto(f"file://{unpacked}")
     expect(page.get_by_text("How large are the attention adjustments")).to_be_visible()
@@ -60,21 +60,22 @@ def test_every_item_of_every_category_is_shown(unpacked, page, photograph):
 
     seen: dict[str, int] = {}
     for category in CATEGORIES:
-        page.goto(f"file://{unpacked}")
-        page.get_by_text(category, exact=True).click()
-        page.wait_for_timeout(300)
-        photograph(page, category)
-        results = page.evaluate(
-            "category => Object.entries(categories[category]).flatMap(([_, paths]) => paths)",
-            category,
-        )
-        seen[category] = len(results)
-        for path in results:
-            labels = page.evaluate("path => results[path].labels", path)
-            assert {"model", "corpus", "site", "regression", "layer", "shows"} <= set(labels)
-            caption = page.evaluate("path => results[path].caption", path)
-            assert len(re.sub("<[^>]*>", "", caption)) > 100
-            assert "{{" not in caption
+        with subtests.test(category=category):
+            page.goto(f"file://{unpacked}")
+            page.get_by_text(category, exact=True).click()
+            page.wait_for_timeout(300)
+            photograph(page, category)
+            results = page.evaluate(
+                "category => Object.entries(categories[category]).flatMap(([_, paths]) => paths)",
+                category,
+            )
+            seen[category] = len(results)
+            for path in results:
+                labels = page.evaluate("path => results[path].labels", path)
+                assert {"model", "corpus", "site", "regression", "layer", "shows"} <= set(labels)
+                caption = page.evaluate("path => results[path].caption", path)
+                assert len(re.sub("<[^>]*>", "", caption)) > 100
+                assert "{{" not in caption
     assert seen == {
         "0 Explorer": 1,
         # For each model: norms by layer and position.
@@ -98,21 +99,22 @@ def test_the_menu_leads_to_a_figure(unpacked, page):
     assert figure.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
 
 
-def test_every_figure_and_page_of_the_report_loads(unpacked, page, photograph):
+def test_every_figure_and_page_of_the_report_loads(unpacked, page, photograph, subtests):
     page.goto(f"file://{unpacked}")
     shown = "Object.entries(results).map(([path, one]) => [path, one.data_uri])"
     items = dict(page.evaluate(shown))
     assert {Path(path).suffix for path in items} == {".svg", ".html"}
     for number, (path, name) in enumerate(items.items()):
-        page.goto(f"file://{unpacked.parent / name}")
-        if path.endswith(".html"):
-            page.locator("td, #text span").nth(5).wait_for(state="attached")
-        else:
-            # A figure without panels has its title and what it was drawn from.
-            assert page.evaluate("document.querySelectorAll('svg text').length") >= 2
-            size = page.evaluate("document.documentElement.getBoundingClientRect().width")
-            assert size > 300
-        photograph(page, f"item {number:02d} {Path(path).stem}")
+        with subtests.test(path=path):
+            page.goto(f"file://{unpacked.parent / name}")
+            if path.endswith(".html"):
+                page.locator("td, #text span").nth(5).wait_for(state="attached")
+            else:
+                # A figure without panels has its title and what it was drawn from.
+                assert page.evaluate("document.querySelectorAll('svg text').length") >= 2
+                size = page.evaluate("document.documentElement.getBoundingClientRect().width")
+                assert size > 300
+            photograph(page, f"item {number:02d} {Path(path).stem}")
 
 
 def test_no_text_of_the_corpus_runs_in_the_explorer(project, page):

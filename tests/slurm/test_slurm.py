@@ -337,11 +337,12 @@ def rule_of(job):
     return re.match(r"rule_(\w+?)(_wildcards|$)", job.what)[1]
 
 
-def test_a_run_on_slurm_gives_the_results_of_a_local_run(chain):
+def test_a_run_on_slurm_gives_the_results_of_a_local_run(chain, subtests):
     """The whole chain over several shards gives equal bytes."""
     of_vectors = ("attention/activations", "attention/centred_cosines")
     for folder in (*of_vectors, "attention/norms", "causal/effects"):
-        assert len(chain.project.results(f"tiny/small/{folder}/0*.parquet")) == SHARDS
+        with subtests.test(folder=folder):
+            assert len(chain.project.results(f"tiny/small/{folder}/0*.parquet")) == SHARDS
     assert chain.project.results() == chain.local.results()
 
 
@@ -381,7 +382,7 @@ def test_a_job_killed_for_lack_of_memory_is_restarted_with_more(chain):
     assert attempts[1].state == "COMPLETED"
 
 
-def test_nodes_have_no_network(chain, tmp_path):
+def test_nodes_have_no_network(chain, tmp_path, subtests):
     """A job reaches neither a service of the machine nor any other address."""
     program = tmp_path / "connect.py"
     program.write_text(
@@ -399,10 +400,11 @@ def test_nodes_have_no_network(chain, tmp_path):
         connect = [sys.executable, str(program), "127.0.0.1", port, "203.0.113.1", "443"]
         assert ran(connect).stdout.startswith("reached\n")
         for node in NODES:
-            output = tmp_path / node
-            options = ["--wait", f"--nodelist={node}", f"--output={output}"]
-            ran(["sbatch", *options, f"--wrap={' '.join(connect)}"], timeout=30)
-            assert output.read_text() == "Connection refused\nNetwork is unreachable\n"
+            with subtests.test(node=node):
+                output = tmp_path / node
+                options = ["--wait", f"--nodelist={node}", f"--output={output}"]
+                ran(["sbatch", *options, f"--wrap={' '.join(connect)}"], timeout=30)
+                assert output.read_text() == "Connection refused\nNetwork is unreachable\n"
 
 
 def test_the_terminal_shows_the_error_of_a_failed_job(finished):

@@ -42,11 +42,13 @@ def packages_in(source: str) -> set[str]:
 def test_imports_point_down():
     places = {name: place for place, name in enumerate(ORDER)}
     library = ROOT / "scripts/attnlag"
+    above = {}
     for path in library.rglob("*.py"):
         package = path.relative_to(library).parts[0].removesuffix(".py")
         if package != "__init__":
-            above = [n for n in packages_in(path.read_text()) if places[n] < places[package]]
-            assert not above, f"{path.relative_to(ROOT)} imports from {above}"
+            imported = packages_in(path.read_text())
+            above[path] = [name for name in imported if places[name] < places[package]]
+    assert {path: names for path, names in above.items() if names} == {}
 
 
 # One interpreter imports them in this order, so none may load what a later one may not.

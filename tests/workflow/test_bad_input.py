@@ -141,11 +141,12 @@ def study(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project
 
 
 @pytest.mark.parametrize("name", STATED["study"])
-def test_the_job_of_a_mistake_names_it_and_leaves_nothing(study, name):
+def test_the_job_of_a_mistake_names_it_and_leaves_nothing(study, name, subtests):
     project, printed = study
     found = problems(printed)
     for stated in STATED["study"][name]:
-        assert [line for line in found if equals(line, stated)], f"{stated}\n{printed}"
+        with subtests.test(stated=stated):
+            assert [line for line in found if equals(line, stated)], f"{stated}\n{printed}"
     target = project.folder / TARGETS[name]
     assert not list(target.parent.glob(f"{target.stem}*"))
 

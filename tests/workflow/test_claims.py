@@ -80,14 +80,15 @@ def test_the_answers_are_those_of_the_table(results, claims):
     assert len(latex.numbers(run).splitlines()) > 20
 
 
-def test_each_number_of_answers_and_findings_is_that_of_a_claim(results, said):
+def test_each_number_of_answers_and_findings_is_that_of_a_claim(results, said, subtests):
     files = [results / "answers.txt", *results.rglob("findings.txt")]
     assert len(files) > 6
     for path in files:
-        for line in path.read_text().splitlines():
-            # The error of a check is in the provenance.
-            if " = adjustment within " not in line:
-                assert numbers_left(line, said) == [], f"{path.name}: {line}"
+        with subtests.test(path=str(path.relative_to(results))):
+            for line in path.read_text().splitlines():
+                # The error of a check is in the provenance.
+                if " = adjustment within " not in line:
+                    assert numbers_left(line, said) == [], f"{path.name}: {line}"
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +107,12 @@ def test_each_number_of_a_title_and_of_the_page_is_that_of_a_claim(index, said):
             titles += [panel["title"] for panel in sheet["panels"]]
     titles = [title for title in titles if not TITLES_OF_SAMPLES.match(title)]
     assert len(titles) > 30
-    for title in titles:
-        assert numbers_left(title, said) == [], title
+    assert [title for title in titles if numbers_left(title, said)] == []
 
 
-def test_claims_that_a_figure_makes_from_its_tables_are_rows_of_the_table(results, claims):
+def test_claims_that_a_figure_makes_from_its_tables_are_rows_of_the_table(
+    results, claims, subtests
+):
     """A job that draws declares fewer tables than the one that writes all claims."""
     files = files_in(results)
     declared = {name: files[name] for name in FITTED}
@@ -118,13 +120,16 @@ def test_claims_that_a_figure_makes_from_its_tables_are_rows_of_the_table(result
     regressions = regressions_in(declared_by(declared))
     assert len(regressions) == 2
     for regression in regressions:
-        stated = claims.query("site == @regression.site and analysis == @regression.name")
-        made = {repr(row) for row in rows_in(frame(regression.claims.rows))}
-        assert len(made) > 20
-        assert made <= {repr(row) for row in rows_in(stated)}
+        with subtests.test(regression=regression.name):
+            stated = claims.query("site == @regression.site and analysis == @regression.name")
+            made = {repr(row) for row in rows_in(frame(regression.claims.rows))}
+            assert len(made) > 20
+            assert made <= {repr(row) for row in rows_in(stated)}
 
 
-def test_each_number_of_a_title_that_the_page_does_not_show_is_that_of_a_claim(results, said):
+def test_each_number_of_a_title_that_the_page_does_not_show_is_that_of_a_claim(
+    results, said, subtests
+):
     files = files_in(results)
     site = results / "tiny/small/attention"
     drawn = {
@@ -136,15 +141,16 @@ def test_each_number_of_a_title_that_the_page_does_not_show_is_that_of_a_claim(r
     declared = {name: files[name] for name in (*FITTED, "directions", "residuals")}
     declared["coefficients"] = [path.with_name("coefficients.parquet") for path in files["fits"]]
     for name, folder in drawn.items():
-        module = importlib.import_module(f"attnlag.figures.{name}")
-        claim = module.figure(Inputs(folder, Declared(declared), {"layers": None})).claim
-        assert re.search(r"\d", claim), name
-        if name == "specifications_by_layer":
-            # It joins the numbers of two claims of each regression.
-            assert numbers_left(claim, []) != []
-            assert set(numbers_left(claim, [])) <= set(numbers_left(" ".join(said), []))
-        else:
-            assert numbers_left(claim, said) == [], claim
+        with subtests.test(name=name):
+            module = importlib.import_module(f"attnlag.figures.{name}")
+            claim = module.figure(Inputs(folder, Declared(declared), {"layers": None})).claim
+            assert re.search(r"\d", claim), name
+            if name == "specifications_by_layer":
+                # It joins the numbers of two claims of each regression.
+                assert numbers_left(claim, []) != []
+                assert set(numbers_left(claim, [])) <= set(numbers_left(" ".join(said), []))
+            else:
+                assert numbers_left(claim, said) == [], claim
 
 
 def test_the_page_has_each_finding_of_the_files(index, results):
@@ -157,15 +163,15 @@ def test_the_page_has_each_finding_of_the_files(index, results):
 
 
 def test_every_table_with_intervals_states_their_level(results):
-    found = []
+    levels = {}
     for path in results.rglob("*.parquet"):
         names = pq.read_schema(path).names
         if path.stem != "claims" and any(name.endswith("_high") for name in names):
-            levels = pd.read_parquet(path, columns=["level"])["level"]
-            assert set(levels) <= {0.95}, path
-            found.append(path.stem)
-    assert {"coefficients", "fits", "medians", "groups", "controls", "untrained_scales"} < {*found}
-    assert {"means", "shares", "elasticities", "total_effects", "finite_effects"} < {*found}
+            levels[path] = set(pd.read_parquet(path, columns=["level"])["level"])
+    assert {path: stated for path, stated in levels.items() if stated - {0.95}} == {}
+    found = {path.stem for path in levels}
+    assert {"coefficients", "fits", "medians", "groups", "controls", "untrained_scales"} < found
+    assert {"means", "shares", "elasticities", "total_effects", "finite_effects"} < found
 
 
 def test_each_number_of_a_template_is_a_field_of_its_claim(claims):

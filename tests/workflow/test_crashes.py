@@ -193,13 +193,14 @@ def test_the_locks_of_a_live_run_stay_and_those_of_a_killed_one_are_cleared(kill
     assert not locks_of(killed)
 
 
-def test_runs_of_different_targets_may_run_at_once(fresh, finished_once):
+def test_runs_of_different_targets_may_run_at_once(fresh, finished_once, subtests):
     targets = (TARGET, "data/models/tiny/source.json")
     runs = [fresh.start("--cores", "2", target, interpreter=python()) for target in targets]
     assert [run.wait() for run in runs] == [0, 0]
     for target in targets:
-        made = (fresh.folder / target).read_bytes()
-        assert made == (finished_once[0].folder / target).read_bytes()
+        with subtests.test(target=target):
+            made = (fresh.folder / target).read_bytes()
+            assert made == (finished_once[0].folder / target).read_bytes()
     assert fresh.would_run(*targets) == {}
 
 

@@ -133,9 +133,8 @@ def test_a_deleted_table_is_made_again(to_plan):
     assert len(made) > 8
     jobs = plan(to_plan.folder, ("all",), everything=True)
     (asked,) = [job.given for job in jobs if job.rule == "all"]
-    for path in made:
-        for one in (path, path.with_suffix(".csv")):
-            assert str(one.relative_to(to_plan.folder)) in asked
+    files = [*made, *(path.with_suffix(".csv") for path in made)]
+    assert {str(file.relative_to(to_plan.folder)) for file in files} <= set(asked)
     (base / "tiny/small/attention/notebook/influence.parquet").unlink()
     (base / "tiny/small/attention/heads/heads.csv").unlink()
     assert {"fit_regression", "summarize_heads"} <= to_plan.would_run().keys()

@@ -40,14 +40,16 @@ def hostile_run(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return project, project.run()
 
 
-def test_no_control_character_reaches_the_terminal_or_a_text_file(hostile_run):
+def test_no_control_character_reaches_the_terminal_or_a_text_file(hostile_run, subtests):
     project, printed = hostile_run
     files = [*project.folder.glob("results/**/*.txt"), *project.folder.glob("logs/**/*.log")]
     assert len(files) > 10
-    for text in (printed, *(path.read_text(encoding="utf-8") for path in files)):
-        for line in text.split("\n"):
-            assert acting(line) == []
-            assert not line.lstrip().startswith("error:")
+    texts = {path.name: path.read_text(encoding="utf-8") for path in files}
+    for name, text in {**texts, "terminal": printed}.items():
+        with subtests.test(name=name):
+            for line in text.split("\n"):
+                assert acting(line) == []
+                assert not line.lstrip().startswith("error:")
 
 
 def test_figures_are_whole_and_show_the_names(hostile_run, subtests):
@@ -80,12 +82,12 @@ def test_every_group_is_fitted_and_its_dummies_are_taken_out(hostile_run, subtes
     assert terms.str.startswith("group_").sum() == (len(GROUPS) - 1) * 2
 
 
-def test_no_cell_of_a_table_is_a_formula(hostile_run):
+def test_no_cell_of_a_table_is_a_formula(hostile_run, subtests):
     project, _ = hostile_run
     tables = list(project.folder.glob("results/**/*.csv"))
     quoted = 0
     for path in tables:
-        with path.open(newline="", encoding="utf-8") as file:
+        with subtests.test(path=path.name), path.open(newline="", encoding="utf-8") as file:
             for row in csv.reader(file):
                 assert not [cell for cell in row if re.match(r"[=@\t\r]|[+-](?!\d)", cell)]
                 quoted += sum(cell.startswith("'=") for cell in row)
@@ -115,7 +117,7 @@ def test_control_characters_are_escaped_and_other_text_is_kept(subtests):
             assert text_for("line", text) == text
 
 
-def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path):
+def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path, subtests):
     """The message quotes a repeated id, a key and the name of the file."""
     row = json.dumps({"id": HOSTILE[:-1], "text": "words"}, ensure_ascii=False)
     file = tmp_path / "a\x1b[2J\n.jsonl"
@@ -128,10 +130,11 @@ def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path):
     result = ran([*command, "--log", "log.txt"], status=1, cwd=tmp_path)
     logged, _, again = (tmp_path / "log.txt").read_text("utf-8").rpartition("to run it again: ")
     assert acting(again.strip()) == []
-    for printed in (result.stderr, logged):
-        lines = printed.split("\n")
-        assert len(lines) == 4
-        assert lines.pop() == ""
-        for number, line in enumerate(lines):
-            assert line.startswith(rf"error: a\x1b[2J\n.jsonl:{min(number, 1) + 2}: ")
-            assert acting(line) == []
+    for name, printed in {"stderr": result.stderr, "log": logged}.items():
+        with subtests.test(name=name):
+            lines = printed.split("\n")
+            assert len(lines) == 4
+            assert lines.pop() == ""
+            for number, line in enumerate(lines):
+                assert line.startswith(rf"error: a\x1b[2J\n.jsonl:{min(number, 1) + 2}: ")
+                assert acting(line) == []

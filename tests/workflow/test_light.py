@@ -126,8 +126,7 @@ def test_every_figure_of_results_is_drawn_without(whole_once, tmp_path):
     (tmp_path / "commands.json").write_text(json.dumps(commands))
     without_extras(DRAWING, tmp_path / "commands.json", project.folder)
     assert sum(file.suffix == ".png" for file in before) >= 8
-    for file, content in before.items():
-        assert file.read_bytes() == content, file
+    assert [file for file, content in before.items() if file.read_bytes() != content] == []
 
 
 def test_a_program_names_the_extra_that_it_lacks():

@@ -61,7 +61,7 @@ def check_latex(text):
             assert row.count("&") + 1 + spans == len(columns)
 
 
-def test_the_table_has_the_coefficients_with_three_digits(written):
+def test_the_table_has_the_coefficients_with_three_digits(written, subtests):
     text = (written.folder / TABLE).read_text()
     check_latex(text)
     assert text.count(r"\toprule") == 5
@@ -71,12 +71,13 @@ def test_the_table_has_the_coefficients_with_three_digits(written):
         written.folder / "results/tiny/small/attention/notebook/coefficients.csv"
     )
     for layer, cells in rows:
-        of_layer = coefficients[coefficients["layer"] == int(layer)].set_index("term")
-        numbers = re.findall(r"-?\d+\.\d{3}", cells.replace("$", ""))
-        columns = ["estimate", "std_error", "conf_low", "conf_high", "p_adjusted"]
-        expected = of_layer.loc[["lag_1", "lag_2"], columns].to_numpy().ravel()
-        shown = [max(value, 0.001) if i % 5 == 4 else value for i, value in enumerate(expected)]
-        assert [float(number) for number in numbers[:-1]] == pytest.approx(shown, abs=5.1e-4)
+        with subtests.test(layer=layer):
+            of_layer = coefficients[coefficients["layer"] == int(layer)].set_index("term")
+            numbers = re.findall(r"-?\d+\.\d{3}", cells.replace("$", ""))
+            columns = ["estimate", "std_error", "conf_low", "conf_high", "p_adjusted"]
+            expected = of_layer.loc[["lag_1", "lag_2"], columns].to_numpy().ravel()
+            shown = [max(value, 0.001) if i % 5 == 4 else value for i, value in enumerate(expected)]
+            assert [float(number) for number in numbers[:-1]] == pytest.approx(shown, abs=5.1e-4)
     assert len(rows) == coefficients["layer"].nunique()
 
 

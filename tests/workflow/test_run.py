@@ -262,30 +262,33 @@ def test_a_run_makes_the_files_of_the_catalogue(to_plan):
     assert others == ["results/provenance.json"]
 
 
-def test_every_parquet_file_states_what_made_it(finished_once):
+def test_every_parquet_file_states_what_made_it(finished_once, subtests):
     project, _ = finished_once
     source = json.loads((project.folder / "data/models/tiny/source.json").read_text())
     for path in project.folder.glob("results/**/*.parquet"):
-        records = [read_provenance(path)]
-        if path.name == "claims.parquet":
-            # Claims are of several analyses.
-            records = [study["record"] for study in records[0]["studies"]]
-        assert records
-        for record in records:
-            assert record["corpus"]["name"] == "small"
-            assert record["versions"]
-            if "corpora" not in path.parts:
-                assert record["model"]["digest"] == source["digest"]
+        with subtests.test(path=path.name):
+            records = [read_provenance(path)]
+            if path.name == "claims.parquet":
+                # Claims are of several analyses.
+                records = [study["record"] for study in records[0]["studies"]]
+            assert records
+            for record in records:
+                assert record["corpus"]["name"] == "small"
+                assert record["versions"]
+                if "corpora" not in path.parts:
+                    assert record["model"]["digest"] == source["digest"]
     record = read_provenance(project.folder / STUDY / "coefficients.parquet")
     assert record.settings("regression")["alpha"] == 0.05
 
 
-def test_no_result_says_where_or_when_it_was_made(finished_once):
+def test_no_result_says_where_or_when_it_was_made(finished_once, subtests):
     project, _ = finished_once
     told = [str(project.folder), str(ROOT), time.strftime("%Y-%m-%d"), time.strftime("%d %b %Y")]
     told += [name for name in (socket.gethostname(), platform.node()) if len(name) > 5]
-    for name, content in project.results().items():
-        assert not [text for text in told if text.encode() in content], name
+    results = project.results()
+    for text in told:
+        with subtests.test(text=text):
+            assert [name for name, content in results.items() if text.encode() in content] == []
 
 
 def test_a_run_leaves_a_record_of_every_file_and_the_check_names_those_that_differ(finished):

@@ -66,10 +66,11 @@ def test_a_run_without_a_network_interface_succeeds(
     # The observers see what there is to see.
     code = "import socket; socket.create_connection(('127.0.0.1', 9))"
     for program, environment in ((code, observed), (f"import attnlag; {code}", clean)):
-        command = [sys.executable, "-c", program]
-        ran(command, status=1, cwd=finished.folder / "scripts", env=environment)
-        assert "socket.connect" in (tmp_path / "notes").read_text()
-        (tmp_path / "notes").unlink()
+        with subtests.test(program=program):
+            command = [sys.executable, "-c", program]
+            ran(command, status=1, cwd=finished.folder / "scripts", env=environment)
+            assert "socket.connect" in (tmp_path / "notes").read_text()
+            (tmp_path / "notes").unlink()
 
 
 def test_hostile_file_names_are_not_run_as_commands(fresh):

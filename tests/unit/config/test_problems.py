@@ -1244,7 +1244,7 @@ FAMILY = {"distilgpt2": (6, 768), "gpt2": (12, 768), "gpt2-medium": (24, 1024)}
 FAMILY |= {"gpt2-large": (36, 1280), "gpt2-xl": (48, 1600)}
 
 
-def test_the_gpt2_file_lacks_a_text_and_lists_the_gpt2_family_in_lines_to_uncomment():
+def test_the_gpt2_file_lacks_a_text_and_lists_the_gpt2_family_in_lines_to_uncomment(subtests):
     # In a folder of its own: a user's text may lie in the project's.
     file = ROOT / "config/gpt2.yaml"
     text, stated = file.read_text(encoding="utf-8"), load(file.name)
@@ -1259,8 +1259,9 @@ def test_the_gpt2_file_lacks_a_text_and_lists_the_gpt2_family_in_lines_to_uncomm
     assert {name: (model.layers, model.width) for name, model in models.items()} == FAMILY
     assert len({model.revision for model in models.values()}) == len(FAMILY)
     for name, model in models.items():
-        assert model.repository.split("/")[1] == name
-        assert re.fullmatch("[0-9a-f]{40}", model.revision)
+        with subtests.test(name=name):
+            assert model.repository.split("/")[1] == name
+            assert re.fullmatch("[0-9a-f]{40}", model.revision)
 
 
 @pytest.mark.parametrize("page", ["corpora", "families", "gpu", "models"])
@@ -1343,15 +1344,16 @@ def test_the_public_series_has_twelve_checkpoints_of_a_model(in_project):
     assert config.regressions_of_training() == ["within"]
 
 
-def test_the_trained_series_has_the_checkpoints_that_are_trained():
+def test_the_trained_series_has_the_checkpoints_that_are_trained(subtests):
     stated = load("training.yaml")
     text = (ROOT / "benchmarks/train_checkpoints.py").read_text(encoding="utf-8")
     (steps,) = re.findall(r"^CHECKPOINTS = (\(.*\))$", text, re.M)
     assert sorted(stated["models"]) == sorted(re.findall(r'Run\("([\w-]+)"', text))
     for name, model in stated["models"].items():
-        folders = [f"data/training/{name}/step{step}" for step in ast.literal_eval(steps)]
-        assert model["revisions"] == folders
-        assert model["path"] == f"data/training/{name}/final"
+        with subtests.test(name=name):
+            folders = [f"data/training/{name}/step{step}" for step in ast.literal_eval(steps)]
+            assert model["revisions"] == folders
+            assert model["path"] == f"data/training/{name}/final"
 
 
 SHIPPED = ["config.yaml", "gpt2.yaml", "models.yaml", "pythia.yaml", "study.yaml", "training.yaml"]

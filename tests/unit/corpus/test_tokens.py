@@ -58,13 +58,14 @@ def test_the_context_length_is_that_of_the_text_model(tmp_path, model_type, sett
 LIKE_SPECIAL = "one <|endoftext|> two <|endoftext|>"
 
 
-def test_text_that_looks_like_a_control_token_is_encoded_as_text(tokenizer):
+def test_text_that_looks_like_a_control_token_is_encoded_as_text(tokenizer, subtests):
     end = tokenizer.eos_token_id
     texts = ["plain", LIKE_SPECIAL, "<|endoftext", "<|endoftext|>"]
     table, counts = encode(tokenizer, texts)
     assert not any(end in ids for ids in table["input_ids"].to_pylist())
     for ids, text in zip(table["input_ids"].to_pylist(), texts, strict=True):
-        assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
+        with subtests.test(text=text):
+            assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
     assert table["special_in_text"].to_pylist() == [0, 2, 0, 1]
     assert counts["special_in_text"] == 3
     read, counts = encode(tokenizer, texts, special_in_text="token")

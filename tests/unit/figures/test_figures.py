@@ -144,17 +144,19 @@ def test_the_title_of_coefficients_has_the_lag_before_training():
     )
 
 
-def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels():
+def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels(subtests):
     inputs, alone = of_coefficients(controls=False)
     # Norms before training that do not vary have no coefficient.
     nothing = {"untrained_own": np.nan, "untrained_default": np.nan}
     table = inputs.regression.coefficients
     controls = synthetic_controls(table).assign(**nothing)
     constant = of_regression(table, controls=controls)
-    for few in (alone, coefficients_by_layer.figure(constant)):
-        titles = ["lag 1", "lag 2", "variance explained within documents"]
-        assert [panel.title for panel in few.panels] == titles
-        assert "before training" not in few.claim
+    sheets = {"no controls": alone, "constant norms": coefficients_by_layer.figure(constant)}
+    for name, sheet in sheets.items():
+        with subtests.test(name=name):
+            titles = ["lag 1", "lag 2", "variance explained within documents"]
+            assert [panel.title for panel in sheet.panels] == titles
+            assert "before training" not in sheet.claim
     nowhere = of_coefficients(unfitted=range(12))[1]
     assert all(panel.missing == [*range(12)] for panel in nowhere.panels)
     assert nowhere.claim == "No coefficient could be estimated"
@@ -604,15 +606,16 @@ def test_heads_are_maps_of_what_was_measured():
     assert heads_by_layer.figure(heads(layers=[])).claim == "No heads were found"
 
 
-def test_layers_without_attention_are_marked_in_the_file_of_a_figure(tmp_path):
+def test_layers_without_attention_are_marked_in_the_file_of_a_figure(tmp_path, subtests):
     drawing = {"titles": True, "sizes": ["page"], "formats": ["svg"]}
     marks = []
     for mixers in ({}, {"1": "Mamba"}):
-        names = {"model": "m", "corpus": "c"}
-        files.draw_figure("heads_by_layer", heads(mixers=mixers), names, tmp_path, drawing)
-        drawn = (tmp_path / "heads_by_layer.svg").read_text()
-        assert ">m, c, attention" in drawn
-        marks.append(drawn.count("<use "))
+        with subtests.test(mixers=mixers):
+            names = {"model": "m", "corpus": "c"}
+            files.draw_figure("heads_by_layer", heads(mixers=mixers), names, tmp_path, drawing)
+            drawn = (tmp_path / "heads_by_layer.svg").read_text()
+            assert ">m, c, attention" in drawn
+            marks.append(drawn.count("<use "))
     # The panels share an axis.
     assert marks[1] == marks[0] + 1
 

@@ -397,7 +397,7 @@ def collected(model, sequences):
     return decoder, means
 
 
-def test_each_intervention_equals_the_model_run_with_the_replaced_vector(monkeypatch):
+def test_each_intervention_equals_the_model_run_with_the_replaced_vector(monkeypatch, subtests):
     monkeypatch.setattr(sampling, "positions", lambda *_: [TOKEN])
     model = gpt2_of_large_weights()
     decoder, means = collected(model, SEQUENCES)
@@ -413,21 +413,24 @@ def test_each_intervention_equals_the_model_run_with_the_replaced_vector(monkeyp
     put |= {"mean": tokens.mean(0), "turned": -own}
     assert [effect.intervention for effect in found[key]][: len(put)] == list(put)
     for effect in found[key]:
-        assert (effect.source_site, effect.source_layer) == ("attention", LAYER)
-        vector = put[effect.intervention]
-        changed, moved = adjustments(model, SEQUENCES[key], {(LAYER, TOKEN): vector})
-        near = slice(TOKEN, TOKEN + 3)
-        if effect.target_site == "attention":
-            norms = [a[effect.target_layer, near].norm(dim=-1) for a in (base, changed)]
-            expected = (norms[1] / norms[0]).log()
-            expected[~expected.isfinite()] = torch.nan
-        else:
-            away = logs[near] - moved[near]
-            expected = (logs[near].exp() * away).sum(-1)
-            if effect.target_site == "surprisal":
-                following = torch.from_numpy(SEQUENCES[key][TOKEN + 1 : TOKEN + 4])[:, None]
-                expected = away.gather(1, following)[:, 0]
-        np.testing.assert_allclose(effect.effects, expected, atol=1e-12)
+        with subtests.test(
+            intervention=effect.intervention, target=(effect.target_site, effect.target_layer)
+        ):
+            assert (effect.source_site, effect.source_layer) == ("attention", LAYER)
+            vector = put[effect.intervention]
+            changed, moved = adjustments(model, SEQUENCES[key], {(LAYER, TOKEN): vector})
+            near = slice(TOKEN, TOKEN + 3)
+            if effect.target_site == "attention":
+                norms = [a[effect.target_layer, near].norm(dim=-1) for a in (base, changed)]
+                expected = (norms[1] / norms[0]).log()
+                expected[~expected.isfinite()] = torch.nan
+            else:
+                away = logs[near] - moved[near]
+                expected = (logs[near].exp() * away).sum(-1)
+                if effect.target_site == "surprisal":
+                    following = torch.from_numpy(SEQUENCES[key][TOKEN + 1 : TOKEN + 4])[:, None]
+                    expected = away.gather(1, following)[:, 0]
+            np.testing.assert_allclose(effect.effects, expected, atol=1e-12)
 
 
 def test_a_change_that_returns_no_vector_is_refused(subtests):

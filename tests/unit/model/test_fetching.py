@@ -227,7 +227,7 @@ def test_weights_that_are_not_clear_and_links_out_of_a_folder_are_refused(
     ("kind", "base", "blocks"), [("gpt2", "transformer", "h"), ("llama", "model", "layers")]
 )
 def test_weights_that_the_config_does_not_state_are_refused(
-    request, tmp_path, target, kind, base, blocks
+    request, tmp_path, target, kind, base, blocks, subtests
 ):
     """transformers would run without them. Masks and a head are no part of its base model."""
     mine = shutil.copytree(request.getfixturevalue(kind), tmp_path / "mine")
@@ -246,9 +246,10 @@ def test_weights_that_the_config_does_not_state_are_refused(
     # A mask has four dimensions, a bias one. In GPT-2 transformers leaves out both.
     unknown += [f"{base}.{blocks}.{layer}.attn.bias" for layer in (0, 1) if kind == "llama"]
     for name in unknown:
-        tensor = torch.ones([1, 64, 64] if "0.attn" in name else [48])
-        save_file(weights | leftovers | {name: tensor}, mine / "model.safetensors")
-        assert f"the weights have {name}, for which " in problem_of(mine, target)
+        with subtests.test(name=name):
+            tensor = torch.ones([1, 64, 64] if "0.attn" in name else [48])
+            save_file(weights | leftovers | {name: tensor}, mine / "model.safetensors")
+            assert f"the weights have {name}, for which " in problem_of(mine, target)
 
 
 def test_files_changed_after_they_were_fetched_are_found(mine, target):

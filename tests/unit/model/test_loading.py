@@ -76,15 +76,19 @@ def test_a_checkpoint_of_integers_is_refused(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("name", NAMES)
-def test_norms_of_each_site_are_those_of_its_vectors_summed_in_float32(fetched, name, dtype):
+def test_norms_of_each_site_are_those_of_its_vectors_summed_in_float32(
+    fetched, name, dtype, subtests
+):
     model = loading.load_model(fetched[name], CPU, dtype)
     added, of_sites = (measured(model, each)[1] for each in ("vectors", "norms"))
     for site, norms in of_sites.items():
-        assert added[site].dtype == norms.dtype == np.float32
-        vectors = added[site].astype(np.float64)
-        np.testing.assert_allclose(norms, np.linalg.norm(vectors, axis=-1), rtol=1e-6)
-        in_half = torch.tensor(vectors, dtype=getattr(torch, dtype)).norm(dim=-1).double().numpy()
-        assert dtype == "float32" or np.abs(in_half / norms - 1).max() > 1e-5
+        with subtests.test(site=site):
+            assert added[site].dtype == norms.dtype == np.float32
+            vectors = added[site].astype(np.float64)
+            np.testing.assert_allclose(norms, np.linalg.norm(vectors, axis=-1), rtol=1e-6)
+            in_half = torch.tensor(vectors, dtype=getattr(torch, dtype)).norm(dim=-1)
+            distances = np.abs(in_half.double().numpy() / norms - 1)
+            assert dtype == "float32" or distances.max() > 1e-5
     np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
 
 

@@ -100,13 +100,14 @@ def listed_in(properties, before=""):
         yield from listed_in(key.get("properties", {}), f"{before}{name}.")
 
 
-def test_the_schema_lists_every_key_without_references():
+def test_the_schema_lists_every_key_without_references(subtests):
     """The Snakemake workflow catalog reads a file of this name and follows no references."""
     text = (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
     listed = dict(listed_in(yaml.safe_load(text)["properties"]))
     assert {name for name in listed if "." not in name} == set(Config.model_fields)
     for kind in SOURCES.values():
-        assert {f"models.<name>.{key}" for key in kind.model_fields} <= set(listed)
+        with subtests.test(kind=kind.__name__):
+            assert {f"models.<name>.{key}" for key in kind.model_fields} <= set(listed)
     assert {f"corpora.<name>.{key}" for key in Corpus.model_fields} <= set(listed)
     deep = ("regressions.<name>.lags", "controls.random_weights.scales", "causal.sign_draws")
     assert all(listed[name] for name in deep)
@@ -238,17 +239,18 @@ LINES = (ROOT / "requirements.txt").read_text().splitlines()
 PINNED = by_name(line for line in LINES if line and not line.startswith("#"))
 
 
-def test_exact_versions_are_within_the_ranges():
+def test_exact_versions_are_within_the_ranges(subtests):
     extras = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
     for name, requirement in by_name([*PROJECT["dependencies"], *extras]).items():
-        if name == "torch":
-            # A build for CPU that is at hand will do.
-            assert name not in PINNED
-            assert requirement.specifier.contains("2.13.0")
-        else:
-            (pin,) = PINNED[name].specifier
-            assert pin.operator == "=="
-            assert requirement.specifier.contains(pin.version)
+        with subtests.test(name=name):
+            if name == "torch":
+                # A build for CPU that is at hand will do.
+                assert name not in PINNED
+                assert requirement.specifier.contains("2.13.0")
+            else:
+                (pin,) = PINNED[name].specifier
+                assert pin.operator == "=="
+                assert requirement.specifier.contains(pin.version)
 
 
 def test_the_conda_environment_has_every_requirement():
@@ -273,8 +275,9 @@ def test_digests_are_of_the_versions_that_are_tested():
     elsewhere = {"colorama", "httpx2-jsfetch", "pyreadline3", "tzdata"}
     assert len(VERSIONS_WITH_DIGESTS) == len(re.findall(r"^\w", HASHED, re.M))
     assert VERSIONS_WITH_DIGESTS.keys() - PINNED.keys() <= elsewhere
-    for name in VERSIONS_WITH_DIGESTS.keys() & PINNED.keys():
-        assert str(PINNED[name].specifier) == f"=={VERSIONS_WITH_DIGESTS[name]}"
+    tested = VERSIONS_WITH_DIGESTS.keys() & PINNED.keys()
+    expected = {name: f"=={VERSIONS_WITH_DIGESTS[name]}" for name in tested}
+    assert {name: str(PINNED[name].specifier) for name in tested} == expected
 
 
 def closure(requirements):

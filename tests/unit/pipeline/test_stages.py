@@ -177,9 +177,10 @@ def expected_stages(path):
 def test_a_change_of_any_file_of_the_library_runs_these_stages_again():
     listed = {stage: set(digests.stage_files(stage, SCRIPTS)) for stage in stages.STAGES}
     assert len(CODE_FILES) > 150
+    found = {}
     for path in CODE_FILES:
-        found = {stage for stage, files in listed.items() if path in files}
-        assert found == expected_stages(path), path
+        found[path] = {stage for stage, files in listed.items() if path in files}
+    assert found == {path: expected_stages(path) for path in CODE_FILES}
 
 
 def test_the_table_of_reruns_has_no_pattern_that_no_file_has():
@@ -192,6 +193,7 @@ def test_the_table_of_reruns_has_no_pattern_that_no_file_has():
 def test_the_code_of_a_stage_has_all_that_python_imports_for_it(program, imported):
     """The oracle is sys.modules after the program is imported."""
     assert imported[str(program)]
+    lacking = {}
     for name in imported[str(program)]:
         path = SCRIPTS.joinpath(*name.split(".")).with_suffix(".py")
         if not path.exists() or not expected_stages(path):
@@ -201,14 +203,17 @@ def test_the_code_of_a_stage_has_all_that_python_imports_for_it(program, importe
             running = {DRAWN_BY[path]}
         elif program == DRAWING:
             running = FIGURES
-        assert running <= expected_stages(path), name
+        if not running <= expected_stages(path):
+            lacking[name] = running
+    assert lacking == {}
 
 
-def test_every_stage_that_draws_has_its_figures_and_none_of_another():
+def test_every_stage_that_draws_has_its_figures_and_none_of_another(subtests):
+    files = {stage.stem: digests.stage_files(stage.stem, SCRIPTS) for stage in DRAWN}
     for figure in catalogue.figures():
-        for stage in DRAWN:
-            has = figure.module in digests.stage_files(stage.stem, SCRIPTS)
-            assert has == (figure.drawn_by == stage.stem)
+        with subtests.test(figure=figure.name):
+            drawing = [stage for stage, listed in files.items() if figure.module in listed]
+            assert drawing == [figure.drawn_by]
 
 
 def test_the_table_of_code_has_every_stage():

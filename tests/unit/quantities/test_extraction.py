@@ -80,14 +80,14 @@ def test_norms_of_stored_vectors_are_those_of_the_pass(
                 assert stored == "float32" or apart > bound / 100
 
 
-def test_vectors_beyond_the_range_of_float16_are_refused():
+@pytest.mark.parametrize("second_token", [7e4, np.inf])
+def test_vectors_beyond_the_range_of_float16_are_refused(second_token):
     keys = [TokenSequence("d", 0, np.array([1, 2], np.int32))]
-    large = np.full((2, 8), 7e4, np.float32)
-    for vectors in (large, np.where([[True], [False]], large, np.inf)):
-        (line,) = refused(
-            formats.table, keys, [vectors], columns.schema([15], 8, "float16"), "float16"
-        )
-        assert "what layer 15 adds is as large as 7e+04; expected" in line
+    vectors = np.full((2, 8), 7e4, np.float32)
+    vectors[1] = second_token
+    schema = columns.schema([15], 8, "float16")
+    (line,) = refused(formats.table, keys, [vectors], schema, "float16")
+    assert "what layer 15 adds is as large as 7e+04; expected" in line
 
 
 ALL = ["attention", "mlp", "block"]

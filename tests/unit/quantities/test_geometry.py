@@ -195,7 +195,7 @@ def geometry_of_shard(folder, number):
     return *paths, frame.query("position >= 1")
 
 
-def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
+def test_means_of_all_shards_are_listed_with_both_controls(tmp_path, subtests):
     geometry, stream, (first, second) = zip(
         *(geometry_of_shard(tmp_path, number) for number in (0, 1)), strict=True
     )
@@ -221,23 +221,24 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
     expected = {name: own.dropna() for name, own in rows.items()}
     expected[centred.QUANTITY, 0] = expected["angle", 0]
     for (quantity, layer), own in expected.items():
-        row = found.loc[(quantity, layer)]
-        mean = mean_of(own, own.index.get_level_values("document"), 0.1)
-        assert row[list(mean)].to_dict() == pytest.approx(mean, rel=1e-8)
-        assert (row["tokens"], row["documents"]) == (len(own), 6)
-        if quantity == centred.QUANTITY:
-            assert (row["distance"], row["random_pairs"]) == (2, pytest.approx(0.2))
-            random = own.loc[["0a", "0b"]].mean()
-        else:
-            random = second[quantity, layer].mean()
-            assert row["trained"] == pytest.approx(some[quantity, layer].mean(), rel=1e-9)
-            assert pd.isna(row["distance"]) == (quantity != "cosine_previous")
-            # 10 pairs of one shard and 30 of the other; of the second layer only the one's.
-            against = 2.0 if layer else (10 * 0.5 + 30 * 1.5) / 40
-            against = np.nan if quantity == STREAM_GROWTH else against
-            of_pairs = found.at[(quantity, layer), "random_pairs"]
-            assert of_pairs == pytest.approx(against, nan_ok=True)
-        assert row["untrained"] == pytest.approx(random, rel=1e-9)
+        with subtests.test(quantity=quantity, layer=layer):
+            row = found.loc[(quantity, layer)]
+            mean = mean_of(own, own.index.get_level_values("document"), 0.1)
+            assert row[list(mean)].to_dict() == pytest.approx(mean, rel=1e-8)
+            assert (row["tokens"], row["documents"]) == (len(own), 6)
+            if quantity == centred.QUANTITY:
+                assert (row["distance"], row["random_pairs"]) == (2, pytest.approx(0.2))
+                random = own.loc[["0a", "0b"]].mean()
+            else:
+                random = second[quantity, layer].mean()
+                assert row["trained"] == pytest.approx(some[quantity, layer].mean(), rel=1e-9)
+                assert pd.isna(row["distance"]) == (quantity != "cosine_previous")
+                # 10 pairs of one shard and 30 of the other; of the second layer only the one's.
+                against = 2.0 if layer else (10 * 0.5 + 30 * 1.5) / 40
+                against = np.nan if quantity == STREAM_GROWTH else against
+                of_pairs = found.at[(quantity, layer), "random_pairs"]
+                assert of_pairs == pytest.approx(against, nan_ok=True)
+            assert row["untrained"] == pytest.approx(random, rel=1e-9)
     # A single document has a mean and no error.
     alone = RatioSums.from_rows(np.array([1.0, 3.0]), np.zeros(2, int))
     assert (alone.mean, np.isnan(alone.std_error)) == (2, True)

@@ -80,7 +80,7 @@ def test_a_differential_head_is_made_by_two_attention_heads():
     assert (np.abs(after[:, 1] / before[:, 1] - 1) > 1e-3).mean() > 0.8
 
 
-def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
+def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused(subtests):
     model = small_model("llama")
     layer = heads.located(decoder_of(model).blocks, model.config)[0][2]
     z = torch.randn(5, 48)
@@ -90,10 +90,13 @@ def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     check = heads.check_sum(passed, layer, 1e-5)
     assert check.ok
     assert check.error < 1e-6
-    for wrong in (added * 1.001, added + 0.01, added * torch.nan):
-        check = heads.check_sum(replace(passed, added={"attention": wrong}), layer, 1e-5)
-        assert not check.ok
-        assert check.reason.startswith("in layer 2, heads and bias make up the adjustment only")
+    wrong = {"scaled": added * 1.001, "moved": added + 0.01, "not finite": added * torch.nan}
+    for name, adjustment in wrong.items():
+        with subtests.test(name=name):
+            check = heads.check_sum(replace(passed, added={"attention": adjustment}), layer, 1e-5)
+            assert not check.ok
+            start = "in layer 2, heads and bias make up the adjustment only"
+            assert check.reason.startswith(start)
     # A number of heads that does not divide.
     model.config.num_attention_heads = 7
     remark, found = measured(model)

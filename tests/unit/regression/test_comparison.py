@@ -83,7 +83,7 @@ def differences(first, second, **settings):
     return comparison.differences(first, second, "lag_1", Errors(**settings))
 
 
-def test_differences_are_tested_layer_by_layer():
+def test_differences_are_tested_layer_by_layer(subtests):
     """The oracle is the errors of the scores, and Holm's method of statsmodels."""
     first = profile_of([0.5, 0.3, 0.12, 0.1, 0.2], 0.035)
     second = profile_of([0.1, 0.2, 0.1, 0.1, np.nan], 0.035, seed=1)
@@ -113,8 +113,9 @@ def test_differences_are_tested_layer_by_layer():
     assert wide["layers_differing"] == 1
     # The smaller degrees of freedom count.
     few = dataclasses.replace(second, df=np.ones((5, 1)))
-    for pair in ((first, few), (few, first)):
-        assert differences(*pair)["layers_differing"] == 0
+    for place, pair in {"second": (first, few), "first": (few, first)}.items():
+        with subtests.test(few=place):
+            assert differences(*pair)["layers_differing"] == 0
 
 
 def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():

@@ -94,7 +94,7 @@ def two_scales_and_trained(folder):
     return paths, trained
 
 
-def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
+def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path, subtests):
     """Each document is left out of both models in turn, which are fitted anew."""
     paths, trained = two_scales_and_trained(tmp_path)
     table, compared = controlled(paths, trained)
@@ -107,27 +107,28 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
         return np.append(lags, lags.sum())
 
     for path, scale in zip(paths, ("own", "default"), strict=True):
-        rows = compared[compared["scale"] == scale].set_index("quantity")
-        assert rows.index.tolist() == ["lag_1", "lag_2", "lags_summed", "r_squared"]
-        apart, *without = (
-            means_of(path, kept) - means_of(trained, kept)
-            for kept in [names, *([*filter(name.__ne__, names)] for name in names)]
-        )
-        error = np.sqrt(7 / 8 * ((np.array(without) - apart) ** 2).sum(axis=0))
-        reach = stats.t.ppf(0.975, 7) * error
-        found = rows.loc[[*LAGS, "lags_summed"]]
-        assert (found["df"] == 7).all()
-        columns = ["difference", "std_error", "conf_low", "conf_high"]
-        expected = np.stack([apart, error, apart - reach, apart + reach])
-        assert_allclose(found[columns].T, expected, rtol=1e-6)
-        alone, *without = (
-            means_of(path, kept)
-            for kept in [names, *([*filter(name.__ne__, names)] for name in names)]
-        )
-        spread = ((np.array(without) - alone) ** 2).sum(axis=0)
-        margin = stats.t.ppf(0.975, 7) * np.sqrt(7 / 8 * spread)
-        assert_allclose(found["before_low"], alone - margin, rtol=1e-6, atol=1e-9)
-        assert_allclose(found["before_high"], alone + margin, rtol=1e-6, atol=1e-9)
+        with subtests.test(scale=scale):
+            rows = compared[compared["scale"] == scale].set_index("quantity")
+            assert rows.index.tolist() == ["lag_1", "lag_2", "lags_summed", "r_squared"]
+            apart, *without = (
+                means_of(path, kept) - means_of(trained, kept)
+                for kept in [names, *([*filter(name.__ne__, names)] for name in names)]
+            )
+            error = np.sqrt(7 / 8 * ((np.array(without) - apart) ** 2).sum(axis=0))
+            reach = stats.t.ppf(0.975, 7) * error
+            found = rows.loc[[*LAGS, "lags_summed"]]
+            assert (found["df"] == 7).all()
+            columns = ["difference", "std_error", "conf_low", "conf_high"]
+            expected = np.stack([apart, error, apart - reach, apart + reach])
+            assert_allclose(found[columns].T, expected, rtol=1e-6)
+            alone, *without = (
+                means_of(path, kept)
+                for kept in [names, *([*filter(name.__ne__, names)] for name in names)]
+            )
+            spread = ((np.array(without) - alone) ** 2).sum(axis=0)
+            margin = stats.t.ppf(0.975, 7) * np.sqrt(7 / 8 * spread)
+            assert_allclose(found["before_low"], alone - margin, rtol=1e-6, atol=1e-9)
+            assert_allclose(found["before_high"], alone + margin, rtol=1e-6, atol=1e-9)
 
 
 def test_a_scale_left_out_has_no_numbers_and_few_documents_have_no_interval(tmp_path):
@@ -505,7 +506,7 @@ def test_a_layer_without_norms_has_no_test(subtests):
             assert test[column].isna().tolist() == [True] * 3 + [False] * 3
 
 
-def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
+def test_the_control_shows_how_much_of_a_lag_comes_from_document_means(subtests):
     """In white noise around document means a lag predicts well in any order."""
     table = corpus_of(level=1.0)
     pooled, within = (
@@ -515,9 +516,10 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
     lag = pooled.query("term == 'lag_1'")
     low, mean, high = (lag[f"permuted_{name}"] for name in ("low", "mean", "high"))
     assert ((low < mean) & (mean < high) & (mean > 0.25)).all()
-    for test in (pooled, within):
-        assert (test["order_p_value"] > 0.01).all()
-        assert (test["order_p_adjusted"] >= test["order_p_value"]).all()
+    for effects, test in {"none": pooled, "document": within}.items():
+        with subtests.test(effects=effects):
+            assert (test["order_p_value"] > 0.01).all()
+            assert (test["order_p_adjusted"] >= test["order_p_value"]).all()
     # Demeaning tilts the lags of unordered tokens below 0, by about 1 / T.
     lag = within.query("term == 'lag_1'")
     assert_allclose(lag["permuted_mean"], -1 / 37, atol=0.01)

@@ -48,7 +48,7 @@ def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression(
 
 @pytest.mark.parametrize("effects", [False, True])
 @pytest.mark.parametrize("lengths", [[30, 12, 5, 25, 8, 14, 4, 9], [4, 2, 1, 3, 2, 1] + [150] * 4])
-def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, lengths):
+def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, lengths, subtests):
     """With document effects there is a dummy for each. Small documents may hardly count."""
     table = design_table(lengths, 2, missing=0.1)
     layers = layers_of(table, rows=20, effects=effects)
@@ -62,13 +62,13 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, lengt
         v, df = cr2(y, x, codes, [*wide, *(contrast @ wide for contrast in joint.values())])
         assert_allclose(fit.covariance, wide @ v @ wide.T, rtol=1e-10, atol=1e-14)
         assert_allclose(fit.df, df[:k], rtol=1e-10)
-        for test, rows, eta in zip(
-            (fit.errors.tests[name] for name in joint), joint.values(), df[k:], strict=True
-        ):
-            # That of a single contrast is a t test.
-            expected = aht(fit.estimate, fit.covariance, rows, eta)
-            found = test.statistic, test.df, test.df_residual, test.p_value
-            assert found == pytest.approx(expected, rel=1e-9)
+        for (name, rows), eta in zip(joint.items(), df[k:], strict=True):
+            with subtests.test(layer=layer, hypothesis=name):
+                test = fit.errors.tests[name]
+                # That of a single contrast is a t test.
+                expected = aht(fit.estimate, fit.covariance, rows, eta)
+                found = test.statistic, test.df, test.df_residual, test.p_value
+                assert found == pytest.approx(expected, rel=1e-9)
         if effects:
             assert fit.errors.tests[SLOPES].statistic == pytest.approx(
                 fit.errors.tests["both"].statistic
@@ -326,7 +326,7 @@ def test_a_draw_that_cannot_be_fitted_has_no_estimates():
     assert (np.isnan(found[:, 0, 1]) == (weights[:, 3] == 0)).all()
 
 
-def test_the_median_over_fitted_layers_has_an_interval_that_contains_both_of_its_draws():
+def test_the_median_over_fitted_layers_has_an_interval_that_contains_both_of_its_draws(subtests):
     table = design_table(SEVEN, 6)
     layers = layers_of(changed(table, {"layer_05.y": np.full(len(table), 2.5)}))
     fits = fits_of(layers)
@@ -335,24 +335,25 @@ def test_the_median_over_fitted_layers_has_an_interval_that_contains_both_of_its
     draws[7, 3] = np.nan
     found = bootstrap.medians_over_layers(fits, draws, 0.2).set_index("term")
     for place, term in enumerate(["intercept", "lag_1", "lag_2"]):
-        estimates = sorted(fit.estimate[place] for fit in fits[:5])
-        medians = np.sort(np.median(np.delete(draws, 7, axis=0)[:, :5, place], axis=1))
-        # The 10th and 90th percentiles of 59 draws are at places 5.8 and 52.2, counted from 0.
-        low = medians[5] + 0.8 * (medians[6] - medians[5])
-        high = medians[52] + 0.2 * (medians[53] - medians[52])
-        expected = {
-            "median": estimates[2],
-            "std_error": medians.std(ddof=1),
-            # The union of the percentile interval and the basic one, its reflection.
-            "conf_low": min(low, 2 * estimates[2] - high),
-            "conf_high": max(high, 2 * estimates[2] - low),
-            "level": 0.8,
-            "lowest": estimates[0],
-            "highest": estimates[4],
-            "draws": 59,
-            "clusters": 7,
-        }
-        assert found.loc[term].to_dict() == pytest.approx(expected, rel=1e-12)
+        with subtests.test(term=term):
+            estimates = sorted(fit.estimate[place] for fit in fits[:5])
+            medians = np.sort(np.median(np.delete(draws, 7, axis=0)[:, :5, place], axis=1))
+            # The 10th and 90th percentiles of 59 draws are at places 5.8 and 52.2, counted from 0.
+            low = medians[5] + 0.8 * (medians[6] - medians[5])
+            high = medians[52] + 0.2 * (medians[53] - medians[52])
+            expected = {
+                "median": estimates[2],
+                "std_error": medians.std(ddof=1),
+                # The union of the percentile interval and the basic one, its reflection.
+                "conf_low": min(low, 2 * estimates[2] - high),
+                "conf_high": max(high, 2 * estimates[2] - low),
+                "level": 0.8,
+                "lowest": estimates[0],
+                "highest": estimates[4],
+                "draws": 59,
+                "clusters": 7,
+            }
+            assert found.loc[term].to_dict() == pytest.approx(expected, rel=1e-12)
     # So has the response two tokens later, which is not that of the median coefficients.
     drawn_lags = np.delete(draws, 7, axis=0)[:, :5, 1:]
     after_two = np.median(drawn_lags[..., 0] ** 2 + drawn_lags[..., 1], axis=1)

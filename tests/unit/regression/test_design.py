@@ -317,7 +317,7 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, effects,
 
 
 @pytest.mark.parametrize("effects", [False, True])
-def test_each_document_of_two_shards_is_a_cluster(monkeypatch, tmp_path, effects):
+def test_each_document_of_two_shards_is_a_cluster(monkeypatch, tmp_path, effects, subtests):
     """Some of the documents are left out, and groups of them added up.
 
     The shard before these has no rows, so no means: moments about zero would lose digits.
@@ -326,23 +326,24 @@ def test_each_document_of_two_shards_is_a_cluster(monkeypatch, tmp_path, effects
     table = design_table(np.random.default_rng(1).integers(1, 9, 60).tolist(), 2, mean=1e6)
     stored = stored_of(pieces_of(table, 0, 25), tmp_path / "shards", halves=True)
     thirds = {f"d{i}": f"third {i % 3}" for i in range(60)}
-    every, some = [list(thirds), [f"d{i}" for i in range(60) if i % 5]]
-    for documents in (every, some):
-        read, in_memory = (
-            regressed([layer.only(documents) for layer in layers], effects)
-            for layers in (stored, moments_of(table, halves=True))
-        )
-        assert_alike(read, in_memory, "clusters", "documents", "products", "total", atol=1e-10)
-        for one, other in zip(read, in_memory, strict=True):
-            assert (one.clusters, one.documents) == (documents, len(documents))
-            grouped, expected = one.by_group(thirds), other.by_group(thirds)
-            assert grouped.clusters == ["third 0", "third 1", "third 2"]
-            assert_allclose(grouped.products, expected.products, atol=1e-10)
-            for place in range(3):
-                members = [n for n, name in enumerate(documents) if int(name[1:]) % 3 == place]
-                assert_allclose(
-                    grouped.products[:, place], one.products[:, members].sum(axis=1), atol=1e-10
-                )
+    chosen = {"every": list(thirds), "some": [f"d{i}" for i in range(60) if i % 5]}
+    for name, documents in chosen.items():
+        with subtests.test(documents=name):
+            read, in_memory = (
+                regressed([layer.only(documents) for layer in layers], effects)
+                for layers in (stored, moments_of(table, halves=True))
+            )
+            assert_alike(read, in_memory, "clusters", "documents", "products", "total", atol=1e-10)
+            for one, other in zip(read, in_memory, strict=True):
+                assert (one.clusters, one.documents) == (documents, len(documents))
+                grouped, expected = one.by_group(thirds), other.by_group(thirds)
+                assert grouped.clusters == ["third 0", "third 1", "third 2"]
+                assert_allclose(grouped.products, expected.products, atol=1e-10)
+                for place in range(3):
+                    members = [n for n, name in enumerate(documents) if int(name[1:]) % 3 == place]
+                    assert_allclose(
+                        grouped.products[:, place], one.products[:, members].sum(axis=1), atol=1e-10
+                    )
 
 
 @pytest.mark.parametrize("halves", [False, True])

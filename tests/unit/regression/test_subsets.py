@@ -203,13 +203,13 @@ def test_a_single_class_has_no_test_of_equal_slopes(tokens):
     assert rows["difference_std_error"].isna().all()
 
 
-def test_sizes_of_classes_are_those_of_the_layer_with_the_most_rows():
+@pytest.mark.parametrize("step", [1, -1])
+def test_sizes_of_classes_are_those_of_the_layer_with_the_most_rows(step):
     table = design_table([9, 12])
     y = np.where(np.arange(len(table)) < 4, np.nan, table["layer_01.y"])
     layers = moments_of(changed(table, {"layer_01.y": y}))
-    for order in (layers, layers[::-1]):
-        rows = merging.rows_by_class(order, lambda layer: layer.products[0, :, :1, 0])
-        assert rows.tolist() == [[9], [12]]
+    rows = merging.rows_by_class(layers[::step], lambda layer: layer.products[0, :, :1, 0])
+    assert rows.tolist() == [[9], [12]]
 
 
 def test_one_class_at_a_time_is_in_memory_beside_the_sum():
@@ -281,7 +281,7 @@ def in_group(table, group, group_of=GROUP_OF):
 @pytest.mark.parametrize(
     ("covariance", "effects"), [("cluster", "none"), ("cluster-jackknife", "document")]
 )
-def test_the_regression_of_a_group_is_that_of_its_rows(covariance, effects):
+def test_the_regression_of_a_group_is_that_of_its_rows(covariance, effects, subtests):
     """The dummies of groups are dropped."""
     table = design_table(LENGTHS, layers=2, missing=0.05)
     verse = in_group(table, "verse").to_numpy().astype(float)
@@ -289,13 +289,14 @@ def test_the_regression_of_a_group_is_that_of_its_rows(covariance, effects):
     found = by_group(table.append_column("group_verse", pa.array(verse)), **stated)
     assert list(found["subset"].unique()) == ["prose", "verse", "code"]
     for group, rows in found.groupby("subset"):
-        own = table.filter(in_group(table, group))
-        fits = fitted(own, covariance, effects=effects == "document")
-        table_of_rows = layer_fit.coefficients_table(fits, fit_settings(**stated))
-        expected = table_of_rows.assign(subset=group).set_index(rows.index)
-        pd.testing.assert_frame_equal(rows[expected.columns], expected, rtol=1e-9)
-        counts = rows[["n_obs", "n_documents", "status"]].drop_duplicates()
-        assert counts.values.tolist() == [[fit.n_obs, 10, "ok"] for fit in fits]
+        with subtests.test(group=group):
+            own = table.filter(in_group(table, group))
+            fits = fitted(own, covariance, effects=effects == "document")
+            table_of_rows = layer_fit.coefficients_table(fits, fit_settings(**stated))
+            expected = table_of_rows.assign(subset=group).set_index(rows.index)
+            pd.testing.assert_frame_equal(rows[expected.columns], expected, rtol=1e-9)
+            counts = rows[["n_obs", "n_documents", "status"]].drop_duplicates()
+            assert counts.values.tolist() == [[fit.n_obs, 10, "ok"] for fit in fits]
 
 
 def test_a_group_of_too_few_documents_to_cluster_by_is_not_fitted_and_is_named():

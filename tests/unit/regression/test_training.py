@@ -98,15 +98,17 @@ def test_one_long_text_leaves_fewer_degrees_of_freedom():
     assert_allclose(quantile, stats.t.ppf(0.975, 17**2 / 107 - 1))
 
 
-def test_the_final_weights_come_last_without_a_step_and_without_a_difference():
+def test_the_final_weights_come_last_without_a_step_and_without_a_difference(subtests):
     """They are of the same documents, though they were measured on more."""
     early, late = design_of_step((0.6, 0.2), 1, documents=6), design_of_step((0.2, 0.1), 2)
     steps = [checkpoint_of(256, early), checkpoint_of(0, early)]
     final = Checkpoint(None, "final", moments_of(late), 4.5)
     tables = training.fit(steps, final, fit_settings())
-    for table in (tables.medians, tables.layers):
-        assert table["step"].drop_duplicates().fillna(-1).tolist() == [0, 256, -1]
-        assert table["revision"].drop_duplicates().tolist() == ["step0", "step256", "final"]
+    for name in ("medians", "layers"):
+        with subtests.test(name=name):
+            table = getattr(tables, name)
+            assert table["step"].drop_duplicates().fillna(-1).tolist() == [0, 256, -1]
+            assert table["revision"].drop_duplicates().tolist() == ["step0", "step256", "final"]
     last = tables.medians[tables.medians["revision"] == "final"].set_index("quantity")
     expected = np.median(refitted(late, [f"d{i}" for i in range(6)], effects=False), axis=0)
     assert_allclose(last["estimate"], expected)

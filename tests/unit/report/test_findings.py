@@ -293,7 +293,7 @@ OTHER_DEFAULTS = [
 
 @pytest.mark.parametrize(("values", "trained", "expected", "gone"), OTHER_DEFAULTS)
 def test_the_control_before_training_says_what_other_texts_and_scales_show(
-    values, trained, expected, gone
+    values, trained, expected, gone, subtests
 ):
     before = np.array([values[scale] for scale in expected])
     rows = pd.DataFrame({"scale": [*expected], "before": before, "trained": trained})
@@ -314,8 +314,9 @@ def test_the_control_before_training_says_what_other_texts_and_scales_show(
     claims = [*training.by_scale(rows, bound=0.05, nearest="lag_1")]
     changes = [row for row in claims if row.claim == "change_by_training"]
     assert [row.subject for row in changes] == [f"lag_1, {scale}" for scale in expected]
-    for row, words in zip(changes, expected.values(), strict=True):
-        assert words in wording.text(row, "finding")
+    for row, (scale, words) in zip(changes, expected.items(), strict=True):
+        with subtests.test(scale=scale):
+            assert words in wording.text(row, "finding")
     within = [row.names[1] for row in claims if row.verdict is Verdict.WITHIN]
     assert within == gone
 

@@ -78,14 +78,18 @@ def test_layers_without_a_gap_have_adjacent_cells():
     assert drawing.places_of_layers([0, 10, 19]).tolist() == [0.5, 10.5, 19.5]
 
 
-def test_lines_keep_their_distance_and_maps_have_a_cell_for_each_layer():
+def test_lines_keep_their_distance_and_maps_have_a_cell_for_each_layer(subtests):
     lines = Lines([Line(np.arange(3.0))], "rows")
     cells = Map(np.ones((2, 3)), ["a", "b"], "norm")
-    for panels, places in (([lines], [0.5, 10.5, 19.5]), ([cells, lines], [0.5, 1.5, 2.5])):
-        figure = Sheet("Three layers", [0, 10, 19], panels, "", across=1).draw("", PAGE)
-        axes = next(each for each in figure.axes if each.get_ylabel() == "rows")
-        assert axes.get_xticks().tolist() == places
-        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "10", "19"]
+    for name, panels, places in (
+        ("lines alone", [lines], [0.5, 10.5, 19.5]),
+        ("below a map", [cells, lines], [0.5, 1.5, 2.5]),
+    ):
+        with subtests.test(name=name):
+            figure = Sheet("Three layers", [0, 10, 19], panels, "", across=1).draw("", PAGE)
+            axes = next(each for each in figure.axes if each.get_ylabel() == "rows")
+            assert axes.get_xticks().tolist() == places
+            assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "10", "19"]
 
 
 def test_what_the_layers_do_not_give_is_refused(pair, gpt2_tokenizer, subtests):

@@ -345,7 +345,7 @@ def test_few_texts_are_fitted_with_errors_within_them(model, tokenizer, measured
     assert "nan" not in fit.findings
 
 
-def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured):
+def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured, subtests):
     fit = attnlag.fit(measured, lags=[1, 2])
     drawn, logs = fit.plot_as_in_the_post(), np.log(fit.norms)
     dots, first, _, lines = drawn.axes
@@ -355,11 +355,12 @@ def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured):
     assert dots.xaxis.label.get_color() == ".15"  # the style of all figures
     np.testing.assert_allclose(np.sort(y), np.sort(logs.ravel()), rtol=1e-6)
     # Layers are whole numbers in order, on both panels that have them.
-    for axes in (dots, lines):
-        axes.figure.canvas.draw()
-        shown = [label.get_text() for label in axes.get_xticklabels()]
-        assert [text for text in shown if text] == ["0", "1"]
-        assert axes.get_xlabel() == "layer"
+    for name, axes in {"dots": dots, "lines": lines}.items():
+        with subtests.test(name=name):
+            axes.figure.canvas.draw()
+            shown = [label.get_text() for label in axes.get_xticklabels()]
+            assert [text for text in shown if text] == ["0", "1"]
+            assert axes.get_xlabel() == "layer"
     assert len(first.patches) == len(np.histogram_bin_edges(logs[0], bins="fd")) - 1
     weak = fit.coefficients.query("term != 'intercept' and p_value >= 0.05")
     crosses = [line.get_ydata() for line in lines.lines if line.get_marker() == "x"]
@@ -596,7 +597,8 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(
     pairs = [of_site.metadata() for of_site in directions]
     assert pairs[0] != pairs[1]
     for site, of_site in zip(SITES, pairs, strict=True):
-        assert of_site.items() <= pq.read_metadata(files["geometry", site]).metadata.items()
+        with subtests.test(site=site):
+            assert of_site.items() <= pq.read_metadata(files["geometry", site]).metadata.items()
     norms = measured.table("norms").query("site == 'mlp' and layer == 1")
     np.testing.assert_allclose(norms["relative"], norms["norm"] / measured.stream[1])
     tracer = tracing.Tracer(decoder_of(adapted), SITES)
