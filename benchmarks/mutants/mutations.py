@@ -264,6 +264,8 @@ RULES: dict[str, list[TextRule]] = {
         ("arithmetic", r" \* ", " / "),
         ("dropped entry", r"^ {8}\w+=.+,\n", ""),
         ("dropped mark", r"\b(temp|ensure|protected|ancient|update)\(", "("),
+        ("file name", r"(?<=/)[a-z_]+(?=/|\.(?:parquet|json|csv|txt)\b)", r"\g<0>_"),
+        ("swapped resource", r"\bneeds\((\d+), (\d+)", r"needs(\2, \1"),
         ("string", r'(?<=")[a-z_]+(?=")', r"\g<0>_"),
     ],
     "yaml": [
@@ -298,7 +300,9 @@ def text_changes(text: str, rules: list[TextRule]) -> Iterator[Change]:
     silent: set[int] = set()
     for match in re.finditer(r"/\*.*?\*/|\"\"\".*?\"\"\"|<!--.*?-->", text, re.S):
         silent.update(range(*match.span()))
-    for match in re.finditer(r"^\s*(#|//).*$|  (#|//) .*$|description: .*$", text, re.M):
+    # A log may have any name.
+    silences = r"^\s*(#|//).*$|  (#|//) .*$|description: .*$|^ +\"logs/.*$"
+    for match in re.finditer(silences, text, re.M):
         silent.update(range(*match.span()))
     for kind, pattern, replacement in rules:
         for match in re.finditer(pattern, text, re.M):

@@ -73,17 +73,25 @@ RULE = """rule norms:
         tokens="a/{shard}.parquet",
     output:
         norms=temp("b/{shard}.parquet"),
+        sums="c/sums/all.parquet",
+    log:
+        "logs/norms/all.log",
     resources:
         mem_mb=lambda wildcards, input: 500 + 2 * input.size_mb if big else 9,
+        **needs(2000, 60),
 """
 
 
-def test_rules_lose_inputs_marks_and_conditions() -> None:
+def test_rules_lose_inputs_marks_and_conditions_and_get_other_files_and_resources() -> None:
     texts = {mutant.applied_to(RULE) for mutant in mutants_of("norms.smk", RULE)}
     assert RULE.replace('        tokens="a/{shard}.parquet",\n', "") in texts
     assert RULE.replace("temp(", "(") in texts
     assert RULE.replace("if big", "if not big") in texts
     assert RULE.replace("500", "501") in texts
+    assert RULE.replace("c/sums/all", "c/sums_/all") in texts
+    assert RULE.replace("sums/all", "sums/all_") in texts
+    assert RULE.replace("2000, 60", "60, 2000") in texts
+    assert all('"logs/norms/all.log"' in text for text in texts)
     assert RULE not in texts
 
 
