@@ -35,16 +35,20 @@ TESTS_FAILED, INTERRUPTED, USAGE_ERROR, NO_TESTS = 1, 2, 4, 5
 # The result of a trial that took too long.
 TIMED_OUT = -1
 
-# What tests/unit does not execute is tried by plans, and by runs if no plan fails.
-PLANS = ["tests/workflow/test_resources.py"]
-PLANS += ["tests/workflow/test_graph.py::test_the_jobs_of_the_default_run_are_those_of_the_list"]
+# What tests/unit does not execute is tried by a plan, then by plans of a project that has run, and
+# by runs if no plan fails.
+GRAPH = "tests/workflow/test_graph.py::test_"
+PLAN = [f"{GRAPH}the_jobs_of_the_default_run_are_those_of_the_list"]
+PLANS = [f"{GRAPH}rules_and_descriptions_agree", "tests/workflow/test_resources.py"]
+PLANS += ["tests/workflow/test_reruns.py"]
 RUNS = ["tests/workflow/test_programs.py", "tests/workflow/test_run.py"]
 TESTS_OF_RUNS = {
     "logger": [["tests/workflow/test_bad_input.py"], RUNS],
     "page": [["tests/report"]],
-    "profiles": [PLANS],
+    "profiles": [["tests/workflow/test_resources.py"]],
     "programs": [RUNS],
-    "workflow": [PLANS, RUNS],
+    "schemas": [PLAN],
+    "workflow": [PLAN, PLANS, RUNS],
 }
 
 
@@ -54,6 +58,8 @@ def package_of(file: str) -> str:
     if not file.endswith((".py", "outputs.yaml")):
         if folder.startswith("scripts"):
             return "page"
+        if folder == "workflow/schemas":
+            return "schemas"
         return folder.partition("/")[0] or "workflow"
     package = folder.removeprefix("scripts/attnlag").strip("/").partition("/")[0]
     if folder == "scripts":
@@ -118,7 +124,7 @@ class Tests:
 
 
 def own_folder(mutant: Mutant) -> str:
-    names = {"page": "report", "logger": "pipeline", "programs": "pipeline"}
+    names = {"page": "report", **dict.fromkeys(("logger", "programs", "schemas"), "pipeline")}
     package = package_of(mutant.file)
     return f"tests/unit/{names.get(package, package)}/"
 
