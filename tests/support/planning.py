@@ -34,6 +34,7 @@ class Job(NamedTuple):
     command: str | None
     threads: int
     resources: dict[str, Any]
+    priority: int
 
 
 class Listener(logging.Handler):
@@ -47,8 +48,15 @@ class Listener(logging.Handler):
         if getattr(record, "event", None) == LogEvent.JOB_INFO:
             told = vars(record)
             given, made = (list(map(str, told[kind] or [])) for kind in ("input", "output"))
-            resources = dict(told["resources"].items())
-            job = Job(told["rule_name"], given, made, told["shellcmd"], told["threads"], resources)
+            job = Job(
+                rule=told["rule_name"],
+                given=given,
+                made=made,
+                command=told["shellcmd"],
+                threads=told["threads"],
+                resources=dict(told["resources"].items()),
+                priority=told["priority"],
+            )
             self.jobs.append(job)
 
 

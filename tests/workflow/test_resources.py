@@ -11,7 +11,10 @@ from projects import ROOT
 from snakemake.cli import parse_args
 
 # Jobs that load a model, and those of them that run it in several threads.
-ON_GPUS = {"extract_activations", "extract_untrained", "estimate_effects", "trace_sources"}
+ON_GPUS = {
+    *("extract_activations", "extract_untrained", "extract_revision"),
+    *("estimate_effects", "trace_sources"),
+}
 
 
 def by_rule(jobs: list[Job]) -> dict[str, Job]:
@@ -36,12 +39,15 @@ def test_a_job_that_is_tried_again_asks_for_more_memory_and_time(to_plan, subtes
 
 
 # MB and minutes of jobs that run no model, and what each MB and GB of input adds to them.
+DRAWING = ("adjustments", "classes", "effects", "heads", "regression", "sources")
 ASKED = {
-    **dict.fromkeys(("plot_adjustments", "plot_regression"), (1500, 30, 0, 0.05)),
+    **dict.fromkeys([f"plot_{name}" for name in DRAWING], (1500, 30, 0, 0.05)),
     "build_explorer": (2000, 30, 0, 0),
     "compute_centred_cosines": (2000, 120, 0, 0),
+    "decompose_lags": (2000, 60, 0, 0),
     "describe_tokens": (2000, 120, 4, 0),
     "fetch_model": (4000, 120, 0, 0),
+    "fit_classes": (2500, 60, 4, 8),
     "fit_effects": (1000, 60, 4, 0),
     "fit_regression": (2000, 60, 0.1, 1),
     "permute_documents": (2000, 240, 0, 0),
@@ -50,10 +56,21 @@ ASKED = {
     "summarize_sources": (1000, 30, 20, 0),
     "summarize_tokens": (1000, 30, 12, 0),
     "tokenize_corpus": (1500, 60, 4, 0),
-    # All others.
-    "build_design": (1000, 60, 0, 0),
-    "compute_norms": (1000, 60, 0, 0),
-    "write_findings": (1000, 60, 0, 0),
+    # As all rules that ask for nothing of their own.
+    **dict.fromkeys(
+        (
+            *("accumulate_classes", "build_design", "check_fits", "compute_norms"),
+            *("merge_vector_sums", "summarize_geometry", "write_claims", "write_findings"),
+        ),
+        (1000, 60, 0, 0),
+    ),
+}
+# Minutes of jobs that run a model, whose memory depends on it.
+MINUTES = {
+    "estimate_effects": 240,
+    "extract_activations": 240,
+    "extract_untrained": 120,
+    "trace_sources": 60,
 }
 MEGABYTE = 1024**2
 
@@ -65,7 +82,7 @@ def test_each_job_asks_for_memory_and_time_by_the_size_of_its_inputs(to_plan, su
         with path.open("wb") as file:
             file.truncate(2000 * MEGABYTE)
     jobs = by_rule(plan(to_plan.folder, everything=True))
-    assert jobs.keys() >= ASKED.keys()
+    assert jobs.keys() == ASKED.keys() | MINUTES.keys()
     for rule, (mb, time, per_mb, per_gb) in ASKED.items():
         with subtests.test(rule=rule):
             job = jobs[rule]
@@ -73,6 +90,40 @@ def test_each_job_asks_for_memory_and_time_by_the_size_of_its_inputs(to_plan, su
             size = sum(path.stat().st_size for path in files if path.is_file()) / MEGABYTE
             assert job.resources["mem_mb"] == round(mb + per_mb * size), rule
             assert minutes(job) == round(time + per_gb * size / 1000), rule
+    assert {rule: minutes(jobs[rule]) for rule in MINUTES} == MINUTES
+
+
+def test_jobs_of_the_rules_that_are_asked_for_by_name_have_their_memory_and_time(fresh):
+    """A data set, earlier checkpoints, a comparison, and what is drawn of them."""
+    model = fresh.config["models"]["tiny"]
+    reviews = {"dataset": "small/reviews", "split": "train", "revision": 40 * "0", "documents": 20}
+    fresh.write_config(
+        models={"other": model | {"revisions": ["mine"]}},
+        corpora={"reviews": reviews},
+        extraction={"sites": ["attention", "mlp"]},
+    )
+    jobs = by_rule(plan(fresh.folder, ("all", "paper")))
+    expected = {
+        "compare_models": (4000, 60),
+        "fetch_dataset": (4000, 120),
+        "fetch_revision": (4000, 120),
+        "fit_training": (1000, 60),
+        "write_comparison": (1000, 60),
+        "write_paper": (1000, 60),
+    }
+    found = {rule: (jobs[rule].resources["mem_mb"], minutes(jobs[rule])) for rule in expected}
+    assert found == expected
+    assert minutes(jobs["extract_revision"]) == 60
+
+
+def test_passes_of_a_model_come_first_and_figures_last(to_plan):
+    """Jobs that many others wait for come before those for which nothing waits."""
+    jobs = by_rule(plan(to_plan.folder, everything=True))
+    early = {"extract_activations": 3, "compute_norms": 2, "estimate_effects": 2}
+    late = {rule: 0 for rule in jobs if rule.startswith("plot_")}
+    assert len(late) > 4
+    found = {rule: job.priority for rule, job in jobs.items()}
+    assert found == {**dict.fromkeys(jobs, 1), **early, **late}
 
 
 def test_a_model_needs_three_times_its_files_and_half_of_that_on_a_gpu(to_plan):
@@ -103,7 +154,8 @@ def test_a_model_needs_three_times_its_files_and_half_of_that_on_a_gpu(to_plan):
 
 @pytest.mark.parametrize(("device", "gpus"), [("cpu", 0), ("cuda", 1)])
 def test_jobs_of_a_model_ask_for_a_gpu_if_the_device_is_one(to_plan, device, gpus, subtests):
-    to_plan.write_config(extraction={"device": device})
+    model = to_plan.config["models"]["tiny"] | {"revisions": ["mine"]}
+    to_plan.write_config(extraction={"device": device}, models={"tiny": model})
     jobs = by_rule(plan(to_plan.folder, everything=True, nodes=1))
     for rule, job in jobs.items():
         with subtests.test(rule=rule):
@@ -115,7 +167,7 @@ def test_two_jobs_of_a_model_share_the_cores(to_plan, cores, threads):
     jobs = by_rule(plan(to_plan.folder, everything=True, cores=cores))
     several = {rule: job.threads for rule, job in jobs.items() if job.threads != 1}
     if threads > 1:
-        assert several.keys() >= ON_GPUS
+        assert several.keys() >= ON_GPUS - {"extract_revision"}
     assert set(several.values()) <= {threads}
 
 
