@@ -24,7 +24,7 @@ def main(job, settings: ExtractionSettings):
     shard = TokensFile(job.input.tokens)
     record = tables.read_provenance(shard.path)
     tokens = record["tokens"]["tokens"]
-    quantities = settings.all_quantities()
+    quantities = [settings.keep, "stream", *settings.quantities]
     decoder = loading.load_decoder(
         Path(job.options.folder),
         settings,

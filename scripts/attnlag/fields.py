@@ -15,7 +15,7 @@ from attnlag.errors import listed
 from attnlag.escaping import text_for
 from attnlag.interventions.prediction_vs_effect import ALONE
 from attnlag.quantities.catalogue import SITES
-from attnlag.quantities.settings import MULTIPLE, multiple_of_own
+from attnlag.quantities.scales import MULTIPLE, multiple_of_own
 from attnlag.regression.covariances import label_of
 from attnlag.regression.labels import ADJUSTMENTS, runs
 from attnlag.regression.properties import SLOPES

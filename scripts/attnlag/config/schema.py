@@ -18,7 +18,8 @@ from attnlag.corpus.settings import Corpus, Tokens
 from attnlag.figures.catalogue import Figure, drawn_by
 from attnlag.figures.settings import Figures
 from attnlag.interventions.settings import Causal
-from attnlag.model.settings import PackageSource, PathSource, Source, may_be_taken
+from attnlag.model.folder import may_be_taken
+from attnlag.model.settings import PackageSource, PathSource, Source
 from attnlag.quantities import catalogue
 from attnlag.quantities.settings import Extraction, Norms, Sources
 from attnlag.regression import covariates

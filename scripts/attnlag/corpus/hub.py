@@ -123,15 +123,22 @@ def _downloaded(
         yield file, read[file]
 
 
+def _columns(settings: DatasetSettings) -> dict[str, str]:
+    """Return the columns with a document's id, group, text and tags, those that are read."""
+    names = {key: getattr(settings, key) for key in ("id", "group", "text", "tags")}
+    return {key: name for key, name in names.items() if name}
+
+
 def _write(files: Iterable[tuple[str, Path]], settings: DatasetSettings, path: Path) -> int:
     """Write the columns of the documents in some files to one file; return its number of rows."""
-    columns = list(dict.fromkeys(settings.columns().values()))
+    names = _columns(settings)
+    columns = list(dict.fromkeys(names.values()))
     tables_read: list[pa.Table] = []
     rows = 0
     for name, cached in files:
         file = pq.ParquetFile(cached)
-        problems = column_problems(file.schema_arrow.names, settings.columns())
-        problems = problems or column_kind_problems(file.schema_arrow, settings.columns())
+        problems = column_problems(file.schema_arrow.names, names)
+        problems = problems or column_kind_problems(file.schema_arrow, names)
         if problems:
             raise UserError(f"{name} of {settings.dataset}: {problem}" for problem in problems)
         tables_read.append(file.read(columns=columns))

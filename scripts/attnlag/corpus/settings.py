@@ -121,11 +121,6 @@ class DatasetSettings(Section):
     group: str | None = Field(default=None, description="Column with its genre or source")
     tags: str | None = Field(default=None, description=TAGS)
 
-    def columns(self) -> dict[str, str]:
-        """Return the columns with a document's id, group, text and tags, those that are read."""
-        names = {key: getattr(self, key) for key in ("id", "group", "text", "tags")}
-        return {key: name for key, name in names.items() if name}
-
 
 class CorpusSettings(Fields):
     """How documents are read from files."""

@@ -88,7 +88,7 @@ def effects_in_batch(
     tokens = np.arange(batch.real.shape[1])
     opened = opened_gates(decoder, sources, batch.real.shape)
     with torch.enable_grad():
-        logs = log_norms(decoder, batch.ids, settings.sites, opened, receive)
+        logs = log_norms(decoder, batch.ids, _sites(settings), opened, receive)
     # Positions count from the start of the sequence; padding is at its end.
     usable = batch.real & (tokens >= settings.drop_first)
     signs = np.stack([sampling.signs(settings.seed, *key, len(tokens)) for key in keys])
@@ -183,6 +183,11 @@ def graph_bytes(model: torch.nn.Module, run_once: Callable[[], object]) -> int:
     return sum(sizes.values())
 
 
+def _sites(settings: EffectsSettings) -> list[str]:
+    """Return the sites that are changed or observed."""
+    return list(dict.fromkeys([*settings.source_sites, *settings.target_sites]))
+
+
 def per_token(decoder: Decoder, batch: Batch, settings: EffectsSettings) -> int:
     """Return the bytes of the graph for each token of a batch, from two short passes.
 
@@ -193,7 +198,7 @@ def per_token(decoder: Decoder, batch: Batch, settings: EffectsSettings) -> int:
     def bytes_with(tokens: int) -> float:
         ids = batch.ids[:1, :tokens]
         opened = opened_gates(decoder, settings.source_sites, ids.shape)
-        forward = partial(log_norms, decoder, ids, settings.sites, opened)
+        forward = partial(log_norms, decoder, ids, _sites(settings), opened)
         return graph_bytes(decoder.model, forward) / tokens
 
     length = batch.ids.shape[1]

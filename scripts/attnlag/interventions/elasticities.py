@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import special
 
 from attnlag.interventions.cross_layer import PAIR_KEYS, PREDICTIVE_COLUMNS
-from attnlag.interventions.settings import FACTORS
+from attnlag.interventions.factors import FACTORS
 from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.settings import ElasticitiesSettings

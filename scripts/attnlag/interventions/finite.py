@@ -19,7 +19,8 @@ import torch
 from attnlag.errors import UserError
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.edits import Effect, SequenceKey
-from attnlag.interventions.settings import FACTORS, SMALL, EffectsSettings
+from attnlag.interventions.factors import FACTORS, SMALL
+from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
 from attnlag.quantities.batches import Passes

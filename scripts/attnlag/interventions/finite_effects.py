@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.interventions.elasticities import ratios
-from attnlag.interventions.settings import FACTORS, SMALL
+from attnlag.interventions.factors import FACTORS, SMALL
 from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.inference import multiple_tests

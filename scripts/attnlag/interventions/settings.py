@@ -21,12 +21,6 @@ from attnlag.section import (
 SomeSites = Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()]
 
 
-# Factors of the interventions that multiply an adjustment. `SMALL` is run beside the others, which
-# are compared with it.
-SMALL = "small"
-FACTORS = {"halve": 0.5, "double": 2.0, SMALL: 1.02}
-
-
 class Interventions(Section):
     """Sources and targets of interventions, and the documents used."""
 
@@ -91,8 +85,3 @@ class EffectsSettings(Interventions, Norms, Running):
         "depth and leaves out the last, which no layer follows",
     )
     modules: dict[str, Any] | None = Field(default=None, description=MODULES)
-
-    @property
-    def sites(self) -> list[str]:
-        """The sites that are changed or observed."""
-        return list(dict.fromkeys([*self.source_sites, *self.target_sites]))

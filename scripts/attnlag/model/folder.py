@@ -11,13 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, amount, as_user_error, counted
-from attnlag.model.settings import SMALL_FILES, VOCABULARY_PATTERNS, WEIGHTS_INDEX
 from attnlag.section import NAME_PATTERN
 from attnlag.storage.contents import remembered
 
 log = logging.getLogger("attnlag")
 
+# A folder needs one of these files, which contain the vocabulary.
+VOCABULARY_PATTERNS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
+# The files of a folder beside the weights.
+SMALL_FILES = (
+    *("config.json", "generation_config.json", "tokenizer_config.json", *VOCABULARY_PATTERNS),
+    *("merges.txt", "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template.jinja", "chat_template.json"),
+)
 WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
 
 ADAPTER = "adapter_config.json"
 
@@ -35,6 +43,12 @@ OFFLINE_ADVICE = (
     "only fetch_model needs the network: run it where there is one and copy its folder here, "
     "or give the path of a local copy"
 )
+
+
+def may_be_taken(name: str) -> bool:
+    """Return whether a file of a model's folder may be part of the model, by its name."""
+    patterns = (*SMALL_FILES, WEIGHTS_INDEX, "*.safetensors")
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def verify_folder(folder: str | Path, *needed: str) -> dict[str, Any]:

@@ -14,8 +14,15 @@ from typing import Any, Literal
 
 from attnlag.errors import UserError
 from attnlag.model import offline
-from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, shard_names, take_files, weights_problems
-from attnlag.model.settings import SMALL_FILES, WEIGHTS_INDEX
+from attnlag.model.folder import (
+    OFFLINE_ADVICE,
+    SMALL_FILES,
+    WEIGHTS,
+    WEIGHTS_INDEX,
+    shard_names,
+    take_files,
+    weights_problems,
+)
 from attnlag.storage.contents import sha256_of
 from attnlag.storage.writing import is_disk_full
 

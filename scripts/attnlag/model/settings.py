@@ -1,6 +1,5 @@
 """The keys of a configuration about models: their sources, their modules, and how they are run."""
 
-import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -23,22 +22,6 @@ from attnlag.section import (
     impossible,
     truth,
 )
-
-# A folder needs one of these files, which contain the vocabulary.
-VOCABULARY_PATTERNS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
-# The files of a folder beside the weights.
-SMALL_FILES = (
-    *("config.json", "generation_config.json", "tokenizer_config.json", *VOCABULARY_PATTERNS),
-    *("merges.txt", "special_tokens_map.json", "added_tokens.json"),
-    *("chat_template.jinja", "chat_template.json"),
-)
-WEIGHTS_INDEX = "model.safetensors.index.json"
-
-
-def may_be_taken(name: str) -> bool:
-    """Return whether a file of a model's folder may be part of the model, by its name."""
-    patterns = (*SMALL_FILES, WEIGHTS_INDEX, "*.safetensors")
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 class ModulePaths(Section):

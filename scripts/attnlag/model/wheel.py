@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, amount, as_user_error, counted, nearest
-from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, choose_files
+from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, WEIGHTS_INDEX, choose_files
 from attnlag.model.gguf import convert_gguf
-from attnlag.model.settings import WEIGHTS_INDEX
 from attnlag.storage.contents import sha256_of
 from attnlag.storage.writing import room_for
 

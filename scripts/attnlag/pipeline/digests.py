@@ -3,9 +3,9 @@
 A digest covers the bytes of the stage's program and of the packages and modules that `STAGES` lists
 for it. What only reads, writes, names, explains or reports (``errors.py``, ``escaping.py``,
 ``config/``, ``pipeline/``, most of ``storage/``) is in none, nor are the version, ``section.py``
-and the ``settings.py`` of a package, whose values are parameters of the rules. Bytes are the same
-in every Python; a comment counts as code does, and ``snakemake --touch`` keeps results that a
-change does not concern.
+and the ``settings.py`` of a package, which has classes of keys alone: their values are parameters
+of the rules. Bytes are the same in every Python; a comment counts as code does, and ``snakemake
+--touch`` keeps results that a change does not concern.
 """
 
 import functools

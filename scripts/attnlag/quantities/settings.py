@@ -1,6 +1,5 @@
 """The keys of a configuration about what is measured, and the settings of the stages that do."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -8,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from attnlag.errors import nearest, shown
 from attnlag.model.settings import Precision, Running
 from attnlag.quantities import catalogue
+from attnlag.quantities.scales import MULTIPLE, SCALES
 from attnlag.section import (
     DEVICE,
     AtLeastTwo,
@@ -25,10 +25,7 @@ QUANTITIES = OneOf(tuple(catalogue.OPTIONAL))
 SITES = OneOf(tuple(catalogue.SITES))
 Site = Annotated[str, SITES]
 
-# Named scales of initial weights, and the pattern of a multiple of a model's own; see
-# `initial_weights.draws`.
-SCALES = ("own", "default", "by-depth")
-MULTIPLE = re.compile(r"own-x(\d{1,3}(\.\d{1,3})?)")
+# Bounds on the factors of scales of initial weights.
 MIN_FACTOR = 0.01
 LARGEST_FACTOR = 100.0
 
@@ -50,12 +47,6 @@ def _checked_scale(value: Any) -> str:
 
 
 Scale = Annotated[str, BeforeValidator(_checked_scale)]
-
-
-def multiple_of_own(scale: str) -> float:
-    """Return the factor of a scale that is a multiple of the model's own, 1 for another."""
-    multiple = MULTIPLE.fullmatch(scale)
-    return float(multiple[1]) if multiple else 1.0
 
 
 # Several stages have this setting.
@@ -93,10 +84,6 @@ class Measured(Running):
             f"{catalogue.meanings(catalogue.OPTIONAL)}",
         )
     )
-
-    def all_quantities(self) -> list[str]:
-        """Return the names of the quantities that a pass measures."""
-        return [self.keep, "stream", *self.quantities]
 
 
 class Extraction(Measured):

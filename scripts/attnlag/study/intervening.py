@@ -11,8 +11,8 @@ import torch
 from attnlag.errors import UserError, counted, listed, shown
 from attnlag.interventions import effects, elasticities, sampling
 from attnlag.interventions.derivative import DERIVATIVE
+from attnlag.interventions.factors import FACTORS
 from attnlag.interventions.finite import Edit
-from attnlag.interventions.settings import FACTORS
 from attnlag.model.decoder import decoder_of
 from attnlag.pipeline import stages
 from attnlag.regression.settings import ElasticitiesSettings

@@ -1,9 +1,12 @@
 """What makes a stage run again: its settings, as equal text, and a digest of its code."""
 
+import ast
 import hashlib
+import inspect
 import json
 import shutil
 from fnmatch import fnmatchcase
+from importlib import import_module
 from pathlib import Path
 from typing import get_type_hints
 
@@ -14,6 +17,7 @@ from warm_python import python
 
 from attnlag.figures import catalogue
 from attnlag.pipeline import digests, stages
+from attnlag.section import Section
 
 WITH_SETTINGS = [name for name, stage in stages.STAGES.items() if stage.settings]
 
@@ -208,6 +212,45 @@ def test_the_code_of_a_stage_has_all_that_python_imports_for_it(program, importe
     assert lacking == {}
 
 
+# No digest has a `settings.py`, because the values of its keys are parameters of rules. So nothing
+# else of it may act in a program: neither a constant nor a function, nor a method of a class.
+def test_code_takes_nothing_from_settings_but_classes_of_keys(subtests):
+    files = {file for stage in stages.STAGES for file in digests.stage_files(stage, SCRIPTS)}
+    for path in sorted(file for file in files if file.suffix == ".py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            assert "settings" not in [name.name for name in node.names]
+            if not node.module.endswith(".settings"):
+                continue
+            for name in node.names:
+                with subtests.test(file=path.relative_to(SCRIPTS).as_posix(), name=name.name):
+                    imported = getattr(import_module(node.module), name.name)
+                    assert inspect.isclass(imported)
+                    assert issubclass(imported, Section)
+
+
+# What the configuration alone asks: settings of stages, inputs and outputs of rules follow from it.
+OF_THE_CONFIGURATION = {
+    *("ModelSource.checkpoints", "HubSource.checkpoints", "PathSource.checkpoints"),
+    *("ModelSource.origin", "Tagger.gives_tags"),
+    *("Regression.classes", "Regression.by_file", "Regression.by_number"),
+}
+
+
+def test_classes_of_keys_compute_nothing_for_programs():
+    found = set()
+    for path in LIBRARY.glob("*/settings.py"):
+        module = import_module(f"attnlag.{path.parent.name}.settings")
+        for kind in vars(module).values():
+            if not inspect.isclass(kind) or kind.__module__ != module.__name__:
+                continue
+            # Names of validators are private.
+            public = {name for name in vars(kind) if not name.startswith("_")}
+            found |= {f"{kind.__name__}.{name}" for name in public - {"model_config"}}
+    assert found == OF_THE_CONFIGURATION
+
+
 def test_every_stage_that_draws_has_its_figures_and_none_of_another(subtests):
     files = {stage.stem: digests.stage_files(stage.stem, SCRIPTS) for stage in DRAWN}
     for figure in catalogue.figures():
@@ -262,6 +305,7 @@ TABULATING = {"write_claims"}
 COMPUTING = {"extract_activations", "fit_regression", "build_design", "fit_effects"}
 RANDOM = "extract_untrained.py"
 REGRESSION = {"build_design", "permute_documents", "fit_regression", "fit_classes", "fit_effects"}
+FITTED = {"extract_activations", "fit_regression"}
 EDITS = [
     # a file, what is replaced in it or, if nothing, all of it; stages that change, and that do not
     (RANDOM, "settings.scales[0]", "settings.scales[-1]", {Path(RANDOM).stem}, None),
@@ -270,6 +314,13 @@ EDITS = [
     ("attnlag/errors.py", "did you mean", "perhaps", set(), None),
     ("attnlag/regression/settings.py", "Draws of documents", "Draws", set(), None),
     ("attnlag/regression/limits.py", "=", "=  ", REGRESSION, {"extract_activations"}),
+    (
+        "attnlag/interventions/factors.py",
+        "1.02",
+        "1.05",
+        {"estimate_effects", "fit_effects"},
+        FITTED,
+    ),
     ("attnlag/model/hooks.py", '"""', '"""More. ', {"extract_activations"}, {"fit_regression"}),
     # The explorer draws the panels of figures, too.
     ("attnlag/figures/toy.py", "", FIGURE, {"plot_sites", "build_explorer"}, None),

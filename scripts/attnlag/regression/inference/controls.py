@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.quantities.outcomes import in_batches
-from attnlag.quantities.settings import multiple_of_own
+from attnlag.quantities.scales import multiple_of_own
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation.least_squares import Solution, Unfitted, solve
 from attnlag.regression.inference import permutation
