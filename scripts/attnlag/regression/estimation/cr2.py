@@ -97,8 +97,9 @@ def cr2(
     estimate : (L,) array
         The coefficients.
     hypotheses : sequence of (q, L) arrays
-        C: combinations of coefficients that are tested to be zero together.
+        Combinations of coefficients that are tested to be zero together.
     """
+    # For the degrees of freedom alone: of the coefficients, then of each hypothesis.
     sums = [SatterthwaiteSums.none(contrasts[:, None, :], n_clusters)]
     for hypothesis in hypotheses:
         tested = orthonormal(hypothesis @ contrasts)
@@ -122,6 +123,7 @@ def cr2(
         variance = hypothesis @ covariance @ hypothesis.T
         tests.append(aht_test(hypothesis @ estimate, variance, eta))
     df = sums[0].df()
+    # A single cluster determines these coefficients.
     unknown = np.isnan(df)
     covariance[unknown] = np.nan
     covariance[:, unknown] = np.nan
