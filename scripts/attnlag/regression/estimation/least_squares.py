@@ -27,17 +27,18 @@ from attnlag.regression import reasons
 from attnlag.regression.estimation.cr2 import ClusterScores, plain_scores
 from attnlag.regression.estimation.identification import collinear, failure_reason
 from attnlag.regression.estimation.normal_equations import (
-    Covariates,
     SolvedEquations,
-    given_lags,
+    generalised_inverse,
     identity_where,
-    regress_half,
     solve_normal_equations,
     times,
 )
 from attnlag.regression.moments.moments import PreparedMoments, mapped
 from attnlag.regression.reasons import Reason
 from attnlag.regression.terms import is_lag_or_lead
+
+# A half identifies lags and leads if this is left of them given its other terms.
+MIN_IDENTIFIED = 1e-7
 
 # Numbers in the moments of clusters that are solved together.
 NUMBERS_AT_ONCE = 2**22
@@ -111,6 +112,16 @@ def _equations(
 
 
 @dataclass(frozen=True)
+class Covariates:
+    """The coefficients of the other terms given those of lags: θ = C b + T θ_l."""
+
+    # (…, K, K) array: C = [A_cc⁻¹, 0; 0, 0].
+    inverse: np.ndarray
+    # (…, K, lags) array: T = [-A_cc⁻¹ A_cl; I].
+    lags_to_all: np.ndarray
+
+
+@dataclass(frozen=True)
 class HalfPanel:
     """The corrected estimate, and what it is made of."""
 
@@ -161,6 +172,36 @@ def half_panel_jackknife(a: np.ndarray, b: np.ndarray, n_lags: int) -> HalfPanel
     covariates = given_lags(np.linalg.inv(a_cc), a[0])
     theta = times(covariates.inverse, b[0]) + times(covariates.lags_to_all, corrected)
     return HalfPanel(all_rows, first, second, covariates, theta)
+
+
+def regress_half(a: np.ndarray, b: np.ndarray, n_others: int) -> SolvedEquations:
+    """Solve the normal equations of a half, which may not identify all of the other terms.
+
+    The result is NaN where it does not identify all lags and leads.
+    """
+    covariates = given_lags(generalised_inverse(a[..., :n_others, :n_others]), a)
+    t = covariates.lags_to_all
+    # The cross-products of the lags and leads given the other terms, which by the inverse of a
+    # partitioned matrix make up the rest of A⁻¹.
+    a_lags = a[..., n_others:, :] @ t
+    smallest = np.linalg.eigvalsh(a_lags).min(axis=-1, initial=1)
+    identified = smallest > MIN_IDENTIFIED
+    lags_inverse = np.linalg.inv(identity_where(~identified, a_lags))
+    inverse = covariates.inverse + t @ lags_inverse @ np.swapaxes(t, -1, -2)
+    inverse[~identified] = np.nan
+    return SolvedEquations(inverse, times(inverse, b))
+
+
+def given_lags(inverse: np.ndarray, a: np.ndarray) -> Covariates:
+    """Return the other terms given the lags, from A, (…, K, K), and A_cc⁻¹."""
+    k = a.shape[-1]
+    n_others = inverse.shape[-1]
+    padded = np.zeros_like(a)
+    padded[..., :n_others, :n_others] = inverse
+    lags_to_all = np.empty((*a.shape[:-1], k - n_others))
+    lags_to_all[..., :n_others, :] = -inverse @ a[..., :n_others, n_others:]
+    lags_to_all[..., n_others:, :] = np.eye(k - n_others)
+    return Covariates(padded, lags_to_all)
 
 
 def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:

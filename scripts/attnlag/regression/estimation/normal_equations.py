@@ -16,9 +16,6 @@ MIN_RECIPROCAL_CONDITION = 1e-10
 # An eigenvalue below this is rounding, if A over all rows is the identity.
 ROUNDING = 1e-13
 
-# A half identifies lags and leads if this is left of them given its other terms.
-MIN_IDENTIFIED = 1e-7
-
 
 @dataclass(frozen=True)
 class SolvedEquations:
@@ -36,46 +33,6 @@ def solve_normal_equations(a: np.ndarray, b: np.ndarray) -> SolvedEquations:
     inverse = np.linalg.inv(identity_where(singular, a))
     inverse[singular] = np.nan
     return SolvedEquations(inverse, times(inverse, b))
-
-
-@dataclass(frozen=True)
-class Covariates:
-    """The coefficients of the other terms given those of lags: θ = C b + T θ_l."""
-
-    # (…, K, K) array: C = [A_cc⁻¹, 0; 0, 0].
-    inverse: np.ndarray
-    # (…, K, lags) array: T = [-A_cc⁻¹ A_cl; I].
-    lags_to_all: np.ndarray
-
-
-def regress_half(a: np.ndarray, b: np.ndarray, n_others: int) -> SolvedEquations:
-    """Solve the normal equations of a half, which may not identify all of the other terms.
-
-    The result is NaN where it does not identify all lags and leads.
-    """
-    covariates = given_lags(generalised_inverse(a[..., :n_others, :n_others]), a)
-    t = covariates.lags_to_all
-    # The cross-products of the lags and leads given the other terms, which by the inverse of a
-    # partitioned matrix make up the rest of A⁻¹.
-    a_lags = a[..., n_others:, :] @ t
-    smallest = np.linalg.eigvalsh(a_lags).min(axis=-1, initial=1)
-    identified = smallest > MIN_IDENTIFIED
-    lags_inverse = np.linalg.inv(identity_where(~identified, a_lags))
-    inverse = covariates.inverse + t @ lags_inverse @ np.swapaxes(t, -1, -2)
-    inverse[~identified] = np.nan
-    return SolvedEquations(inverse, times(inverse, b))
-
-
-def given_lags(inverse: np.ndarray, a: np.ndarray) -> Covariates:
-    """Return the other terms given the lags, from A, (…, K, K), and A_cc⁻¹."""
-    k = a.shape[-1]
-    n_others = inverse.shape[-1]
-    padded = np.zeros_like(a)
-    padded[..., :n_others, :n_others] = inverse
-    lags_to_all = np.empty((*a.shape[:-1], k - n_others))
-    lags_to_all[..., :n_others, :] = -inverse @ a[..., :n_others, n_others:]
-    lags_to_all[..., n_others:, :] = np.eye(k - n_others)
-    return Covariates(padded, lags_to_all)
 
 
 def identity_where(singular: np.ndarray, a: np.ndarray) -> np.ndarray:
