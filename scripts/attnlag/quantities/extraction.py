@@ -191,15 +191,9 @@ class Extractor:
                 self.computed_by = onednn.pack_weights(self.decoder, first_tokens)
         batches = self.passes.batches(sequences)
         values = self._empty_values(sum(map(len, sequences)), self.computations)
-
-        def done(batch: Batch) -> None:
-            self.tokens += len(batch.rows)
-            self.padded_tokens += batch.real.size
-            self.progress(len(batch.rows))
-
         # A sequence may exceed the share of a pass, but all passes together stay in the budget.
         most = max(1, self.batch_tokens // max((batch.real.size for batch in batches), default=1))
-        self.passes.run(batches, lambda batch: self.forward(batch, values), done, most)
+        self.passes.run(batches, lambda batch: self.forward(batch, values), self._count, most)
         if first_pass:
             self._compare(sequences, batches, values, first_pass)
         return values
@@ -244,6 +238,12 @@ class Extractor:
                 f"{self.decoder.called}: found {passed.problem}, expected one vector a token"
             )
         copies.flush()
+
+    def _count(self, batch: Batch) -> None:
+        """Count the tokens of a batch that is done, and tell the progress."""
+        self.tokens += len(batch.rows)
+        self.padded_tokens += batch.real.size
+        self.progress(len(batch.rows))
 
     def _empty_values(self, rows: int, computations: Mapping[Key, Computation]) -> Values:
         """Return empty arrays with the given number of rows, as `measure` fills them."""
@@ -376,6 +376,13 @@ class QuantityFiles:
         options = formats.encoding(schema, self.precision(computation))
         return tables.parquet_writer(self.paths[key], schema, self.record_of(*key), **options)
 
+    def open_all(self, extractor: Extractor, opened: ExitStack) -> dict[Key, pq.ParquetWriter]:
+        """Return the writers of all files, which the stack closes."""
+        writers: dict[Key, pq.ParquetWriter] = {}
+        for key in self.paths:
+            writers[key] = opened.enter_context(self.writer(key, extractor.computations[key]))
+        return writers
+
     def bytes_at_most(self, extractor: Extractor, tokens: int) -> dict[Path, int]:
         """Return the most bytes that each file takes on disk."""
         sizes: dict[Path, int] = {}
@@ -396,15 +403,10 @@ def measure_into_files(
     writers: dict[Key, pq.ParquetWriter] = {}
     with ExitStack() as opened:
 
-        def open_files() -> None:
-            for key in files.paths:
-                writer = files.writer(key, extractor.computations[key])
-                writers[key] = opened.enter_context(writer)
-
         def write(run: list[TokenSequence], values: Values) -> None:
             # Which layers there are is known once they have been checked.
             if not writers:
-                open_files()
+                writers.update(files.open_all(extractor, opened))
             for key, writer in writers.items():
                 each = extractor.computations[key]
                 if len(each.layers):
@@ -415,7 +417,7 @@ def measure_into_files(
         measure_runs(sequences, extractor, write)
         # A shard may have no tokens.
         if not writers:
-            open_files()
+            writers.update(files.open_all(extractor, opened))
         for key, writer in writers.items():
             writer.add_key_value_metadata(extractor.computations[key].metadata())
 

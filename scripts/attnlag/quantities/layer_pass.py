@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -120,8 +121,8 @@ def run_pass(
     counts: Counter[tuple[int, str]] = Counter()
 
     # A hook calls `keep_vectors` with a value; that calls `keep`, which calls `receive` with the
-    # layer once it has all its values. Traced attention is given by `keep_attention`.
-    def keep(layer: int, point: str, value: Any) -> None:
+    # layer once it has all its values.
+    def keep(layer: int, value: Any, point: str) -> None:
         if layer not in waiting:
             return
         values[layer][point] = value
@@ -140,16 +141,13 @@ def run_pass(
         if (layer, point) not in needs.modules:
             rows = decoder.blocks[layer].as_added(point, rows)
             rows = rows.float() if rows.dtype.itemsize < 4 else rows
-        keep(layer, point, rows)
-
-    def keep_attention(layer: int, value: AttentionPass) -> None:
-        keep(layer, WEIGHTS, value)
+        keep(layer, rows, point)
 
     points = set().union(*needs.points.values())
     with_weights = [layer for layer, needed in needs.points.items() if WEIGHTS in needed]
     output = None
     with (
-        attention.giving_weights(decoder, with_weights, keep_attention),
+        attention.giving_weights(decoder, with_weights, partial(keep, point=WEIGHTS)),
         hooks.tap(decoder.blocks, points, keep_vectors, needs.modules) as tapped,
         torch.inference_mode(),
     ):
