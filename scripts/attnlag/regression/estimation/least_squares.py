@@ -212,7 +212,8 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
         v_g = A⁻¹ s_g(θ),    s_g(θ) = b_g - A_g θ,    A = I.
 
     The half-panel jackknife has three: of all rows, θ_all, and of either half of the documents, θ_1
-    and θ_2. With T = [-A_cc⁻¹ A_cl; I] and C = [A_cc⁻¹, 0; 0, 0], as in `Covariates`,
+    and θ_2. With T = [-A_cc⁻¹ A_cl; I] and C = [A_cc⁻¹, 0; 0, 0], as in `Covariates` (A = I makes
+    them [0; I] and [I, 0; 0, 0], but for rounding),
 
         v_g = 2 T (A⁻¹)_l s_g(θ_all) + C s_g(θ̂) - T [(A_1⁻¹)_l s_1g(θ_1) + (A_2⁻¹)_l s_2g(θ_2)] / 2,
 

@@ -134,7 +134,7 @@ class _Data:
     # The mixer of each layer that has no attention.
     mixers: Mapping[str, str]
 
-    def prepared(
+    def moments_to_solve(
         self, moments: Moments, group_of: Mapping[str, str] | None = None
     ) -> PreparedMoments:
         """Return the moments of a layer that its regression is solved from, perhaps of groups."""
@@ -200,7 +200,7 @@ def _fit_layers(
 def _solved(data: _Data, moments: Moments) -> Solution | Unfitted:
     """Solve the regression of a layer."""
     clustered_by = data.group_of if data.settings.cluster == "group" else None
-    return solve(data.prepared(moments, clustered_by))
+    return solve(data.moments_to_solve(moments, clustered_by))
 
 
 def _sum_residuals(
@@ -218,7 +218,7 @@ def _sum_residuals(
 def _folds(data: _Data, moments: Moments) -> int | PreparedMoments:
     """Return the folds of the cross-validated R² of a layer: their number, or their moments."""
     if data.settings.folds == "groups":
-        return data.prepared(moments, data.group_of)
+        return data.moments_to_solve(moments, data.group_of)
     return data.settings.folds
 
 
