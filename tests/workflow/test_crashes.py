@@ -79,7 +79,7 @@ def test_a_job_that_outlives_its_run_writes_what_the_next_one_does(prepared, bef
     job = wait_for_job(run, fits)
     job.suspend()
     run.kill()
-    run.wait()
+    run.wait(60)
     try:
         before_fits.run(*TARGETS)
     finally:
@@ -109,8 +109,8 @@ def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, befor
     run = before_fits.start("--cores", "2", FITS)
     job = wait_for_job(run, fits)
     # Room for what it has yet to import and for threads, and not for so many draws: 5 GB.
-    job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 1_500_000_000,) * 2)
-    assert run.wait() == 1
+    job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 500_000_000,) * 2)
+    assert run.wait(300) == 1
     text = before_fits.printed.read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
     assert line.startswith("error: fit_regression ran out of memory with ")
@@ -178,7 +178,7 @@ def killed(fresh):
     wait_for(lambda: locked() or run.poll() is not None, 60, "the locks")
     assert run.poll() is None
     run.kill()
-    run.wait()
+    run.wait(60)
     return fresh
 
 
@@ -196,7 +196,7 @@ def test_the_locks_of_a_live_run_stay_and_those_of_a_killed_one_are_cleared(kill
 def test_runs_of_different_targets_may_run_at_once(fresh, finished_once, subtests):
     targets = (TARGET, "data/models/tiny/source.json")
     runs = [fresh.start("--cores", "2", target, interpreter=python()) for target in targets]
-    assert [run.wait() for run in runs] == [0, 0]
+    assert [run.wait(300) for run in runs] == [0, 0]
     for target in targets:
         with subtests.test(target=target):
             made = (fresh.folder / target).read_bytes()
