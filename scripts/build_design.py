@@ -13,30 +13,29 @@ from attnlag.storage import tables
 
 
 def main(job, settings: BuildDesignSettings):
-    design = job.output.design
-    # What covariates read; empty where none needs it.
-    files = {
-        "corpus": job.input.corpus,
-        "token_counts": job.input.token_counts,
-        "token_properties": job.input.token_properties,
-        "surprisal": job.input.surprisal,
-    }
-    formula = Formula.read(settings.design, files=files)
+    # Covariates read files of tokens, each under its name in the rule.
+    formula = Formula.read(settings.design, files=vars(job.input))
     counts = write_design(
         outcome=job.input.outcome,
         stream=job.input.stream or None,
-        design_file=design,
+        design_file=job.output.design,
         moments_file=job.output.crossproducts,
         formula=formula,
         halves=settings.halves,
     )
-    rows = counted(tables.row_count([design]), "row")
-    log.info(
-        f"{tables.read_provenance(design).names}: {rows} from "
-        f"{counted(counts.sequences, 'sequence')} ({counts.short_sequences} too short)"
-        + "".join(
-            f"; {layer}: {counted(number, 'row')} dropped for zero or non-finite norms, the first "
-            f"{counts.first_unusable.get(layer, 'in the layer before')}"
-            for layer, number in counts.dropped_rows.items()
+    names = tables.read_provenance(job.output.design).names
+    rows = tables.row_count([job.output.design])
+    log.info(f"{names}: {summary(rows, counts)}")
+
+
+def summary(rows, counts):
+    """Return the numbers of rows, and of what gave none, in words for the log."""
+    sequences = counted(counts.sequences, "sequence")
+    words = [f"{counted(rows, 'row')} from {sequences} ({counts.short_sequences} too short)"]
+    for layer, number in counts.dropped_rows.items():
+        first = counts.first_unusable.get(layer, "in the layer before")
+        words.append(
+            f"{layer}: {counted(number, 'row')} dropped for zero or non-finite norms, the first "
+            f"{first}"
         )
-    )
+    return "; ".join(words)

@@ -25,17 +25,7 @@ def main(job, settings: ExtractionSettings):
     record = tables.read_provenance(shard.path)
     tokens = record["tokens"]["tokens"]
     quantities = [settings.keep, "stream", *settings.quantities]
-    decoder = loading.load_decoder(
-        Path(job.options.folder),
-        settings,
-        device=job.options.device,
-        modules=settings.modules,
-        batch_tokens=job.options.batch_tokens,
-        longest=shard.longest(),
-        head=catalogue.need_head(quantities),
-    )
-    if decoder.remark:
-        log.info(f"{decoder.name}: {decoder.remark}")
+    decoder = load_decoder(job, settings, shard, quantities)
     with extraction.progress_bar(record.names, tokens) as bar:
         extractor = extraction.Extractor.from_settings(
             decoder,
@@ -55,3 +45,19 @@ def main(job, settings: ExtractionSettings):
         log.info(room_for_shards(sizes, record.settings("tokens")["shards"]))
         extraction.measure_into_files(shard.sequences(), extractor, files)
     log.info(f"{record.names}: {extractor.summary()}")
+
+
+def load_decoder(job, settings, shard, quantities):
+    """Return the model for the sequences of a shard, with its head if a quantity needs it."""
+    decoder = loading.load_decoder(
+        Path(job.options.folder),
+        settings,
+        device=job.options.device,
+        modules=settings.modules,
+        batch_tokens=job.options.batch_tokens,
+        longest=shard.longest(),
+        head=catalogue.need_head(quantities),
+    )
+    if decoder.remark:
+        log.info(f"{decoder.name}: {decoder.remark}")
+    return decoder

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
+from attnlag.quantities import head_shares
 from attnlag.quantities.columns import HEADS_KEY, layers_in
 from attnlag.regression.settings import HeadsSettings
 from attnlag.regression.slopes import lags_of_parts
@@ -15,33 +16,44 @@ from attnlag.storage import tables
 
 
 def main(job, settings: HeadsSettings):
-    group_of = group_by_document(job.input.corpus) if settings.cluster == "group" else None
-    # Of the control, then of covariates; empty where there is no regression, or none needs them.
-    files = {
-        "untrained": job.input.untrained,
-        "untrained_norms": job.input.untrained_norms,
-        "corpus": job.input.corpus,
-        "token_counts": job.input.token_counts,
-        "token_properties": job.input.token_properties,
-        "surprisal": job.input.surprisal,
-    }
-    table, lags, sample = lags_of_parts.shares_and_lags(
-        heads=job.input.heads,
-        norms=job.input.norms,
-        sinks=job.input.sinks,
-        files=files,
-        settings=settings,
-        group_of=group_of,
-    )
-    shared = tables.shared_provenance(job.input.heads)
-    check = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
-    facts = {"check": check, "traced": None, "sample_end": sample.end}
-    facts["sampled"] = len(sample.documents) if sample.end else 0
-    if job.input.sinks:
-        facts["traced"] = tables.read_provenance(job.input.sinks[0]).get("check", "")
-    record = tables.provenance(shared, "heads_table", settings, "numpy", "scipy", **facts)
+    group_of = None
+    if settings.cluster == "group":
+        group_of = group_by_document(job.input.corpus)
+    with lags_of_parts.sampled(job.input.heads, job.input.norms, job.input.sinks) as sample:
+        shares = head_shares.table(
+            sample.heads,
+            sample.norms,
+            job.input.sinks,
+            sample.heads_of_sinks,
+            drop_first=settings.drop_first,
+        )
+        # Of every head, of their sum, and of the sum for tokens above the floor. The control and
+        # covariates read other files, each under its name in the rule.
+        lags = lags_of_parts.fit_head_files(
+            sample.heads, sample.norms, vars(job.input), sample.documents, settings, group_of
+        )
+    shares = shares.assign(sampled=sample.documents is not None)
+    record = record_of(job, settings, sample)
     names = {"site": "attention", "regression": settings.regression}
     tables.write_results({job.output.head_coefficients: lags}, record, **names)
-    name = tables.write_results({job.output.heads: table}, record, site="attention")
+    name = tables.write_results({job.output.heads: shares}, record, site="attention")
     layers = len(layers_in(pq.read_schema(job.input.heads[0])))
     log.info(f"{name}: heads of {counted(layers, 'layer')}")
+
+
+def record_of(job, settings, sample):
+    """Return the provenance of both tables, with the checks of what they are made from."""
+    traced = None
+    if job.input.sinks:
+        traced = tables.read_provenance(job.input.sinks[0]).get("check", "")
+    return tables.provenance(
+        tables.shared_provenance(job.input.heads),
+        "heads_table",
+        settings,
+        "numpy",
+        "scipy",
+        check=pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode(),
+        traced=traced,
+        sample_end=sample.end,
+        sampled=len(sample.documents or ()),
+    )

@@ -1,8 +1,6 @@
-# One forward pass over a shard: the model is loaded once and serves all layers and sites.
-#
-# By default it writes attention/activations/ (the vectors of adjustments), of which `compute_norms`
-# makes attention/norms/. With `keep: norms` it writes attention/norms/ in their place: the same
-# norms, but for rounding on a GPU.
+# By default (`keep: vectors`) the extraction writes vectors, attention/activations/, of which
+# `compute_norms` makes attention/norms/. With `keep: norms` it writes norms in their place: the same
+# but for rounding, which a GPU and vectors in half precision (`storage_dtype`) cause.
 
 
 use rule program as extract_activations with:

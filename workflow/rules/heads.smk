@@ -13,7 +13,7 @@ use rule program as summarize_heads with:
         norms=shards_of(f"{STUDY}/attention/norms/{{shard}}.parquet"),
         # The attention to first tokens, from the documents whose sources are traced.
         sinks=optional(WITH_SOURCES, shards_of(f"{STUDY}/attention/sinks/{{shard}}.parquet")),
-        # The same before training, for the regression of heads.
+        # Heads and norms before training, for the regression of heads.
         untrained=optional(UNTRAINED, f"{HEADS}/untrained.parquet"),
         untrained_norms=optional(UNTRAINED, f"{STUDY}/attention/untrained_{FIRST_SCALE}.parquet"),
     output:

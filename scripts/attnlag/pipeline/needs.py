@@ -51,22 +51,33 @@ def _files(source: str) -> list[str]:
 
     A file that docs/outputs.md does not describe stands in the rule alone.
     """
-    read = re.findall(r"\bjob\.input\.(\w+)", source)
-    written = re.findall(r"\bjob\.output\.(\w+)", source)
+    read = dict.fromkeys(re.findall(r"\bjob\.input\.(\w+)", source))
+    written = dict.fromkeys(re.findall(r"\bjob\.output\.(\w+)", source))
     lines = []
-    for name in dict.fromkeys([*read, *written]):
-        meaning = _meaning(name)
+    for name in read:
+        # A program that has a name twice makes one table of those of shards.
+        meaning = _meaning(name, of_shards=True if name in written else None)
         if meaning:
             lines.append(f"  {name}: {meaning}")
-    return ["files:", *lines] if lines else []
+    for name in written:
+        meaning = _meaning(name, of_shards=False if name in read else None)
+        if meaning:
+            lines.append(f"  {name}: {meaning}")
+    return ["files:", *lines, "  others: see the rule"] if lines else []
 
 
-def _meaning(name: str) -> str:
-    """Return what the tables are that rules call by a name, "" if no table or folder has it."""
+def _meaning(name: str, of_shards: bool | None) -> str:
+    """Return what the tables are that rules call by a name, "" if no table or folder has it.
+
+    They are those of shards, or those of none; with None both.
+    """
     meanings: dict[str, None] = {}
     for output in OUTPUTS:
         path = Path(output.path)
-        stem = path.parent.name if path.stem == "{shard}" else path.stem
+        is_of_shard = path.stem == "{shard}"
+        if of_shards is not None and is_of_shard != of_shards:
+            continue
+        stem = path.parent.name if is_of_shard else path.stem
         is_table = path.suffix in (".parquet", ".csv") and "untrained" not in output.path
         if stem == name and is_table:
             meanings[re.split(": a row|; ", output.meaning)[0]] = None

@@ -83,6 +83,15 @@ def test_a_job_that_is_misspelt_is_refused_with_what_its_program_needs():
     assert "\n  norms: norms of the adjustments\n" in printed
 
 
+def test_what_a_program_reads_and_writes_by_one_name_is_told_apart(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    lines = needs.described(importlib.import_module("summarize_heads")).splitlines()
+    heads = [line for line in lines if line.startswith("  heads: ")]
+    written = "  heads: what heads write and attend to"
+    assert heads == ["  heads: norms of what each attention head adds", written]
+    assert lines[lines.index(written) + 1] == "  others: see the rule"
+
+
 PROGRAMS = sorted({path.stem for path in (ROOT / "scripts").glob("*.py")} - {"run"})
 
 

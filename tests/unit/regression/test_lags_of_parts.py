@@ -1,6 +1,7 @@
 """Shares, sinks, lags and the floor of attention heads, against pandas and statsmodels."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -191,16 +192,36 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     assert_allclose(table.loc[table["layer"] == 1, numbers], expected[numbers], rtol=1e-6)
 
 
+def test_a_large_corpus_has_files_of_some_documents(files, monkeypatch):
+    """Those of the sinks are in a file of their own, in the sample or not."""
+    paths, _, _ = files
+    given = [paths[kind][:2] for kind in ("heads", "norms", "sinks")]
+    monkeypatch.setattr(samples, "MIN_SAMPLED", 2)
+    monkeypatch.setattr(samples, "Sample", partial(samples.Sample, most=20))
+    expected = samples.Sample(given[0])
+    with lags_of_parts.sampled(*given) as sample:
+        assert (sample.documents, sample.end) == (expected.documents, expected.end)
+        for shards in (sample.heads, sample.norms):
+            found = set().union(*map(tables.document_names, shards))
+            assert found == set(expected.documents)
+        beside_sinks = set().union(*map(tables.document_names, sample.heads_of_sinks))
+        assert beside_sinks == set().union(*map(tables.document_names, given[2]))
+    every = set().union(*map(tables.document_names, given[0]))
+    assert 0 < len(expected.documents) < len(every)
+    assert not sample.heads[0].exists()
+
+
 @pytest.mark.parametrize("design", [HEADS.design, None])
 def test_without_a_design_heads_have_shares_alone(files, design):
     paths, layers, _ = files
     given = [paths[kind][:2] for kind in ("heads", "norms", "sinks")]
     others = {name: [] for name in (*FILES, "untrained")}
     settings = HEADS.changed(design=design)
-    shares, lags, sample = lags_of_parts.shares_and_lags(*given, others, settings)
+    with lags_of_parts.sampled(*given) as sample:
+        shares = head_shares.table(sample.heads, sample.norms, given[2], drop_first=1)
+        lags = lags_of_parts.fit_head_files(sample.heads, sample.norms, others, None, settings)
+    assert (sample.heads, sample.documents, sample.end) == (given[0], None, "")
     assert shares["part"].tolist() == PARTS[:-1] * 2
-    assert sample.end == ""
-    assert not shares["sampled"].any()
     if design is None:
         assert lags.empty
         assert {"layer", "part", "term", "estimate"} <= set(lags.columns)

@@ -6,7 +6,8 @@ also has their sum, the adjustment; with heads also that of the tokens above the
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.corpus.catalogue import FILES as SHARDED
-from attnlag.quantities import head_shares
 from attnlag.quantities.columns import KEYS, layer_number, layers_in
 from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.quantities.traced_tables import WRITTEN
@@ -176,33 +176,42 @@ def norms_of_parts(source: HeadNorms, name: str) -> pa.Table:
     return pa.table(columns, names=[*KEYS, *heads, WHOLE, ABOVE])
 
 
-def shares_and_lags(
-    heads: Sequence[Path],
-    norms: Sequence[Path],
-    sinks: Sequence[Path],
-    files: Mapping[str, Any],
-    settings: HeadsSettings,
-    group_of: Mapping[str, str] | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame, samples.Sample]:
-    """Return the shares and the coefficients of all heads, and the sample of documents they are of.
+@dataclass(frozen=True)
+class SampledFiles:
+    """Files of all shards with the documents of a large corpus that stand for it, or with all."""
 
-    They are from the files of all shards; the other ``files`` are those of `fit_head_files`. Shares
-    of attention are of all documents of the sinks. Without a design, there are no coefficients.
+    heads: Sequence[Path]
+    norms: Sequence[Path]
+    # Of heads, with all documents whose attention to first tokens is known.
+    heads_of_sinks: Sequence[Path]
+    # In the sample; None: all.
+    documents: Sequence[str] | None = None
+    # As of `samples.Sample`.
+    end: str = ""
+
+
+@contextmanager
+def sampled(
+    heads: Sequence[Path], norms: Sequence[Path], sinks: Sequence[Path]
+) -> Iterator[SampledFiles]:
+    """Give the files of heads and norms; those of a sample of documents if the corpus is large.
+
+    The copies with the sample are removed when the context is left. Shares of attention are of all
+    documents of the sinks.
     """
     sample = samples.Sample(heads)
-    lags = NO_LAGS.copy()
-    documents = sample.documents if sample.end else None
-    with_sinks = heads
+    if not sample.end:
+        yield SampledFiles(heads, norms, heads)
+        return
+    in_sinks = set[str]().union(*map(tables.document_names, sinks))
     with tempfile.TemporaryDirectory() as folder:
-        if documents is not None:
-            in_sinks = set[str]().union(*map(tables.document_names, sinks))
-            heads = samples.copied(heads, documents, Path(folder, "heads"))
-            norms = samples.copied(norms, documents, Path(folder, "norms"))
-            with_sinks = samples.copied(with_sinks, sorted(in_sinks), Path(folder, "sinks"))
-        shares = head_shares.table(heads, norms, sinks, with_sinks, drop_first=settings.drop_first)
-        if settings.design is not None:
-            lags = fit_head_files(heads, norms, files, documents, settings, group_of)
-    return shares.assign(sampled=documents is not None), lags, sample
+        yield SampledFiles(
+            heads=samples.copied(heads, sample.documents, Path(folder, "heads")),
+            norms=samples.copied(norms, sample.documents, Path(folder, "norms")),
+            heads_of_sinks=samples.copied(heads, sorted(in_sinks), Path(folder, "sinks")),
+            documents=sample.documents,
+            end=sample.end,
+        )
 
 
 def fit_head_files(
@@ -215,12 +224,13 @@ def fit_head_files(
 ) -> pd.DataFrame:
     """Return the coefficients of all heads, as `fit_heads` does, from the files of all shards.
 
-    The files of heads and norms may have some ``documents`` only. The other ``files``, by name, are
-    ``untrained`` and ``untrained_norms`` (heads and norms of the control, or empty), and what
-    covariates need: ``corpus``, ``token_counts``, and of each shard ``token_properties`` and
-    ``surprisal``.
+    The files of heads and norms may have some ``documents`` only. Among the other ``files``, by
+    name, are ``untrained`` and ``untrained_norms`` (heads and norms of the control, or empty), and
+    what covariates need: ``corpus``, ``token_counts``, and of each shard ``token_properties`` and
+    ``surprisal``. Without a design, the table has no rows.
     """
-    assert settings.design is not None
+    if settings.design is None:
+        return NO_LAGS.copy()
     sharded = {name: files[name] for name in SHARDED if files[name]}
     shards = []
     for shard, paths in enumerate(zip(heads, norms, strict=True)):
