@@ -6,6 +6,7 @@ The models of its quantities exist in memory alone.
 import copy
 import doctest
 import importlib
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,11 +23,13 @@ from projects import WORDS, refused
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 import attnlag
+from attnlag.corpus.settings import Tokens
 from attnlag.corpus.tokens import load_tokenizer
 from attnlag.errors import UserError
 from attnlag.interventions import sampling
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities import catalogue, extraction, traced_tables, tracing
+from attnlag.quantities.settings import Extraction
 from attnlag.storage.sequences import TokenSequence
 from attnlag.study import inputs
 
@@ -64,6 +67,19 @@ def test_tokens_are_the_text_and_a_character_of_several_tokens_is_shown_once(mea
     shown = measured.tokens.groupby("document", sort=False)["token"].agg("".join)
     assert shown.str.replace("·", "").to_dict() == measured.texts
     assert shown["long"].count("·") == 4
+
+
+def test_arguments_have_the_defaults_of_the_configuration():
+    tokens, settings = Tokens(), Extraction()
+    expected = {
+        "sites": tuple(settings.sites),
+        "layers": settings.layers,
+        "max_length": tokens.max_length,
+        "prepend_bos": tokens.prepend_bos,
+        "batch_tokens": settings.batch_tokens,
+    }
+    arguments = inspect.signature(attnlag.measure).parameters
+    assert {name: arguments[name].default for name in expected} == expected
 
 
 def test_a_measurement_does_not_change_the_model(model, tokenizer):
