@@ -8,7 +8,8 @@ from pictures import grid
 
 from attnlag import wording
 from attnlag.claims.analyses import as_table
-from attnlag.claims.row import COUNTS, Row, Verdict, frame, rows_in
+from attnlag.claims.row import COUNTS, STUDY, Row, Verdict, frame, rows_in
+from attnlag.claims.run import by_analysis
 from attnlag.regression.slopes.decomposition import EFFECTS, POOLED
 from attnlag.storage import tables
 
@@ -166,6 +167,14 @@ def test_a_table_of_claims_is_read_back_as_it_was_written(base, tmp_path):
     pd.testing.assert_frame_equal(
         frame(rows), table.drop(columns=["model", "corpus", "site", "analysis"])
     )
+
+
+def test_analyses_are_read_in_the_order_of_the_table():
+    studies = [("tiny", "small", "attention", name) for name in ("within", "pooled", "far")]
+    parts = []
+    for study in studies:
+        parts.append(frame([Row(claim="fitted")], **dict(zip(STUDY, study, strict=True))))
+    assert list(by_analysis(pd.concat(parts))) == studies
 
 
 def test_what_is_unknown_is_missing():

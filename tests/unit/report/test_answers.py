@@ -207,6 +207,32 @@ def test_a_regression_without_a_fitted_layer_leaves_the_answer_to_the_next(base)
     assert answers.answers_for_site(in_memory(of_both), SITE).lines[0].text == "no layer was fitted"
 
 
+def test_earlier_checkpoints_are_told_by_the_first_the_highest_and_the_final_step(base):
+    steps = [0, 16, 1024, None]
+    values = np.array([1.1, 1.4, 0.12, 0.11])
+    training = pd.DataFrame({"step": pd.array(steps, dtype="Int64"), "estimate": values}).assign(
+        revision="a",
+        quantity="lag_1",
+        conf_low=values - 0.02,
+        conf_high=values + 0.02,
+        difference=values - 0.11,
+        difference_low=values - 0.13,
+        difference_high=values - 0.09,
+        level=0.95,
+        layers=3,
+        documents=16,
+        loss=np.nan,
+    )
+    tables.write_frame(training, base / "attention" / "within" / "training.parquet", RECORD)
+    texts = {line.label: line.text for line in answered(base, "within").lines}
+    assert texts["during training"] == (
+        "lag 1 1.10 at step 0; highest at step 16 (1.40); final 0.11 (same texts: 16; none "
+        "corrected for bias); steps measured: 3"
+    )
+    # They stand in place of the random weights.
+    assert "before training" not in texts
+
+
 def test_regressions_of_directions_alone_have_no_answers(base):
     medians = dict.fromkeys(("lag_1", "lag_2"), interval(0.2))
     regression(base / "attention" / "within", 0.2, "document", medians, outcome="angle")
