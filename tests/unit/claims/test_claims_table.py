@@ -10,6 +10,7 @@ from attnlag import wording
 from attnlag.claims.analyses import as_table
 from attnlag.claims.row import COUNTS, STUDY, Row, Verdict, frame, rows_in
 from attnlag.claims.run import by_analysis
+from attnlag.regression.inference.response import MAX_DISTANCE
 from attnlag.regression.slopes.decomposition import EFFECTS, POOLED
 from attnlag.storage import tables
 
@@ -53,8 +54,11 @@ def write(folder, status="ok"):
     controls = coefficients[["layer", "term"]].assign(
         permuted_mean=[0.01, 0.03, 0.0, 0.0], order_p_adjusted=np.nan
     )
-    medians = pd.DataFrame({"term": ["lag_1", "lag_2", "response_2"], "median": [0.3, -0.1, 0.09]})
-    medians = medians.assign(conf_low=[0.2, -0.2, 0.04], conf_high=[0.4, 0.0, 0.14], level=0.9)
+    # The responses at the smallest and the largest distance.
+    terms = ["lag_1", "lag_2", "response_1", f"response_{MAX_DISTANCE}"]
+    medians = pd.DataFrame({"term": terms, "median": [0.3, -0.1, 0.3, 0.09], "level": 0.9})
+    medians["conf_low"] = [0.2, -0.2, 0.2, 0.04]
+    medians["conf_high"] = [0.4, 0.0, 0.4, 0.14]
     steps = grid(step=[POOLED, *EFFECTS], layer=range(2)).assign(term="lag_1", n_documents=20)
     steps = steps.assign(estimate=np.arange(12) / 10, effects=np.repeat([1, 9, 9, 9, 20, 30], 2))
     groups = grid(subset=["prose", "verse"], layer=range(2)).assign(term="lag_1", estimate=0.5)
@@ -84,7 +88,7 @@ def test_a_claim_is_a_row_of_numbers(base):
     table = table_of(base)
     assert set(table["claim"]) <= set(wording.CLAIMS)
     assert dict(table["claim"].value_counts(sort=False)) == {
-        **{"fitted": 1, "lag": 2, "lag_range": 2, "follows": 1, "random_order": 2, "response": 1},
+        **{"fitted": 1, "lag": 2, "lag_range": 2, "follows": 1, "random_order": 2, "response": 2},
         **{"untrained_not_drawn": 1, "r_squared": 1, "r_squared_highest": 1},
         **{"halves": 1, "halves_layers": 1, "omitted_lags": 1, "curvature": 1},
         **{"curvature_share": 1, "kurtosis": 1, "groups": 2, "groups_counted": 1},
@@ -103,7 +107,7 @@ def rows_by_claim(base):
 def test_claims_of_lags_have_intervals_baselines_and_counts(base):
     by_claim = rows_by_claim(base)
     first, second = by_claim["lag"]
-    (later,) = by_claim["response"]
+    following, later = by_claim["response"]
     assert (first["value"], first["low"], first["high"]) == (0.3, 0.2, 0.4)
     assert (first["level"], first["bound"], first["verdict"]) == (0.9, 0.05, "above")
     assert first["unit"] == "log norm per log norm"
@@ -111,7 +115,8 @@ def test_claims_of_lags_have_intervals_baselines_and_counts(base):
     assert [first[name] for name in COUNTS] == [2, 1, 0, 0, 1, 19]
     assert [second[name] for name in COUNTS] == [2, 0, 1, 1, 0, 19]
     assert (second["verdict"], later["verdict"]) == ("undecided", "undecided")
-    assert (later["subject"], later["value"], later["texts"]) == ("2", 0.09, 19)
+    assert (following["subject"], following["value"]) == ("1", 0.3)
+    assert (later["subject"], later["value"], later["texts"]) == ("10", 0.09, 19)
     assert later["layers"] is None
 
 
