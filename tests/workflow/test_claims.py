@@ -99,6 +99,14 @@ def index(results):
     return json.loads(gzip.decompress(base64.b64decode(blocks[0])))
 
 
+def test_the_page_has_each_regression_of_the_run(index, results):
+    paths = sorted(path.parent.parts[-4:] for path in results.rglob("coefficients.parquet"))
+    names = ("model", "corpus", "site", "regression")
+    found = [tuple(entry[name] for name in names) for entry in index["studies"]]
+    assert sorted(found) == paths
+    assert len(paths) > 1
+
+
 def test_each_number_of_a_title_and_of_the_page_is_that_of_a_claim(index, said):
     titles = [answer[1] for site in index["answers"] for answer in site["lines"]]
     for group in index["sheets"].values():

@@ -672,7 +672,7 @@ def test_a_notebook_changes_any_layer_in_any_way(model, tokenizer, subtests):
     by_kind = few.effects.groupby("intervention", observed=True)["document"].nunique()
     assert by_kind["twice"] == 1 < by_kind["derivative"]
     for given, line in (
-        ({"drop_first": 100}, "drop_first: found 100, but the longest sequence has 9 tokens (at"),
+        ({"drop_first": 9}, "drop_first: found 9, but the longest sequence has 9 tokens (at"),
         ({"sources": 1.5}, "sources: found 1.5, expected a number of layers, a list of layers"),
         ({"changes": 3}, "changes: found 3, expected functions of an adjustment by name"),
         ({"changes": {1: abs}}, "changes: found the name 1, expected text"),
