@@ -21,6 +21,7 @@ def main(job, settings: BuildDesignSettings):
         design_file=job.output.design,
         moments_file=job.output.crossproducts,
         formula=formula,
+        # Whether `bias_correction` is half-panel.
         halves=settings.halves,
     )
     names = tables.read_provenance(job.output.design).names

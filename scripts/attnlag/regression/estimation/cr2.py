@@ -116,6 +116,7 @@ def cr2(
         sums = [own.plus(weights) for own in sums]
 
     by_cluster = np.concatenate(contributions)
+    # V = Σ_g v_g v_g'.
     covariance = by_cluster.T @ by_cluster
     tests = []
     for hypothesis, own in zip(hypotheses, sums[1:], strict=True):
@@ -135,6 +136,7 @@ def adjusted_scores(clusters: ClusterScores, root: np.ndarray) -> np.ndarray:
 
     Without adjustment, that is with `plain_scores`, it is what CRV1 sums.
     """
+    # R_g is symmetric. The r vectors of a cluster stand one after the other, as in the map.
     adjusted = clusters.scores @ root
     return adjusted.reshape(len(adjusted), -1) @ clusters.influence_map.T
 

@@ -71,6 +71,7 @@ def solve(prepared: PreparedMoments) -> "Solution | Unfitted":
     whiten = np.zeros((prepared.p, prepared.k + 1))
     whiten[columns, :-1] = to_columns
     whiten[1, -1] = 1
+    # w @ whiten is [X, y] in these coordinates, so that whiten' S whiten is [A, b; b', c].
     # A of all rows is I but for rounding, which solving it removes.
     a, b, c = _equations(total, whiten)
     n_lags = 0
@@ -253,15 +254,15 @@ def score_blocks(solution: "Solution") -> Iterator[list[ClusterScores]]:
 
 
 def half_scores(
-    a: np.ndarray, b: np.ndarray, theta: np.ndarray, whiten: np.ndarray
+    a: np.ndarray, b: np.ndarray, theta: np.ndarray, w: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return W'A_mg W and W's_mg(θ_m) of a half m, in coordinates in which its own A is I.
 
     Given are A_mg, (clusters, K, K), b_mg, (clusters, K), θ_m, (K,), and W, (K, k), as
     `whiten_half` returns it. The results are (clusters, k, k) and (clusters, 1, k).
     """
-    scores = (b - a @ theta) @ whiten
-    return whiten.T @ a @ whiten, scores[:, None]
+    scores = (b - a @ theta) @ w
+    return w.T @ a @ w, scores[:, None]
 
 
 def whiten_half(inverse: np.ndarray) -> np.ndarray:
