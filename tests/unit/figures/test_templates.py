@@ -133,6 +133,15 @@ def test_a_line_shows_its_values_its_interval_and_its_marks():
     assert "intervals" not in texts_of(figure)
 
 
+@pytest.mark.parametrize(("layers", "points"), [(6, 5.5), (300, 2.4)])
+def test_marks_of_many_layers_are_smaller_and_still_seen(layers, points):
+    x = np.linspace(0.1, 0.9, layers)
+    line = Line(x, "lag 1", weak=np.ones(layers, bool))
+    figure = drawn(Lines([line], "coefficient"), layers=range(layers))
+    marks = [one for one in figure.axes[0].lines if one.get_marker() == "x"]
+    assert [one.get_markersize() for one in marks] == [points]
+
+
 def test_a_band_alone_is_an_area_without_an_edge_in_the_legend():
     low = np.array([0.1, 0.2])
     band = Line(low, "half of the tokens", low=low, high=low + 1, linewidth=0, shade=0.35)
