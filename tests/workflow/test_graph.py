@@ -3,6 +3,7 @@
 A change of the flow shows in the list: run this file with ``--write-lists``, read the difference.
 """
 
+import json
 import os
 import re
 import shlex
@@ -116,6 +117,15 @@ def test_the_order_in_which_rules_are_included_changes_nothing(fresh):
         text = text.replace(f"<{place}>\n", f"{statement}\n")
     path.write_text(text)
     assert sorted(plan(fresh.folder, everything=True)) == before
+
+
+def test_a_model_is_fetched_with_the_layers_and_the_width_that_are_stated(fresh):
+    """They are checked where the model is fetched."""
+    fresh.write_config(models={"tiny": fresh.config["models"]["tiny"] | {"layers": 2, "width": 32}})
+    (command,) = [job.command for job in plan(fresh.folder) if job.rule == "fetch_model"]
+    arguments = shlex.split(command)
+    options = json.loads(arguments[arguments.index("--job") + 1])["options"]
+    assert (options["layers"], options["width"]) == (2, 32)
 
 
 def test_a_site_other_than_attention_has_a_readout_and_no_sources(to_plan):
