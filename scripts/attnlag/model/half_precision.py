@@ -8,6 +8,7 @@ import copy
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
 
@@ -91,7 +92,7 @@ def blocks_run_again(
         with measure([twin], mask) as again:
             _run(twin.block, *given)
         if again.evidence:
-            evidence[place] = again.evidence[0]
+            evidence[place] = replace(again.evidence[0], layer=evidence[place].layer)
         if not evidence[place].holds and evidence[place].scale is None:
             # The model is refused, whatever the other blocks would give.
             break

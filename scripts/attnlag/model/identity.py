@@ -10,6 +10,7 @@ modules too. What half precision needs besides is in `half_precision`; float32 s
 
 import math
 import operator
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,8 +35,9 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, tor
 
 @dataclass
 class Evidence:
-    """Observations of one layer's block in a forward pass."""
+    """Observations of a block that has run in a forward pass."""
 
+    layer: int
     sublayers: tuple[str, ...]  # those observed between the block's input and its output
     # As of `relative_error`; in half precision 0 if the sum is the output bit for bit.
     error: float
@@ -54,7 +56,8 @@ class Evidence:
 class IdentityResult:
     """What `residual_identity` knows after the pass within it."""
 
-    evidence: list[Evidence] = field(default_factory=list)  # an entry per layer
+    # An entry for each time that a block has run, in the order of the pass.
+    evidence: list[Evidence] = field(default_factory=list)
     # What was found in place of vectors that add up; the pass ended there.
     problem: str = ""
 
@@ -64,7 +67,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     """Measure the error of the residual identity of each block in one forward pass.
 
     ``mask`` is (sequences, tokens), False for padding. The result is complete when the context is
-    left.
+    left; `check` judges its evidence.
     """
     result = IdentityResult()
     values: list[tuple[str, torch.Tensor]] = []  # of the block that runs, its input first
@@ -75,7 +78,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         if point == STREAM:
             values.clear()
         if point == OUTPUT:
-            result.evidence.append(_evidence_of_block(blocks[layer], values, vectors))
+            result.evidence.append(_evidence_of_block(layer, blocks[layer], values, vectors))
         else:
             values.append((point, vectors))
 
@@ -89,7 +92,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
 
 
 def _evidence_of_block(
-    block: BlockModules, values: list[tuple[str, torch.Tensor]], result: torch.Tensor
+    layer: int, block: BlockModules, values: list[tuple[str, torch.Tensor]], result: torch.Tensor
 ) -> Evidence:
     """Compare the output of a block with its input and what its sublayers add.
 
@@ -108,7 +111,7 @@ def _evidence_of_block(
     scale = None
     if error > bound:
         scale = _factor(block.block, stream, added, result, bound)
-    return Evidence(sublayers, error, scale, bound)
+    return Evidence(layer, sublayers, error, scale, bound)
 
 
 def relative_error(
@@ -117,8 +120,8 @@ def relative_error(
     """Return the largest ||input + adjustments - output|| / max(||input||, ||output||) of tokens.
 
     ``stream`` is the input of a block, ``added`` what each sublayer adds, and ``result`` the output
-    of the block, all (tokens, width). NaN if values are not finite. In half precision 0 if the sum
-    is the output bit for bit.
+    of the block, all (tokens, width). Not finite if values are not, and so above every bound. In
+    half precision 0 if the sum is the output bit for bit.
     """
     # Relative to the larger of both streams, because a block may cancel most of its input. A zero
     # vector to which nothing is added has no error.
@@ -155,20 +158,25 @@ def problems_of(evidence: list[Evidence], blocks: list[BlockModules], name: str)
     Every block must have run once, and each sublayer once within it. Raise UserError if values of
     the model of this name are not finite.
     """
-    for layer, observation in enumerate(evidence):
+    for observation in evidence:
         if math.isnan(observation.error):
             advice = ""
             if next(blocks[0].block.parameters()).dtype == torch.float16:
                 advice = "; float32 and bfloat16 have the range for more"
             raise UserError(
                 f"model {name}: found numbers that are infinite or not a number, expected finite "
-                f"ones: first in layer {layer}{advice}"
+                f"ones: first in layer {observation.layer}{advice}"
             )
     problems = []
-    if len(evidence) != len(blocks):
-        problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")
-    for layer, observation in enumerate(evidence):
-        expected = blocks[layer].sublayers if layer < len(blocks) else SUBLAYERS
+    runs = Counter(observation.layer for observation in evidence)
+    if len(runs) < len(blocks):
+        problems.append(f"{len(runs)} of {len(blocks)} blocks ran")
+    for layer, times in runs.items():
+        if times > 1:
+            problems.append(f"layer {layer}: ran {times} times")
+    for observation in evidence:
+        layer = observation.layer
+        expected = blocks[layer].sublayers
         if sorted(observation.sublayers) != sorted(expected):
             found = " and ".join(observation.sublayers) or "neither of them"
             problems.append(f"layer {layer}: {found} seen, not {' and '.join(expected)} once each")

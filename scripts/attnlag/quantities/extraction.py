@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from attnlag.errors import UserError, counted
+from attnlag.errors import UserError, counted, listed
 from attnlag.model import identity, onednn
 from attnlag.model.decoder import Decoder
 from attnlag.quantities import columns, formats, verification
@@ -180,6 +180,9 @@ class Extractor:
         """Return the quantities of each token of some sequences, in their order.
 
         The float32 arrays, of each layer that has values, are (tokens,) or have further dimensions.
+        Raise UserError if the model fails a check, which the first run of sequences begins and ends
+        with: `_check_first_tokens` in a pass of its own, and `_compare_with_checked_pass`, that the
+        values returned are those of the checked pass.
         """
         first_pass = None
         # Once for an extractor, with its first run of sequences.
@@ -195,7 +198,7 @@ class Extractor:
         most = max(1, self.batch_tokens // max((batch.real.size for batch in batches), default=1))
         self.passes.run(batches, lambda batch: self.forward(batch, values), self._count, most)
         if first_pass:
-            self._compare(sequences, batches, values, first_pass)
+            self._compare_with_checked_pass(sequences, batches, values, first_pass)
         return values
 
     def _check_first_tokens(self, sequence: np.ndarray) -> CheckedPass:
@@ -204,8 +207,9 @@ class Extractor:
         with self.passes.first():
             first_pass = self._checked_pass(batch)
         if len(sequence) == len(batch.rows) or self.passes.length_matters:
-            # There are no numbers of the first tokens beside later ones to compare with. This check
-            # precedes that of sums, so that the message about an encoder says what it is.
+            # The sequence has no later tokens, or its numbers depend on how many: the values of the
+            # run cannot show what later tokens change, so some are exchanged. This check precedes
+            # that of sums, so that the message about an encoder says what it is.
             verification.no_token_sees_later_ones(self.decoder, first_pass, self._checked_pass)
         self.identity_error = identity.check(first_pass.evidence, self.decoder)
         for each in self.computations.values():
@@ -217,7 +221,8 @@ class Extractor:
         """Run one batch and store the values of its tokens at their rows of ``values``.
 
         The quantities of a layer are computed once the pass has given what they need, and the pass
-        stops when all are. Raise UserError if the model gives something else than vectors.
+        stops when all are. Raise UserError if the model gives something else than vectors, or does
+        not run a block.
         """
         copies = AsyncCopies(batch.rows)
         targets_by_layer: dict[int, list[tuple[Computation, np.ndarray]]] = {}
@@ -237,6 +242,13 @@ class Extractor:
             raise UserError(
                 f"{self.decoder.called}: found {passed.problem}, expected one vector a token"
             )
+        if passed.layers:
+            lacking = listed([str(layer.layer) for layer in passed.layers])
+            raise UserError(
+                f"{self.decoder.called}: found no values of layer {lacking} in a pass over "
+                f"{counted(len(batch.rows), 'token')}, expected each block to run in each pass; "
+                "nothing was stored"
+            )
         copies.flush()
 
     def _count(self, batch: Batch) -> None:
@@ -252,7 +264,7 @@ class Extractor:
             values[key] = [np.empty((rows, *each.shape), np.float32) for _ in each.layers]
         return values
 
-    def _compare(
+    def _compare_with_checked_pass(
         self,
         sequences: Sequence[np.ndarray],
         batches: Sequence[Batch],
@@ -398,7 +410,9 @@ def measure_into_files(
     """Run a model over sequences and write each quantity to its file.
 
     Rows are in the order of the sequences and their tokens. Memory does not grow with their number.
-    Raise UserError if the model fails a check, or a vector is too large for float16.
+    No file is opened before `Extractor.measure` has checked the first run; each is there once it is
+    whole (`tables.parquet_writer`). Raise UserError if the model fails a check, or a vector is too
+    large for float16.
     """
     writers: dict[Key, pq.ParquetWriter] = {}
     with ExitStack() as opened:

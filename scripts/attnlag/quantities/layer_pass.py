@@ -22,7 +22,7 @@ class LayerPass:
     """What a pass over a batch gives of a layer.
 
     Rows are the tokens of the batch that are no padding, sequence after sequence. What a pass was
-    not asked for is None. What blocks receive and add is at least in float32.
+    not asked for is None, or not in ``added``. What blocks receive and add is at least in float32.
     """
 
     layer: int  # number of the block; the number of blocks stands for the head of the model
@@ -42,7 +42,7 @@ class LayerPass:
     attention: AttentionPass | None = None
 
     def vectors(self, site: str) -> torch.Tensor:
-        """Return the vectors of a site, (tokens, width): of attention, what attention adds."""
+        """Return the vectors of a site, (tokens, width): of attention, ``added["attention"]``."""
         return SITES[site].vectors(self.added)
 
 
@@ -172,7 +172,8 @@ def checked_pass(
         modules = needs.modules
         for layer, needed in needs.points.items():
             points[layer] = points.get(layer, set()).union(needed)
-    # Two taps see this pass: that of the check, and that of `run_pass`, which ends for both.
+    # Two taps see this pass: that of the check, and that of `run_pass`, which ends for both. Both
+    # get the same values of the same modules, and scale them with the same `as_added`.
     with identity.residual_identity(decoder.blocks, batch.mask) as checked:
         passed = run_pass(decoder, batch, Needs(points, modules), whole=whole)
     if passed.problem:

@@ -331,19 +331,24 @@ def test_what_fails_the_check_is_refused_in_a_line(model_type, settings, modules
 
 def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_check(subtests):
     decoder = decoder_of(small_model("gpt2", GPT))
-    good, other_order, twice, lacking = (
-        identity.Evidence(tuple(seen.split()), 0.0)
-        for seen in ("attention mlp", "mlp attention", "attention mlp mlp", "mlp")
-    )
-    for order, one in {"attention first": good, "mlp first": other_order}.items():
+
+    def seen(layer, sublayers, error=0.0):
+        return identity.Evidence(layer, tuple(sublayers.split()), error)
+
+    both = "attention mlp"
+    first, second, third = (seen(layer, both) for layer in range(3))
+    for order in (both, "mlp attention"):
         with subtests.test(order=order):
-            assert identity.check([one] * 3, decoder) == 0
+            assert identity.check([seen(layer, order) for layer in range(3)], decoder) == 0
     for evidence, said in (
         ([], "0 of 3 blocks ran"),
-        ([good] * 2, "2 of 3 blocks ran"),
-        ([good, twice, good], "layer 1"),
-        ([good, good, lacking], "layer 2: mlp seen"),
-        ([good, good, identity.Evidence(SUBLAYERS, float("nan"))], "finite ones: first in layer 2"),
+        ([first, second], "2 of 3 blocks ran"),
+        # As many as there are blocks, but one in place of another.
+        ([first, second, second], "2 of 3 blocks ran, layer 1: ran 2 times;"),
+        ([first, second, third, third], "layer 2: ran 2 times;"),
+        ([first, seen(1, "attention mlp mlp"), third], "layer 1"),
+        ([first, second, seen(2, "mlp")], "layer 2: mlp seen"),
+        ([first, second, seen(2, both, float("nan"))], "finite ones: first in layer 2"),
     ):
         with subtests.test(said=said):
             assert said in refused(identity.check, evidence, decoder)[0]

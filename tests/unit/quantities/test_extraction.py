@@ -386,6 +386,36 @@ def test_a_model_whose_numbers_depend_on_the_batch_is_refused():
     extractor(model, batch_tokens=1, name="mine").measure(ragged([40, 39, 38, 40]))
 
 
+class Skipping(torch.nn.ModuleList):
+    """Blocks of a model, of which some passes leave one out."""
+
+    passes = 0
+    whole_passes = 0
+
+    def __getitem__(self, index):
+        if not isinstance(index, slice):
+            return super().__getitem__(index)
+        self.passes += 1
+        blocks = list(self)[index]
+        return blocks[:1] + blocks[2:] if self.passes > self.whole_passes else blocks
+
+
+def test_a_block_that_later_passes_leave_out_is_refused():
+    """The rows of its values would keep what lies in memory."""
+    model = ungrouped("llama", {"max_position_embeddings": 256})
+    adjustments = extractor(model, batch_tokens=64, name="mine")
+    model.layers = Skipping(model.layers)
+    # The pass with the check of its first tokens, and that of the whole sequence.
+    model.layers.whole_passes = 2
+    adjustments.measure(ragged([80]))
+    with pytest.raises(UserError, match=r"mine, .* no values of layer 1 in a pass over 40 tok"):
+        adjustments.measure(ragged([40]))
+    # In a first pass, it fails the check.
+    model.layers.whole_passes = 0
+    with pytest.raises(UserError, match="2 of 3 blocks ran"):
+        extractor(model, batch_tokens=64, name="mine").measure(ragged([80]))
+
+
 @pytest.mark.parametrize("window", [4, 8])
 def test_a_window_that_looks_ahead_is_refused(window):
     """Only the tokens just before a cut see beyond it. Half of all tokens and layers do not."""
