@@ -14,8 +14,8 @@ def job_params(name, program=None, given=None, **options):
 
     Snakemake compares the settings, the digest of the code and those of the user's files, which
     ``given`` returns. It does not compare the job, because that depends on the inputs and outputs;
-    it also has ``options``, of which no output depends but by rounding. The settings of a rule are made by its
-    entry in STAGES (pipeline/stages.py).
+    it also has ``options``, on which no output depends but by rounding. The settings of a rule are
+    made by its entry in STAGES (pipeline/stages.py).
     """
     settings = stages.settings_of(name, CONFIG)
 

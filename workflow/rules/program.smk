@@ -4,8 +4,10 @@
 # `job_params` of the rule name another: all plots run draw_figures. It finds inputs and outputs under
 # the names that they have in the rule (`job.input.tokens`), the wildcards as `job.names`, and the
 # options of `job_params` as `job.options`. Its settings are made from the configuration by the entry
-# of the rule in `STAGES` (scripts/attnlag/pipeline/stages.py). A program that runs a model reads the
-# folder of its input `model`, which it gets as an option: storage providers have files only.
+# of the rule in `STAGES` (scripts/attnlag/pipeline/stages.py), and read by `run` of
+# scripts/attnlag/pipeline/program.py, which run.py calls: of the class that `main(job, settings: …)`
+# states. A program that runs a model reads the folder of its input `model`, which it gets as an
+# option: storage providers have files only.
 
 # Threads within a matrix product would change its last digits. Programs that run a model set the
 # threads of torch themselves.
