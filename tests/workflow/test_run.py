@@ -262,6 +262,12 @@ def test_a_run_makes_the_files_of_the_catalogue(to_plan):
     assert others == ["results/provenance.json"]
 
 
+def test_effects_are_those_of_the_documents_that_are_asked_for(whole_once):
+    project, _ = whole_once
+    effects = pd.read_parquet(project.folder / "results/tiny/small/causal/effects/0000.parquet")
+    assert effects["document"].nunique() == project.config["causal"]["documents"] == 6
+
+
 def test_every_parquet_file_states_what_made_it(finished_once, subtests):
     project, _ = finished_once
     source = json.loads((project.folder / "data/models/tiny/source.json").read_text())
