@@ -119,6 +119,11 @@ def test_the_corpus_table_has_the_documented_types():
     ]
     assert table["about_tokens"].to_pylist() == [7, 1]
     assert documents.corpus_table([]).num_rows == 0
+    # Tags are a column where the schema has it.
+    tagged = [Document("a", "news", "Two words", "Two/NUM words/NOUN")]
+    schema = documents.SCHEMA.append(pa.field("tags", pa.large_string()))
+    table = documents.corpus_table(tagged, schema)
+    assert table["tags"].to_pylist() == ["Two/NUM words/NOUN"]
 
 
 @pytest.mark.parametrize("lengths", [[1] * 251, [300_000, 200_000, 1], [600_000, 1], [5]])

@@ -194,7 +194,9 @@ def test_cosines_of_neighbours():
     table["untrained"] = table["mean"] / 3
     table = table.assign(tokens=9, documents=3)
     inputs = inputs_of(stages={"geometry_means": LEVEL}, directions=table)
-    lines = cosines_by_distance.figure(inputs).panels[0].lines
+    sheet = cosines_by_distance.figure(inputs)
+    assert "Dashed: the same, untrained" in sheet.note
+    lines = sheet.panels[0].lines
     for place, quantity in enumerate(quantities):
         rows = where(table, distance=1, quantity=quantity)
         cosine, pairs, before = lines[3 * place : 3 * place + 3]

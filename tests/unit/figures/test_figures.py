@@ -660,6 +660,7 @@ def test_directions_are_beside_those_of_random_pairs():
     np.testing.assert_allclose(neighbours.lines[0].y, 0.54)
     np.testing.assert_allclose(neighbours.lines[1].y, 0.27)
     np.testing.assert_allclose(distances.values[:, 0], [0.54, 0.27, 0.135])
+    assert "untrained" not in sheet.note
     assert sheet.claim.startswith(
         "Adjustments of neighbours have a centred cosine of 0.54, those 4 "
     )
