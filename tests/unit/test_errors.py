@@ -2,7 +2,7 @@
 
 import pytest
 
-from attnlag.errors import UserError, nearest
+from attnlag.errors import UserError, nearest, numbers_in_words
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,11 @@ def test_the_nearest_of_all_valid_names_is_suggested_and_a_far_one_is_not():
         == "; did you mean 'covariance'?"
     )
     assert nearest("xyz", ["alpha", "covariance"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [(range(30), "0 to 29"), ([3, 4, 5], "3 to 5"), ([0, 15, 29], "0, 15, 29")],
+)
+def test_numbers_without_gaps_are_told_by_their_ends(numbers, words):
+    assert numbers_in_words(numbers) == words
