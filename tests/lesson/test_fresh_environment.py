@@ -32,7 +32,8 @@ def python(tmp_path_factory):
     packages = [path for path in sys.path if path.endswith("site-packages")]
     (installed / "packages.pth").write_text("\n".join(packages))
     source = folder / "attnlag"
-    shutil.copytree(ROOT / "scripts", source / "scripts")
+    others = shutil.ignore_patterns("*.pyc.*", "*.egg-info")
+    shutil.copytree(ROOT / "scripts", source / "scripts", ignore=others)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     interpreter = folder / "venv/bin/python"

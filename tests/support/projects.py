@@ -257,9 +257,10 @@ def copy_of_project(folder: Path, config: dict[str, Any]) -> Project:
         source, target = ROOT / part, folder / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            # With what Python has compiled, which it would do again in each project. Files of these
-            # endings are still being written.
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc.*"))
+            # With what Python has compiled, which it would do again in each project. What others
+            # may write is left out: compiled files in the making, and pip's description.
+            others = shutil.ignore_patterns("*.pyc.*", "*.egg-info")
+            shutil.copytree(source, target, ignore=others)
         else:
             shutil.copy2(source, target)
     project = Project(folder, config)

@@ -265,7 +265,8 @@ def test_the_table_of_code_has_every_stage():
 
 @pytest.fixture
 def copy(tmp_path):
-    shutil.copytree(SCRIPTS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    others = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(SCRIPTS, tmp_path / "scripts", ignore=others)
     return tmp_path / "scripts"
 
 
