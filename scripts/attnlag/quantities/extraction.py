@@ -273,7 +273,9 @@ class Extractor:
     ) -> None:
         """Compare the values of some sequences with those of their first tokens alone.
 
-        The short pass has shown those of the longest sequence.
+        Those of the longest sequence are of the checked pass: all must be within
+        `CAUSALITY_TOLERANCE`, or no later token may change them. Those of the first and the last
+        sequence that share a batch have the bounds of `batch_invariance`.
         """
         if self.passes.length_matters:
             # The first tokens have other numbers alone, and no sequence shares a pass.
