@@ -72,7 +72,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Compile the modules that projects are copies of, and start the interpreter of all workers."""
     if hasattr(config, "workerinput"):
         return
-    compileall.compile_dir(ROOT / "scripts", quiet=1)
+    if not sys.dont_write_bytecode:
+        compileall.compile_dir(ROOT / "scripts", quiet=1)
     if not config.getoption("cold"):
         folder = Path(tempfile.mkdtemp(prefix="attnlag-python-"))
         config.stash[SERVER], os.environ[warm_python.VARIABLE] = warm_python.start(folder)
