@@ -4,7 +4,7 @@ The norm itself is stored, not its logarithm. The design counts norms of zero an
 A row is a token, with its keys and a float32 column for each layer: `layer_00`, `layer_01`, ….
 The sums are without first tokens, and without vectors that are not finite.
 Each file is there once it is whole: `tables.parquet_writer` writes it under another name, which it
-changes at the end; after an error, nothing stays.
+changes at the end; after an error, nothing half-written stays.
 """
 
 import pyarrow.parquet as pq

@@ -39,7 +39,8 @@ class Analysis:
     asked: Callable[[Config], bool]
     # Its results below ``results/{model}/{corpus}/``; of a path with * each match is one.
     places: tuple[str, ...]
-    # Returns its files, given the folder of a model and a corpus. None: regressions have them.
+    # Returns its files, given the folder of a model and a corpus. None: they are those of a
+    # regression or of the comparison, or inputs of other rules alone.
     files: Callable[[Config, str], AnalysisFiles] | None = None
 
 

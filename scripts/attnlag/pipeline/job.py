@@ -42,7 +42,7 @@ class Job:
     names: SimpleNamespace
     settings: Any  # settings that change the output
     stated_settings: Any  # the same as JSON values
-    # Settings that change no output, such as the number of tokens in a batch.
+    # Settings that change outputs only by rounding, such as the number of tokens in a batch.
     options: SimpleNamespace
     threads: int  # number of CPU threads
 

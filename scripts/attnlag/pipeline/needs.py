@@ -19,7 +19,8 @@ def described(program: Any) -> str:
         # The path of the log has all wildcards.
         (log,) = re.findall(r"^    log:\n(.*)$", rule, re.MULTILINE)
         names = re.findall(r"\{(\w+)\}", log)
-        lines += [rule, f"names: {', '.join(names) or 'none'}"]
+        files, *_ = rule.partition("\n    log:\n")
+        lines += [files, f"names: {', '.join(names) or 'none'}"]
     else:
         lines.append("rule: those that name it in `job_params`")
     options = dict.fromkeys(re.findall(r"\bjob\.options\.(\w+)", source))
@@ -47,23 +48,28 @@ def _rule(name: str, folder: Path) -> str:
 
 
 def _files(source: str) -> list[str]:
-    """Return lines with the files that a program reads, then those it writes, and their meanings.
+    """Return lines with the meanings of the files that a program reads, and of those it writes.
 
     A file that docs/outputs.md does not describe stands in the rule alone.
     """
     read = dict.fromkeys(re.findall(r"\bjob\.input\.(\w+)", source))
     written = dict.fromkeys(re.findall(r"\bjob\.output\.(\w+)", source))
-    lines = []
+    # A program that has a name twice makes one table of those of shards.
+    what_it_reads = []
     for name in read:
-        # A program that has a name twice makes one table of those of shards.
         meaning = _meaning(name, of_shards=True if name in written else None)
         if meaning:
-            lines.append(f"  {name}: {meaning}")
+            what_it_reads.append(f"  {name}: {meaning}")
+    what_it_writes = []
     for name in written:
         meaning = _meaning(name, of_shards=False if name in read else None)
         if meaning:
-            lines.append(f"  {name}: {meaning}")
-    return ["files:", *lines, "  others: see the rule"] if lines else []
+            what_it_writes.append(f"  {name}: {meaning}")
+    if what_it_reads:
+        what_it_reads.insert(0, "what it reads:")
+    if what_it_writes:
+        what_it_writes.insert(0, "what it writes:")
+    return what_it_reads + what_it_writes
 
 
 def _meaning(name: str, of_shards: bool | None) -> str:

@@ -327,7 +327,8 @@ class Stage:
 
 # Packages and modules of the library. A package is listed whole, even for a stage that imports a
 # part of it: a change of the rest mostly runs an earlier stage again, and with it this one. Any
-# change of `quantities` runs extract_activations again, for example, and so build_design.
+# change of the package `quantities` runs extract_activations again, for example, and with it
+# build_design.
 TABLES = ("storage/sequences.py", "storage/sums.py")
 # These may use the network; the rest of the package runs models.
 FETCHING = (

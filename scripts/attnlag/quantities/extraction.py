@@ -180,9 +180,9 @@ class Extractor:
         """Return the quantities of each token of some sequences, in their order.
 
         The float32 arrays, of each layer that has values, are (tokens,) or have further dimensions.
-        Raise UserError if the model fails a check, which the first run of sequences begins and ends
-        with: `_check_first_tokens` in a pass of its own, and `_compare_with_checked_pass`, that the
-        values returned are those of the checked pass.
+        Raise UserError if the model fails a check. The first run of sequences begins with
+        `_check_first_tokens`, in a pass of its own, and ends with `_compare_with_checked_pass`:
+        where its values are not those of that pass, no token may see later ones.
         """
         first_pass = None
         # Once for an extractor, with its first run of sequences.
