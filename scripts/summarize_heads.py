@@ -25,6 +25,7 @@ def main(job, settings: HeadsSettings):
             sample.norms,
             job.input.sinks,
             sample.heads_of_sinks,
+            # That of the regression's design may be one more, where tokens are compared in pairs.
             drop_first=settings.drop_first,
         )
         # Of every head, of their sum, and of the sum for tokens above the floor. The control and

@@ -1,6 +1,6 @@
-# By default (`keep: vectors`) the extraction writes vectors, attention/activations/, of which
-# `compute_norms` makes attention/norms/. With `keep: norms` it writes norms in their place: the same
-# but for rounding, which a GPU and vectors in half precision (`storage_dtype`) cause.
+# By default (`keep: vectors`) the extraction writes float32 vectors, attention/activations/, of
+# which `compute_norms` makes attention/norms/. With `keep: norms` it writes norms in their place:
+# the same but for rounding, which a GPU and vectors in half precision (`storage_dtype`) cause.
 
 
 use rule program as extract_activations with:

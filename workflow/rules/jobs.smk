@@ -13,9 +13,9 @@ def job_params(name, program=None, given=None, **options):
     """Return the params of a rule: its program, the job, and what a change of runs it again.
 
     Snakemake compares the settings, the digest of the code and those of the user's files, which
-    ``given`` returns. It does not compare the job, because that depends on the inputs and outputs;
-    it also has ``options``, on which no output depends but by rounding. The settings of a rule are
-    made by its entry in STAGES (pipeline/stages.py).
+    ``given`` returns, beside the inputs and the rule's text. It does not compare the job, which
+    depends on the inputs and outputs; the job also has ``options``, on which no output depends but
+    by rounding. The settings of a rule are made by its entry in STAGES (pipeline/stages.py).
     """
     settings = stages.settings_of(name, CONFIG)
 

@@ -41,7 +41,8 @@ class Evidence:
     sublayers: tuple[str, ...]  # those observed between the block's input and its output
     # As of `relative_error`; in half precision 0 if the sum is the output bit for bit.
     error: float
-    # Factor of the adjustments with which the identity holds, if it holds with none but this.
+    # Factor of the adjustments with which the identity holds, if it holds with none but this: for
+    # `decoder`, which looks for the modules.
     scale: float | None = None
     # The largest error with which the identity holds.
     bound: float = BOUND

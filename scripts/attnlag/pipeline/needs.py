@@ -66,9 +66,9 @@ def _files(source: str) -> list[str]:
         if meaning:
             what_it_writes.append(f"  {name}: {meaning}")
     if what_it_reads:
-        what_it_reads.insert(0, "what it reads:")
+        what_it_reads.insert(0, "what it reads, as docs/outputs.md describes it:")
     if what_it_writes:
-        what_it_writes.insert(0, "what it writes:")
+        what_it_writes.insert(0, "what it writes, likewise:")
     return what_it_reads + what_it_writes
 
 

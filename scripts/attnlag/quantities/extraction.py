@@ -271,7 +271,7 @@ class Extractor:
         values: Values,
         first_pass: CheckedPass,
     ) -> None:
-        """Compare the values of some sequences with those of their first tokens alone.
+        """Compare vectors or norms of some sequences with those of their first tokens alone.
 
         Those of the longest sequence are of the checked pass: all must be within
         `CAUSALITY_TOLERANCE`, or no later token may change them. Those of the first and the last

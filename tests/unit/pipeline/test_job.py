@@ -71,7 +71,7 @@ def test_a_program_without_a_job_says_what_it_needs():
     rule = rules[rules.index("use rule program as fit_regression") :]
     # Resources and parameters are alike in all rules.
     files, _, _ = rule.partition("\n    log:\n")
-    assert f"\n\n{files}\nnames: model, corpus, site, regression\nwhat it reads:\n" in printed
+    assert f"\n\n{files}\nnames: model, corpus, site, regression\nwhat it reads, " in printed
     lines = printed.splitlines()
     assert "  crossproducts: moments, the sums that least squares needs" in lines
     assert "  fits: goodness of fit, residual tests and status" in lines
@@ -88,7 +88,7 @@ def test_a_job_that_is_misspelt_is_refused_with_what_its_program_needs():
 def test_what_a_program_reads_and_writes_by_one_name_is_told_apart(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     lines = needs.described(importlib.import_module("summarize_heads")).splitlines()
-    place = lines.index("what it writes:")
+    place = lines.index("what it writes, likewise:")
     assert "  heads: norms of what each attention head adds" in lines[:place]
     assert "  heads: what heads write and attend to" in lines[place:]
 
