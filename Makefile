@@ -25,7 +25,9 @@ ifneq ($(CONFIG),$(wildcard $(CONFIG)))
 $(error CONFIG: found no file '$(CONFIG)', expected that of a configuration)
 endif
 # Python compiles a module when it first imports it. To compile all modules here would take as long as
-# to install them.
+# to install them. Containers often tell it not to keep what it has compiled, and so each of hundreds
+# of programs would compile its libraries again.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 PIP := $(INSTALL) --constraint requirements.txt
 
