@@ -1,6 +1,6 @@
 """Build the design of one shard, and sum its cross-products per document and layer.
 
-The cross-products are all that estimates and their errors need from the rows: a few numbers per
+The cross-products are all that estimates and clustered errors need from the rows: a few numbers per
 document, which add up over shards.
 """
 

@@ -190,7 +190,7 @@ def _errors(
 
     Others come from the functions of an entry of the catalogue. ``hypotheses`` are (q, K) arrays.
     """
-    if kind.needs == "cr2":
+    if kind.needs == "cr2":  # `cluster`
         cr2_errors = clustered(solution, hypotheses=list(hypotheses.values()))
         tests = dict(zip(hypotheses, cr2_errors.tests, strict=True))
         return CoefficientErrors(cr2_errors.covariance, cr2_errors.df, tests)
