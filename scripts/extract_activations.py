@@ -24,7 +24,7 @@ def main(job, settings: ExtractionSettings):
     shard = TokensFile(job.input.tokens)
     record = tables.read_provenance(shard.path)
     tokens = record["tokens"]["tokens"]
-    quantities = [settings.keep, "stream", *settings.quantities]
+    quantities = catalogue.measured_names(settings.keep, settings.quantities)
     decoder = load_decoder(job, settings, shard, quantities)
     with extraction.progress_bar(record.names, tokens) as bar:
         extractor = extraction.Extractor.from_settings(

@@ -28,7 +28,7 @@ def main(job, settings: RevisionSettings):
     record = tables.shared_provenance(job.input.tokens)
     documents = first_of_groups(job.input.corpus, settings.documents)
     sample = TokensOfDocuments(job.input.tokens, documents)
-    quantities = [run.keep, "stream", *run.quantities]
+    quantities = catalogue.measured_names(run.keep, run.quantities)
     decoder = loading.load_decoder(
         folder,
         run,

@@ -299,6 +299,11 @@ RELATIVE = ("parallel_relative", "orthogonal_relative")
 STREAM_GROWTH = "stream_log_growth"
 
 
+def measured_names(keep: str, optional: Iterable[str]) -> list[str]:
+    """Return the names of the quantities that a pass measures: what is kept, stream and others."""
+    return [keep, "stream", *optional]
+
+
 def need_head(names: Iterable[str]) -> bool:
     """Return whether some of the quantities need a pass that runs the head of the model."""
     return any(QUANTITIES[name].with_head for name in names)
