@@ -64,7 +64,7 @@ other-python:
 
 # All cases run in the other Python. Here each test runs in one, and the lines that they execute are
 # counted, which takes hardly any time in Python 3.12 and later.
-test-python: other-python ### run each test of the library in a case in Python 3.13 too
+test-python: ### run each test of the library in a case in Python 3.13 too
 	COVERAGE_CORE=sysmon $(MAKE) test $(OTHER) OPTIONS="tests/unit --first-cases --cov"
 
 # Each of these tests installs what it lacks. All at once is faster: the list of packages is read once.

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -54,25 +54,26 @@ def _files(source: str) -> list[str]:
     """
     read = dict.fromkeys(re.findall(r"\bjob\.input\.(\w+)", source))
     written = dict.fromkeys(re.findall(r"\bjob\.output\.(\w+)", source))
-    # A program that has a name twice makes one table of those of shards.
-    what_it_reads = []
+    what_it_reads = {}
     for name in read:
-        meaning = _meaning(name, of_shards=True if name in written else None)
-        if meaning:
-            what_it_reads.append(f"  {name}: {meaning}")
-    what_it_writes = []
+        # A program that has a name twice makes one table of those of shards.
+        what_it_reads[name] = _meaning(name, sharded=True if name in written else None)
+    what_it_writes = {}
     for name in written:
-        meaning = _meaning(name, of_shards=False if name in read else None)
-        if meaning:
-            what_it_writes.append(f"  {name}: {meaning}")
-    if what_it_reads:
-        what_it_reads.insert(0, "what it reads, as docs/outputs.md describes it:")
-    if what_it_writes:
-        what_it_writes.insert(0, "what it writes, likewise:")
-    return what_it_reads + what_it_writes
+        what_it_writes[name] = _meaning(name, sharded=False if name in read else None)
+    return [
+        *_titled("what it reads, as docs/outputs.md describes it:", what_it_reads),
+        *_titled("what it writes, likewise:", what_it_writes),
+    ]
 
 
-def _meaning(name: str, of_shards: bool | None) -> str:
+def _titled(title: str, meanings: Mapping[str, str]) -> list[str]:
+    """Return a title and a line for each file with a meaning; nothing if there is none."""
+    lines = [f"  {name}: {meaning}" for name, meaning in meanings.items() if meaning]
+    return [title, *lines] if lines else []
+
+
+def _meaning(name: str, *, sharded: bool | None) -> str:
     """Return what the tables are that rules call by a name, "" if no table or folder has it.
 
     They are those of shards, or those of none; with None both.
@@ -80,10 +81,10 @@ def _meaning(name: str, of_shards: bool | None) -> str:
     meanings: dict[str, None] = {}
     for output in OUTPUTS:
         path = Path(output.path)
-        is_of_shard = path.stem == "{shard}"
-        if of_shards is not None and is_of_shard != of_shards:
+        is_sharded = path.stem == "{shard}"
+        if sharded is not None and is_sharded != sharded:
             continue
-        stem = path.parent.name if is_of_shard else path.stem
+        stem = path.parent.name if is_sharded else path.stem
         is_table = path.suffix in (".parquet", ".csv") and "untrained" not in output.path
         if stem == name and is_table:
             meanings[re.split(": a row|; ", output.meaning)[0]] = None
