@@ -28,8 +28,8 @@ def main(job, settings: HeadsSettings):
             # That of the regression's design may be one more, where tokens are compared in pairs.
             drop_first=settings.drop_first,
         )
-        # Of every head, of their sum, and of the sum for tokens above the floor. The control and
-        # covariates read other files, each under its name in the rule.
+        # Each head has a regression; so have their sum, and the sum for tokens above the floor. The
+        # control and covariates read other files, each under its name in the rule.
         lags = lags_of_parts.fit_head_files(
             sample.heads, sample.norms, vars(job.input), sample.documents, settings, group_of
         )

@@ -9,7 +9,7 @@ use rule program as summarize_heads with:
         # `corpus` has groups of documents; the others are there if covariates need them (inputs.smk).
         **token_files_of_shards(CONFIG.files_of_heads()),
         heads=shards_of(f"{HEADS}/{{shard}}.parquet"),
-        # Of the whole adjustment, of which heads are shares.
+        # Norms of the whole adjustment, whose parts heads are.
         norms=shards_of(f"{STUDY}/attention/norms/{{shard}}.parquet"),
         # The attention to first tokens, from the documents whose sources are traced.
         sinks=optional(WITH_SOURCES, shards_of(f"{STUDY}/attention/sinks/{{shard}}.parquet")),

@@ -59,7 +59,7 @@ def blocks_run_again(
     measure : callable
         `identity.residual_identity`.
     """
-    # Of the block that runs in half precision: its place in the evidence, and a copy of its
+    # The block that runs in half precision: its place in the evidence, the block, and a copy of its
     # arguments in float32.
     running: list[tuple[int, BlockModules, Any]] = []
     doubtful: list[tuple[int, BlockModules, Any]] = []

@@ -109,7 +109,7 @@ def _intervention_files(config: Config, study: str) -> AnalysisFiles:
     )
 
 
-# A run tells of them in this order.
+# Claims and answers follow this order.
 ANALYSES = {
     "permutations": Analysis(
         asked=lambda config: config.controls.permutation is not None,

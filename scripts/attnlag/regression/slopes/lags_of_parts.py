@@ -182,9 +182,9 @@ class SampledFiles:
 
     heads: Sequence[Path]
     norms: Sequence[Path]
-    # Of heads, with all documents whose attention to first tokens is known.
+    # The files of heads with all documents whose attention to first tokens is known.
     heads_of_sinks: Sequence[Path]
-    # In the sample; None: all.
+    # The documents of the sample; None: all.
     documents: Sequence[str] | None = None
     # As of `samples.Sample`.
     end: str = ""
