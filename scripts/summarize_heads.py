@@ -21,25 +21,22 @@ def main(job, settings: HeadsSettings):
         group_of = group_by_document(job.input.corpus)
     with lags_of_parts.sampled(job.input.heads, job.input.norms, job.input.sinks) as sample:
         shares = head_shares.table(
-            sample.heads,
-            sample.norms,
-            job.input.sinks,
-            sample.heads_of_sinks,
-            # That of the regression's design may be one more, where tokens are compared in pairs.
-            drop_first=settings.drop_first,
+            sample.heads, sample.norms, job.input.sinks, sample.heads_of_sinks, settings.drop_first
         )
-        # Each head has a regression; so have their sum, and the sum for tokens above the floor. The
-        # control and covariates read other files, each under its name in the rule.
-        lags = lags_of_parts.fit_head_files(
-            sample.heads, sample.norms, vars(job.input), sample.documents, settings, group_of
-        )
-    shares = shares.assign(sampled=sample.documents is not None)
+        # Each head has a regression; so have their sum, and the sum for tokens above the floor.
+        lags = lags_of_parts.fit_head_files(sample, vars(job.input), settings, group_of)
+    names = write_tables(job, settings, sample, shares, lags)
+    layers = len(layers_in(pq.read_schema(job.input.heads[0])))
+    log.info(f"{names}: heads of {counted(layers, 'layer')}")
+
+
+def write_tables(job, settings, sample, shares, lags):
+    """Write shares and lags; return the names that identify the rows of shares."""
     record = record_of(job, settings, sample)
     names = {"site": "attention", "regression": settings.regression}
     tables.write_results({job.output.head_coefficients: lags}, record, **names)
-    name = tables.write_results({job.output.heads: shares}, record, site="attention")
-    layers = len(layers_in(pq.read_schema(job.input.heads[0])))
-    log.info(f"{name}: heads of {counted(layers, 'layer')}")
+    shares = shares.assign(sampled=sample.documents is not None)
+    return tables.write_results({job.output.heads: shares}, record, site="attention")
 
 
 def record_of(job, settings, sample):

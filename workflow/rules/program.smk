@@ -1,13 +1,14 @@
 # What all rules have in common: each runs one program of scripts/, which gets its job as JSON.
 #
-# The program of a rule has the rule's name, scripts/build_design.py of `build_design`, unless the
-# `job_params` of the rule name another: all plots run draw_figures. It finds inputs and outputs under
-# the names that they have in the rule (`job.input.tokens`), the wildcards as `job.names`, and the
-# options of `job_params` as `job.options`. Its settings are made from the configuration by the entry
-# of the rule in `STAGES` (scripts/attnlag/pipeline/stages.py), and read by `run` of
-# scripts/attnlag/pipeline/program.py, which run.py calls: of the class that `main(job, settings: …)`
-# states. A program that runs a model reads the folder of its input `model`, which it gets as an
-# option: storage providers have files only.
+# - The program of a rule has the rule's name, scripts/build_design.py of `build_design`, unless the
+#   `job_params` of the rule name another: all plots run draw_figures.
+# - It finds inputs and outputs under the names that they have in the rule (`job.input.tokens`), the
+#   wildcards as `job.names`, and the options of `job_params` as `job.options`.
+# - Its settings come from the configuration: the rule's entry in `STAGES`
+#   (scripts/attnlag/pipeline/stages.py) makes them. run.py calls `run` of pipeline/program.py, which
+#   reads them as the class that `main(job, settings: …)` states.
+# - A program that runs a model gets the folder of its input `model` as an option: storage providers
+#   have files only.
 
 # Threads within a matrix product would change its last digits. Programs that run a model set the
 # threads of torch themselves.

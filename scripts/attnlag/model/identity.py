@@ -3,9 +3,11 @@
     block input + what attention adds + what the MLP adds = block output
 
 `residual_identity` observes a pass, `relative_error` compares both sides in each block, and `check`
-refuses a model. The check runs twice: when a model is loaded, where `decoder.decoder_of` takes no
-layout that fails, and in the first pass of a shard (`layer_pass.checked_pass`), for declared
-modules too. What half precision needs besides is in `half_precision`; float32 skips it.
+refuses a model. A sum does not show which part is which: that the attention is not the MLP is known
+from the layout, or from who declares modules. The check runs twice: when a model is loaded, where
+`decoder.decoder_of` takes no layout that fails, and in the first pass of a shard
+(`layer_pass.checked_pass`), for declared modules too. What half precision needs besides is in
+`half_precision`; float32 skips it.
 """
 
 import math
@@ -143,10 +145,11 @@ def check(evidence: list[Evidence], decoder: Any) -> float:
     problems = problems_of(evidence, decoder.blocks, decoder.name)
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        bound = max((each.bound for each in evidence), default=BOUND)
         raise UserError(
             f"{decoder.called}, fails the check of its sites: block input + attention adjustment "
             "+ MLP adjustment is not shown to be the block's output "
-            f"({', '.join(problems[:3])}{more}; expected at most {BOUND:.0e}, "
+            f"({', '.join(problems[:3])}{more}; expected at most {bound:.0e}, "
             f"relative); tried {decoder.paths}; nothing was stored; other modules can "
             "be declared, but a block that normalises the sum itself has none"
         )

@@ -77,36 +77,16 @@ def run() -> None:
     exceptions, those of its imports too, keep their traceback. Messages go to standard error, where
     the user of Snakemake sees them, and to ``--log``, which ends with the command if it failed.
     """
-    folder = Path(sys.argv[0]).parent
-    names = sorted(path.stem for path in folder.glob("*.py") if path.name != Path(sys.argv[0]).name)
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("program", choices=names, metavar="PROGRAM")
-    parser.add_argument("--job")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--memory", type=int)
-    parser.add_argument("--log", type=Path)
-    arguments, others = parser.parse_known_args()
+    arguments, others = _command_line()
     # This runs before the program is imported, which may import what could use the network. The
     # module is imported here, so that it is not part of the code that a stage's results depend on.
     from attnlag.model import offline
 
     offline.forbid_network()
     if arguments.job is None or others:
-        from attnlag.pipeline.needs import described
-
-        needs = described(importlib.import_module(arguments.program))
-        if others:
-            sys.exit(f"usage: {sys.argv[0]} {arguments.program} --job JSON|FILE\n\n{needs}")
-        print(needs)
+        _print_needs(arguments.program, others)
         return
-    # If the disk has no room for the log, one line about it is enough.
-    logging.raiseExceptions = False
-    log.setLevel(logging.INFO)
-    terminal = _Terminal()
-    if arguments.log:
-        # What a job has done stands in its log, and the run quotes it.
-        terminal.setLevel(logging.WARNING)
-    _add_handler(terminal)
+    _log_to_terminal(warnings_alone=bool(arguments.log))
     signal.signal(signal.SIGTERM, _stop)
     stage = arguments.program
     inputs = SimpleNamespace()
@@ -116,36 +96,76 @@ def run() -> None:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if arguments.log:
-            arguments.log.parent.mkdir(parents=True, exist_ok=True)
-            # A message may quote text that is not valid Unicode.
-            file = logging.FileHandler(arguments.log, "w", "utf-8", errors="backslashreplace")
-            _add_handler(file)
+            _log_to_file(arguments.log)
         settings = main.__annotations__.get("settings")
         job = read(arguments.job, settings, _usable_threads(arguments.threads))
         stage = job.stage
         inputs = job.input
         state_job(job.stage, vars(job.names), job.stated_settings)
         main(job, job.settings) if settings else main(job)
-        return
-    except UserError as error:
-        problems = error.problems
-    except ModuleNotFoundError as error:
-        missing = missing_extra(error, stage)
-        problems = missing.problems if missing else []
-        if not problems:
-            log.exception("%s.py failed", arguments.program)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        problems = _problem_of_the_machine(error, stage) or _damaged_inputs(inputs)
+        problems = _problems(error, stage, inputs)
         if not problems:
             log.exception("%s.py failed", arguments.program)
-    for problem in problems:
-        log.error("error: %s", problem)
-    if arguments.log:
-        with suppress(OSError), arguments.log.open("a", encoding="utf-8") as file:
-            file.write(f"to run it again: {text_for('line', _command())}\n")
-    sys.exit(1)
+        for problem in problems:
+            log.error("error: %s", problem)
+        if arguments.log:
+            with suppress(OSError), arguments.log.open("a", encoding="utf-8") as file:
+                file.write(f"to run it again: {text_for('line', _command())}\n")
+        sys.exit(1)
+
+
+def _command_line() -> tuple[argparse.Namespace, list[str]]:
+    """Return the arguments, and those that no program has."""
+    folder = Path(sys.argv[0]).parent
+    names = sorted(path.stem for path in folder.glob("*.py") if path.name != Path(sys.argv[0]).name)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("program", choices=names, metavar="PROGRAM")
+    parser.add_argument("--job")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--memory", type=int)
+    parser.add_argument("--log", type=Path)
+    return parser.parse_known_args()
+
+
+def _print_needs(program: str, others: list[str]) -> None:
+    """Print what a program reads and writes, and end with an error if it has unknown arguments."""
+    from attnlag.pipeline.needs import described
+
+    needs = described(importlib.import_module(program))
+    if others:
+        sys.exit(f"usage: {sys.argv[0]} {program} --job JSON|FILE\n\n{needs}")
+    print(needs)
+
+
+def _log_to_terminal(*, warnings_alone: bool) -> None:
+    """Print messages; warnings alone if a log has what a job has done, which the run quotes."""
+    # If the disk has no room for the log, one line about it is enough.
+    logging.raiseExceptions = False
+    log.setLevel(logging.INFO)
+    terminal = _Terminal()
+    if warnings_alone:
+        terminal.setLevel(logging.WARNING)
+    _add_handler(terminal)
+
+
+def _log_to_file(path: Path) -> None:
+    """Write messages to a log, whose folder may be missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A message may quote text that is not valid Unicode.
+    _add_handler(logging.FileHandler(path, "w", "utf-8", errors="backslashreplace"))
+
+
+def _problems(error: Exception, stage: str, inputs: SimpleNamespace) -> list[str]:
+    """Return a line for each cause that a user can remove; none for an error of the program."""
+    if isinstance(error, UserError):
+        return error.problems
+    if isinstance(error, ModuleNotFoundError):
+        missing = missing_extra(error, stage)
+        return missing.problems if missing else []
+    return _problem_of_the_machine(error, stage) or _damaged_inputs(inputs)
 
 
 def _command() -> str:

@@ -1,8 +1,9 @@
 """Forward passes over batches of sequences, and the quantities that are computed from them.
 
-A program calls `measure_into_files`, which takes the sequences in runs. `Extractor.measure` takes a
-run in batches. For each, `Extractor.forward` lets `layer_pass.run_pass` give what the model adds in
-a layer, and each quantity's `Computation.of` its numbers.
+A program calls `measure_into_files`, which takes the sequences in runs, each as many as half of a
+buffer holds. `Extractor.measure` takes a run in batches. For each, `Extractor.forward` lets
+`layer_pass.run_pass` give what the model adds in a layer, and each quantity's `Computation.of` its
+numbers.
 
 The first run begins with the checks (`Extractor._check_first_tokens`), in one pass over the first
 tokens of its longest sequence: `layer_pass.checked_pass` gives the error of block input +
@@ -180,12 +181,12 @@ class Extractor:
         """Return the quantities of each token of some sequences, in their order.
 
         The float32 arrays, of each layer that has values, are (tokens,) or have further dimensions.
-        Raise UserError if the model fails a check. The first run of sequences begins with
-        `_check_first_tokens`, in a pass of its own, and ends with `_compare_with_checked_pass`:
-        where its values are not those of that pass, no token may see later ones.
+        Raise UserError if the model fails a check. The sequences that come first are checked before
+        they are measured, with `_check_first_tokens`, in a pass of its own. Their values are then
+        compared with those of that pass.
         """
         first_pass = None
-        # Once for an extractor, with its first run of sequences.
+        # Once for an extractor, with the sequences that come first.
         if self.identity_error is None and len(sequences):
             first_pass = self._check_first_tokens(max(sequences, key=len))
             if self.fast:
@@ -197,12 +198,20 @@ class Extractor:
         # A sequence may exceed the share of a pass, but all passes together stay in the budget.
         most = max(1, self.batch_tokens // max((batch.real.size for batch in batches), default=1))
         self.passes.run(batches, lambda batch: self.forward(batch, values), self._count, most)
-        if first_pass:
-            self._compare_with_checked_pass(sequences, batches, values, first_pass)
+        # Where the length of a sequence matters, its first tokens have other numbers alone, and no
+        # sequence shares a batch.
+        if first_pass and not self.passes.length_matters:
+            # The batches are in the order of length.
+            longest = batches[0].indices[0]
+            self._compare_with_checked_pass(sequences, longest, values, first_pass)
+            self._compare_with_sequences_alone(sequences, batches, values, first_pass)
         return values
 
     def _check_first_tokens(self, sequence: np.ndarray) -> CheckedPass:
-        """Check the model and the quantities in a pass over the first tokens of a sequence."""
+        """Check the model and the quantities in a pass over the first tokens of a sequence.
+
+        They are `verification.TOKENS`, 64, or as many as the sequence has.
+        """
         batch = batch_of(sequence[: verification.TOKENS])
         with self.passes.first():
             first_pass = self._checked_pass(batch)
@@ -267,41 +276,51 @@ class Extractor:
     def _compare_with_checked_pass(
         self,
         sequences: Sequence[np.ndarray],
+        longest: int,
+        values: Values,
+        first_pass: CheckedPass,
+    ) -> None:
+        """Compare the vectors or norms of the longest sequence with those of the checked pass.
+
+        All must be within `CAUSALITY_TOLERANCE`, or no later token may change them.
+        """
+        found = self._values_of_sequence(sequences, longest, values)
+        alone = self._values_of(first_pass)
+        bound = verification.CAUSALITY_TOLERANCE[self.decoder.dtype]
+        if verification.differences(found, alone).max() > bound:
+            again = self._checked_pass(first_pass.passed.batch)
+            verification.no_token_sees_later_ones(self.decoder, again, self._checked_pass)
+
+    def _compare_with_sequences_alone(
+        self,
+        sequences: Sequence[np.ndarray],
         batches: Sequence[Batch],
         values: Values,
         first_pass: CheckedPass,
     ) -> None:
-        """Compare vectors or norms of some sequences with those of their first tokens alone.
+        """Compare the first and the last sequence that share a batch with their tokens alone.
 
-        Those of the longest sequence are of the checked pass: all must be within
-        `CAUSALITY_TOLERANCE`, or no later token may change them. Those of the first and the last
-        sequence that share a batch have the bounds of `batch_invariance`.
+        The bounds are those of `batch_invariance`. The checked pass had the longest sequence alone.
         """
-        if self.passes.length_matters:
-            # The first tokens have other numbers alone, and no sequence shares a pass.
-            return
         shared: list[int] = []
         for batch in batches:
             if len(batch.indices) > 1:
                 shared += list(batch.indices)
-        ends = np.cumsum([len(sequence) for sequence in sequences])
-        # The batches are in the order of length.
-        longest = batches[0].indices[0]
-        bound = verification.CAUSALITY_TOLERANCE[self.decoder.dtype]
-        for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]):
-            rows = slice(ends[index] - len(sequences[index]), ends[index])
-            in_batch: dict[Key, list[np.ndarray]] = {}
-            for key in self.compared:
-                in_batch[key] = [array[rows] for array in values[key]]
-            if index == longest:
+        for index in dict.fromkeys([*shared[:1], *shared[-1:]]):
+            if index == batches[0].indices[0]:
                 alone = self._values_of(first_pass)
-                if verification.differences(in_batch, alone).max() > bound:
-                    again = self._checked_pass(first_pass.passed.batch)
-                    verification.no_token_sees_later_ones(self.decoder, again, self._checked_pass)
             else:
                 alone = self._alone(sequences[index])
-            if index in shared:
-                verification.batch_invariance(self.decoder, in_batch, alone)
+            found = self._values_of_sequence(sequences, index, values)
+            verification.batch_invariance(self.decoder, found, alone)
+
+    def _values_of_sequence(
+        self, sequences: Sequence[np.ndarray], index: int, values: Values
+    ) -> Values:
+        """Return the values to compare of one of the sequences that were measured together."""
+        start = sum(map(len, sequences[:index]))
+        rows = slice(start, start + len(sequences[index]))
+        return {key: [array[rows] for array in values[key]] for key in self.compared}
 
     def _checked_pass(self, batch: Batch) -> CheckedPass:
         self.passes.reset()

@@ -37,23 +37,21 @@ def at_floor(head_norms: np.ndarray, position: np.ndarray) -> np.ndarray:
 def table(
     heads: Sequence[Path],
     norms: Sequence[Path],
-    sinks: Sequence[Path] = (),
-    sequences: Sequence[Path] = (),
-    *,
+    sinks: Sequence[Path],
+    heads_of_sinks: Sequence[Path],
     drop_first: int,
 ) -> pd.DataFrame:
     """Return a row for each head of each layer, and one for all heads of a layer.
 
     One layer of one shard is in memory at a time. The norms of heads and of adjustments are of the
     same documents. ``sinks`` have the attention of some tokens to the first token of their
-    sequence, without layers if a model gives no attention weights, and ``sequences`` the norms of
-    heads in the sequences of these tokens; by default those of ``heads``. ``coherence`` is the
-    ratio of Σ |a|² to Σ |a_h|², both summed over tokens, and ``sink_uniform`` the attention to the
-    first token if all tokens up to the current one get the same.
+    sequence, without layers if a model gives no attention weights, and ``heads_of_sinks`` the norms
+    of heads in the sequences of these tokens. Tokens before position ``drop_first`` are left out.
+    ``coherence`` is the ratio of Σ |a|² to Σ |a_h|², both summed over tokens, and ``sink_uniform``
+    the attention to the first token if all tokens up to the current one get the same.
     """
     rows: list[dict[str, object]] = []
-    sequences = sequences or heads
-    sampled = [_sampled(*pair) for pair in zip(sinks, sequences, strict=False)]
+    sampled = [_sampled(*pair) for pair in zip(sinks, heads_of_sinks, strict=False)]
     for name in layers_in(pq.read_schema(heads[0])):
         energy: Any = 0.0
         energy_of_sum = 0.0
@@ -72,7 +70,7 @@ def table(
         attention = [np.zeros((0, len(energy)), np.float32)]
         floors = [np.zeros(0, bool)]
         positions = [np.zeros(0)]
-        for path, scores, places in zip(sequences, sinks, sampled, strict=False):
+        for path, scores, places in zip(heads_of_sinks, sinks, sampled, strict=False):
             if name in pq.read_schema(scores).names:
                 keys, head_norms = norms_of_heads(path, name, ["position"])
                 position = keys["position"].to_numpy()

@@ -137,7 +137,7 @@ def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
 def test_shares_floors_and_sinks_equal_those_of_pandas(files, subtests):
     paths, layers, _ = files
     given = [paths[kind][:2] for kind in ("heads", "norms", "sinks")]
-    table = head_shares.table(*given, drop_first=1)
+    table = head_shares.table(*given, given[0], drop_first=1)
     assert table["part"].tolist() == PARTS[:-1] * 2
     found = table.set_index(["layer", "part"])
     for layer, rows in enumerate(layers):
@@ -180,14 +180,15 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     in_sinks = [f"d{number}" for number in (0, 2, 4, 5, 7)]
     sequences = samples.copied(given["heads"], in_sinks, tmp_path / "sequences")
     found = head_shares.table(of_heads, norms, given["sinks"], sequences, drop_first=1)
-    every = head_shares.table(*given.values(), drop_first=1)
+    every = head_shares.table(*given.values(), given["heads"], drop_first=1)
     sinks = [name for name in head_shares.SHARE_COLUMNS if name.startswith("sink")]
     pd.testing.assert_frame_equal(found[sinks], every[sinks])
     some = layers[1][layers[1]["document"].isin(documents)].reset_index(drop=True)
     squares = some.loc[some["position"] >= 1, THREE].astype(float) ** 2
     shares = found.set_index(["layer", "part"]).loc[1, "share"][:3]
     assert_allclose(shares, squares.sum() / squares.sum().sum())
-    table = lags_of_parts.fit_head_files(of_heads, norms, given | others, documents, settings)
+    sample = lags_of_parts.SampledFiles(of_heads, norms, sequences, documents)
+    table = lags_of_parts.fit_head_files(sample, given | others, settings)
     numbers, expected = ["rows", "estimate", "std_error"], like_layers([some], settings)
     assert_allclose(table.loc[table["layer"] == 1, numbers], expected[numbers], rtol=1e-6)
 
@@ -218,8 +219,8 @@ def test_without_a_design_heads_have_shares_alone(files, design):
     others = {name: [] for name in (*FILES, "untrained")}
     settings = HEADS.changed(design=design)
     with lags_of_parts.sampled(*given) as sample:
-        shares = head_shares.table(sample.heads, sample.norms, given[2], drop_first=1)
-        lags = lags_of_parts.fit_head_files(sample.heads, sample.norms, others, None, settings)
+        shares = head_shares.table(sample.heads, sample.norms, given[2], given[0], drop_first=1)
+        lags = lags_of_parts.fit_head_files(sample, others, settings)
     assert (sample.heads, sample.documents, sample.end) == (given[0], None, "")
     assert shares["part"].tolist() == PARTS[:-1] * 2
     if design is None:
@@ -249,7 +250,8 @@ def test_heads_that_vary_little_are_regressed_in_float32_alone(files, tmp_path, 
         record_of_file = {tables.METADATA_KEY: json.dumps(record)}
         pq.write_table(table.replace_schema_metadata(record_of_file), given[kind][0])
     settings = HEADS.changed(covariance="nonrobust")
-    lags = lags_of_parts.fit_head_files(given["heads"], given["norms"], given, None, settings)
+    every = lags_of_parts.SampledFiles(given["heads"], given["norms"], given["heads"])
+    lags = lags_of_parts.fit_head_files(every, given, settings)
     whole = lags[(lags["part"] == WHOLE) & lags["term"].str.startswith("lag_")]
     assert whole["estimate"].notna().all() == (dtype == "float32")
     assert whole["estimate"].notna().any() == (dtype == "float32")
@@ -258,7 +260,7 @@ def test_heads_that_vary_little_are_regressed_in_float32_alone(files, tmp_path, 
 def test_a_model_without_heads_has_an_empty_table(tmp_path):
     paths = [tmp_path / "heads.parquet"]
     pq.write_table(columns.schema(0).empty_table(), paths[0])
-    table = head_shares.table(paths, paths, paths, drop_first=1)
+    table = head_shares.table(paths, paths, paths, paths, drop_first=1)
     lags = lags_of_parts.fit_heads(sources({"heads": paths, "norms": paths}, [0]), HEADS)
     assert table.empty
     assert lags.empty

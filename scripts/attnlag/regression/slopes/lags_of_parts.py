@@ -215,29 +215,27 @@ def sampled(
 
 
 def fit_head_files(
-    heads: Sequence[Path],
-    norms: Sequence[Path],
+    sample: SampledFiles,
     files: Mapping[str, Any],
-    documents: Sequence[str] | None,
     settings: HeadsSettings,
     group_of: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Return the coefficients of all heads, as `fit_heads` does, from the files of all shards.
 
-    The files of heads and norms may have some ``documents`` only. Among the other ``files``, by
-    name, are ``untrained`` and ``untrained_norms`` (heads and norms of the control, or empty), and
-    what covariates need: ``corpus``, ``token_counts``, and of each shard ``token_properties`` and
-    ``surprisal``. Without a design, the table has no rows.
+    Heads and norms are those of the sample. Among the other ``files``, by name, are ``untrained``
+    and ``untrained_norms`` (heads and norms of the control, or empty), and what covariates need:
+    ``corpus``, ``token_counts``, and of each shard ``token_properties`` and ``surprisal``. The
+    table has no rows if there is no design.
     """
     if settings.design is None:
         return NO_LAGS.copy()
     sharded = {name: files[name] for name in SHARDED if files[name]}
     shards = []
-    for shard, paths in enumerate(zip(heads, norms, strict=True)):
-        if documents and not pq.read_metadata(paths[0]).num_rows:
+    for shard, paths in enumerate(zip(sample.heads, sample.norms, strict=True)):
+        if sample.documents and not pq.read_metadata(paths[0]).num_rows:
             continue
         own = {name: paths_of_shards[shard] for name, paths_of_shards in sharded.items()}
-        formula = Formula.read(settings.design, {**files, **own}, documents)
+        formula = Formula.read(settings.design, {**files, **own}, sample.documents)
         precision = tables.read_provenance(paths[0]).precision
         shards.append(HeadNorms(*paths, formula, precision))
     random = None
