@@ -34,8 +34,9 @@ PIP := $(INSTALL) --constraint requirements.txt
 run: $(READY) ## the main job: set up .venv, fetch the model, run everything (CONFIG=FILE: of that configuration)
 	$(BIN)/snakemake --cores all $(CONFIGURED)
 
+WORKERS ?= auto
 test: $(TESTED) ## run the tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(OPTIONS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(OPTIONS)
 
 # An environment is made anew only when its list changes. Where pip checks digests it wants them of all
 # that it installs, so this project and torch, of which any build will do, are installed in a second call.
@@ -169,8 +170,7 @@ bench: $(TESTED) ### measure speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/scaling.py
 
 validate: run ### compare the default run with published numbers, and with the numbers in the pages
-	$(BIN)/python benchmarks/validation.py
-	$(BIN)/python docs/check_numbers.py
+	$(BIN)/python docs/check_numbers.py --findings
 
 models: $(READY) ## compare two real models: config/models.yaml, about 6 minutes
 	$(BIN)/snakemake --cores all --configfile config/models.yaml $(OPTIONS)

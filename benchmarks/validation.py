@@ -5,6 +5,7 @@ docs/post.md compare them with the published numbers.
 """
 
 import argparse
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ def share_of_sinks(folder: Path) -> tuple[float, int]:
     return float((scores > SINK).mean()), len(scores)
 
 
+@functools.cache
 def directions(folder: Path) -> pd.Series:
     """Return the share of directions that hold 99% of the variance of adjustments, by layer.
 
@@ -86,6 +88,7 @@ def sizes(folder: Path) -> pd.DataFrame:
     )
 
 
+@functools.cache
 def one_text_at_a_time(folder: Path) -> pd.DataFrame:
     """Return for each text the number of layers where each lag is significant in it alone.
 
@@ -113,10 +116,8 @@ def one_text_at_a_time(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["document", "lag 1", "lag 2"]).groupby("document").sum()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, default="results/smollm2-135m-instruct/prompts")
-    folder = parser.parse_args().results
+def print_findings(folder: Path) -> None:
+    """Print a line for each finding, and a table of sizes, from the results of a study."""
     share, heads = share_of_sinks(folder)
     print(f"heads whose mean weight on the first token exceeds {SINK}: {share:.0%} of {heads}")
     found = directions(folder)
@@ -142,6 +143,12 @@ def main() -> None:
     for lag, layers in one_text_at_a_time(folder).items():
         print(f"one text: {lag} in {layers.median():.0f} layers, {layers.min()} to {layers.max()}")
     print("pooled coefficients equal those of notebook within 1e-10")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default="results/smollm2-135m-instruct/prompts")
+    print_findings(parser.parse_args().results)
 
 
 if __name__ == "__main__":

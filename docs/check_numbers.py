@@ -646,10 +646,15 @@ def differences(root: Path, statements: Iterator[tuple[str, str]], write: bool) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the numbers into the pages")
-    write = parser.parse_args().write
+    parser.add_argument(
+        "--findings", action="store_true", help="print what benchmarks/validation.py prints too"
+    )
+    arguments = parser.parse_args()
     results = Results(ROOT)
+    if arguments.findings:
+        validation.print_findings(results.folder)
     statements = (pair for of in STATEMENTS for pair in of(results))
-    lines = list(differences(ROOT, statements, write))
+    lines = list(differences(ROOT, statements, arguments.write))
     if lines:
         sys.exit("\n".join(f"error: {line}" for line in lines))
 
