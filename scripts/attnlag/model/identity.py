@@ -145,11 +145,10 @@ def check(evidence: list[Evidence], decoder: Any) -> float:
     problems = problems_of(evidence, decoder.blocks, decoder.name)
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        bound = max((each.bound for each in evidence), default=BOUND)
         raise UserError(
             f"{decoder.called}, fails the check of its sites: block input + attention adjustment "
             "+ MLP adjustment is not shown to be the block's output "
-            f"({', '.join(problems[:3])}{more}; expected at most {bound:.0e}, "
+            f"({', '.join(problems[:3])}{more}; expected at most {BOUND:.0e}, "
             f"relative); tried {decoder.paths}; nothing was stored; other modules can "
             "be declared, but a block that normalises the sum itself has none"
         )
