@@ -1,7 +1,8 @@
 """Reduce the adjustments of one site and shard to their L2 norms and the sums of their vectors.
 
 The norm itself is stored, not its logarithm. The design counts norms of zero and leaves them out.
-A row is a token, with its keys and a float32 column for each layer: `layer_00`, `layer_01`, ….
+A row is a token: `document`, `window`, `position`, `token_id`, and a float32 column for each layer,
+`layer_00`, `layer_01`, ….
 The sums are without first tokens, and without vectors that are not finite.
 Each file is there once it is whole: `tables.parquet_writer` writes it under another name, which it
 changes at the end; after an error, nothing half-written stays.

@@ -29,8 +29,8 @@ def main(job, settings: ExtractionSettings):
         extractor = extraction.Extractor.from_settings(
             decoder, settings, quantities, **speed, progress=bar.update
         )
-        extractor.expect(shard.count())
-        files = files_with_room(job, settings, extractor, record)
+        extractor.expect(shard.count())  # sequences, among which random pairs of tokens are drawn
+        files = files_with_room(job.output, settings, extractor, record)
         extraction.measure_into_files(shard.sequences(), extractor, files)
     log.info(f"{record.names}: {extractor.summary()}")
 
@@ -52,10 +52,10 @@ def load_decoder(job, settings, shard, quantities):
     return decoder
 
 
-def files_with_room(job, settings, extractor, record):
+def files_with_room(outputs, settings, extractor, record):
     """Return the files of the quantities, or raise UserError if the disk has no room for them."""
     files = extraction.QuantityFiles(
-        paths=catalogue.paths_of(extractor.quantities, settings.sites, job.output),
+        paths=catalogue.paths_of(extractor.quantities, settings.sites, outputs),
         record_of=partial(
             provenance.record_of_shard, record, settings.model_dump(), extractor.decoder
         ),

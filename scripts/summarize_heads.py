@@ -9,7 +9,7 @@ from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.quantities import head_shares
-from attnlag.quantities.columns import HEADS_KEY, layers_in
+from attnlag.quantities.columns import HEADS_KEY
 from attnlag.regression.settings import HeadsSettings
 from attnlag.regression.slopes import lags_of_parts
 from attnlag.storage import tables
@@ -25,18 +25,12 @@ def main(job, settings: HeadsSettings):
         )
         # Each head has a regression; so have their sum, and the sum for tokens above the floor.
         lags = lags_of_parts.fit_head_files(sample, vars(job.input), settings, group_of)
-    names = write_tables(job, settings, sample, shares, lags)
-    layers = len(layers_in(pq.read_schema(job.input.heads[0])))
-    log.info(f"{names}: heads of {counted(layers, 'layer')}")
-
-
-def write_tables(job, settings, sample, shares, lags):
-    """Write shares and lags; return the names that identify the rows of shares."""
+    shares = shares.assign(sampled=sample.documents is not None)
     record = record_of(job, settings, sample)
     names = {"site": "attention", "regression": settings.regression}
     tables.write_results({job.output.head_coefficients: lags}, record, **names)
-    shares = shares.assign(sampled=sample.documents is not None)
-    return tables.write_results({job.output.heads: shares}, record, site="attention")
+    name = tables.write_results({job.output.heads: shares}, record, site="attention")
+    log.info(f"{name}: heads of {counted(shares['layer'].nunique(), 'layer')}")
 
 
 def record_of(job, settings, sample):

@@ -5,7 +5,7 @@
 
 use rule program as extract_activations with:
     input:
-        model="data/models/{model}/source.json",  # the program reads its folder
+        model="data/models/{model}/source.json",  # the program gets its folder as an option
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
         # attention/activations/{shard}.parquet for `vectors`; stream/.

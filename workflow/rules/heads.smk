@@ -1,5 +1,5 @@
-# The part of each attention head, measured by the extraction: shares, lags, and the share of
-# attention that first tokens receive.
+# The part of each attention head, from what the extraction measured: its share, the regression of
+# its log norm on lags, and the share of its attention that first tokens receive.
 
 UNTRAINED = RANDOM_WEIGHTS and CONFIG.regression_of_heads()
 

@@ -117,7 +117,7 @@ class PointHook:
             self.outputs.append(last.clone())
             return None
         total = reduce(operator.add, [*self.outputs, last])
-        # None unless an edit replaces the value; the rest is about what it then becomes.
+        # A measurement replaces nothing: of the rest it needs `clear`.
         replacement = self.receive(total)
         if replacement is not None and self.outputs:
             # The last of several modules makes up for the change of their sum.

@@ -123,13 +123,16 @@ def relative_error(
     """Return the largest ||input + adjustments - output|| / max(||input||, ||output||) of tokens.
 
     ``stream`` is the input of a block, ``added`` what each sublayer adds, and ``result`` the output
-    of the block, all (tokens, width). Not finite if values are not, and so above every bound. In
-    half precision 0 if the sum is the output bit for bit.
+    of the block, all (tokens, width). Not a number if the norms of values are not finite, and so
+    within no bound. In half precision 0 if the sum is the output bit for bit.
     """
     # Relative to the larger of both streams, because a block may cancel most of its input. A zero
     # vector to which nothing is added has no error.
     gap = reduce(operator.add, (each.float() for each in added), stream.float() - result.float())
     size = torch.maximum(stream.float().norm(dim=-1), result.float().norm(dim=-1))
+    # Of a finite vector too, the square may be too large.
+    if not size.isfinite().all():
+        return math.nan
     error = float((gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
     if not math.isnan(error) and half_precision.adds_up(stream, added, result):
         return 0.0

@@ -73,7 +73,7 @@ class Computation:
         return Check(ok=True, error=0.0)
 
     def expect(self, sequences: int) -> None:
-        """Prepare for a shard of so many sequences, as the control of random pairs does."""
+        """Prepare for a shard of so many sequences, as the control by random pairs does."""
 
     def begin(self, sequences: Sequence[Any]) -> None:
         """Prepare for the next run of sequences."""

@@ -142,7 +142,7 @@ class Extractor:
             computation.layers = [layer for layer in computation.layers if layer in kept]
 
     def expect(self, sequences: int) -> None:
-        """Prepare for a shard of so many sequences."""
+        """State how many sequences a shard has, among which random pairs of tokens are drawn."""
         for computation in self.computations.values():
             computation.expect(sequences)
 

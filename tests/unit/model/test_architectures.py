@@ -258,6 +258,15 @@ def test_an_error_in_half_precision_is_that_of_float32_however_small_it_is():
     assert 0 < adjustments_of(model, OF_ROUNDING)[0].identity_error < 1e-9
 
 
+def test_vectors_whose_squares_leave_float32_are_within_no_bound():
+    """The error would be 0: a finite difference beside an infinite norm."""
+    stream = torch.full((2, 4), 1e20)
+    added = torch.full((2, 4), 1e12)
+    for scale, holds in ((1.0, False), (1e-5, True)):
+        error = identity.relative_error(scale * stream, [scale * added], scale * stream)
+        assert (error <= identity.BOUND) == holds
+
+
 # What fails, and how it is said
 
 BERT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 200}
