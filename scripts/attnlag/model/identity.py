@@ -86,7 +86,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
             values.append((point, vectors))
 
     with (
-        # Nothing in float32.
+        # This does nothing in float32.
         half_precision.blocks_run_again(blocks, mask, result.evidence, residual_identity),
         hooks.tap(blocks, (STREAM, *SUBLAYERS, OUTPUT), receive) as tapped,
     ):
@@ -134,6 +134,7 @@ def relative_error(
     if not size.isfinite().all():
         return math.nan
     error = float((gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
+    # Never in float32.
     if not math.isnan(error) and half_precision.adds_up(stream, added, result):
         return 0.0
     return error
