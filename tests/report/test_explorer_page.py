@@ -105,11 +105,8 @@ def file(project: Project, studies: list[Path], tmp_path_factory: pytest.TempPat
     table = pd.concat(copies, ignore_index=True)
     tables.write_frame(table, folder / "claims.parquet", {"studies": records_of_copies})
     given["claims"] = folder / "claims.parquet"
-    for name in ("explorer.html", "again.html"):
-        made = {"page": folder / name, "answers": folder / "answers.txt"}
-        command = command_of("build_explorer", given, made)
-        subprocess.run(command, check=True)
-    assert (folder / "explorer.html").read_bytes() == (folder / "again.html").read_bytes()
+    made = {"page": folder / "explorer.html", "answers": folder / "answers.txt"}
+    subprocess.run(command_of("build_explorer", given, made), check=True)
     return folder / "explorer.html"
 
 

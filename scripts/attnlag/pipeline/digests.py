@@ -10,7 +10,6 @@ of the rules. Bytes are the same in every Python; a comment counts as code does,
 
 import functools
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from attnlag.figures.catalogue import figures
@@ -50,17 +49,11 @@ def _files(library: Path, listed: str) -> frozenset[Path]:
     return frozenset(code)
 
 
-def _described(paths: list[Path], scripts: Path) -> Iterator[bytes]:
-    """Yield the name, the size and the content of files."""
-    for path in paths:
-        content = _read(path)
-        yield f"{path.relative_to(scripts).as_posix()} {len(content)}\n".encode()
-        yield content
-
-
 @functools.cache
-def _read(path: Path) -> bytes:
-    return path.read_bytes()
+def _described(path: Path, scripts: Path) -> bytes:
+    """Return the name, the size and the content of a file; many stages share most files."""
+    content = path.read_bytes()
+    return f"{path.relative_to(scripts).as_posix()} {len(content)}\n".encode() + content
 
 
 def code_digests(scripts: Path) -> dict[str, str]:
@@ -68,12 +61,12 @@ def code_digests(scripts: Path) -> dict[str, str]:
 
     Names and contents count; the location and the time stamps of the checkout do not.
     """
-    _read.cache_clear()
+    _described.cache_clear()
     _files.cache_clear()
     digests = {}
     for stage in STAGES:
         digest = hashlib.sha256(f"format {FILE_FORMAT}\n".encode())
-        for part in _described(stage_files(stage, scripts), scripts):
-            digest.update(part)
+        for path in stage_files(stage, scripts):
+            digest.update(_described(path, scripts))
         digests[stage] = digest.hexdigest()
     return digests
