@@ -29,7 +29,8 @@ endif
 # of programs would compile its libraries again.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
-PIP := $(INSTALL) --constraint requirements.txt
+# requirements-hashes.txt has setuptools, which builds this project: it need not be fetched each time.
+PIP := $(INSTALL) --no-build-isolation --constraint requirements.txt
 
 run: $(READY) ## the main job: set up .venv, fetch the model, run everything (CONFIG=FILE: of that configuration)
 	$(BIN)/snakemake --cores all $(CONFIGURED)

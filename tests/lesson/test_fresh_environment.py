@@ -1,8 +1,8 @@
 """The solution of the lesson, with the real model, where attnlag is installed and no checkout is.
 
 The first cell fetches the package of the model. The site shows the notebook as it was executed
-here: the variable EXECUTED names a folder for it. With EVERY=4 a fourth of the 128 texts is
-measured, which takes a minute less. The notebook with its gaps open runs with a small model, in
+here: the variable EXECUTED names a folder for it. With EVERY=16 eight of the 128 texts are
+measured, which takes half of the time. The notebook with its gaps open runs with a small model, in
 tests/unit/study/test_lesson.py.
 """
 
