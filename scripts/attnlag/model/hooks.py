@@ -39,7 +39,8 @@ class BlockModules:
     """One layer: the block, and the modules whose outputs are its adjustments."""
 
     block: torch.nn.Module
-    # By name, in the order of ``SUBLAYERS``: the modules whose outputs add up to the adjustment.
+    # By name, in the order of ``SUBLAYERS``: the modules whose outputs add up to the adjustment,
+    # but for the scale.
     sublayers: dict[str, tuple[torch.nn.Module, ...]]
     # Factor by which the block multiplies these outputs before it adds them.
     scale: float | None = None
