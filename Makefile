@@ -111,7 +111,7 @@ test-bridge: .venv-bridge/.installed ### test the library on a TransformerBridge
 	.venv-bridge/bin/python -m pytest tests/bridge
 
 test-lesson: .venv-docs/.installed ### run the lesson away from this checkout, with the real model
-	EXECUTED=build .venv-docs/bin/python -m pytest tests/lesson
+	EXECUTED=build .venv-docs/bin/python -m pytest tests/lesson $(LESSON)
 
 test-report: .venv-report/.installed ### test the report in a browser, installing it if needed (Debian, as root)
 	$(HAS_CHROMIUM) || { $(APT) update; $(APT) install chromium; }

@@ -20,24 +20,25 @@ from attnlag.storage.writing import room_for_shards
 
 
 def main(job, settings: ExtractionSettings):
+    torch.set_num_threads(job.threads)
     shard = TokensFile(job.input.tokens)
     record = tables.read_provenance(shard.path)
+    tokens = record["tokens"]["tokens"]
     quantities = catalogue.measured_names(settings.keep, settings.quantities)
     decoder = load_decoder(job, settings, shard, quantities)
-    with extraction.progress_bar(record.names, number_of_tokens(record)) as bar:
+    with extraction.progress_bar(record.names, tokens) as bar:
         speed = {"batch_tokens": job.options.batch_tokens, "threads": job.threads}
         extractor = extraction.Extractor.from_settings(
             decoder, settings, quantities, **speed, progress=bar.update
         )
         extractor.expect(shard.count())  # sequences, among which random pairs of tokens are drawn
-        files = files_with_room(job.output, settings, extractor, record)
+        files = files_with_room(job.output, settings, extractor, record, tokens)
         extraction.measure_into_files(shard.sequences(), extractor, files)
     log.info(f"{record.names}: {extractor.summary()}")
 
 
 def load_decoder(job, settings, shard, quantities):
     """Return the model for the sequences of a shard, with its head if a quantity needs it."""
-    torch.set_num_threads(job.threads)
     decoder = loading.load_decoder(
         Path(job.options.folder),
         settings,
@@ -52,7 +53,7 @@ def load_decoder(job, settings, shard, quantities):
     return decoder
 
 
-def files_with_room(outputs, settings, extractor, record):
+def files_with_room(outputs, settings, extractor, record, tokens):
     """Return the files of the quantities, or raise UserError if the disk has no room for them."""
     files = extraction.QuantityFiles(
         paths=catalogue.paths_of(extractor.quantities, settings.sites, outputs),
@@ -61,11 +62,6 @@ def files_with_room(outputs, settings, extractor, record):
         ),
         vectors_as=settings.storage_dtype,
     )
-    sizes = files.bytes_at_most(extractor, number_of_tokens(record))
+    sizes = files.bytes_at_most(extractor, tokens)
     log.info(room_for_shards(sizes, record.settings("tokens")["shards"]))
     return files
-
-
-def number_of_tokens(record):
-    """Return the number of tokens of a shard, from the provenance of its file."""
-    return record["tokens"]["tokens"]

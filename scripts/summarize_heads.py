@@ -20,6 +20,7 @@ def main(job, settings: HeadsSettings):
     if settings.cluster == "group":
         group_of = group_by_document(job.input.corpus)
     with lags_of_parts.sampled(job.input.heads, job.input.norms, job.input.sinks) as sample:
+        # The `drop_first` of the design may be one more, where tokens are compared in pairs.
         shares = head_shares.table(
             sample.heads, sample.norms, job.input.sinks, sample.heads_of_sinks, settings.drop_first
         )

@@ -1,9 +1,8 @@
-"""The solution of the lesson, with the real model, where attnlag is installed and no checkout is.
+"""Both notebooks of the lesson, with the real model, where attnlag is installed and no checkout is.
 
-The first cell fetches the package of the model. The site shows the notebook as it was executed
+The first cell fetches the package of the model. The site shows the solution as it was executed
 here: the variable EXECUTED names a folder for it. With EVERY=16 eight of the 128 texts are
-measured, which takes half of the time. The notebook with its gaps open runs with a small model, in
-tests/unit/study/test_lesson.py.
+measured. In .ci/run, a small model alone runs the notebook with gaps (tests/unit/study).
 """
 
 import json
@@ -43,25 +42,39 @@ def python(tmp_path_factory):
     return interpreter
 
 
-def test_the_solution_is_right_throughout_and_measures_all_texts(python, tmp_path):
-    notebook = tmp_path / "lesson_solution.ipynb"
-    shutil.copy(ROOT / "docs" / notebook.name, notebook)
-    prompts = PROMPTS[::EVERY]
-    (tmp_path / "prompts.jsonl").write_text("\n".join(prompts), encoding="utf-8")
-    subprocess.run([python, EXECUTE, notebook], check=True, cwd=tmp_path)
+def printed_by(python, folder, name, prompts):
+    """Return the lines that a notebook prints, executed in a folder with some texts."""
+    shutil.copy(ROOT / "docs" / name, folder)
+    (folder / "prompts.jsonl").write_text("\n".join(prompts), encoding="utf-8")
+    subprocess.run([python, EXECUTE, folder / name], check=True, cwd=folder)
     lines = []
-    pictures = 0
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+    for cell in json.loads((folder / name).read_text(encoding="utf-8"))["cells"]:
         for output in cell.get("outputs", []):
+            if output["output_type"] == "error":
+                assert output["ename"] == "SyntaxError"
             data = output.get("data", {})
             text = output.get("text") or data.get("text/plain") or ""
             lines += "".join(text).splitlines()
-            pictures += "image/png" in data
+            if "image/png" in data:
+                lines.append("a picture")
+    return lines
+
+
+def test_the_solution_is_right_throughout_and_measures_all_texts(python, tmp_path):
+    prompts = PROMPTS[::EVERY]
+    lines = printed_by(python, tmp_path, "lesson_solution.ipynb", prompts)
     assert [line[0] for line in lines if line[:1] in ("✓", "✗")] == ["✓"] * 9
     assert any(f" tokens of {len(prompts)} documents" in line for line in lines)
     if EVERY == 1:
         assert any("29009 tokens of 128 documents" in line.replace(",", "") for line in lines)
-    assert pictures == 4
+    assert lines.count("a picture") == 4
     if folder := os.environ.get("EXECUTED"):
         Path(folder).mkdir(exist_ok=True)
-        shutil.copy(notebook, folder)
+        shutil.copy(tmp_path / "lesson_solution.ipynb", folder)
+
+
+def test_the_lesson_with_open_gaps_runs_to_its_end(python, tmp_path):
+    """It has a few texts, to save time."""
+    lines = printed_by(python, tmp_path, "lesson.ipynb", PROMPTS[::16])
+    assert [line[0] for line in lines if line[:1] in ("✓", "✗")] == ["✗"] * 9
+    assert lines[-1] == "no checkpoints here"

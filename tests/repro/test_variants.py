@@ -65,7 +65,7 @@ def start(gpt2, tmp_path_factory):
     project.write_config(
         extraction={"keep": "vectors", "batch_tokens": 200},
         causal={"batch_tokens": 200},
-        figures={"formats": ["svg"]},
+        figures={"formats": ["svg", "png"]},
     )
     return project
 

@@ -81,6 +81,7 @@ def test_comparison_and_paper_in_a_bucket_read_what_they_read_on_disk(
     project.write_config(
         models={"llama": {"source": "path", "path": "llama"}},
         controls={"permutation": {"draws": 20}, "random_weights": {"documents": 6}},
+        figures={"formats": ["svg"]},
     )
     local = project.copy(tmp_path / "local")
     run = partial(run_in, bucket, project)
@@ -91,9 +92,9 @@ def test_comparison_and_paper_in_a_bucket_read_what_they_read_on_disk(
     project.write_config(inference={"alpha": 0.1})
     local.write_config(inference={"alpha": 0.1})
     run("paper")
-    run(*without_figures())
+    run()
     local.run("paper")
-    local.run(*without_figures())
+    local.run()
     made = local.results()
     del made["provenance.json"]
     assert stored(bucket) == made

@@ -130,7 +130,7 @@ def relative_error(
     # vector to which nothing is added has no error.
     gap = reduce(operator.add, (each.float() for each in added), stream.float() - result.float())
     size = torch.maximum(stream.float().norm(dim=-1), result.float().norm(dim=-1))
-    # Of a finite vector too, the square may be too large.
+    # The square of a finite number may be infinite.
     if not size.isfinite().all():
         return math.nan
     error = float((gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)).max())

@@ -203,8 +203,10 @@ class Extractor:
         if first_pass and not self.passes.length_matters:
             # The batches are in the order of length.
             longest = batches[0].indices[0]
-            self._compare_with_checked_pass(sequences, longest, values, first_pass)
-            self._compare_with_sequences_alone(sequences, batches, values, first_pass)
+            found = self._values_of_sequence(sequences, longest, values)
+            alone = self._values_of(first_pass)
+            self._compare_with_checked_pass(found, alone, first_pass)
+            self._compare_with_sequences_alone(sequences, batches, values, alone)
         return values
 
     def _check_first_tokens(self, sequence: np.ndarray) -> CheckedPass:
@@ -274,18 +276,12 @@ class Extractor:
         return values
 
     def _compare_with_checked_pass(
-        self,
-        sequences: Sequence[np.ndarray],
-        longest: int,
-        values: Values,
-        first_pass: CheckedPass,
+        self, found: Values, alone: Values, first_pass: CheckedPass
     ) -> None:
         """Compare the vectors or norms of the longest sequence with those of the checked pass.
 
         All must be within `CAUSALITY_TOLERANCE`, or no later token may change them.
         """
-        found = self._values_of_sequence(sequences, longest, values)
-        alone = self._values_of(first_pass)
         bound = verification.CAUSALITY_TOLERANCE[self.decoder.dtype]
         if verification.differences(found, alone).max() > bound:
             again = self._checked_pass(first_pass.passed.batch)
@@ -296,11 +292,11 @@ class Extractor:
         sequences: Sequence[np.ndarray],
         batches: Sequence[Batch],
         values: Values,
-        first_pass: CheckedPass,
+        alone_of_longest: Values,
     ) -> None:
         """Compare the first and the last sequence that share a batch with their tokens alone.
 
-        The bounds are those of `batch_invariance`. The checked pass had the longest sequence alone.
+        The bounds are those of `batch_invariance`. The checked pass had the longest alone.
         """
         shared: list[int] = []
         for batch in batches:
@@ -308,7 +304,7 @@ class Extractor:
                 shared += list(batch.indices)
         for index in dict.fromkeys([*shared[:1], *shared[-1:]]):
             if index == batches[0].indices[0]:
-                alone = self._values_of(first_pass)
+                alone = alone_of_longest
             else:
                 alone = self._alone(sequences[index])
             found = self._values_of_sequence(sequences, index, values)
