@@ -148,17 +148,8 @@ audit: .venv-audit/.installed ### look up known vulnerabilities of the installed
 	$(BIN)/python -m pip list --exclude attnlag --format freeze | sed 's/+.*//' > .venv-audit/installed.txt
 	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r .venv-audit/installed.txt
 
-# Each in its smallest case: they are long, and run by hand.
-bench-smoke: run $(TESTED) ### check that every benchmark runs, in two minutes
-	$(BIN)/python benchmarks/extraction.py --models gpt2 --sequences 1 --rounds 1 --peers
-	$(BIN)/python benchmarks/storage.py --rows 64 --rounds 1
-	$(BIN)/python benchmarks/regression.py --rows 2000 --peers
-	$(BIN)/python benchmarks/coverage.py --replications 2 --draws 19
-	$(BIN)/python benchmarks/derivative.py --smallest
-	$(BIN)/python benchmarks/sources.py --smallest
-	$(BIN)/python benchmarks/quantization.py --smallest
-	$(BIN)/python benchmarks/initial_scale.py --smallest
-	$(BIN)/python benchmarks/scaling.py --smallest
+bench-smoke: run $(TESTED) ### check that every benchmark runs, each in its smallest case: a minute
+	$(BIN)/python benchmarks/smallest.py
 
 bench: $(TESTED) ### measure speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/extraction.py

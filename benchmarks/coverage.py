@@ -341,11 +341,12 @@ def mean_group(replications: int, draws: int, random: np.random.Generator) -> No
 
     The pooled estimate weights the slopes of documents by the variation of their lags, the mean
     over documents (Pesaran and Smith 1995) does not. Documents of fewer rows than 50 are left out
-    of both. Both are corrected by the half-panel jackknife; medians are over the layers.
+    of both. Both are corrected by the half-panel jackknife; medians are over the layers, of which
+    no more than the replications are taken.
     """
     header("lag", "documents", "pooled", "mean over documents", "its standard error")
     path = RESULTS / "attention/within/crossproducts/0000.parquet"
-    stored = list(Stored([path], keep=True))
+    stored = list(Stored([path], keep=True))[:replications]
     long = np.flatnonzero(stored[0].products[:, :, 0, 0].sum(axis=0) >= 50)
     kept = [stored[0].clusters[place] for place in long]
     pooled, slopes = [], []
@@ -559,12 +560,12 @@ def by_class(replications: int, draws: int, random: np.random.Generator) -> None
 def classes_redrawn(replications: int, draws: int, random: np.random.Generator) -> None:
     """Documents of the default run are drawn anew, with the same slopes in all classes of tokens.
 
-    What a class's slopes exceed the mean slopes by is taken from the outcome. Five layers, a
-    fiftieth of the replications.
+    What a class's slopes exceed the mean slopes by is taken from the outcome. Five layers, or as
+    many as the replications if these are fewer; a fiftieth of the replications.
     """
     header("documents", "tests", "classes tested", "lag 1: rejects", "lag 2: rejects")
     path = RESULTS / "attention/notebook/class_crossproducts/0000.parquet"
-    stored = list(Stored([path], keep=True))[4::6]
+    stored = list(Stored([path], keep=True))[4::6][:replications]
     record = tables.read_provenance(RESULTS / "attention/notebook/classes.parquet")
     regression = record.settings("classes")["regression"] | {"adjust": "none", "bootstrap": 0}
     settings = ClassesSettings(**record.settings("classes") | {"regression": regression})

@@ -1,10 +1,30 @@
-"""The smallest case of a benchmark, which shows that it runs: its option, and a tiny model."""
+"""The smallest case of each benchmark, which shows that it runs, and what these cases share.
+
+    python benchmarks/smallest.py
+
+All run in this process, as the imports of most take longer than their smallest case.
+"""
 
 import argparse
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+
+# The options of each, by its program.
+CASES = {
+    "extraction": "--models gpt2 --sequences 1 --rounds 1 --peers",
+    "storage": "--rows 64 --rounds 1",
+    "regression": "--rows 2000 --peers",
+    "coverage": "--replications 2 --draws 19",
+    "derivative": "--smallest",
+    "sources": "--smallest",
+    "quantization": "--smallest",
+    "initial_scale": "--smallest",
+    "scaling": "--smallest",
+}
 
 
 def asked(description: str) -> bool:
@@ -46,3 +66,10 @@ def save_model(folder: Path, **config: Any) -> None:
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0, **config))
     model.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    for program, options in CASES.items():
+        print(f"\n{program} {options}", flush=True)
+        sys.argv = [program, *options.split()]
+        runpy.run_path(str(Path(__file__).with_name(f"{program}.py")), run_name="__main__")
