@@ -71,13 +71,15 @@ def test_light_modules_import_no_slow_library():
 
 # Packages whose modules have another name.
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
+# The folders with code of the project's own.
+PARTS = ("scripts", "tests", "docs", "benchmarks")
 # Other libraries that benchmarks look at with --peers, in environments of their own.
 PEERS = {"nnsight", "pyfixest", "transformer_lens"}
 
 
 def distributions_in(folder):
     """Return the distributions that the programs below a folder import, with a file that does."""
-    own = {path.stem for path in ROOT.rglob("*.py") if ".venv" not in path.parts[len(ROOT.parts)]}
+    own = {path.stem for part in PARTS for path in (ROOT / part).rglob("*.py")}
     found = {}
     for path in sorted((ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
