@@ -23,16 +23,18 @@ def main(job, settings: ExtractionSettings):
     torch.set_num_threads(job.threads)
     shard = TokensFile(job.input.tokens)
     record = tables.read_provenance(shard.path)
-    tokens = record["tokens"]["tokens"]
     quantities = catalogue.measured_names(settings.keep, settings.quantities)
     decoder = load_decoder(job, settings, shard, quantities)
-    with extraction.progress_bar(record.names, tokens) as bar:
+    paths = catalogue.paths_of(quantities, settings.sites, job.output)
+    record_of = partial(provenance.record_of_shard, record, settings.model_dump(), decoder)
+    files = extraction.QuantityFiles(paths, record_of, settings.storage_dtype)
+    with extraction.progress_bar(record.names, record["tokens"]["tokens"]) as bar:
         speed = {"batch_tokens": job.options.batch_tokens, "threads": job.threads}
         extractor = extraction.Extractor.from_settings(
             decoder, settings, quantities, **speed, progress=bar.update
         )
         extractor.expect(shard.count())  # sequences, among which random pairs of tokens are drawn
-        files = files_with_room(job.output, settings, extractor, record, tokens)
+        log_room_on_disk(files, extractor, record)
         extraction.measure_into_files(shard.sequences(), extractor, files)
     log.info(f"{record.names}: {extractor.summary()}")
 
@@ -53,15 +55,7 @@ def load_decoder(job, settings, shard, quantities):
     return decoder
 
 
-def files_with_room(outputs, settings, extractor, record, tokens):
-    """Return the files of the quantities, or raise UserError if the disk has no room for them."""
-    files = extraction.QuantityFiles(
-        paths=catalogue.paths_of(extractor.quantities, settings.sites, outputs),
-        record_of=partial(
-            provenance.record_of_shard, record, settings.model_dump(), extractor.decoder
-        ),
-        vectors_as=settings.storage_dtype,
-    )
-    sizes = files.bytes_at_most(extractor, tokens)
+def log_room_on_disk(files, extractor, record):
+    """State what all shards will write and what room there is; too little is a UserError."""
+    sizes = files.bytes_at_most(extractor, record["tokens"]["tokens"])
     log.info(room_for_shards(sizes, record.settings("tokens")["shards"]))
-    return files
