@@ -39,8 +39,8 @@ class BlockModules:
     """One layer: the block, and the modules whose outputs are its adjustments."""
 
     block: torch.nn.Module
-    # By name, in the order of ``SUBLAYERS``: the modules whose outputs add up to the adjustment,
-    # but for the scale.
+    # By name, in the order of ``SUBLAYERS``: the modules whose outputs, times the scale, add up to
+    # the adjustment. Most sublayers have one module.
     sublayers: dict[str, tuple[torch.nn.Module, ...]]
     # Factor by which the block multiplies these outputs before it adds them.
     scale: float | None = None
@@ -76,6 +76,13 @@ class TapResult:
 def first_tensor(output: Any) -> Any:
     """Return the output of a module, without any others such as attention weights."""
     return output[0] if isinstance(output, tuple | list) else output
+
+
+def _with_first_tensor(output: Any, replacement: torch.Tensor) -> Any:
+    """Return the output of a module with another first tensor."""
+    if isinstance(output, list):
+        return [replacement, *output[1:]]
+    return (replacement, *output[1:]) if isinstance(output, tuple) else replacement
 
 
 def forward(model: Any, ids: torch.Tensor, **options: Any) -> Any:
@@ -118,17 +125,13 @@ class PointHook:
             self.outputs.append(last.clone())
             return None
         total = reduce(operator.add, [*self.outputs, last])
-        # A measurement replaces nothing: of the rest it needs `clear`.
         replacement = self.receive(total)
         if replacement is not None and self.outputs:
             # The last of several modules makes up for the change of their sum.
             replacement = last + (replacement - total)
         self.outputs.clear()
-        if replacement is None:
-            return None
-        if isinstance(output, list):
-            return [replacement, *output[1:]]
-        return (replacement, *output[1:]) if isinstance(output, tuple) else replacement
+        # A measurement replaces nothing; an intervention does.
+        return None if replacement is None else _with_first_tensor(output, replacement)
 
 
 def _checked_tensor(value: Any) -> torch.Tensor:

@@ -199,7 +199,10 @@ def _factor(
     result: torch.Tensor,
     bound: float,
 ) -> float | None:
-    """Return the factor of what is added with which the identity holds; None if there is none."""
+    """Return the factor of what is added with which the identity holds; None if there is none.
+
+    It changes no error: where a model is loaded, it becomes the scale of the block.
+    """
     if not added:
         return None
     total = reduce(operator.add, (each.double() for each in added))

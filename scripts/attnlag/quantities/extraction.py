@@ -232,8 +232,9 @@ class Extractor:
         """Run one batch and store the values of its tokens at their rows of ``values``.
 
         The quantities of a layer are computed once the pass has given what they need, and the pass
-        stops when all are. Raise UserError if the model gives something else than vectors, or does
-        not run a block.
+        stops when all are. A vector goes from the hook of its module (`PointHook.leaving`) to
+        `keep_vectors` and `keep` of `run_pass`, and with its layer to ``store`` here. Raise
+        UserError if the model gives something else than vectors, or does not run a block.
         """
         copies = AsyncCopies(batch.rows)
         targets_by_layer: dict[int, list[tuple[Computation, np.ndarray]]] = {}
