@@ -78,8 +78,9 @@ def lag_2_without_means(results: Results) -> pd.Series:
     found = {}
     for layer in layers:
         rows = design[["document", *(f"{layer}.{term}" for term in ("y", "lag_1", "lag_2"))]]
-        values = rows.dropna().groupby("document", observed=True).transform(lambda x: x - x.mean())
-        y, *lags = values.to_numpy().T
+        rows = rows.dropna()
+        means = rows.groupby("document", observed=True).transform("mean")
+        y, *lags = (rows[means.columns] - means).to_numpy().T
         found[layer] = np.linalg.lstsq(np.stack(lags, axis=1), y, rcond=None)[0][1]
     return pd.Series(found)
 
