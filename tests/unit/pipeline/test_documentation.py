@@ -23,7 +23,7 @@ from attnlag.config.reading import null_named, read_yaml
 from attnlag.config.schema import Config
 from attnlag.corpus.settings import Corpus
 from attnlag.model.settings import SOURCES
-from attnlag.pipeline.outputs import OUTPUTS
+from attnlag.pipeline.outputs import FILE, OUTPUTS, TABLE
 from attnlag.regression.covariates import CATALOGUE
 
 GALLERY = ROOT / "docs" / "gallery"
@@ -49,6 +49,11 @@ def test_files_and_columns_without_a_description_are_named(tmp_path):
         f"{study}/thirds.json: beta",
         "results/notes.txt",
     ]
+
+
+def test_the_catalogue_of_outputs_states_each_key_once():
+    """The reader of configurations, which refuses a repeated key, finds the same in it."""
+    assert read_yaml(FILE).values == TABLE
 
 
 def test_generated_pages_are_up_to_date(monkeypatch):
