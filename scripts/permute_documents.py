@@ -12,7 +12,7 @@ from attnlag.storage import tables
 
 
 def main(job, settings: PermutationsSettings):
-    # Covariates read files of tokens, as in build_design.
+    # Covariates read files of tokens, as in build_design. Order 0 of the sums is the observed one.
     formula = Formula.read(settings.design, files=vars(job.input))
     sums = permutation.permute_norms(
         job.input.outcome,

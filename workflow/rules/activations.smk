@@ -8,7 +8,7 @@ use rule program as extract_activations with:
         model="data/models/{model}/source.json",  # the program gets its folder as an option
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
-        # attention/activations/{shard}.parquet for `vectors`; stream/.
+        # By the name of a quantity: attention/activations/{shard}.parquet for `vectors`; stream/.
         **files_of_quantities("{shard}.parquet", [CONFIG.extraction.keep, "stream"]),
         # attention/geometry/ and attention/heads/, or what else `quantities` names.
         **files_of_quantities("{shard}.parquet", CONFIG.quantities_measured()),
@@ -19,6 +19,7 @@ use rule program as extract_activations with:
     resources:
         **needs(memory_of_extraction, 240, gpu=ON_GPU),
     params:
+        # Folder and device of the model, tokens of a batch.
         **job_params("extract_activations", **SPEED),
 
 

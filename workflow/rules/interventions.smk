@@ -2,11 +2,6 @@
 
 from attnlag.pipeline.analyses import EFFECT_TABLES
 
-# Effects are compared with the coefficients of this regression, and with its terms in other layers.
-REGRESSED = {"site": CONFIG.sites_changed(), "regression": [CONFIG.regression_of_effects()]}
-if not CONFIG.regression_of_effects():
-    REGRESSED["site"] = []
-
 
 use rule program as estimate_effects with:
     input:
@@ -23,6 +18,12 @@ use rule program as estimate_effects with:
         **needs(memory_of_effects, 240, gpu=ON_GPU),
     params:
         **job_params("estimate_effects", **SPEED | {"batch_tokens": CONFIG.causal.batch_tokens}),
+
+
+# Effects are compared with the coefficients of this regression, and with its terms in other layers.
+REGRESSED = {"site": CONFIG.sites_changed(), "regression": [CONFIG.regression_of_effects()]}
+if not CONFIG.regression_of_effects():
+    REGRESSED["site"] = []
 
 
 use rule program as fit_effects with:

@@ -3,7 +3,7 @@
 
 use rule program as permute_documents with:
     input:
-        # As of the design, from the same file (inputs.smk).
+        # `outcome`, `stream` for relative norms, and files of tokens that covariates need (inputs.smk).
         unpack(inputs_of_permutations),
     output:
         products=f"{RESULTS}/permutations/{{shard}}.parquet",

@@ -49,23 +49,24 @@ def estimate(
     The model has a head if effects on predictions are wanted; its parameters lose their gradients.
     ``changes`` are edits of an adjustment by name, besides the interventions of the settings, and
     ``changed_documents`` those in which finite changes are made, None for all. The other arguments
-    are those of `derivative.effects`; ``progress`` is whether a bar is shown, on which each token
-    counts twice if there are finite interventions.
+    are those of `derivative.effects`; ``progress`` is whether a bar is shown, on which tokens of a
+    sequence with finite changes count twice.
 
     Raise UserError if a layer of the settings is none of the model, if the model gives no such
     adjustments, or if a change returns none.
     """
     finitely = bool(settings.interventions or changes)
     layers: list[int] = []
+    to_change: dict[SequenceKey, np.ndarray] = {}
     if finitely:
         depth = len(decoder.blocks)
         layers = sampling.selected_layers(settings.sources, depth, change=True)
+        for key, ids in finite.with_changes(sequences, settings.drop_first).items():
+            if changed_documents is None or key[0] in changed_documents:
+                to_change[key] = ids
     means = finite.MeanAdjustments(settings.source_sites, layers, settings.drop_first)
-    total = sum(map(len, sequences.values()))
-    if finitely:
-        total *= 2
     with tqdm(
-        total=total,
+        total=sum(map(len, [*sequences.values(), *to_change.values()])),
         unit="token",
         unit_scale=True,
         desc=f"{decoder.name}: effects",
@@ -86,11 +87,7 @@ def estimate(
         if finitely:
             changed = finite.effects(
                 decoder,
-                {
-                    key: ids
-                    for key, ids in sequences.items()
-                    if changed_documents is None or key[0] in changed_documents
-                },
+                to_change,
                 settings,
                 means,
                 changes=changes,

@@ -174,6 +174,20 @@ def effects_at(
     return found
 
 
+def with_changes(
+    sequences: Mapping[SequenceKey, np.ndarray], drop_first: int
+) -> dict[SequenceKey, np.ndarray]:
+    """Return the sequences in which tokens are changed, by document and window.
+
+    Tokens are drawn from the first window, which every document has.
+    """
+    found = {}
+    for key, ids in sequences.items():
+        if key[1] == 0 and len(ids) > drop_first:
+            found[key] = ids
+    return found
+
+
 def effects(
     decoder: Decoder,
     sequences: Mapping[SequenceKey, np.ndarray],
@@ -218,10 +232,6 @@ def effects(
                 )
         return in_sequence
 
-    # Tokens are drawn from the first window, which every document has.
-    keys = []
-    for key, ids in sequences.items():
-        if key[1] == 0 and len(ids) > settings.drop_first:
-            keys.append(key)
+    keys = [*with_changes(sequences, settings.drop_first)]
     found = passes.run(keys, effects_in, lambda key: progress(len(sequences[key])))
     return dict(zip(keys, found, strict=True))

@@ -81,7 +81,8 @@ class EffectsSettings(Interventions, Norms, Running):
     target_sites: list[str] = Field(description="Sites that are observed")
     sources: Layers = Field(
         default=1,
-        description="Layers that finite interventions change: a number of them is spread over "
-        "depth and leaves out the last, which no layer follows",
+        description="Layers that finite interventions change, which no key of a configuration "
+        "states: a number of them is spread over depth and leaves out the last, which no layer "
+        "follows",
     )
     modules: dict[str, Any] | None = Field(default=None, description=MODULES)

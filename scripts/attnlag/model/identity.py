@@ -31,7 +31,7 @@ BOUND = 1e-5
 # The factor of adjustments is a number that the block holds, if one is this close to the estimate.
 NEAR = 0.05
 
-# Bounds on relative differences between other sums that are computed in two ways.
+# Bounds on relative differences between other numbers that are computed in two ways.
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 
 

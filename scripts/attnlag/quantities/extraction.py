@@ -190,7 +190,7 @@ class Extractor:
         if self.identity_error is None and len(sequences):
             first_pass = self._check_first_tokens(max(sequences, key=len))
             if self.fast:
-                # The checks saw plain weights. Norms of packed ones are compared with theirs.
+                # The checks saw plain weights; `pack_weights` compares norms of both.
                 first_tokens = first_pass.passed.batch.ids[0]
                 self.computed_by = onednn.pack_weights(self.decoder, first_tokens)
         batches = self.passes.batches(sequences)
@@ -223,6 +223,7 @@ class Extractor:
             # that of sums, so that the message about an encoder says what it is.
             verification.no_token_sees_later_ones(self.decoder, first_pass, self._checked_pass)
         self.identity_error = identity.check(first_pass.evidence, self.decoder)
+        # Vectors, norms and the stream have no check of their own.
         for each in self.computations.values():
             each.check(first_pass.passed)
         self._leave_out_layers()

@@ -25,9 +25,9 @@ from attnlag.quantities.layer_pass import CheckedPass
 # Number of tokens of a short pass.
 TOKENS = 64
 
-# Largest relative change of a token's adjustment when later tokens are replaced. It is zero for a
-# decoder whose products have the same shapes in both passes, and at rounding level if experts get
-# other numbers of tokens.
+# Largest relative change of a token's adjustment when later tokens are replaced or left out. It is
+# zero for a decoder whose products have the same shapes in both passes, and at rounding level where
+# their shapes differ or experts get other numbers of tokens.
 CAUSALITY_TOLERANCE = {
     torch.float64: 1e-4,
     torch.float32: 1e-4,

@@ -251,7 +251,10 @@ def test_rows_of_documents_stand_in_the_order_of_the_sequences(gpt2_in_double):
 
 
 @pytest.mark.parametrize("progress", [True, False])
-def test_the_bar_counts_each_token_twice_with_finite_changes(gpt2_in_double, progress, monkeypatch):
+def test_the_bar_counts_tokens_twice_in_sequences_with_finite_changes(
+    gpt2_in_double, progress, monkeypatch
+):
+    """They are the first windows of the documents that are asked for."""
     bars = []
 
     def bar(**options):
@@ -259,13 +262,20 @@ def test_the_bar_counts_each_token_twice_with_finite_changes(gpt2_in_double, pro
         return bars[-1]
 
     monkeypatch.setattr(effects, "tqdm", bar)
-    changed = settings(interventions=["zero"])
-    options = {"batch_tokens": 512, "threads": 1, "progress": progress}
-    effects.estimate(decoder_of(gpt2_in_double), {("d", 0): np.arange(9)}, changed, **options)
+    sequences = {(name, window): np.arange(9) for name in ("d", "e") for window in (0, 1)}
+    effects.estimate(
+        decoder_of(gpt2_in_double),
+        sequences,
+        settings(interventions=["zero"]),
+        batch_tokens=512,
+        threads=1,
+        changed_documents=["d"],
+        progress=progress,
+    )
     (shown,) = bars
-    assert shown.total == 18
+    assert shown.total == 5 * 9
     # A bar that is not shown counts nothing.
-    assert shown.n == (18 if progress else 0)
+    assert shown.n == (5 * 9 if progress else 0)
 
 
 def test_weights_get_no_gradients(gpt2_in_double):

@@ -207,10 +207,10 @@ def _permutations(
     pools = pool[moving].astype(np.float64)
     # The indices of each pool in the text, which receive its tokens in their new order.
     places = moving[np.argsort(pools, kind="stable")]
-    for keys in keys_of_draws:
+    for random_keys in keys_of_draws:
         # The sort is stable: equal keys, which occur occasionally with 24 bits, would otherwise be
         # exchanged across the bounds of a pool.
-        order[places] = moving[np.argsort(pools + keys[moving], kind="stable")]
+        order[places] = moving[np.argsort(pools + random_keys[moving], kind="stable")]
         yield order
 
 
