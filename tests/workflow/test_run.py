@@ -111,6 +111,7 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once, subtests):
         "tiny: GPT2LMHeadModel, 2 layers",
         "tiny, small: 303 tokens x 2 layers",
         "8 documents in 2 groups",
+        "tiny, small: 1,519 characters, 303 tokens, ",
         "block input + adjustments = block output within",
         "tokens: 100%",
         "tiny · small: documents: 8, different texts: 8, tokens: 303 · attention, layers: 2",

@@ -375,6 +375,14 @@ def test_layers_are_counted_and_documents_to_decide_all_are_named():
     assert wording.text(needed, "answer") == "documents to decide all: about 1,200"
     many = Row("documents_to_decide", value=np.inf)
     assert wording.text(many, "answer").endswith("more than 10,000")
+    assert wording.text(Row("documents_to_decide", value=10_000), "answer").endswith("about 10,000")
+
+
+def test_layers_of_each_verdict_are_counted_and_the_others_are_undecided():
+    verdicts = [Verdict.ABOVE] * 2 + [Verdict.BELOW, Verdict.UNDECIDED, Verdict.NONE]
+    verdicts += [Verdict.WITHIN] * 3
+    row = causes.decided([Row("effect_share", verdict=each) for each in verdicts], True)
+    assert (row.layers, row.above, row.below, row.within, row.undecided) == (8, 2, 1, 3, 2)
 
 
 def test_a_share_of_the_prediction_has_a_verdict_where_both_allow_one():
