@@ -91,10 +91,8 @@ def test_comparison_and_paper_in_a_bucket_read_what_they_read_on_disk(
 
     project.write_config(inference={"alpha": 0.1})
     local.write_config(inference={"alpha": 0.1})
-    run("paper")
-    run()
-    local.run("paper")
-    local.run()
+    run("default", "paper")
+    local.run("default", "paper")
     made = local.results()
     del made["provenance.json"]
     assert stored(bucket) == made
