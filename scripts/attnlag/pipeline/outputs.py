@@ -20,9 +20,8 @@ from attnlag.regression import covariates
 
 FILE = Path(__file__).with_name("outputs.yaml")
 # Every run reads it; libyaml, where PyYAML has it, takes a twentieth of the time.
-TABLE = yaml.load(
-    FILE.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-)
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+TABLE = LOADER(FILE.read_text(encoding="utf-8")).get_single_data()
 
 
 @dataclass(frozen=True)
