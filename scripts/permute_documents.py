@@ -12,8 +12,9 @@ from attnlag.storage import tables
 
 
 def main(job, settings: PermutationsSettings):
-    # Covariates read files of tokens, as in build_design. Order 0 of the sums is the observed one.
+    # Covariates read files of tokens, as in build_design.
     formula = Formula.read(settings.design, files=vars(job.input))
+    # The first order is the observed one.
     sums = permutation.permute_norms(
         job.input.outcome,
         job.input.stream or None,

@@ -30,9 +30,10 @@ from projects import TOGETHER, Project, ran, wait_for
 from warm_python import python
 
 FITS = "results/tiny/small/attention/notebook/fits.parquet"
-# A fit and what tells of it. Figures and the explorer take as long as all else, and are files as
-# others are; `make crashes` kills runs of everything.
+# Runs make a fit and its findings. Figures and the explorer would take as long again, and are files
+# like these; `make crashes` kills runs of everything.
 TARGETS = ("results/tiny/small/attention/notebook/findings.txt",)
+# They need no file that the findings do not.
 FIGURES = "results/tiny/small/attention/notebook/figures"
 
 

@@ -19,7 +19,7 @@ use rule program as extract_activations with:
     resources:
         **needs(memory_of_extraction, 240, gpu=ON_GPU),
     params:
-        # Folder and device of the model, tokens of a batch.
+        # The options are the model's folder, the device and the tokens of a batch.
         **job_params("extract_activations", **SPEED),
 
 

@@ -61,9 +61,7 @@ def estimate(
     if finitely:
         depth = len(decoder.blocks)
         layers = sampling.selected_layers(settings.sources, depth, change=True)
-        for key, ids in finite.with_changes(sequences, settings.drop_first).items():
-            if changed_documents is None or key[0] in changed_documents:
-                to_change[key] = ids
+        to_change = finite.with_changes(sequences, settings.drop_first, changed_documents)
     means = finite.MeanAdjustments(settings.source_sites, layers, settings.drop_first)
     with tqdm(
         total=sum(map(len, [*sequences.values(), *to_change.values()])),

@@ -8,7 +8,7 @@ sequence.
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
@@ -175,16 +175,20 @@ def effects_at(
 
 
 def with_changes(
-    sequences: Mapping[SequenceKey, np.ndarray], drop_first: int
+    sequences: Mapping[SequenceKey, np.ndarray],
+    drop_first: int,
+    documents: Container[str] | None = None,
 ) -> dict[SequenceKey, np.ndarray]:
     """Return the sequences in which tokens are changed, by document and window.
 
-    Tokens are drawn from the first window, which every document has.
+    Tokens are drawn from the first window, which every document has; ``documents`` are those in
+    which finite changes are made, None for all.
     """
     found = {}
-    for key, ids in sequences.items():
-        if key[1] == 0 and len(ids) > drop_first:
-            found[key] = ids
+    for (document, window), ids in sequences.items():
+        asked = documents is None or document in documents
+        if asked and window == 0 and len(ids) > drop_first:
+            found[document, window] = ids
     return found
 
 
@@ -198,9 +202,9 @@ def effects(
     threads: int = 1,
     progress: Callable[[int], object] = lambda tokens: None,
 ) -> dict[SequenceKey, list[Effect]]:
-    """Return the effects of all interventions in each sequence that has a sampled token.
+    """Return the effects of all interventions in each sequence.
 
-    Sequences are token ids, (tokens,), by document and window.
+    Sequences are token ids, (tokens,), by document and window: those of `with_changes`.
     ``means`` has the layers that are changed, and ``changes`` are further edits by name. On CPU,
     ``threads`` sequences run in parallel. ``progress`` is called with the number of tokens done
     after each sequence.
@@ -232,6 +236,6 @@ def effects(
                 )
         return in_sequence
 
-    keys = [*with_changes(sequences, settings.drop_first)]
+    keys = list(sequences)
     found = passes.run(keys, effects_in, lambda key: progress(len(sequences[key])))
     return dict(zip(keys, found, strict=True))

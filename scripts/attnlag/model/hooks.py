@@ -131,7 +131,9 @@ class PointHook:
             replacement = last + (replacement - total)
         self.outputs.clear()
         # A measurement replaces nothing; an intervention does.
-        return None if replacement is None else _with_first_tensor(output, replacement)
+        if replacement is None:
+            return None
+        return _with_first_tensor(output, replacement)
 
 
 def _checked_tensor(value: Any) -> torch.Tensor:

@@ -138,7 +138,7 @@ def run_pass(
             return
         counts[layer, point] += 1
         rows = tokens.vectors(value)
-        # The stream or a sublayer; a further module is not scaled.
+        # What blocks receive and add; the outputs of further modules stay as they are.
         if (layer, point) not in needs.modules:
             rows = decoder.blocks[layer].as_added(point, rows)
             rows = rows.float() if rows.dtype.itemsize < 4 else rows
