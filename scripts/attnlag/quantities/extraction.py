@@ -201,12 +201,9 @@ class Extractor:
         # Where the length of a sequence matters, its first tokens have other numbers alone, and no
         # sequence shares a batch.
         if first_pass and not self.passes.length_matters:
-            # The batches are in the order of length.
-            longest = batches[0].indices[0]
-            found = self._values_of_sequence(sequences, longest, values)
-            alone = self._values_of(first_pass)
-            self._compare_with_checked_pass(found, alone, first_pass)
-            self._compare_with_sequences_alone(sequences, batches, values, alone)
+            compared = {key: values[key] for key in self.compared}
+            run = verification.MeasuredRun(sequences, batches, compared)
+            self._compare_with_short_passes(run, first_pass)
         return values
 
     def _check_first_tokens(self, sequence: np.ndarray) -> CheckedPass:
@@ -277,48 +274,15 @@ class Extractor:
             values[key] = [np.empty((rows, *each.shape), np.float32) for _ in each.layers]
         return values
 
-    def _compare_with_checked_pass(
-        self, found: Values, alone: Values, first_pass: CheckedPass
+    def _compare_with_short_passes(
+        self, run: verification.MeasuredRun, first_pass: CheckedPass
     ) -> None:
-        """Compare the vectors or norms of the longest sequence with those of the checked pass.
-
-        All must be within `CAUSALITY_TOLERANCE`, or no later token may change them.
-        """
-        bound = verification.CAUSALITY_TOLERANCE[self.decoder.dtype]
-        if verification.differences(found, alone).max() > bound:
-            again = self._checked_pass(first_pass.passed.batch)
-            verification.no_token_sees_later_ones(self.decoder, again, self._checked_pass)
-
-    def _compare_with_sequences_alone(
-        self,
-        sequences: Sequence[np.ndarray],
-        batches: Sequence[Batch],
-        values: Values,
-        alone_of_longest: Values,
-    ) -> None:
-        """Compare the first and the last sequence that share a batch with their tokens alone.
-
-        The bounds are those of `batch_invariance`. The checked pass had the longest alone.
-        """
-        shared: list[int] = []
-        for batch in batches:
-            if len(batch.indices) > 1:
-                shared += list(batch.indices)
-        for index in dict.fromkeys([*shared[:1], *shared[-1:]]):
-            if index == batches[0].indices[0]:
-                alone = alone_of_longest
-            else:
-                alone = self._alone(sequences[index])
-            found = self._values_of_sequence(sequences, index, values)
-            verification.batch_invariance(self.decoder, found, alone)
-
-    def _values_of_sequence(
-        self, sequences: Sequence[np.ndarray], index: int, values: Values
-    ) -> Values:
-        """Return the values to compare of one of the sequences that were measured together."""
-        start = sum(map(len, sequences[:index]))
-        rows = slice(start, start + len(sequences[index]))
-        return {key: [array[rows] for array in values[key]] for key in self.compared}
+        """Compare values of the first run with those of passes over the beginning of a sequence."""
+        alone_of_longest = self._values_of(first_pass)
+        verification.compare_with_checked_pass(
+            self.decoder, run, alone_of_longest, first_pass.passed.batch, self._checked_pass
+        )
+        verification.compare_with_sequences_alone(self.decoder, run, alone_of_longest, self._alone)
 
     def _checked_pass(self, batch: Batch) -> CheckedPass:
         self.passes.reset()
@@ -326,8 +290,7 @@ class Extractor:
         return checked_pass(self.decoder, batch, needs, whole=self.with_head)
 
     def _alone(self, sequence: np.ndarray) -> Values:
-        """Return the values to compare for the first tokens of a sequence by itself."""
-        sequence = sequence[: verification.TOKENS]
+        """Return the values to compare of a sequence by itself."""
         values = self._empty_values(len(sequence), self.compared)
         self.forward(batch_of(sequence), values)
         return values

@@ -10,7 +10,8 @@ The first run of sequences begins with these checks:
 3. Those of another sequence, run alone, show that other sequences in a batch have no influence.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -73,6 +74,68 @@ def no_token_sees_later_ones(
             f"{decoder.called}, lets a token see the tokens after it: other ones there "
             f"change its adjustments by up to {largest:.0%}; expected a decoder"
         )
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """A run of sequences that were measured together."""
+
+    sequences: Sequence[np.ndarray]  # token ids, (tokens,)
+    batches: Sequence[Batch]  # the longest sequences first
+    values: Values  # vectors or norms of the tokens of all sequences, in their order
+
+    @property
+    def longest(self) -> int:
+        """The index of the longest sequence."""
+        return int(self.batches[0].indices[0])
+
+    def values_of(self, index: int) -> Values:
+        """Return the values of the tokens of one sequence."""
+        start = sum(map(len, self.sequences[:index]))
+        rows = slice(start, start + len(self.sequences[index]))
+        return {key: [array[rows] for array in arrays] for key, arrays in self.values.items()}
+
+
+def compare_with_checked_pass(
+    decoder: Decoder,
+    run: MeasuredRun,
+    alone: Values,
+    first_tokens: Batch,
+    checked_pass: Callable[[Batch], CheckedPass],
+) -> None:
+    """Compare the longest sequence of a run with its first tokens alone.
+
+    ``alone`` are the values of the checked pass over these. All must be within
+    `CAUSALITY_TOLERANCE`, or no later token may change them.
+
+    Raise UserError if the model is not a decoder.
+    """
+    gaps = differences(run.values_of(run.longest), alone)
+    if gaps.max() > CAUSALITY_TOLERANCE[decoder.dtype]:
+        # Both passes are new ones: since the checked pass, weights may have been packed.
+        no_token_sees_later_ones(decoder, checked_pass(first_tokens), checked_pass)
+
+
+def compare_with_sequences_alone(
+    decoder: Decoder,
+    run: MeasuredRun,
+    alone_of_longest: Values,
+    alone_of: Callable[[np.ndarray], Values],
+) -> None:
+    """Compare the first and the last sequence that share a batch with their first tokens alone.
+
+    ``alone_of(ids)`` runs a pass over one sequence. Raise UserError as `batch_invariance` does.
+    """
+    shared: list[int] = []
+    for batch in run.batches:
+        if len(batch.indices) > 1:
+            shared += list(batch.indices)
+    for index in dict.fromkeys([*shared[:1], *shared[-1:]]):
+        if index == run.longest:
+            alone = alone_of_longest
+        else:
+            alone = alone_of(run.sequences[index][:TOKENS])
+        batch_invariance(decoder, run.values_of(index), alone)
 
 
 def batch_invariance(decoder: Decoder, in_batch: Values, alone: Values) -> None:
