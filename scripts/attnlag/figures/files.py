@@ -89,6 +89,10 @@ def subtitle(names: Mapping[str, str], inputs: Inputs, extent: str) -> str:
 @style()
 def save(figure: Figure, paths: Sequence[Path], size: Size = PAGE) -> None:
     """Write a figure to each path in the format of its suffix, whole or not at all."""
+    # Dots per inch of the canvas. Text is a little wider with more of them, so that the layout needs
+    # the same number.
+    dpi = round(size.dpi * size.magnification)
+    figure.set_dpi(dpi)
     _settle(figure)
     for path in paths:
         dots: Any = {"pil_kwargs": {"dpi": (size.dpi, size.dpi)}} if path.suffix == ".png" else {}
@@ -96,8 +100,7 @@ def save(figure: Figure, paths: Sequence[Path], size: Size = PAGE) -> None:
             figure.savefig(
                 temporary,
                 format=path.suffix[1:],
-                # Dots per inch of the canvas.
-                dpi=round(size.dpi * size.magnification),
+                dpi=dpi,
                 metadata=METADATA[path.suffix],
                 **dots,
             )

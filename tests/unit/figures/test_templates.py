@@ -314,6 +314,16 @@ def test_files_are_written_in_each_format_with_equal_bytes(tmp_path, subtests):
     assert "<dc:date>" not in (tmp_path / "a.svg").read_text()
 
 
+def test_the_longest_label_beside_a_line_ends_within_the_picture(tmp_path):
+    labels = ("random order", "surprisal alone", "given log frequency")
+    lines = [Line(np.linspace(0, n, 6), label, "C0") for n, label in enumerate(labels)]
+    panels = [Lines(lines, "slope", direct=True)] * 2
+    figure = Sheet("claim", LAYERS, panels, "A note.", across=2).draw(TITLE, PAGE)
+    files.save(figure, [tmp_path / "a.png"])
+    picture = matplotlib.image.imread(tmp_path / "a.png")
+    assert (picture[:, -3:, :3] == 1).all()
+
+
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
 def test_files_have_the_physical_dimensions_of_their_size(size, tmp_path):
     folder = tmp_path / "of_a_column"
