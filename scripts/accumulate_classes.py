@@ -16,7 +16,9 @@ def main(job, settings: ClassProductsSettings):
     cuts = None
     if job.input.thirds:
         cuts = json.loads(job.input.thirds.read_text(encoding="utf-8"))["cuts"]
-    design, path = job.input.design, job.output.crossproducts
-    documents = classes.sum_design(design, job.input.properties, cuts, path, settings)
+    design = job.input.design
+    documents = classes.sum_design(
+        design, job.input.properties, cuts, job.output.crossproducts, settings
+    )
     names = tables.read_provenance(design).names
     log.info(f"{names}: cross-products of {counted(documents, 'document')} by {settings.property}")

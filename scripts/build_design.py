@@ -19,7 +19,7 @@ def main(job, settings: BuildDesignSettings):
         outcome=job.input.outcome,
         stream=job.input.stream or None,
         design_file=job.output.design,
-        moments_file=job.output.crossproducts,
+        crossproducts_file=job.output.crossproducts,
         formula=formula,
         # Whether `bias_correction` is half-panel.
         halves=settings.halves,
@@ -36,7 +36,7 @@ def summary(rows, counts):
     for layer, number in counts.dropped_rows.items():
         first = counts.first_unusable.get(layer, "in the layer before")
         words.append(
-            f"{layer}: {counted(number, 'row')} dropped for zero or non-finite norms, the first "
+            f"{layer}: {counted(number, 'row')} dropped for zero or non-finite values, the first "
             f"{first}"
         )
     return "; ".join(words)

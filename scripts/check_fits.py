@@ -14,7 +14,8 @@ from attnlag.storage import writing
 
 
 def main(job):
-    lines, problems = [], []
+    lines = []
+    problems = []
     for path in job.input.fits:
         fits = pd.read_parquet(path)
         name = ", ".join(fits.iloc[0][["model", "corpus", "site", "regression"]])

@@ -1,7 +1,8 @@
-"""Compare models over relative depth: one table of all coefficients, and one row per pair."""
+"""Compare models over relative depth: all coefficients, pairs of models, and claims that hold."""
 
 import pandas as pd
 
+from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.regression.across_models import comparison, replication
 from attnlag.regression.settings import Errors
@@ -44,4 +45,4 @@ def main(job):
     tables.write_frame(coefficients, job.output.coefficients, record)
     tables.write_frame(pairs, job.output.pairs, record)
     tables.write_frame(held, job.output.claims, record)
-    log.info(f"compared {len(studies)} studies in {len(pairs)} pairs and lags")
+    log.info(f"compared {len(studies)} studies: {counted(len(pairs), 'row')} of pairs of models")

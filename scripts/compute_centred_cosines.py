@@ -22,7 +22,7 @@ def main(job, settings: Norms):
     sums = centred.VectorSums.read(job.input.sums)
     comparison = centred.CentredCosines(file, sums.means(), settings.drop_first)
     schema = centred.schema(sums.layers)
-    with tables.parquet_writer(job.output.cosines, schema, record) as writer:
+    with tables.parquet_writer(job.output.centred_cosines, schema, record) as writer:
         groups = comparison.previous()
         for table in tqdm(groups, "directions", file.num_row_groups, unit="row group", delay=2):
             writer.write_table(table)

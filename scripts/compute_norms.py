@@ -3,9 +3,8 @@
 The norm itself is stored, not its logarithm. The design counts norms of zero and leaves them out.
 A row is a token: `document`, `window`, `position`, `token_id`, and a float32 column for each layer,
 `layer_00`, `layer_01`, ….
-The sums are without first tokens, and without vectors that are not finite.
-Each file is there once it is whole: `tables.parquet_writer` writes it under another name, which it
-changes at the end; after an error, nothing half-written stays.
+The sums leave out first tokens and vectors that are not finite. Each file appears once it is whole
+(`tables.parquet_writer`).
 """
 
 import pyarrow.parquet as pq

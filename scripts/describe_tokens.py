@@ -20,25 +20,27 @@ from attnlag.storage import tables
 def main(job, settings: Tagger):
     folder = Path(job.options.folder)
     record = tables.read_provenance(job.input.tokens)
-    counts: Counter[str] = Counter()
+    tally: Counter[str] = Counter()
     verify_folder(folder)
     groups = pq.read_table(job.input.corpus, columns=["group"])["group"].unique().to_pylist()
     key = f"corpora.{record['corpus']['name']}.tagger.groups"
     properties.check_groups(settings.groups, groups, key)
     source = properties.source_of(settings)
-    described = tables.provenance(record, "token_properties", settings, *source.packages)
-    with tables.parquet_writer(job.output.properties, properties.SCHEMA, described) as writer:
+    own_record = tables.provenance(record, "token_properties", settings, *source.packages)
+    with tables.parquet_writer(
+        job.output.token_properties, properties.SCHEMA, own_record
+    ) as writer:
         for rows in properties.describe(
             sequences.tokenized(job.input.tokens, job.input.corpus),
             source,
-            counts,
+            tally,
             speller=Speller(tokens.load_tokenizer(folder)),
             bos=record["tokens"]["bos"],
             truncated=bool(record["tokens"]["truncated"]),
-            log_frequencies=catalogue.log_frequencies(job.input.counts),
+            log_frequencies=catalogue.log_frequencies(job.input.token_counts),
         ):
             writer.write_table(rows)
     log.info(
-        f"{record.names}: {counted(counts['tokens'], 'token')} described, "
-        f"{counts['tagged']:,} of {counted(counts['documents'], 'document')} with parts of speech"
+        f"{record.names}: {counted(tally['tokens'], 'token')} described, "
+        f"{tally['tagged']:,} of {counted(tally['documents'], 'document')} with parts of speech"
     )

@@ -4,6 +4,10 @@ The derivative comes from reverse mode, all sources of a target at once; finite 
 one adjustment at a time and run the model again.
 """
 
+from pathlib import Path
+
+import torch
+
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
 from attnlag.interventions import effects, sampling
@@ -15,30 +19,31 @@ from attnlag.storage import tables
 
 
 def main(job, settings: EffectsSettings):
+    torch.set_num_threads(job.threads)
     record = tables.read_provenance(job.input.tokens)
     sequences = sampling.beginnings(
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
     )
-    tokens = sum(map(len, sequences.values()))
-    table = effects.effects_by_document([], settings.sign_draws)
     decoder = None
+    # A shard may have none of the documents; its table has no rows.
     if sequences:
         decoder = loading.load_decoder(
-            job.options.folder,
+            Path(job.options.folder),
             settings,
             device=job.options.device,
             modules=settings.modules,
             batch_tokens=job.options.batch_tokens,
         )
-        table = effects.estimate(
-            decoder,
-            sequences,
-            settings,
-            batch_tokens=job.options.batch_tokens,
-            threads=job.threads,
-            changed_documents=first_of_groups(job.input.corpus, settings.finite_documents),
-        )
-    made = provenance.provenance_of(record, "effects", settings.model_dump(), decoder)
+    table = effects.estimate(
+        decoder,
+        sequences,
+        settings,
+        batch_tokens=job.options.batch_tokens,
+        threads=job.threads,
+        changed_documents=first_of_groups(job.input.corpus, settings.finite_documents),
+    )
+    made = provenance.provenance_of(record, "effects", settings, decoder)
     tables.write_table(table, job.output.effects, made)
     documents = counted(len({document for document, _ in sequences}), "document")
-    log.info(f"{record.names}: effects in {documents} of {counted(tokens, 'token')}")
+    tokens = counted(sum(map(len, sequences.values())), "token")
+    log.info(f"{record.names}: effects in {documents} ({tokens})")

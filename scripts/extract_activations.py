@@ -1,8 +1,9 @@
-"""Run a model over one shard of tokens and store what is measured, a file per quantity and site.
+"""Run a model over one shard of tokens, and store what is measured: a file per quantity.
 
-The model is loaded once, and one forward pass serves all layers, sites and quantities. Memory does
-not grow with the shard. Where vectors are kept, the pass stores no norms of adjustments;
-`compute_norms` computes them from the vectors.
+What depends on the site, such as vectors, has a file per site. The model is loaded once, and one
+forward pass serves all layers, sites and quantities. Memory does not grow with the shard. Where
+vectors are kept, the pass stores no norms of adjustments; `compute_norms` computes them from the
+vectors.
 """
 
 from functools import partial
@@ -22,24 +23,24 @@ from attnlag.storage.writing import room_for_shards
 def main(job, settings: ExtractionSettings):
     torch.set_num_threads(job.threads)
     shard = TokensFile(job.input.tokens)
-    record = tables.read_provenance(shard.path)
+    record = tables.read_provenance(job.input.tokens)
     quantities = catalogue.measured_names(settings.keep, settings.quantities)
-    decoder = load_decoder(job, settings, shard, quantities)
+    decoder = decoder_for_shard(job, settings, shard, quantities)
     paths = catalogue.paths_of(quantities, settings.sites, job.output)
-    record_of = partial(provenance.record_of_shard, record, settings.model_dump(), decoder)
+    record_of = partial(provenance.record_of_shard, record, settings, decoder)
     files = extraction.QuantityFiles(paths, record_of, settings.storage_dtype)
     with extraction.progress_bar(record.names, record["tokens"]["tokens"]) as bar:
         speed = {"batch_tokens": job.options.batch_tokens, "threads": job.threads}
         extractor = extraction.Extractor.from_settings(
             decoder, settings, quantities, **speed, progress=bar.update
         )
-        extractor.expect(shard.count())  # sequences, among which random pairs of tokens are drawn
-        log_room_on_disk(files, extractor, record)
-        extraction.measure_into_files(shard.sequences(), extractor, files)
+        extractor.expect(shard.count)  # sequences, among which random pairs of tokens are drawn
+        check_room_on_disk(files, extractor, record)
+        extraction.measure_into_files(shard.sequences, extractor, files)
     log.info(f"{record.names}: {extractor.summary()}")
 
 
-def load_decoder(job, settings, shard, quantities):
+def decoder_for_shard(job, settings, shard, quantities):
     """Return the model for the sequences of a shard, with its head if a quantity needs it."""
     decoder = loading.load_decoder(
         Path(job.options.folder),
@@ -47,7 +48,7 @@ def load_decoder(job, settings, shard, quantities):
         device=job.options.device,
         modules=settings.modules,
         batch_tokens=job.options.batch_tokens,
-        longest=shard.longest(),
+        longest=shard.longest,
         head=catalogue.need_head(quantities),
     )
     if decoder.remark:
@@ -55,7 +56,7 @@ def load_decoder(job, settings, shard, quantities):
     return decoder
 
 
-def log_room_on_disk(files, extractor, record):
+def check_room_on_disk(files, extractor, record):
     """State what all shards will write and what room there is; too little is a UserError."""
     sizes = files.bytes_at_most(extractor, record["tokens"]["tokens"])
     log.info(room_for_shards(sizes, record.settings("tokens")["shards"]))

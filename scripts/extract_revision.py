@@ -50,9 +50,7 @@ def main(job, settings: RevisionSettings):
         )
         files = extraction.QuantityFiles(
             paths=catalogue.paths_of(quantities, run.sites, job.output),
-            record_of=partial(
-                provenance.record_of_revision, record, settings.model_dump(), decoder, source
-            ),
+            record_of=partial(provenance.record_of_revision, record, settings, decoder, source),
         )
         extraction.measure_into_files(sample.sequences, extractor, files)
     log.info(f"{name}: {counted(len(documents), 'document')}, {extractor.summary()}")

@@ -1,7 +1,7 @@
 """Run a model with weights as before any training over some documents, as a control.
 
-The weights are drawn at several scales. At the first, all is measured that is measured of the
-trained model, except predictions; at the others, norms alone.
+The weights are drawn at several scales. At the first, everything that is measured of the trained
+model is measured, except predictions; at the others, only norms.
 """
 
 from functools import partial
@@ -38,7 +38,6 @@ def main(job, settings: UntrainedSettings):
         batch_tokens=job.options.batch_tokens,
         longest=sample.longest,
     )
-    recorded = settings.model_dump()
     decoder: Any = None
     measured = []
     total = sample.tokens * len(settings.scales)
@@ -49,7 +48,7 @@ def main(job, settings: UntrainedSettings):
                 decoder = draw.decoder
             files = extraction.QuantityFiles(
                 paths=files_at(draw.scale, settings, job.output, Path(folder)),
-                record_of=partial(provenance.record_of_draw, record, recorded, draw.facts, decoder),
+                record_of=partial(provenance.record_of_draw, record, settings, draw.facts, decoder),
                 vectors_as=run.storage_dtype,
             )
             if draw.left_out:

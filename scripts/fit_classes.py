@@ -15,8 +15,7 @@ def main(job, settings: ClassesSettings):
     record = tables.provenance(shared, "classes", settings, "numpy", "scipy")
     frames = {job.output.classes: slopes, job.output.equal_slopes: tests}
     name = tables.write_results(frames, record, **vars(job.names))
-    other = next(iter(tests["merged"]), "")
-    log.info(
-        f"{name}: fitted slopes by {settings.property} in {counted(len(layers), 'layer')}"
-        + f"; other: {other}" * bool(other)
-    )
+    merged = next(iter(tests["merged"]), "")
+    other = f"; other: {merged}" if merged else ""
+    fitted = counted(len(layers), "layer")
+    log.info(f"{name}: fitted slopes by {settings.property} in {fitted}{other}")

@@ -19,9 +19,13 @@ PACKAGES = ("numpy", "scipy", "statsmodels")
 def main(job, settings: RegressionSettings):
     group_of = group_by_document(job.input.corpus)
     untrained = []
-    if design := settings.control_design:
-        norms, streams = job.input.untrained, job.input.untrained_stream
-        untrained = controls.untrained_moments(design, vars(job.input), norms, streams)
+    if settings.control_design:
+        untrained = controls.untrained_moments(
+            settings.control_design,
+            vars(job.input),
+            job.input.untrained,
+            job.input.untrained_stream,
+        )
     fitted = fitting.fit_regression(
         job.input.crossproducts,
         job.input.design,

@@ -3,9 +3,6 @@
 All are fitted to the same documents, and none is corrected for bias.
 """
 
-import pandas as pd
-
-from attnlag.corpus.catalogue import LOSS
 from attnlag.errors import UserError, counted
 from attnlag.pipeline.program import log
 from attnlag.regression.inference import training
@@ -16,29 +13,20 @@ from attnlag.storage import tables
 
 
 def main(job, settings: TrainingSettings):
-    files = vars(job.input)
     norms = job.input.norms
-    formula = training.formula_of(settings.design, files, norms[0])
+    formula = training.formula_of(settings.design, vars(job.input), norms[0])
     documents = tables.document_names(norms[0])
+    records = [tables.read_provenance(path)["checkpoint"] for path in norms]
+    check_weights(records, job.names.model)
     checkpoints = []
-    steps_by_weights: dict[str, int] = {}
-    for place, path in enumerate(norms):
-        facts = tables.read_provenance(path)["checkpoint"]
-        other = steps_by_weights.setdefault(facts["weights"], facts["step"])
-        if other != facts["step"]:
-            raise UserError(
-                f"models.{job.names.model}.revisions: found the same weights at steps {other} and "
-                f"{facts['step']}, expected others; leave one of them out"
-            )
+    for place, record in enumerate(records):
         stream = job.input.stream[place] if job.input.stream else None
-        layers = training.moments_of(formula, path, stream)
-        loss = training.loss_of(read_losses(job.input.losses[place : place + 1]), documents)
-        checkpoints.append(training.Checkpoint(facts["step"], facts["revision"], layers, loss))
-    stored = Stored(job.input.crossproducts)
-    loss = training.loss_of(read_losses(job.input.final_losses), documents)
-    final = training.Checkpoint(None, training.FINAL, stored, loss)
+        layers = training.moments_of(formula, norms[place], stream)
+        loss = training.stored_loss(job.input.losses[place : place + 1], documents)
+        checkpoints.append(training.Checkpoint(record["step"], record["revision"], layers, loss))
+    loss = training.stored_loss(job.input.final_losses, documents)
+    final = training.Checkpoint(None, training.FINAL, Stored(job.input.crossproducts), loss)
     fitted = training.fit(checkpoints, final, settings)
-
     shared = tables.shared_provenance(job.input.crossproducts)
     record = tables.provenance(shared, "training", settings, "numpy", "scipy")
     frames = {job.output.training: fitted.medians, job.output.training_layers: fitted.layers}
@@ -52,7 +40,13 @@ def main(job, settings: TrainingSettings):
         )
 
 
-def read_losses(paths):
-    """Return the loss at each token with its document; without files, nothing."""
-    frames = [pd.read_parquet(path, columns=["document", LOSS]) for path in paths]
-    return pd.concat(frames) if frames else pd.DataFrame()
+def check_weights(records, model):
+    """Raise UserError if two checkpoints of a model have the same weights."""
+    steps_by_weights: dict[str, int] = {}
+    for record in records:
+        other = steps_by_weights.setdefault(record["weights"], record["step"])
+        if other != record["step"]:
+            raise UserError(
+                f"models.{model}.revisions: found the same weights at steps {other} and "
+                f"{record['step']}, expected others; leave one of them out"
+            )

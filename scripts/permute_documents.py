@@ -15,7 +15,7 @@ def main(job, settings: PermutationsSettings):
     # Covariates read files of tokens, as in build_design.
     formula = Formula.read(settings.design, files=vars(job.input))
     # The first order is the observed one.
-    sums = permutation.permute_norms(
+    sums = permutation.permute_outcomes(
         job.input.outcome,
         job.input.stream or None,
         job.input.token_properties or None,
@@ -24,7 +24,7 @@ def main(job, settings: PermutationsSettings):
     )
     record = tables.read_provenance(job.input.outcome)
     record = tables.provenance(record, "permutations", settings, "numpy")
-    sums.write(job.output.products, record)
+    sums.write(job.output.permutations, record)
     documents = counted(int(sums.documents.max(initial=0)), "document")
     draws = counted(settings.draws, "permutation")
     log.info(f"{record.names}: {draws} of {documents}")

@@ -22,10 +22,11 @@ def main(job, settings: CorpusSettings):
     if tally.notice:
         log.warning(f"{name}: {tally.notice}")
     if tally.documents < job.options.clusters_needed:
-        lost = "document effects and " * (tally.documents == 1)
+        lost = "the half-panel correction"
+        if tally.documents == 1:
+            lost = f"document effects and {lost}"
         log.warning(
             f"{name}: {counted(tally.documents, 'document')}: too few to cluster errors by "
             f"({job.options.clusters_needed} are needed), so they are HAC errors within sequences "
-            f"(Newey-West), without {lost}the half-panel correction; intervals say nothing about "
-            "other texts"
+            f"(Newey-West), without {lost}; intervals say nothing about other texts"
         )

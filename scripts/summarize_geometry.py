@@ -1,4 +1,4 @@
-"""Take the means of where adjustments point, by layer."""
+"""Average the directions of adjustments by layer."""
 
 from functools import partial
 
@@ -18,7 +18,10 @@ def main(job, settings: GeometrySettings):
         documents = tables.document_names(job.input.untrained_geometry[0])
         # By distance, a shard has only the sums over all of its documents.
         trained = sums_of(
-            job.input.geometry, job.input.stream, neighbours=job.input.centred, documents=documents
+            job.input.geometry,
+            job.input.stream,
+            neighbours=job.input.centred_cosines,
+            documents=documents,
         )
         untrained = sums_of(
             job.input.untrained_geometry,

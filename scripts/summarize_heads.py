@@ -1,6 +1,6 @@
 """Give what each attention head writes and attends to, and the regression of its log norm.
 
-In a large corpus, all but the attention to first tokens is that of a sample of documents.
+In a large corpus, a sample of documents gives all but the attention to first tokens.
 """
 
 import pyarrow.parquet as pq
@@ -20,7 +20,6 @@ def main(job, settings: HeadsSettings):
     if settings.cluster == "group":
         group_of = group_by_document(job.input.corpus)
     with lags_of_parts.sampled(job.input.heads, job.input.norms, job.input.sinks) as sample:
-        # The `drop_first` of the design may be one more, where tokens are compared in pairs.
         shares = head_shares.table(
             sample.heads, sample.norms, job.input.sinks, sample.heads_of_sinks, settings.drop_first
         )
@@ -38,7 +37,7 @@ def record_of(job, settings, sample):
     """Return the provenance of both tables, with the checks of what they are made from."""
     traced = None
     if job.input.sinks:
-        traced = tables.read_provenance(job.input.sinks[0]).get("check", "")
+        traced = tables.check_in(job.input.sinks)
     return tables.provenance(
         tables.shared_provenance(job.input.heads),
         "heads_table",

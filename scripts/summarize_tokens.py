@@ -23,7 +23,7 @@ def main(job):
     tables.write_frame(summary, job.output.token_summary, record)
     counts = tokens.token_counts(batches("input_ids"))
     record_of_counts = tables.provenance(record, "token_counts", {}, "numpy")
-    tables.write_table(counts, job.output.counts, record_of_counts)
+    tables.write_table(counts, job.output.token_counts, record_of_counts)
     total = summary.iloc[0]
     log.info(
         f"{record.names}: {total.characters:,} characters, {counted(int(total.tokens), 'token')}, "

@@ -20,9 +20,11 @@ LIKE_SPECIAL = {"text": "like control tokens, read as text", "token": "read as c
 
 def main(job, settings: TokensSettings):
     folder = Path(job.options.folder)
-    source, record = verify_folder(folder), tables.read_provenance(job.input.corpus)
-    name, documents = record["corpus"]["name"], record["corpus"]["documents"]
-    if problem := shards_problem(name, settings.shards, documents):
+    source = verify_folder(folder)
+    record = tables.read_provenance(job.input.corpus)
+    name = record["corpus"]["name"]
+    problem = shards_problem(name, settings.shards, record["corpus"]["documents"])
+    if problem:
         raise UserError(problem)
     start, stop = tokens.documents_of_shard(job.input.corpus, int(job.names.shard), settings.shards)
     batches = stored_batches(job.input.corpus, start, stop)
@@ -38,10 +40,11 @@ def main(job, settings: TokensSettings):
     identity = ("name", "source", "revision", "digest", "bits")
     facts = {"model": {key: source[key] for key in identity if key in source}, "tokens": counts}
     # The counts are complete once all sequences are written.
-    made_by = "transformers", "tokenizers"
-    made = partial(tables.provenance, record, "tokens", settings, *made_by, **facts)
+    record_of_tokens = partial(
+        tables.provenance, record, "tokens", settings, "transformers", "tokenizers", **facts
+    )
     sequences = tokens.within_vocabulary(sequences, source["vocabulary"], folder)
-    tables.write_parts(sequences, tokens.SCHEMA, job.output.tokens, made)
+    tables.write_parts(sequences, tokens.SCHEMA, job.output.tokens, record_of_tokens)
     special = ""
     if counts["special_in_text"]:
         places = counted(counts["special_in_text"], "place")

@@ -1,7 +1,7 @@
 """Measure in one shard which tokens write adjustments, and what these say about words.
 
 Some documents are run again, one at a time, with an implementation of attention that gives its
-weights. The model before any training runs over the same documents.
+weights. So does the model before any training, if that control is asked for.
 """
 
 from pathlib import Path
@@ -35,14 +35,14 @@ def main(job, settings: TracingSettings):
             modules=settings.modules,
             head=True,
         )
-    traced = tracing.trace(decoder, settings.sites, sequences)
-    made = provenance.provenance_of(record, "traced", settings.model_dump(), decoder)
+    made = provenance.provenance_of(record, "traced", settings, decoder)
     quantities = ["sources", "source_parts", "sinks", "readout"]
-    tracing.write(traced, catalogue.paths_of(quantities, settings.sites, job.output), made)
+    paths = catalogue.paths_of(quantities, settings.sites, job.output)
+    remarks = tracing.trace_into_files(decoder, settings.sites, sequences, paths, made)
     if settings.seed_of_weights is not None:
         trace_untrained(job, settings, record, sequences)
-    tokens = sum(len(ids) for ids in sequences.values())
-    checks = list(dict.fromkeys(traced.remarks.values()))
+    tokens = sum(map(len, sequences.values()))
+    checks = list(dict.fromkeys(remarks.values()))
     log.info(f"{record.names}: {'; '.join([counted(tokens, 'token'), *checks])}")
 
 
@@ -63,9 +63,8 @@ def trace_untrained(job, settings, record, sequences):
             head=True,
         )
         decoder = draw.decoder
-    traced = tracing.trace(decoder, settings.sites, sequences)
-    made = provenance.provenance_of(record, "traced", settings.model_dump(), decoder)
+    made = provenance.provenance_of(record, "traced", settings, decoder)
     made["draw"] = initial_weights.facts_of(settings.scale, source["initial_weights"])
     quantities = ["sources", "readout"]
     paths = catalogue.paths_of(quantities, settings.sites, job.output, prefix="untrained_")
-    tracing.write(traced, paths, made)
+    tracing.trace_into_files(decoder, settings.sites, sequences, paths, made)

@@ -19,7 +19,7 @@ def main(job):
         models = dict.fromkeys(study["model"] for study in record["studies"])
         compared = claims_of_comparison(
             results.table("pairs"),
-            results.table("held"),
+            results.table("comparison_claims"),
             list(models),
             record.settings("regression"),
         )

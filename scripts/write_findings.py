@@ -1,4 +1,4 @@
-"""Write the findings of one model and corpus in words, which are claims from their tables."""
+"""Write the findings of one model and corpus, which are claims in words."""
 
 from attnlag.claims.analyses import claims_of_run, in_memory
 from attnlag.claims.results import regressions_in
@@ -19,14 +19,14 @@ def main(job):
     for regression, path, path_of_summaries in outputs:
         name = ", ".join(regression.folder.parts[-4:])
         fitted = regression.fit
-        of_regression = claims.of(*regression.folder.parts[-4:])
-        text = findings.findings_of_regression(of_regression, name, fitted.settings.outcome)
+        regression_claims = claims.of(*regression.folder.parts[-4:])
+        text = findings.findings_of_regression(regression_claims, name, fitted.settings.outcome)
         writing.write_text(text, path)
         with writing.replaced_whole(path_of_summaries) as folder:
             for layer in fitted.layers:
                 text = layer_summary(fitted, layer, name)
                 writing.write_text(text, folder / f"{layer_name(layer)}.txt")
-    # Only of what a configuration asks for.
+    # Only analyses that the configuration asks for have findings.
     for name in findings.ANALYSES:
         for path in vars(job.output).get(name, ()):
             folder_claims = claims.folder_claims(name, path.parent)

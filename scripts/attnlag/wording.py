@@ -91,7 +91,7 @@ REGRESSION = {
     "unfitted": Words(
         "rows dropped in each of the layers that were not fitted for one reason",
         finding="layers that were not fitted: {spans} ({what}; rows dropped in each for zero or "
-        "non-finite norms: {value:,})",
+        "non-finite values: {value:,})",
     ),
     "without_attention": Words(
         "layers with something else in place of attention",
@@ -215,8 +215,8 @@ REGRESSION = {
         "{layers} ({spans}; R² down to {value})",
     ),
     "rows_dropped": Words(
-        "rows dropped for zero or non-finite norms, over all layers",
-        finding="rows dropped for zero or non-finite norms: {value:,}; layers with such rows: "
+        "rows dropped for zero or non-finite values, over all layers",
+        finding="rows dropped for zero or non-finite values: {value:,}; layers with such rows: "
         "{above} of {layers}",
     ),
     "kurtosis": Words(

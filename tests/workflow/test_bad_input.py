@@ -349,7 +349,7 @@ def test_a_layer_that_cannot_be_fitted_is_reported_and_the_others_are_fitted(fin
     layer = np.full(len(norms), 2, np.float32)
     layer[[10, 11]] = 0, np.inf
     pq.write_table(changed(norms, {"layer_01": layer}), path)
-    dropped = "4 rows dropped for zero or non-finite norms"
+    dropped = "4 rows dropped for zero or non-finite values"
     reason = "the outcome is constant"
     told = (
         f"layers that were not fitted: 1 ({reason}; rows dropped in each for zero or non-finite "

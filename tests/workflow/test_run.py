@@ -118,7 +118,7 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once, subtests):
         "Does a large adjustment follow a large one?",
         "two tokens later",
         "variance explained",
-        "effects in 8 documents of 303 tokens",
+        "effects in 8 documents (303 tokens)",
         "Does one cause the next?",
     ):
         with subtests.test(words=words):

@@ -1,5 +1,6 @@
-# By default (`keep: vectors`) the extraction writes float32 vectors, attention/activations/, of
-# which `compute_norms` makes attention/norms/. With `keep: norms` it writes norms in their place:
+# By default (`keep: vectors`) the extraction writes float32 vectors, {site}/activations/, of which
+# `compute_norms` makes {site}/norms/, where {site} is attention unless the configuration names
+# others. With `keep: norms` it writes norms in their place:
 # the same but for rounding, which a GPU and vectors in half precision (`storage_dtype`) cause.
 
 
@@ -8,18 +9,19 @@ use rule program as extract_activations with:
         model="data/models/{model}/source.json",  # the program gets its folder as an option
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
-        # By the name of a quantity: attention/activations/{shard}.parquet for `vectors`; stream/.
+        # Each under the name of its quantity: `vectors` in {site}/activations/ or `norms` in
+        # {site}/norms/, and `stream` in stream/.
         **files_of_quantities("{shard}.parquet", [CONFIG.extraction.keep, "stream"]),
-        # attention/geometry/ and attention/heads/, or what else `quantities` names.
+        # By default {site}/geometry/ and attention/heads/; what `quantities` names.
         **files_of_quantities("{shard}.parquet", CONFIG.quantities_measured()),
     log:
         "logs/{model}/{corpus}/activations/{shard}.log",
     priority: 3
     threads: THREADS
     resources:
-        **needs(memory_of_extraction, 240, gpu=ON_GPU),
+        **needs(mb=memory_of_extraction, minutes=240, gpu=ON_GPU),
     params:
-        # The options are the model's folder, the device and the tokens of a batch.
+        # The options are the model's folder, the device and the tokens of a batch (jobs.smk).
         **job_params("extract_activations", **SPEED),
 
 
@@ -28,9 +30,8 @@ use rule program as compute_norms with:
     input:
         activations=f"{SITE}/activations/{{shard}}.parquet",
     output:
-        # results/{model}/{corpus}/attention/norms/{shard}.parquet, as for every other site.
         norms=f"{SITE}/norms/{{shard}}.parquet",
-        # Sums of the vectors but for first tokens, for the means of layers.
+        # Sums of the vectors without first tokens, for the mean of each layer.
         sums=f"{SITE}/sums/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/{site}/norms/{shard}.log",

@@ -41,7 +41,7 @@ use rule program as fit_classes with:
     resources:
         # A document takes up to half a MB however many layers there are, and 0.15 MB or more of
         # cross-products in twelve layers; a GB of these takes six CPU minutes.
-        **needs(2500, 60, per_mb=4, per_gb=8),
+        **needs(mb=2500, minutes=60, per_mb=4, per_gb=8),
     params:
         **job_params("fit_classes"),
 
@@ -56,7 +56,7 @@ use rule program as decompose_lags with:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/decompose_lags.log",
     resources:
-        **needs(2000, 60),
+        **needs(mb=2000, minutes=60),
     params:
         **job_params("decompose_lags"),
 

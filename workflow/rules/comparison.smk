@@ -12,7 +12,7 @@ use rule program as compare_models with:
     log:
         "logs/comparison/compare_models.log",
     resources:
-        **needs(4000, 60),
+        **needs(mb=4000, minutes=60),
     params:
         **job_params("compare_models"),
 

@@ -1,6 +1,5 @@
 # Figures of sites and regressions; other analyses draw their own. One job draws all figures of a
-# folder, which is its output. Figures of finished tables take less time than their submission to a
-# cluster.
+# folder, which is its output.
 # Titles are claims, which a job makes from the tables that it draws, as `write_claims` makes them:
 # were their table an input, one more regression would draw the figures of all others again.
 
@@ -19,7 +18,7 @@ use rule draw as plot_adjustments with:
         surprisal=optional(CONFIG.measures("surprisal"), ALL_TOKEN_FILES["surprisal"]),
         directions=optional(DIRECTED, f"{SITE}/geometry/means.parquet"),
     output:
-        figures=figures_of("plot_adjustments", f"{STUDY}/{{site}}/figures"),
+        figures=figures_of("plot_adjustments", f"{SITE}/figures"),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_adjustments.log",
     params:
@@ -32,7 +31,7 @@ use rule draw as plot_regression with:
         residuals=f"{RESULTS}/residuals.parquet",
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
     output:
-        figures=figures_of("plot_regression", f"{STUDY}/{{site}}/{{regression}}/figures"),
+        figures=figures_of("plot_regression", f"{RESULTS}/figures"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
     params:

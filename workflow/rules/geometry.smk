@@ -19,12 +19,12 @@ use rule program as compute_centred_cosines with:
         activations=f"{SITE}/activations/{{shard}}.parquet",
         sums=f"{SITE}/sums/all.parquet",
     output:
-        cosines=f"{SITE}/centred_cosines/{{shard}}.parquet",
+        centred_cosines=f"{SITE}/centred_cosines/{{shard}}.parquet",
         distances=f"{SITE}/distances/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/{site}/centred_cosines/{shard}.log",
     resources:
-        **needs(2000, 120),
+        **needs(mb=2000, minutes=120),
     params:
         **job_params("compute_centred_cosines"),
 
@@ -37,7 +37,7 @@ use rule program as summarize_geometry with:
         distances=optional(CENTRED, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
         untrained_geometry=optional(RANDOM_WEIGHTS, [f"{SITE}/geometry/untrained.parquet"]),
         # The trained model, for its cosines in the documents of the untrained one.
-        centred=optional(
+        centred_cosines=optional(
             CENTRED and RANDOM_WEIGHTS, shards_of(f"{SITE}/centred_cosines/{{shard}}.parquet")
         ),
         untrained_stream=optional(

@@ -57,9 +57,12 @@ ALL_TOKEN_FILES = {
 }
 
 
-def token_files_of_shards(names):
+def token_files_of_all_shards(needed, wildcards):
     """Return the files of `TOKEN_FILES` of all shards, by name; none of those without a need."""
-    return {name: optional(name in names, files) for name, files in ALL_TOKEN_FILES.items()}
+    return {
+        name: optional(name in needed, resolved(files, wildcards))
+        for name, files in ALL_TOKEN_FILES.items()
+    }
 
 
 # One function gives several inputs where they depend on the regression, because Snakemake takes time
@@ -80,6 +83,7 @@ def outcome_and_token_files(name, needed):
     """Return the file of a regression's outcome, and those of `TOKEN_FILES` that are needed."""
     folder = OUTCOMES[CONFIG.regressions[name].outcome].folder
     return {
+        # For the outcome `norm`: attention/norms/.
         "outcome": f"{SITE}/{folder}/{{shard}}.parquet",
         # Only for relative norms.
         "stream": optional(CONFIG.needs_stream(name), f"{STUDY}/stream/{{shard}}.parquet"),
@@ -100,10 +104,7 @@ def inputs_of_fit(wildcards):
     return {
         "untrained": optional(RANDOM_WEIGHTS, partly(f"{SITE}/{file}.parquet", scale=SCALES)),
         "untrained_stream": optional(needs_stream, stream),
-        **{
-            key: optional(key in needed, resolved(files, wildcards))
-            for key, files in ALL_TOKEN_FILES.items()
-        },
+        **token_files_of_all_shards(needed, wildcards),
     }
 
 

@@ -15,28 +15,29 @@ use rule program as estimate_effects with:
     priority: 2
     threads: THREADS
     resources:
-        **needs(memory_of_effects, 240, gpu=ON_GPU),
+        **needs(mb=memory_of_effects, minutes=240, gpu=ON_GPU),
     params:
         **job_params("estimate_effects", **SPEED | {"batch_tokens": CONFIG.causal.batch_tokens}),
 
 
-# Effects are compared with the coefficients of this regression, and with its terms in other layers.
-REGRESSED = {"site": CONFIG.sites_changed(), "regression": [CONFIG.regression_of_effects()]}
-if not CONFIG.regression_of_effects():
-    REGRESSED["site"] = []
+# Effects are compared with the coefficients of this regression, and with those of its terms in other
+# layers, for which the program reads its designs.
+REGRESSION = CONFIG.regression_of_effects()
+REGRESSED = {"site": optional(REGRESSION, CONFIG.sites_changed()), "regression": [REGRESSION]}
 
 
 use rule program as fit_effects with:
     input:
         effects=shards_of(f"{CAUSAL}/effects/{{shard}}.parquet"),
-        designs=shards_of(partly(f"{RESULTS}/design/{{shard}}.parquet", **REGRESSED)),
+        design=shards_of(partly(f"{RESULTS}/design/{{shard}}.parquet", **REGRESSED)),
         coefficients=partly(f"{RESULTS}/coefficients.parquet", **REGRESSED),
     output:
+        # total_effects, prediction_vs_effect, finite_effects and elasticities.
         **in_both_formats(CAUSAL, *EFFECT_TABLES),
     log:
         "logs/{model}/{corpus}/causal/fit_effects.log",
     resources:
-        **needs(1000, 60, per_mb=4),
+        **needs(mb=1000, minutes=60, per_mb=4),
     params:
         **job_params("fit_effects"),
 
@@ -46,7 +47,7 @@ use rule draw as plot_effects with:
         elasticities=f"{CAUSAL}/elasticities.parquet",
         total_effects=f"{CAUSAL}/total_effects.parquet",
     output:
-        figures=figures_of("plot_effects", f"{STUDY}/causal/figures/{{pair}}", site="{pair}"),
+        figures=figures_of("plot_effects", f"{CAUSAL}/figures/{{pair}}", site="{pair}"),
     log:
         "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects.log",
     localrule: True

@@ -10,7 +10,7 @@ digests_of = functools.cache(contents.digests_in_words)
 
 
 def job_params(name, program=None, given=None, **options):
-    """Return the params of a rule: its program, the job, and what a change of runs it again.
+    """Return the params of a rule: its program, the job, and what runs it again when it changes.
 
     Snakemake compares the settings, the digest of the code and those of the user's files, which
     ``given`` returns, beside the inputs and the rule's text. It does not compare the job, which

@@ -13,7 +13,7 @@ use rule program as fetch_model with:
         "logs/models/{model}.log",
     localrule: True
     resources:
-        **needs(4000, 120),
+        **needs(mb=4000, minutes=120),
     params:
         # Settings that only assert something change no output.
         **job_params(
@@ -34,7 +34,7 @@ use rule program as fetch_dataset with:
         "logs/datasets/{corpus}.log",
     localrule: True
     resources:
-        **needs(4000, 120),
+        **needs(mb=4000, minutes=120),
     params:
         **job_params("fetch_dataset"),
 
@@ -49,7 +49,7 @@ use rule program as prepare_corpus with:
     log:
         "logs/corpora/{corpus}.log",
     resources:
-        **needs(1000, 30, per_mb=8),
+        **needs(mb=1000, minutes=30, per_mb=8),
     params:
         # For a notice about few documents.
         **job_params(

@@ -3,14 +3,15 @@
 
 use rule program as permute_documents with:
     input:
-        # `outcome`, `stream` for relative norms, and files of tokens that covariates need (inputs.smk).
+        # `outcome`, `stream` for relative norms, and files of tokens that covariates need or that have
+        # the classes within which tokens are permuted (inputs.smk).
         unpack(inputs_of_permutations),
     output:
-        products=f"{RESULTS}/permutations/{{shard}}.parquet",
+        permutations=f"{RESULTS}/permutations/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/permutations/{shard}.log",
     resources:
         # A document of 300,000 tokens takes 850 MB in 30 layers, whatever the draws.
-        **needs(2000, 240),
+        **needs(mb=2000, minutes=240),
     params:
         **job_params("permute_documents"),

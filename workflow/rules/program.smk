@@ -29,16 +29,17 @@ rule program:
         "../envs/attnlag.yaml"
     resources:
         # MB of memory and minutes (resources.smk).
-        **needs(1000, 60),
+        **needs(mb=1000, minutes=60),
     message:
         "{rule} {wildcards}"
     shell:
         COMMAND
 
 
-# Figures come last, because nothing waits for them.
+# Figures come last, because nothing waits for them. Those of finished tables are local, as they take
+# less time than their submission to a cluster; the three of figures.smk read tables of all tokens.
 use rule program as draw with:
     priority: 0
     resources:
-        # Samples of tables of all tokens are drawn, for which these are read.
-        **needs(1500, 30, per_gb=0.05),
+        # Figures show samples of tables of all tokens, which are read whole.
+        **needs(mb=1500, minutes=30, per_gb=0.05),

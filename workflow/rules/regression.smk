@@ -38,6 +38,6 @@ use rule program as fit_regression with:
     resources:
         # A document under document effects takes 9 KB in 30 layers, a tenth of its design and its
         # cross-products. A GB of designs, read for the residuals, takes up to a CPU minute.
-        **needs(2000, 60, per_mb=0.1, per_gb=1),
+        **needs(mb=2000, minutes=60, per_mb=0.1, per_gb=1),
     params:
         **job_params("fit_regression"),

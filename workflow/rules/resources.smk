@@ -6,10 +6,11 @@ import warnings
 # `snakemake --report` asks for resources where sizes of inputs cannot be had; it leaves them open.
 warnings.filterwarnings("ignore", message="coroutine '.*sizes' was never awaited")
 
-# Threads of a job that runs a model or multiplies its vectors. On one machine, two of these share the
-# cores, because each imports, reads and writes on a single thread.
+# Threads of a job that runs a model. On one machine, two of these share the cores, because each
+# imports, reads and writes on a single thread.
 CORES = workflow.resource_settings.cores if workflow.is_main_process else None
 THREADS = max(1, min(8, CORES // 2)) if CORES else 8
+# A job asks for a GPU if the configuration names one; `device: auto` is known only where it runs.
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 
 
@@ -43,7 +44,7 @@ def memory_of_extraction(wildcards, input, attempt):
 
 
 def memory_of_effects(wildcards, input, attempt):
-    """Return the MB for the model, its head and what a backward pass over a batch needs."""
+    """Return the MB for the model and what a backward pass over a batch needs."""
     # 1.4 MB per token for a model with 30 layers and a width of 576.
     return (
         memory_of_extraction(wildcards, input, attempt) + attempt * 2 * CONFIG.causal.batch_tokens

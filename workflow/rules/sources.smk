@@ -25,9 +25,10 @@ use rule program as trace_sources with:
         "logs/{model}/{corpus}/sources/{shard}.log",
     threads: THREADS
     resources:
-        **needs(memory_of_extraction, 60, gpu=ON_GPU),
+        **needs(mb=memory_of_extraction, minutes=60, gpu=ON_GPU),
     params:
-        **job_params("trace_sources", **SPEED),
+        # Sequences run one at a time, so that no option states the tokens of a batch.
+        **job_params("trace_sources", folder=SPEED["folder"], device=SPEED["device"]),
 
 
 use rule program as summarize_sources with:
@@ -51,7 +52,7 @@ use rule program as summarize_sources with:
     log:
         "logs/{model}/{corpus}/sources/summarize_sources.log",
     resources:
-        **needs(1000, 30, per_mb=20),
+        **needs(mb=1000, minutes=30, per_mb=20),
     params:
         **job_params("summarize_sources"),
 
@@ -62,7 +63,7 @@ use rule draw as plot_sources with:
         lags=optional(WITH_SOURCES, f"{SOURCES}/lags.parquet"),
         readout=study_files(f"{SITE}/readout/means.parquet"),
     output:
-        figures=figures_of("plot_sources", f"{STUDY}/attention/sources/figures", site="attention"),
+        figures=figures_of("plot_sources", f"{SOURCES}/figures", site="attention"),
     log:
         "logs/{model}/{corpus}/attention/sources/figures/plot_sources.log",
     localrule: True

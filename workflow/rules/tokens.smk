@@ -10,7 +10,7 @@ use rule program as tokenize_corpus with:
     log:
         "logs/{model}/{corpus}/tokens/{shard}.log",
     resources:
-        **needs(1500, 60, per_mb=4),
+        **needs(mb=1500, minutes=60, per_mb=4),
     params:
         **job_params("tokenize_corpus", folder=SPEED["folder"]),
 
@@ -21,11 +21,11 @@ use rule program as summarize_tokens with:
         corpus="results/corpora/{corpus}.parquet",
     output:
         **in_both_formats(STUDY, "token_summary"),
-        counts=f"{STUDY}/token_counts.parquet",
+        token_counts=f"{STUDY}/token_counts.parquet",
     log:
         "logs/{model}/{corpus}/token_summary.log",
     resources:
-        **needs(1000, 30, per_mb=12),
+        **needs(mb=1000, minutes=30, per_mb=12),
     params:
         **job_params("summarize_tokens"),
 
@@ -35,12 +35,12 @@ use rule program as describe_tokens with:
         model="data/models/{model}/source.json",  # the program reads its folder
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
         corpus="results/corpora/{corpus}.parquet",
-        counts=f"{STUDY}/token_counts.parquet",
+        token_counts=f"{STUDY}/token_counts.parquet",
     output:
-        properties=f"{STUDY}/token_properties/{{shard}}.parquet",
+        token_properties=f"{STUDY}/token_properties/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/token_properties/{shard}.log",
     resources:
-        **needs(2000, 120, per_mb=4),
+        **needs(mb=2000, minutes=120, per_mb=4),
     params:
         **job_params("describe_tokens", folder=SPEED["folder"]),

@@ -23,18 +23,13 @@ def inputs_of_training(wildcards):
     steps = steps_of(wildcards.model)
     stream = partly(f"{STUDY}/stream/revisions/{{step}}.parquet", step=steps)
     losses = partly(f"{STUDY}/{LOSS}/revisions/{{step}}.parquet", step=steps)
-    needed = CONFIG.files_of_tokens(name)
     return {
         "norms": partly(f"{SITE}/revisions/{{step}}.parquet", step=steps),
         "stream": optional(CONFIG.needs_stream(name), stream),
         "losses": optional(WITH_LOSS, losses),
         "final_losses": optional(WITH_LOSS, resolved(ALL_TOKEN_FILES[LOSS], wildcards)),
         "crossproducts": shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet")(wildcards),
-        # `token_counts`, `corpus`, `token_properties` and `surprisal`, where covariates need them.
-        **{
-            key: optional(key in needed, resolved(files, wildcards))
-            for key, files in ALL_TOKEN_FILES.items()
-        },
+        **token_files_of_all_shards(CONFIG.files_of_tokens(name), wildcards),
     }
 
 
@@ -51,7 +46,7 @@ use rule program as fetch_revision with:
         step=r"\d+",
     localrule: True
     resources:
-        **needs(4000, 120),
+        **needs(mb=4000, minutes=120),
     params:
         **job_params(
             "fetch_revision",
@@ -67,16 +62,16 @@ use rule program as extract_revision with:
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
+        # The norms of the stream, and predictions where they are measured of the final weights.
         **files_of_quantities("revisions/{step}.parquet", CONFIG.quantities_of_model()),
         norms=study_files(f"{SITE}/revisions/{{step}}.parquet"),
-        # The norms of the stream, and predictions where they are measured of the final weights.
     log:
         "logs/{model}/{corpus}/revisions/{step}.log",
     wildcard_constraints:
         step=r"\d+",
     threads: THREADS
     resources:
-        **needs(memory_of_extraction, 60, gpu=ON_GPU),
+        **needs(mb=memory_of_extraction, minutes=60, gpu=ON_GPU),
     params:
         **job_params(
             "extract_revision",

@@ -7,7 +7,8 @@ use rule program as extract_untrained with:
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        # At the first scale of the weights alone, as of the trained model.
+        # Only at the first scale of the weights: what is measured of the trained model (heads/,
+        # {site}/geometry/ by default), but for predictions.
         **files_of_quantities("untrained.parquet", CONFIG.quantities_untrained()),
         centred_cosines=optional(CENTRED, study_files(f"{SITE}/centred_cosines/untrained.parquet")),
         distances=optional(CENTRED, study_files(f"{SITE}/distances/untrained.parquet")),
@@ -18,6 +19,6 @@ use rule program as extract_untrained with:
         "logs/{model}/{corpus}/untrained.log",
     threads: THREADS
     resources:
-        **needs(memory_of_extraction, 120, gpu=ON_GPU),
+        **needs(mb=memory_of_extraction, minutes=120, gpu=ON_GPU),
     params:
         **job_params("extract_untrained", **SPEED),

@@ -1,4 +1,4 @@
-# What is told of tables: findings, the answers of a run, one page that shows all studies, a paper.
+# Words made from tables: findings, the answers of a run, one page that shows all studies, a paper.
 
 
 use rule program as write_claims with:
@@ -6,7 +6,7 @@ use rule program as write_claims with:
         **targets.all_study_files(targets.claimed_tables, CONFIG),
         norms=every(f"{SITE}/norms/{{shard}}.parquet"),
         pairs=optional(COMPARED, "results/comparison/pairs.parquet"),
-        held=optional(COMPARED, "results/comparison/claims.parquet"),
+        comparison_claims=optional(COMPARED, "results/comparison/claims.parquet"),
     output:
         table="results/claims.parquet",
         csv="results/claims.csv",
@@ -48,7 +48,7 @@ use rule program as build_explorer with:
     log:
         "logs/build_explorer.log",
     resources:
-        **needs(2000, 30),
+        **needs(mb=2000, minutes=30),
     params:
         **job_params("build_explorer"),
 

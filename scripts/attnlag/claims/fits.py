@@ -194,7 +194,7 @@ def few_clusters(fitted: FitTables) -> Iterator[Row]:
 
 
 def rows_dropped(fits: pd.DataFrame) -> Iterator[Row]:
-    """Yield how many rows were dropped for zero or non-finite norms, and in how many layers."""
+    """Yield how many rows were dropped for zero or non-finite values, and in how many layers."""
     dropped = int(fits["n_dropped"].sum())
     if dropped:
         yield Row(

@@ -123,7 +123,7 @@ class Config(Section):
         return [name for name in names if catalogue.QUANTITIES[name].of == "model"]
 
     def quantities_untrained(self) -> list[str]:
-        """Return those of them that the control of random weights measures too."""
+        """Return the quantities of a pass that the control of random weights measures too."""
         names = self.quantities_measured()
         return [name for name in names if catalogue.QUANTITIES[name].in_control]
 

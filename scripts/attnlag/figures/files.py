@@ -89,8 +89,8 @@ def subtitle(names: Mapping[str, str], inputs: Inputs, extent: str) -> str:
 @style()
 def save(figure: Figure, paths: Sequence[Path], size: Size = PAGE) -> None:
     """Write a figure to each path in the format of its suffix, whole or not at all."""
-    # Dots per inch of the canvas. Text is a little wider with more of them, so that the layout needs
-    # the same number.
+    # Dots per inch of the canvas. Text is a little wider with more of them, so the layout needs the
+    # same number.
     dpi = round(size.dpi * size.magnification)
     figure.set_dpi(dpi)
     _settle(figure)

@@ -34,7 +34,7 @@ EFFECTS_SCHEMA = pa.schema(
 
 
 def estimate(
-    decoder: Decoder,
+    decoder: Decoder | None,
     sequences: Mapping[SequenceKey, np.ndarray],
     settings: EffectsSettings,
     *,
@@ -47,6 +47,7 @@ def estimate(
     """Estimate the effects in some sequences: token ids, (tokens,), by document and window.
 
     The model has a head if effects on predictions are wanted; its parameters lose their gradients.
+    It is None if there are no sequences, and then the table has no rows.
     ``changes`` are edits of an adjustment by name, besides the interventions of the settings, and
     ``changed_documents`` those in which finite changes are made, None for all. The other arguments
     are those of `derivative.effects`; ``progress`` is whether a bar is shown, on which tokens of a
@@ -55,6 +56,8 @@ def estimate(
     Raise UserError if a layer of the settings is none of the model, if the model gives no such
     adjustments, or if a change returns none.
     """
+    if decoder is None:
+        return effects_by_document([], settings.sign_draws)
     finitely = bool(settings.interventions or changes)
     layers: list[int] = []
     to_change: dict[SequenceKey, np.ndarray] = {}

@@ -55,7 +55,7 @@ def blocks_run_again(
         (sequences, tokens), False for padding.
     evidence : list of identity.Evidence
         What the pass gives of each block once it has run. That of a block that runs again takes its
-        place; it stays if the block cannot run in float32.
+        place; it stays if the block cannot run in float32, or if the identity holds with a factor.
     measure : callable
         `identity.residual_identity`.
     """

@@ -40,7 +40,7 @@ class BlockModules:
 
     block: torch.nn.Module
     # By name, in the order of ``SUBLAYERS``: the modules whose outputs, times the scale, add up to
-    # the adjustment. Most sublayers have one module.
+    # the adjustment. Most sublayers have one module, in a Llama `self_attn` and `mlp`.
     sublayers: dict[str, tuple[torch.nn.Module, ...]]
     # Factor by which the block multiplies these outputs before it adds them.
     scale: float | None = None
@@ -173,8 +173,8 @@ def tap(
     blocks : sequence of BlockModules
         The layers, first layer first.
     points : collection of str
-        Among ``STREAM``, ``OUTPUT`` and sublayers. The value of a sublayer is the sum of what its
-        modules return, before the block scales it.
+        Among ``STREAM``, ``OUTPUT`` and sublayers; others are ignored here. The value of a sublayer
+        is the sum of what its modules return, before the block scales it.
     receive : callable
         Gets a layer, a point and its value, whose last dimension is the width; sequences and
         tokens, padding included, may share one dimension. A tensor that it returns replaces the
@@ -226,7 +226,7 @@ class RealTokens:
         Expected are (sequences, tokens, width) and (sequences × tokens, width).
         """
         # Sequences and tokens may share one dimension, as in OPT.
-        if value.ndim in (2, 3) and value.shape[:-1].numel() == self.shape.numel():
+        if value.shape[:-1] in (self.shape, (self.shape.numel(),)):
             return ""
         shape = " × ".join(map(str, value.shape)) or "()"
         return f"a tensor of {shape} for {' × '.join(map(str, self.shape))} tokens"

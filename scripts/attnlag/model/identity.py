@@ -43,7 +43,7 @@ class Evidence:
     sublayers: tuple[str, ...]  # those observed between the block's input and its output
     # As of `relative_error`; in half precision 0 if the sum is the output bit for bit.
     error: float
-    # Factor of the adjustments with which the identity holds, if it holds with none but this: for
+    # Factor of the adjustments with which the identity holds, where it fails without one: for
     # `decoder`, which looks for the modules.
     scale: float | None = None
     # The largest error with which the identity holds.
@@ -123,8 +123,8 @@ def relative_error(
     """Return the largest ||input + adjustments - output|| / max(||input||, ||output||) of tokens.
 
     ``stream`` is the input of a block, ``added`` what each sublayer adds, and ``result`` the output
-    of the block, all (tokens, width). Not a number if the norms of values are not finite, and so
-    within no bound. In half precision 0 if the sum is the output bit for bit.
+    of the block, all (tokens, width). Not a number if norms of the input or the output are not
+    finite, and so within no bound. In half precision 0 if the sum is the output bit for bit.
     """
     # Relative to the larger of both streams, because a block may cancel most of its input. A zero
     # vector to which nothing is added has no error.
@@ -149,12 +149,15 @@ def check(evidence: list[Evidence], decoder: Any) -> float:
     problems = problems_of(evidence, decoder.blocks, decoder.name)
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        expected = f"at most {BOUND:.0e}, relative"
+        if any(each.bound < BOUND and not each.holds for each in evidence):
+            expected += "; equal bits where a block cannot run in float32"
         raise UserError(
             f"{decoder.called}, fails the check of its sites: block input + attention adjustment "
             "+ MLP adjustment is not shown to be the block's output "
-            f"({', '.join(problems[:3])}{more}; expected at most {BOUND:.0e}, "
-            f"relative); tried {decoder.paths}; nothing was stored; other modules can "
-            "be declared, but a block that normalises the sum itself has none"
+            f"({', '.join(problems[:3])}{more}; expected {expected}); tried {decoder.paths}; "
+            "nothing was stored; other modules can be declared, but a block that normalises the "
+            "sum itself has none"
         )
     return max(observation.error for observation in evidence)
 

@@ -1,8 +1,8 @@
 """The optional analyses of a run: what asks for each, which files it makes, and where.
 
 `ANALYSES` says what asks for an analysis: only then `workflow/Snakefile` includes its rules, and a
-run makes, tells and shows its files. Those of each regression and of the comparison stand in
-`targets.py`, as all files of no optional analysis do; all others here.
+run makes its files, reports them and shows them. Those of each regression and of the comparison
+stand in `targets.py`, as all files of no optional analysis do; all others here.
 """
 
 from collections.abc import Callable
@@ -109,7 +109,7 @@ def _intervention_files(config: Config, study: str) -> AnalysisFiles:
     )
 
 
-# Claims and answers follow this order.
+# In the order of the flow.
 ANALYSES = {
     "permutations": Analysis(
         asked=lambda config: config.controls.permutation is not None,

@@ -1,7 +1,7 @@
 """Digests of the code that computes a stage's results, so that a change in it reruns the stage.
 
 A digest covers the bytes of the stage's program and of the packages and modules that `STAGES` lists
-for it. What only reads, writes, names, explains or reports (``errors.py``, ``escaping.py``,
+for it. What only reads, writes, names or explains (``errors.py``, ``escaping.py``,
 ``config/``, ``pipeline/``, most of ``storage/``) is in none, nor are the version, ``section.py``
 and the ``settings.py`` of a package, which has classes of keys alone: their values are parameters
 of the rules. Bytes are the same in every Python; a comment counts as code does, and ``snakemake
@@ -18,7 +18,7 @@ from attnlag.pipeline.stages import FIGURES, STAGES
 # Part of every digest. Raise it when `storage/` writes files that others would read differently.
 FILE_FORMAT = 2
 
-SUFFIXES = (".py", ".bib", ".css", ".html", ".j2", ".js", ".md")
+SUFFIXES = (".py", ".bib", ".css", ".html", ".js", ".md")
 
 
 def stage_files(stage: str, scripts: Path) -> list[Path]:

@@ -27,11 +27,14 @@ from attnlag.storage.writing import is_disk_full, is_too_large
 
 log = logging.getLogger("attnlag")
 
-# Settings that reduce the memory of a program, besides more shards.
+# What reduces the memory of programs for which more shards of the corpus are of no use.
 LESS_MEMORY = {
     "estimate_effects": "a lower causal.batch_tokens or causal.document_tokens",
     "extract_activations": "a lower extraction.batch_tokens",
+    "extract_revision": "a lower extraction.batch_tokens",
+    "extract_untrained": "a lower extraction.batch_tokens",
     "fetch_model": "a smaller model",
+    "trace_sources": "a lower sources.document_tokens",
 }
 LACKS_MEMORY = "allocate memory|out of memory|failed to map segment|start new thread|bad_alloc"
 
@@ -74,8 +77,9 @@ def run() -> None:
 
     Its ``main`` gets the job, and its settings if it has any, of the class of their annotation.
     Without a job, its needs are printed. A UserError becomes its lines and status 1; other
-    exceptions, those of its imports too, keep their traceback. Messages go to standard error, where
-    the user of Snakemake sees them, and to ``--log``, which ends with the command if it failed.
+    exceptions, those of its imports too, keep their traceback. Messages go to ``--log``, which ends
+    with the command if the program failed; warnings and problems also go to standard error, where
+    the user of Snakemake sees them. Without ``--log``, all do.
     """
     arguments, others = _command_line()
     # This runs before the program is imported, which may import what could use the network. The
@@ -191,32 +195,30 @@ def _stop(*_: object) -> None:
     sys.exit(143)
 
 
-def _problem_of_the_machine(error: BaseException, program: str) -> list[str]:
+def _problem_of_the_machine(error: BaseException, stage: str) -> list[str]:
     """Return the line for an error of memory, disk or permissions; nothing for other errors."""
     reason = " ".join(str(error).split())
     # Libraries report a lack of memory, also on a GPU, only in the text of their errors.
     if isinstance(error, MemoryError) or re.search(LACKS_MEMORY, reason):
-        less = LESS_MEMORY.get(program, "more shards of the corpus")
+        less = LESS_MEMORY.get(stage, "more shards of the corpus")
         advice = f"expected more memory or less to hold ({less})"
         asked = dict(itertools.pairwise(sys.argv)).get("--memory")
         if asked:
             advice = (
                 f"it asked for mem_mb: {asked}; give it more (fewer jobs at a time: --cores 1; on "
-                f"a cluster: --set-resources {program}:mem_mb={2 * int(asked)}) or less to hold "
+                f"a cluster: --set-resources {stage}:mem_mb={2 * int(asked)}) or less to hold "
                 f"({less})"
             )
         taken = f"{amount(_peak())} taken"
         if reason:
             taken += f" ({reason})"
-        return [f"{program} ran out of memory with {taken}; {advice}"]
+        return [f"{stage} ran out of memory with {taken}; {advice}"]
     if is_disk_full(error):
-        return [f"{program}: found no room left on a disk, expected more ({reason})"]
+        return [f"{stage}: found no room left on a disk, expected more ({reason})"]
     if is_too_large(error):
-        return [f"{program}: found a limit of the size of files, expected a larger one (ulimit -f)"]
+        return [f"{stage}: found a limit of the size of files, expected a larger one (ulimit -f)"]
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return [
-            f"{program}: found {reason}, expected a file or folder that may be read and written"
-        ]
+        return [f"{stage}: found {reason}, expected a file or folder that may be read and written"]
     return []
 
 

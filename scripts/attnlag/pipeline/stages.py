@@ -3,9 +3,9 @@
 `STAGES` is the table. A stage's function there fills the class of its settings, which stands in
 ``settings.py`` of the stage's package, from the sections of the configuration that it sees; a
 setting on which several sections bear is stated by name. A few settings that no section checks
-again, as those of figures, are a plain dict. The parameters of the stage's rule are these settings
-as one JSON text and a digest of the code, so a stage runs again when these change and not when
-others do. Its program reads the same text.
+again, such as those of figures, are a plain dict. The parameters of the stage's rule are these
+settings as one JSON text and a digest of the code, so a stage runs again when these change and not
+when others do. Its program reads the same text.
 """
 
 import functools

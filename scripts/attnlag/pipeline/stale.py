@@ -40,7 +40,7 @@ class Stale(NamedTuple):
 
 
 def stale_tables(config: Config) -> Iterator[Stale]:
-    """Yield the tables that a configuration asks for, made with other settings by no run here."""
+    """Yield wanted tables that have other settings, and that no run in this folder has made."""
     known = recalled(MEMORY)
     for path in sorted(Path("results").rglob("*.parquet")):
         if known.get(str(path)) == path.stat().st_mtime_ns:

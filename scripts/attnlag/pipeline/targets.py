@@ -30,7 +30,7 @@ def in_both_formats(folder: str, *names: str) -> dict[str, str]:
 
 
 def final_targets(config: Config) -> list[str]:
-    """Return the files that a run makes, apart from those that only its own jobs need."""
+    """Return the files that `rule all` asks for, besides the output of its last job, check_fits."""
     files = []
     for model, corpus in studies(config):
         files += study_targets(config, model, corpus)

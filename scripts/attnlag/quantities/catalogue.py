@@ -98,7 +98,7 @@ class Quantity:
 
     name: str  # in the configuration, in the library and in the paths of its files
     meaning: str  # of its files, after "the": a noun phrase
-    # What it is measured of, with files of their own: each "site", "attention" or the "model".
+    # What it is measured of: each "site" (a file per site), "attention" or the "model".
     of: str
     # The module of this package and its class that compute it; empty if it comes from other files.
     computed_by: str = ""

@@ -158,8 +158,12 @@ class Extractor:
         """Return what was run and what the checks found, in words for the log."""
         number = len(self.decoder.blocks if self.layers is None else self.layers)
         layers = counted(number, "layer")
-        padding = 1 - self.tokens / max(self.padded_tokens, 1)
-        findings = [f"block input + adjustments = block output within {self.identity_error:.1e}"]
+        padding = (self.padded_tokens - self.tokens) / max(self.padded_tokens, 1)
+        findings = ["no tokens to check"]
+        if self.identity_error is not None:
+            findings = [
+                f"block input + adjustments = block output within {self.identity_error:.1e}"
+            ]
         findings += self.remarks().values()
         return (
             f"{counted(self.tokens, 'token')} x {layers} ({', '.join(self.sites)}) on "
@@ -181,9 +185,10 @@ class Extractor:
         """Return the quantities of each token of some sequences, in their order.
 
         The float32 arrays, of each layer that has values, are (tokens,) or have further dimensions.
-        Raise UserError if the model fails a check. The sequences that come first are checked before
-        they are measured, with `_check_first_tokens`, in a pass of its own. Their values are then
-        compared with those of that pass.
+        The first call checks the model and the quantities before it measures the sequences
+        (`_check_first_tokens`), and then compares their values with those of the checked pass.
+
+        Raise UserError if the model fails a check.
         """
         first_pass = None
         # Once for an extractor, with the sequences that come first.
@@ -241,7 +246,7 @@ class Extractor:
             for layer, target in zip(computation.layers, targets, strict=True):
                 targets_by_layer.setdefault(layer, []).append((computation, target))
 
-        # A hook calls this once a layer has run.
+        # A hook calls this once it knows all points of a layer.
         def store(layer: LayerPass) -> None:
             for computation, target in targets_by_layer[layer.layer]:
                 copies.add(target, computation.of(layer))

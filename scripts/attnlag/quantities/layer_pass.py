@@ -163,7 +163,7 @@ def checked_pass(
     """Run a model over one sequence, and compare each block's output with its input and sublayers.
 
     ``needs`` are those of quantities, beside what sublayers add; all else is as of `run_pass`.
-    `identity.check` judges the evidence.
+    The caller lets `identity.check` judge the evidence.
 
     Raise UserError if a block receives or gives something else than a vector a token.
     """

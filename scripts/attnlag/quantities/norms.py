@@ -1,4 +1,4 @@
-"""Vectors of sites and their L2 norms: of a pass, or without torch of stored vectors.
+"""Vectors of sites and their L2 norms: from a pass or, without torch, from stored vectors.
 
 On a CPU all norms come from `l2_norms`, whichever rule runs it, so norms of a pass and of its
 stored float32 vectors have the same bits. On a GPU those of a pass are summed in torch.

@@ -5,11 +5,12 @@ from typing import Any
 
 from attnlag.model.decoder import Decoder
 from attnlag.model.folder import digest_of_weights
+from attnlag.section import Section
 from attnlag.storage.tables import Record, provenance
 
 
 def provenance_of(
-    upstream: Record, stage: str, settings: dict[str, Any], decoder: Decoder | None
+    upstream: Record, stage: str, settings: Section | Mapping[str, Any], decoder: Decoder | None
 ) -> Record:
     """Return the provenance of what passes give; without a decoder there was no token to pass.
 
@@ -22,19 +23,20 @@ def provenance_of(
         run = decoder.model
         used = {"device": run.device.type, "dtype": str(run.dtype).removeprefix("torch.")}
         model |= {"mixers": decoder.mixers} if decoder.mixers else {}
-    recorded = {**settings, "used": used}
+    values = settings.model_dump() if isinstance(settings, Section) else settings
+    recorded = {**values, "used": used}
     return provenance(upstream, stage, recorded, "torch", "transformers", model=model)
 
 
 def record_of_shard(
-    upstream: Record, settings: dict[str, Any], decoder: Decoder, quantity: str, site: str
+    upstream: Record, settings: Section, decoder: Decoder, quantity: str, site: str
 ) -> Record:
     """Return the record of a quantity's file of a shard: of vectors, or as if made from theirs.
 
     ``settings`` are those of the pass. A file's bytes do not depend on the quantities and sites
     beside it.
     """
-    recorded = {key: value for key, value in settings.items() if key not in ("sites", "quantities")}
+    recorded = settings.model_dump(exclude={"sites", "quantities"})
     recorded["site"] = site or quantity
     made = provenance_of(upstream, "activations", recorded, decoder)
     if quantity == "vectors":
@@ -44,7 +46,7 @@ def record_of_shard(
 
 def record_of_revision(
     upstream: Record,
-    settings: dict[str, Any],
+    settings: Section,
     decoder: Decoder,
     source: dict[str, Any],
     quantity: str,
@@ -54,7 +56,7 @@ def record_of_revision(
 
     ``settings`` are those of the pass, and ``source`` is the record of the model's folder.
     """
-    recorded = settings | {"site": site or quantity}
+    recorded = settings.model_dump() | {"site": site or quantity}
     made = provenance_of(upstream, "revision", recorded, decoder)
     checkpoint = {"step": source["step"], "revision": source["checkpoint"]}
     checkpoint["weights"] = digest_of_weights(source)
@@ -63,7 +65,7 @@ def record_of_revision(
 
 def record_of_draw(
     upstream: Record,
-    settings: dict[str, Any],
+    settings: Section,
     facts: Mapping[str, Any],
     decoder: Decoder,
     quantity: str,
@@ -73,6 +75,6 @@ def record_of_draw(
 
     ``settings`` are those of the pass, and ``facts`` those of the draw.
     """
-    recorded = settings | {"site": site or quantity}
+    recorded = settings.model_dump() | {"site": site or quantity}
     made = provenance_of(upstream, "untrained", recorded, decoder)
     return Record(made, draw=dict(facts))

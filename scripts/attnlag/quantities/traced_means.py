@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.quantities import traced_tables
 from attnlag.quantities.means import RatioSums
 from attnlag.quantities.traced_tables import SOURCE_CLASSES, TARGETS
+from attnlag.storage import tables
 
 # The rows of effects on the next token less those on the token itself.
 NEXT_LESS_OWN = "next_less_own"
@@ -19,13 +19,15 @@ NEXT_LESS_OWN = "next_less_own"
 SOURCE_NAMES = [*SOURCE_CLASSES, "bias", "effective"]
 
 
-def read_shards(paths: Sequence[Path]) -> Any:
-    """Return the rows of all shards, with documents as categories; None without shards."""
+def read_numbers(paths: Sequence[Path]) -> Any:
+    """Return the rows of all shards but their lists, documents as categories; None without shards.
+
+    They are a pandas.DataFrame.
+    """
     if not paths:
         return None
-    names = [n for n in pq.read_schema(paths[0]).names if n not in traced_tables.LISTS]
-    tables = [pq.read_table(path, columns=names).replace_schema_metadata() for path in paths]
-    return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    names = [name for name in pq.read_schema(paths[0]).names if name not in traced_tables.LISTS]
+    return tables.read_shards(paths, names).to_pandas()
 
 
 def means_by_layer(

@@ -33,43 +33,47 @@ from attnlag.storage.tables import Record
 TRACED = ("sources", "sinks", "readout")
 
 
-@dataclass(frozen=True)
-class Traced:
-    """What a model gave in passes over single sequences."""
-
-    tables: Mapping[Key, pa.Table]  # by quantity and site
-    # The error of the check of a quantity, or why there are no rows; none if nothing was run.
-    remarks: Mapping[str, str]
-
-
-def trace(
+def trace_into_files(
     decoder: Decoder | None,
     sites: Sequence[str],
     sequences: Mapping[tuple[str, int], np.ndarray],
-) -> Traced:
-    """Return what a model gives in passes over sequences: token ids, (tokens,).
+    files: Mapping[Key, Path],
+    record: Record,
+) -> dict[str, str]:
+    """Write what a model gives in passes over single sequences, and return remarks on it.
 
-    These are given by document and window.
-    Without a model, because there are no sequences, the tables have no rows.
+    Parameters
+    ----------
+    decoder : Decoder or None
+        The model; None if there are no sequences, and then the tables have no rows.
+    sites : sequence of str
+        Sites whose readout is wanted.
+    sequences : mapping
+        Token ids, (tokens,), by document and window.
+    files : mapping
+        The files to write, by quantity and site.
+    record : Record
+        Of all files; that of a quantity with a remark has it as ``check``.
+
+    Returns
+    -------
+    dict of str to str
+        The error of the check of a quantity, or why there are no rows; empty if nothing was run.
     """
-    found = traced_tables.tables(sites)
+    traced = traced_tables.tables(sites)
     remarks: dict[str, str] = {}
     if decoder:
         tracer = Tracer(decoder, sites)
         tracer.trace(sequences)
-        found = tracer.tables()
+        traced = tracer.tables()
         remarks = tracer.remarks()
-    found["source_parts", "attention"] = traced_tables.written(found["sources", "attention"])
-    return Traced(found, remarks)
-
-
-def write(traced: Traced, files: Mapping[Key, Path], made: Record) -> None:
-    """Write the tables that have files, with their record and the remark on their quantity."""
+    traced["source_parts", "attention"] = traced_tables.written(traced["sources", "attention"])
     for (quantity, site), path in files.items():
-        record = made
-        if quantity in traced.remarks:
-            record = Record(made, check=traced.remarks[quantity])
-        tables.write_table(traced.tables[quantity, site], path, record)
+        own_record = record
+        if quantity in remarks:
+            own_record = Record(record, check=remarks[quantity])
+        tables.write_table(traced[quantity, site], path, own_record)
+    return remarks
 
 
 class Tracer:

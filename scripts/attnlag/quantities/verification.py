@@ -37,7 +37,7 @@ CAUSALITY_TOLERANCE = {
 }
 
 # Bound on the 99th percentile of differences between a sequence alone and in its batch; the median
-# must be within the bound of the check. Rounding depends on the shape of a batch and may route
+# must be within `identity.TOLERANCE`. Rounding depends on the shape of a batch and may route
 # single tokens to other experts.
 BATCH_TOLERANCE = {
     torch.float64: 1e-3,
@@ -146,9 +146,9 @@ def batch_invariance(decoder: Decoder, in_batch: Values, alone: Values) -> None:
         tokens = len(next(iter(alone.values()))[0])
         raise UserError(
             f"{decoder.called}, gives a sequence other adjustments beside others than alone "
-            f"(a document of {counted(tokens, 'token')}: they differ by {gaps.max():.0%} at most, "
-            f"{usual:.1e} at half of its tokens and layers); expected numbers that do not "
-            "depend on what else is in a batch; nothing was stored"
+            f"(the first {counted(tokens, 'token')} of a document: they differ by {gaps.max():.0%} "
+            f"at most, {usual:.1e} at half of these tokens and layers); expected numbers that do "
+            "not depend on what else is in a batch; nothing was stored"
         )
 
 

@@ -1,7 +1,7 @@
 """Digests of files, which are remembered as long as the file system says that a file is the same.
 
 A file is read once. Its size, its times of change and its number on the disk tell whether it may
-have changed since; the last change of those cannot be set by a user, so a file that is replaced by
+have changed since; the last of these times cannot be set by a user, so a file that is replaced by
 an older one, as ``cp -p``, ``mv`` and ``rsync -a`` do, is read again.
 """
 

@@ -43,20 +43,20 @@ class TokensFile:
 
     path: Path
 
+    @property
     def sequences(self) -> Iterator[TokenSequence]:
-        """Yield the sequences, in order."""
+        """The sequences, in order; they are read again each time."""
         return stored_sequences(self.path)
 
+    @property
     def count(self) -> int:
-        """Return the number of sequences."""
+        """Number of sequences."""
         return pq.read_metadata(self.path).num_rows
 
+    @property
     def longest(self) -> int:
-        """Return the number of tokens of the longest sequence, 0 if there is none."""
-        longest = 0
-        for sequence in self.sequences():
-            longest = max(longest, len(sequence.ids))
-        return longest
+        """Number of tokens of the longest sequence, 0 if there is none."""
+        return max((len(sequence.ids) for sequence in self.sequences), default=0)
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,23 @@ def by_site(paths: Iterable[Path], above: int = 1) -> dict[str, list[Path]]:
     return paths_of
 
 
+def read_shards(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:
+    """Return the rows of all shards, in order, with one dictionary for each column of names."""
+    shards: list[pa.Table] = []
+    for path in paths:
+        shards.append(pq.read_table(path, columns=columns).replace_schema_metadata())
+    return pa.concat_tables(shards).unify_dictionaries()
+
+
+def check_in(paths: Iterable[Path]) -> str:
+    """Return the result of the check in the first of some files that has a document."""
+    for path in paths:
+        check = read_provenance(path).get("check")
+        if check:
+            return str(check)
+    return "no documents"
+
+
 def write_table(table: pa.Table, path: str | Path, record: dict[str, Any]) -> None:
     """Write ``table`` to Parquet with ``record`` as its provenance."""
     with parquet_writer(path, table.schema, record) as writer:

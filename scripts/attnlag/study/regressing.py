@@ -310,7 +310,7 @@ def _fitted(
     if config.controls.permutation:
         exchange = stages.permutations_settings(config, IN_MEMORY)
         tags = files.get("token_properties")
-        permutations = [permutation.permute_norms(norms, relative, tags, exchange, formula)]
+        permutations = [permutation.permute_outcomes(norms, relative, tags, exchange, formula)]
     control = config.controls.random_weights
     if control:
         documents = first_of_groups(files["corpus"], control.documents)

@@ -43,3 +43,19 @@ def test_an_edit_replaces_the_first_output_and_keeps_the_others(kind):
     assert not vectors.any()
     # (sequences, heads, tokens, tokens)
     assert weights.shape == (1, 4, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "problem"),
+    [
+        ((2, 3, 8), ""),
+        ((6, 8), ""),
+        ((3, 2, 8), "a tensor of 3 × 2 × 8 for 2 × 3 tokens"),
+        ((5, 8), "a tensor of 5 × 8 for 2 × 3 tokens"),
+        ((6,), "a tensor of 6 for 2 × 3 tokens"),
+        ((1, 2, 3, 8), "a tensor of 1 × 2 × 3 × 8 for 2 × 3 tokens"),
+    ],
+)
+def test_other_shapes_than_a_vector_for_each_token_are_a_problem(shape, problem):
+    tokens = hooks.RealTokens(torch.ones(2, 3, dtype=torch.bool))
+    assert tokens.problem(torch.zeros(shape)) == problem

@@ -133,6 +133,17 @@ def test_a_run_that_cannot_be_written_ends_the_extraction(models, failing):
     assert len(written) == failing
 
 
+def test_a_shard_without_tokens_has_files_without_rows(models, tmp_path):
+    paths = {("norms", "attention"): tmp_path / "norms", ("stream", ""): tmp_path / "stream"}
+    files = extraction.QuantityFiles(paths, lambda quantity, site: {})
+    found = extractor(models["gpt2"], batch_tokens=100)
+    extraction.measure_into_files([], found, files)
+    for path in paths.values():
+        assert pq.read_table(path).num_rows == 0
+    assert found.summary().startswith("0 tokens x 2 layers")
+    assert found.summary().endswith("0.0% padding; no tokens to check")
+
+
 def test_values_from_a_gpu_are_in_their_rows_by_the_end_of_a_pass(models, monkeypatch):
     """They may all be in transit when the last layer is done. From main memory nothing has to."""
     sequences = ragged([5, 30, 17])

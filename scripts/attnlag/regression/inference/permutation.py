@@ -214,24 +214,24 @@ def _permutations(
         yield order
 
 
-def permute_norms(
-    norms: Path,
+def permute_outcomes(
+    outcomes: Path,
     stream: Path | None,
     token_properties: Path | None,
     settings: PermutationsSettings,
     formula: Formula,
 ) -> PermutedMoments:
-    """Sum the moments of the permuted documents of a file of norms.
+    """Sum the moments of the permuted documents of a file of outcomes, such as norms.
 
-    Raise UserError if the properties of tokens are of other tokens than the norms, or unknown ones.
+    Raise UserError if the properties of tokens are of other tokens than these, or unknown ones.
     """
     classes = None
     if settings.within != "document":
         assert token_properties is not None
         classes = read_property(settings.within, [token_properties])
-    batches = in_batches(formula.outcome, norms, stream, ROWS, "permutations")
+    batches = in_batches(formula.outcome, outcomes, stream, ROWS, "permutations")
     sums = permuted(batches, formula, settings, classes)
-    return replace(sums, precision=read_provenance(norms).precision)
+    return replace(sums, precision=read_provenance(outcomes).precision)
 
 
 def permutations_by_layer(

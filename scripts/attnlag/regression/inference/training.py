@@ -126,6 +126,13 @@ def loss_of(tokens: pd.DataFrame, documents: Collection[str]) -> float:
     return float(tokens.loc[tokens["document"].isin(documents), LOSS].mean())
 
 
+def stored_loss(paths: Sequence[Path], documents: Collection[str]) -> float:
+    """Return `loss_of` from the files of all shards; NaN without files."""
+    if not paths:
+        return np.nan
+    return loss_of(tables.read_shards(paths, ["document", LOSS]).to_pandas(), documents)
+
+
 def formula_of(design: DesignSettings, files: Mapping[str, Any], norms: Path) -> Formula:
     """Return the formula of a regression of the documents in a file of norms.
 

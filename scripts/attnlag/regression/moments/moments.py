@@ -77,7 +77,7 @@ def write_design(
     outcome: Path,
     stream: Path | None,
     design_file: Path,
-    moments_file: Path,
+    crossproducts_file: Path,
     formula: Formula,
     *,
     halves: bool,
@@ -90,7 +90,7 @@ def write_design(
         The norms of a shard, or another outcome.
     stream : Path or None
         Norms of the residual stream, for relative norms.
-    design_file, moments_file : Path
+    design_file, crossproducts_file : Path
         The files to write.
     formula : Formula
         The terms of the design.
@@ -114,7 +114,7 @@ def write_design(
         batches = in_batches(formula.outcome, outcome, stream, tables.ROWS_AT_ONCE, "design")
         rows = map(written_on_the_way, design.designs(batches, formula, counts))
         record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
-        write_moments(rows, schema, moments_file, record, RowPartition(halves))
+        write_moments(rows, schema, crossproducts_file, record, RowPartition(halves))
         # The counts are known only after all rows are written.
         writer.add_key_value_metadata(counts.metadata())
     return counts
