@@ -57,11 +57,13 @@ from attnlag.regression.inference import bootstrap, controls, diagnostics, permu
 from attnlag.regression.inference import equal_halves as halves_test
 from attnlag.regression.inference import training as path_of_training
 from attnlag.regression.inference.layer_fit import LayerFit, fit_layer
+from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.moments.in_memory import moments_of_numbers
 from attnlag.regression.moments.moments import (
     Moments,
     PreparedMoments,
     Stored,
+    effective_number,
     with_clusters,
 )
 from attnlag.regression.moments.packed_files import unpacked
@@ -371,7 +373,9 @@ def _lags_of(moments: Moments) -> np.ndarray:
 def medians(replications: int, draws: int, random: np.random.Generator) -> None:
     """Layers correlate by 0.25, and documents deviate by sizes of their own."""
     header("documents", "lengths", "SD of slopes", "covers")
-    for documents, lengths, spread in itertools.product(*SIZES, (0.0, 0.1)):
+    # Fewer documents than in other tables: as few as have an interval.
+    sizes = (MIN_DOCUMENTS, *SIZES[0])
+    for documents, lengths, spread in itertools.product(sizes, SIZES[1], (0.0, 0.1)):
         rows = rows_of(documents, 60, lengths)[:, None].astype(float)
         inside = []
         for seed in range(replications):
@@ -385,7 +389,8 @@ def medians(replications: int, draws: int, random: np.random.Generator) -> None:
             weights = np.concatenate(list(bootstrap.weights_of_draws(documents, draws, seed)))
             drawn = slopes + weights @ sums / (weights @ rows)
             estimates = slopes + sums.sum(axis=0) / rows.sum()
-            _, low, high = bootstrap.median_interval(estimates, drawn, ALPHA)
+            effective = effective_number(rows)
+            _, low, high = bootstrap.median_interval(estimates, drawn, ALPHA, effective)
             inside.append(low <= np.median(slopes) <= high)
         show(documents, lengths, spread, np.mean(inside))
 
@@ -478,7 +483,8 @@ def _covered(fits: Sequence[LayerFit], lags: Sequence[int], truth: np.ndarray) -
     df = np.stack([fit.df[lags] for fit in fits])
     in_layers = np.abs(estimates - truth) <= stats.t.ppf(1 - ALPHA / 2, df) * errors
     drawn = np.stack([fit.drawn[:, lags] for fit in fits], axis=1)
-    _, low, high = bootstrap.median_interval(estimates, drawn, ALPHA)
+    effective = min(fit.effective_clusters for fit in fits)
+    _, low, high = bootstrap.median_interval(estimates, drawn, ALPHA, effective)
     middle = np.median(truth, axis=0)
     return np.concatenate([in_layers.mean(axis=0), (low <= middle) & (middle <= high)])
 

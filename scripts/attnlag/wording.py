@@ -124,7 +124,8 @@ REGRESSION = {
         title="After a 1% larger {noun} the next is {larger}",
     ),
     "response": Words(
-        "response so many tokens after one larger by 1 than predicted (median layer)",
+        "response so many tokens after one larger by 1 than predicted, if the lags are enough "
+        "(median layer)",
         title="the one after {larger}",
         answer="{distance} tokens later: 10% larger → {ten} ({value}, {interval})",
     ),
@@ -152,22 +153,23 @@ REGRESSION = {
         untested="the order of tokens was not permuted: no control for it",
     ),
     "omitted_lags": Words(
-        "sum of the coefficients of further lags (median layer)",
+        "sum of the coefficients of further lags (layer in the middle)",
         answer="tokens {spans} back still predict in {above} of {layers} layers: {too_few_lags} "
-        "(sum of their coefficients in the median layer: {value}, {interval:ends}; 0.00 if the "
-        "lags were enough)",
+        "(sum of their coefficients in {what}, the middle one: {value}, {interval:ends}; 0.00 if "
+        "the lags were enough)",
         finding="tokens {spans} back still predict in {above} of {layers} layers: {too_few_lags} "
-        "(score test clustered by document, {tested}; sum of their coefficients in the median "
-        "layer: {value}, {interval:ends}; 0.00 if the lags were enough)",
+        "(score test clustered by document, {tested}; sum of their coefficients in {what}, the "
+        "middle one: {value}, {interval:ends}; 0.00 if the lags were enough)",
         none="layers in which tokens {spans} back still predict: 0 of {layers} (sum of their "
-        "coefficients in the median layer: {value}, {interval:ends}; 0.00 if the lags were enough)",
+        "coefficients in {what}, the middle one: {value}, {interval:ends}; 0.00 if the lags were "
+        "enough)",
         untested="it was not tested whether earlier tokens predict",
     ),
     "curvature": Words(
-        "coefficient of the square of the nearest lag (median layer)",
-        finding="layers in which {term} is shown not to be linear: {beyond} of {layers} (the same "
-        "test; coefficient of its square in the median layer: {value}, {interval:ends}; 0 if it "
-        "were)",
+        "coefficient of the square of the nearest lag (layer in the middle)",
+        finding="layers in which {term} is shown not to be linear, of {layers}: {above} bend "
+        "upwards, {below} downwards (the same test; coefficient of its square in {what}, the "
+        "middle one: {value}, {interval:ends}; 0 if it were)",
     ),
     "curvature_share": Words(
         "variance of the residuals that this square explains (median layer)",
@@ -244,6 +246,11 @@ REGRESSION = {
             Verdict.UNDECIDED: "their intervals do not tell any two apart",
         },
     ),
+    "groups_apart": Words(
+        "lag in two groups whose intervals do not meet, where those of the largest and the "
+        "smallest do (median layer)",
+        finding="larger in {name}, {value} ({interval:ends}), than in {what}, {baseline} ({range})",
+    ),
     "groups_unfitted": Words(
         "groups of documents without coefficients, for one reason",
         finding="groups without coefficients: {above} of {layers} ({names}): {what}",
@@ -263,6 +270,13 @@ REGRESSION = {
             Verdict.UNDECIDED: "medians over the layers: their intervals do not tell any two "
             "classes apart",
         },
+    ),
+    "classes_apart": Words(
+        "lag in two classes whose intervals do not meet, where those of the largest and the "
+        "smallest do (median layer)",
+        title="larger for {name} ({value}) than for {what} ({baseline})",
+        finding="medians over the layers: larger for {name}, {value} ({interval:ends}), than for "
+        "{what}, {baseline} ({range})",
     ),
     "class_slopes": Words(
         "layers in which slopes differ by class of tokens",
@@ -317,8 +331,10 @@ UNTRAINED = {
     ),
     "untrained_mean": Words(
         "a lag before training (mean over the layers)",
-        answer={Verdict.WITHIN: "no lag is left there"},
-        finding={Verdict.WITHIN: "no lag is left there (mean within ±{bound:g})"},
+        answer={Verdict.WITHIN: "on average over the layers, no lag is left there"},
+        finding={
+            Verdict.WITHIN: "on average over the layers, no lag is left there (within ±{bound:g})"
+        },
     ),
     "untrained_determined": Words(
         "smallest R² before training up to the model's own scale, if it is high",
@@ -392,9 +408,9 @@ HEADS = {
         "terms of the regression '{name}')",
     ),
     "head_lag_counted": Words(
-        "heads whose lag is shown to be positive, negative or negligible",
-        finding="heads with {term} shown to be positive: {above} of {layers}, negative: {below}, "
-        "negligible: {within}",
+        "heads whose lag is shown to be beyond a bound, or within it",
+        finding="heads with {term} above {bound:g}: {above} of {layers}, below −{bound:g}: "
+        "{below}, within ±{bound:g}: {within}, undecided: {undecided}",
     ),
     "head_lag_untrained": Words(
         "nearest lag of single heads before training (median head)",
@@ -594,8 +610,8 @@ CAUSES = {
     ),
     "documents_to_decide": Words(
         "documents that would decide in which layers earlier ones cause the next token's",
-        answer="documents to decide all: {documents}",
-        finding="documents to decide all: {documents}",
+        answer="documents to decide all, were these estimates the truth: {documents}",
+        finding="documents to decide all, were these estimates the truth: {documents}",
     ),
     "single_layers": Words(
         "largest effect of one layer on the next token in another, % per 1%",

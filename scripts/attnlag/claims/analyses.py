@@ -137,8 +137,8 @@ def heads(results: Results) -> AnalysisClaims:
     """Return the claims of attention heads."""
     parts = results.table("heads")
     record = results.record_of("heads")
-    regression = record.settings("heads_table")["regression"]
-    rows = [*claims_of_heads(parts, results.table("head_coefficients"), str(regression))]
+    settings = record.settings("heads_table")
+    rows = [*claims_of_heads(parts, results.table("head_coefficients"), settings)]
     rows += few_texts("heads", parts, rows, record)
     return AnalysisClaims("attention", "heads", record, rows)
 

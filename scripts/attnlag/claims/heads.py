@@ -1,7 +1,8 @@
 """Claims about single attention heads: lag, share and attention sink."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +16,12 @@ MAX_FLOORS = 3
 
 
 def claims_of_heads(
-    parts: pd.DataFrame, coefficients: pd.DataFrame, regression: str
+    parts: pd.DataFrame, coefficients: pd.DataFrame, settings: Mapping[str, Any]
 ) -> Iterator[Row]:
     """Yield all claims about heads; ``nothing`` if no token has norms of its heads.
 
-    ``regression`` is the one whose terms the regressions of heads have. Nothing without heads.
+    ``settings`` are those of the tables, of `HeadsSettings`: the regression whose terms the
+    regressions of heads have, and the bound of their lags. Nothing without heads.
     """
     if parts.empty:
         return
@@ -35,8 +37,8 @@ def claims_of_heads(
     yield from coherence(layers["coherence"])
     if len(coefficients):
         for row in (
-            lag(coefficients, regression),
-            lag_counted(coefficients),
+            lag(coefficients, str(settings["regression"])),
+            lag_counted(coefficients, settings["equivalence_bound"]),
             lag_untrained(coefficients),
         ):
             if row is not None:
@@ -112,8 +114,8 @@ def lag(coefficients: pd.DataFrame, regression: str) -> Row | None:
     )
 
 
-def lag_counted(coefficients: pd.DataFrame) -> Row | None:
-    """Return in how many heads the nearest lag is shown to be positive, negative or negligible."""
+def lag_counted(coefficients: pd.DataFrame, bound: float) -> Row | None:
+    """Return in how many heads the nearest lag is shown to be beyond a bound, and within it."""
     rows = _of_nearest_lag(coefficients)
     heads = _single(rows)
     if heads.empty or "equivalence" not in heads:
@@ -122,6 +124,7 @@ def lag_counted(coefficients: pd.DataFrame) -> Row | None:
     return Row(
         claim="head_lag_counted",
         subject=str(rows["term"].iloc[0]),
+        bound=bound,
         layers=len(heads),
         above=int((present & (heads["estimate"] > 0)).sum()),
         below=int((present & (heads["estimate"] < 0)).sum()),

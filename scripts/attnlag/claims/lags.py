@@ -85,6 +85,8 @@ def without_one_document(
     """
     term = nearest_lag(coefficients["term"])
     rows = influence[influence["term"] == term]
+    # Without the only document there is no estimate.
+    rows = rows.dropna(subset="change")
     if rows.empty:
         return None
     estimates = coefficients[coefficients["term"] == term].set_index("layer")["estimate"].dropna()
@@ -110,8 +112,8 @@ def response(
 ) -> Row | None:
     """Return by how much one that is larger by 1 than predicted makes a later one larger.
 
-    ``medians`` are those over the layers, in which the responses are terms; None without the term
-    of this distance.
+    It is what the lags imply, and holds as far as they are enough. ``medians`` are those over the
+    layers, in which the responses are terms; None without the term of this distance.
     """
     rows = medians[medians["term"] == f"response_{tokens}"].dropna(subset="median")
     if rows.empty:
@@ -155,8 +157,9 @@ def as_more_is_held_fixed(steps: pd.DataFrame) -> list[Row]:
 def omitted_lags(fits: pd.DataFrame, terms: Iterable[str], alpha: float, adjust: str = "") -> Row:
     """Return in how many layers further lags have coefficients, and the sum of these.
 
-    The sum is that of the layer in the middle, 0 if the lags were enough. The subject has the
-    further lags, as in ``3 4 5``; it is empty without a test.
+    The sum is that of the layer in the middle, which the baseline names, 0 if the lags were enough.
+    Its interval is that of this layer, and no verdict on all. The subject has the further lags, as
+    in ``3 4 5``; it is empty without a test.
     """
     tested = fits.dropna(subset="omitted_p_value").sort_values("omitted_sum")
     if tested.empty:
@@ -166,13 +169,14 @@ def omitted_lags(fits: pd.DataFrame, terms: Iterable[str], alpha: float, adjust:
     row = Row(
         claim="omitted_lags",
         subject=" ".join(map(str, further)),
+        baseline=f"layer {int(middle['layer'])}",
         layers=len(tested),
         above=int((tested["omitted_p_adjusted"] < alpha).sum()),
         adjust=adjust,
         table="fits",
     )
     columns = ("omitted_sum", "omitted_sum_low", "omitted_sum_high")
-    return with_interval(row, middle, columns, bound=0.0)
+    return replace(with_interval(row, middle, columns, bound=0.0), verdict=Verdict.NONE)
 
 
 def curvature(
@@ -180,8 +184,9 @@ def curvature(
 ) -> list[Row]:
     """Return in how many layers the nearest lag is not linear, and the coefficient of its square.
 
-    The coefficient is that of the layer in the middle, 0 if the line were straight. The second row
-    is the share of the squared residuals that the square explains there. Empty without a test.
+    The coefficient is that of the layer in the middle, which the baseline names, 0 if the line were
+    straight. Its interval is that of this layer, and no verdict on all. The second row is the share
+    of the squared residuals that the square explains (median layer). Empty without a test.
     """
     tested = fits.dropna(subset="curvature_p_value").sort_values("curvature")
     if tested.empty:
@@ -192,6 +197,7 @@ def curvature(
     row = Row(
         claim="curvature",
         subject=term,
+        baseline=f"layer {int(middle['layer'])}",
         layers=len(tested),
         above=int((rejected & (tested["curvature"] > 0)).sum()),
         below=int((rejected & (tested["curvature"] < 0)).sum()),
@@ -206,7 +212,8 @@ def curvature(
         layers=len(tested),
         table="fits",
     )
-    return [with_interval(row, middle, columns, bound=0.0), share]
+    in_the_middle = with_interval(row, middle, columns, bound=0.0)
+    return [replace(in_the_middle, verdict=Verdict.NONE), share]
 
 
 def halves(

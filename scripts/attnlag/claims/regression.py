@@ -12,14 +12,15 @@ from attnlag.claims.row import Row
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.inference.response import MAX_DISTANCE
 from attnlag.regression.labels import UNITS
-from attnlag.regression.terms import is_lead, lags_among, nearest_lag
+from attnlag.regression.terms import distance, is_lead, lags_among, nearest_lag
 
 RANDOM_ORDER = "tokens in random order"
 
 # Claims whose numbers are in the unit of the coefficients.
 IN_UNITS_OF_COEFFICIENTS = {
     *("lag", "lag_range", "response", "without_one_document", "omitted_lags", "halves"),
-    *("groups", "groups_extremes", "classes", "classes_extremes", "nested_model", "random_order"),
+    *("groups", "groups_extremes", "groups_apart", "nested_model", "random_order"),
+    *("classes", "classes_extremes", "classes_apart"),
     *("training_first", "training_highest", "training_settled", "training_final"),
 }
 
@@ -114,7 +115,7 @@ def _sizes(fitted: FitTables, texts: int) -> Iterator[Row]:
         if term == nearest and OUTCOMES[settings.outcome].logarithm and not is_lead(term):
             yield lags.follows(row, settings.outcome)
         yield from permuted
-    for tokens in range(1, MAX_DISTANCE + 1):
+    for tokens in range(1, farthest_response(fitted) + 1):
         response = lags.response(fitted.medians, tokens, **shared)
         if response:
             yield response
@@ -124,6 +125,19 @@ def _sizes(fitted: FitTables, texts: int) -> Iterator[Row]:
         )
         if without:
             yield without
+
+
+def farthest_response(fitted: FitTables) -> int:
+    """Return the largest distance in tokens at which a response is claimed.
+
+    Beyond the longest lag, a response is an extrapolation, which does not hold where further lags
+    are shown to have coefficients.
+    """
+    terms = fitted.coefficients["term"].unique().tolist()
+    omitted = lags.omitted_lags(fits.usable(fitted.goodness), terms, fitted.settings.alpha)
+    if omitted.above > 0:
+        return max([distance(term) for term in lags_among(terms) if not is_lead(term)], default=0)
+    return MAX_DISTANCE
 
 
 def _along_training(fitted: FitTables, by_step: pd.DataFrame) -> Iterator[Row]:

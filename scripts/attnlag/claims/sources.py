@@ -48,10 +48,11 @@ def claims_of_readout(effects: pd.DataFrame, alpha: float, adjust: str) -> Itera
     yield next_token(effects, alpha, adjust)
     by_target = effects.pivot(index="layer", columns="target", values="difference")
     for target in TARGETS:
+        place = int(by_target[target].abs().argmax())
         yield Row(
             claim="readout_peak",
-            subject=f"{target}, layer {by_target[target].idxmax()}",
-            value=float(by_target[target].max()),
+            subject=f"{target}, layer {by_target.index[place]}",
+            value=float(by_target[target].iloc[place]),
             unit="SD over the vocabulary",
             layers=int(by_target[target].notna().sum()),
             table="readout/means",

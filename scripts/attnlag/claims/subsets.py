@@ -39,10 +39,11 @@ def by_subset(table: pd.DataFrame, claim: str) -> list[Row]:
 
 
 def counted(rows: Sequence[Row]) -> Iterator[Row]:
-    """Yield in how many subsets the joint interval of a lag excludes zero, and the extremes.
+    """Yield in how many subsets the joint interval of a lag excludes zero, and two that differ.
 
-    Rows are of one lag. The extremes are ``above`` each other if their intervals do not meet, and
-    else ``undecided``; of one subset there are none.
+    Rows are of one lag. The extremes are ``above`` each other if their intervals do not meet.
+    Where these are wide, two others may still lie apart, and stand in place of the extremes; if
+    none do, the extremes are ``undecided``. Of one subset there are none.
     """
     known = sorted((row for row in rows if isfinite(row.low)), key=lambda row: row.value)
     if not known:
@@ -60,20 +61,34 @@ def counted(rows: Sequence[Row]) -> Iterator[Row]:
         undecided=verdicts.count(Verdict.UNDECIDED),
         table=claim,
     )
-    if len(known) > 1:
-        low = known[0]
-        high = known[-1]
-        apart = low.high < high.low
-        yield replace(
-            high,
-            claim=f"{claim}_extremes",
-            baseline=", ".join(low.names[1:]),
-            baseline_value=low.value,
-            baseline_low=low.low,
-            baseline_high=low.high,
-            layers=len(known),
-            verdict=Verdict.ABOVE if apart else Verdict.UNDECIDED,
-        )
+    if len(known) < 2:
+        return
+    extremes = _beside(known[-1], known[0], f"{claim}_extremes", len(known))
+    if extremes.verdict is Verdict.UNDECIDED:
+        ends_first = min(known, key=lambda row: row.high)
+        begins_last = max(known, key=lambda row: row.low)
+        apart = _beside(begins_last, ends_first, f"{claim}_apart", len(known))
+        if apart.verdict is Verdict.ABOVE:
+            yield apart
+            return
+    yield extremes
+
+
+def _beside(high: Row, low: Row, claim: str, subsets: int) -> Row:
+    """Return the lag of one subset beside that of another: above it if their intervals do not meet.
+
+    ``layers`` counts the subsets.
+    """
+    return replace(
+        high,
+        claim=claim,
+        baseline=", ".join(low.names[1:]),
+        baseline_value=low.value,
+        baseline_low=low.low,
+        baseline_high=low.high,
+        layers=subsets,
+        verdict=Verdict.ABOVE if low.high < high.low else Verdict.UNDECIDED,
+    )
 
 
 def groups(table: pd.DataFrame) -> Iterator[Row]:

@@ -41,7 +41,7 @@ def figure(inputs: Inputs) -> Sheet:
     heads_present = sorted(table["part"].unique(), key=int)
     if not heads_present:
         return Sheet("No heads were found", names=names)
-    claims = Claims(tuple(claims_of_heads(parts, coefficients, str(settings["regression"]))))
+    claims = Claims(tuple(claims_of_heads(parts, coefficients, settings)))
     lag = claims.one("head_lag")
     share = claims.one("head_share")
     sink = claims.one("head_sink")

@@ -49,7 +49,14 @@ def figure(inputs: Inputs) -> Sheet:
     rows = classes(all_slopes, all_tests, settings["property"], alpha, regression["adjust"])
     claims = Claims(tuple(rows))
     return Sheet(
-        wording.title([claims.one("class_slopes"), claims.one("classes_extremes")], joined="; "),
+        wording.title(
+            [
+                claims.one("class_slopes"),
+                claims.one("classes_extremes"),
+                claims.one("classes_apart"),
+            ],
+            joined="; ",
+        ),
         layers,
         [
             Lines([shared], "coefficient", f"{named(term)} of all tokens", height=1.5),

@@ -46,6 +46,14 @@ def ratios(effects: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, np.n
 
 
 def elasticities_table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
+    """Return the effect per token of each source on each target, by intervention, as `_estimates`.
+
+    Its degrees of freedom are left out.
+    """
+    return _estimates(effects, settings).drop(columns="df")
+
+
+def _estimates(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the effect per token of each source on each target, by intervention.
 
     The effect is the elasticity for the derivative, the arc elasticity Δ log‖a‖ / log α for a
@@ -77,6 +85,7 @@ def elasticities_table(effects: pd.DataFrame, settings: ElasticitiesSettings) ->
         conf_low=ends[0],
         conf_high=ends[1],
         level=level_of(settings.alpha),
+        df=sums.df,
         documents=sums.clusters.astype(int),
         positions=sums.rows.astype(int),
     )
@@ -86,7 +95,8 @@ def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.Da
     """Return the sum of the elasticities over all source layers, by target and lag.
 
     The sum is the effect on a token if the adjustments of one token before it grow by the same
-    proportion in all layers.
+    proportion in all layers. Its degrees of freedom, ``df``, are one fewer than the effective
+    number of documents.
     """
     # At distance 0, the effect of a source on itself is trivial.
     later_effects = effects[(effects["intervention"] == "derivative") & (effects["lag"] > 0)]
@@ -98,7 +108,7 @@ def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.Da
         .astype({"target_layer": int})
     )
     filled: dict[str, Any] = {"source_layer": 0, "intervention": "derivative"}
-    return elasticities_table(summed.assign(**filled), settings).drop(columns=list(filled))
+    return _estimates(summed.assign(**filled), settings).drop(columns=list(filled))
 
 
 def beside_predictions(
@@ -125,8 +135,7 @@ def beside_predictions(
     shares = []
     numbers: list[dict[Any, Any]] = table.to_dict("records")
     for row in numbers:
-        documents = row["documents"]
-        effect = Estimate(row["estimate"], row["std_error"], documents - 1, documents)
+        effect = Estimate(row["estimate"], row["std_error"], row["df"], row["documents"])
         prediction = Estimate(*(row[name] for name in PREDICTED))
         low, high = share_interval(effect, prediction, alpha)
         needed = np.nan
@@ -134,7 +143,7 @@ def beside_predictions(
             needed = documents_to_decide(effect, prediction, alpha)
         shares.append((effect.value / prediction.value, low, high, needed))
     table[SHARES] = pd.DataFrame(shares, columns=SHARES, index=table.index, dtype=float)
-    return table.drop(columns="predicted_documents")
+    return table.drop(columns=["df", "predicted_documents"])
 
 
 def _lags(coefficients: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -44,9 +44,9 @@ REGRESSION = (
     Line(("unfitted",), each="subject"),
     Line(("omitted_lags",)),
     Line(("curvature", "curvature_share")),
-    Line(("groups_counted", "groups_extremes")),
+    Line(("groups_counted", "groups_extremes", "groups_apart")),
     Line(("groups_unfitted",), each="subject"),
-    Line(("class_slopes", "classes_extremes", "classes_merged")),
+    Line(("class_slopes", "classes_extremes", "classes_apart", "classes_merged")),
     Line(("nested_model",), each="subject"),
     Line(("few_clusters",)),
 )

@@ -54,10 +54,10 @@ def test_the_lag_of_heads_stands_beside_that_of_their_sum_and_before_training():
     )
     assert heads.lag(coefficients().assign(estimate=np.nan), "within") is None
     shown = coefficients().assign(equivalence=["present", "absent", "present", "present"])
-    row = heads.lag_counted(shown)
+    row = heads.lag_counted(shown, 0.05)
     assert (row.above, row.below, row.within, row.undecided) == (1, 0, 1, 0)
     assert wording.text(row, "finding") == (
-        "heads with lag 1 shown to be positive: 1 of 2, negative: 0, negligible: 1"
+        "heads with lag 1 above 0.05: 1 of 2, below −0.05: 0, within ±0.05: 1, undecided: 0"
     )
 
 
@@ -194,15 +194,16 @@ def test_an_answer_begins_with_its_verdict(verdict, first):
 
 
 @pytest.mark.parametrize(
-    ("p_values", "counts", "total", "verdict"),
+    ("p_values", "counts", "total", "middle"),
     [
-        ([0.001, 0.9, 0.9], (1, 3), 0.2, Verdict.ABOVE),
-        ([0.9, np.nan, 0.9], (0, 2), 0.1, Verdict.UNDECIDED),
+        ([0.001, 0.9, 0.9], (1, 3), 0.2, "layer 5"),
+        ([0.9, np.nan, 0.9], (0, 2), 0.1, "layer 6"),
     ],
 )
-def test_further_lags_are_counted_where_they_are_tested(p_values, counts, total, verdict):
+def test_further_lags_are_counted_where_they_are_tested(p_values, counts, total, middle):
     fits = pd.DataFrame({"omitted_p_value": p_values, "omitted_p_adjusted": p_values})
     fits = fits.assign(
+        layer=[4, 5, 6],
         omitted_df=2,
         omitted_sum=[0.3, 0.2, 0.1],
         omitted_sum_low=[0.2, 0.1, 0.0],
@@ -210,7 +211,9 @@ def test_further_lags_are_counted_where_they_are_tested(p_values, counts, total,
         level=0.95,
     )
     row = lags.omitted_lags(fits, ["lag_1", "lag_3"], 0.05)
-    assert (row.above, row.layers, row.verdict, row.subject) == (*counts, verdict, "2 4")
+    assert (row.above, row.layers, row.subject) == (*counts, "2 4")
+    # Its interval is no verdict on all layers.
+    assert (row.baseline, row.verdict) == (middle, Verdict.NONE)
     # The layer in the middle of those that were tested.
     ends = total - 0.1, total + 0.1
     assert (row.value, row.low, row.high) == pytest.approx((total, *ends))
@@ -218,7 +221,7 @@ def test_further_lags_are_counted_where_they_are_tested(p_values, counts, total,
     if not row.above:
         start = "layers in which tokens 2 and 4 back still predict: 0 of 2 (sum of "
     assert wording.text(row, "answer") == (
-        f"{start}their coefficients in the median layer: {total:.2f}, {ends[0]:.2f} to "
+        f"{start}their coefficients in {middle}, the middle one: {total:.2f}, {ends[0]:.2f} to "
         f"{ends[1]:.2f}; 0.00 if the lags were enough)"
     )
 
@@ -227,6 +230,7 @@ def test_bent_lines_are_counted_with_their_sign_beside_what_the_square_explains(
     p_values = [0.001, 0.9, 0.04, np.nan]
     fits = pd.DataFrame({"curvature_p_value": p_values, "curvature_p_adjusted": p_values})
     fits = fits.assign(
+        layer=[3, 4, 5, 6],
         curvature=[-0.2, 0.01, 0.1, np.nan],
         curvature_low=[-0.3, -0.04, 0.05, np.nan],
         curvature_high=[-0.1, 0.06, 0.15, np.nan],
@@ -237,11 +241,12 @@ def test_bent_lines_are_counted_with_their_sign_beside_what_the_square_explains(
     assert (row.subject, row.layers, row.above, row.below) == ("lag_1", 3, 1, 1)
     # The layer in the middle of those that were tested.
     assert (row.value, row.low, row.high) == (0.01, -0.04, 0.06)
-    assert row.verdict is Verdict.UNDECIDED
+    assert (row.baseline, row.verdict) == ("layer 4", Verdict.NONE)
     assert (share.value, share.layers) == (0.004, 3)
     assert wording.texts([row, share], "finding") == [
-        "layers in which lag 1 is shown not to be linear: 2 of 3 (the same test; coefficient of "
-        "its square in the median layer: 0.01, −0.04 to 0.06; 0 if it were)",
+        "layers in which lag 1 is shown not to be linear, of 3: 1 bend upwards, 1 downwards (the "
+        "same test; coefficient of its square in layer 4, the middle one: 0.01, −0.04 to 0.06; 0 "
+        "if it were)",
         "the square explains 0.4% of the residual variance",
     ]
     assert lags.curvature(fits.iloc[3:], ["lag_1"], 0.05) == []
@@ -260,6 +265,9 @@ def test_the_document_that_moves_the_median_most_stands_beside_it():
     # Without a the layers have 0.1, 0.1, 0.3; without c, 0.15, 0.2, 0.55.
     assert (row.subject, row.value, row.baseline_value) == ("a", pytest.approx(0.1), 0.2)
     assert lags.without_one_document(own, pd.DataFrame(rows).iloc[:0], 0.05) is None
+    # Without the only document there is no fit.
+    alone = pd.DataFrame(rows[:3]).assign(change=np.nan)
+    assert lags.without_one_document(own, alone, 0.05) is None
 
 
 def test_lags_that_were_not_tested_are_not_called_enough():
@@ -372,7 +380,10 @@ def test_layers_are_counted_and_documents_to_decide_all_are_named():
         "(texts: 13)"
     )
     (needed,) = [row for row in found if row.claim == "documents_to_decide"]
-    assert wording.text(needed, "answer") == "documents to decide all: about 1,200"
+    assert (
+        wording.text(needed, "answer")
+        == "documents to decide all, were these estimates the truth: about 1,200"
+    )
     many = Row("documents_to_decide", value=np.inf)
     assert wording.text(many, "answer").endswith("more than 10,000")
     assert wording.text(Row("documents_to_decide", value=10_000), "answer").endswith("about 10,000")
@@ -463,6 +474,12 @@ def test_extremes_are_named_only_if_they_are_apart():
     )
     *_, alike = groups(prose=(0.1, 0.31), law=(0.3, 0.5))
     assert wording.text(alike, "finding") == "their intervals do not tell any two apart"
+    # The largest has a wide interval, but another lies above the smallest, and the claim names it.
+    *_, others = groups(prose=(0.1, 0.2), verse=(0.25, 0.4), law=(0.0, 0.9))
+    assert (others.claim, others.verdict) == ("groups_apart", Verdict.ABOVE)
+    assert wording.text(others, "finding") == (
+        "larger in verse, 0.32 (0.25 to 0.40), than in prose, 0.15 (0.10 to 0.20)"
+    )
     # One group differs from nothing.
     *_, alone = groups(prose=(0.1, 0.31), law=(np.nan, np.nan))
     assert alone.claim != "groups_extremes"

@@ -88,7 +88,7 @@ def test_a_claim_is_a_row_of_numbers(base):
     table = table_of(base)
     assert set(table["claim"]) <= set(wording.CLAIMS)
     assert dict(table["claim"].value_counts(sort=False)) == {
-        **{"fitted": 1, "lag": 2, "lag_range": 2, "follows": 1, "random_order": 2, "response": 2},
+        **{"fitted": 1, "lag": 2, "lag_range": 2, "follows": 1, "random_order": 2, "response": 1},
         **{"untrained_not_drawn": 1, "r_squared": 1, "r_squared_highest": 1},
         **{"halves": 1, "halves_layers": 1, "omitted_lags": 1, "curvature": 1},
         **{"curvature_share": 1, "kurtosis": 1, "groups": 2, "groups_counted": 1},
@@ -107,17 +107,25 @@ def rows_by_claim(base):
 def test_claims_of_lags_have_intervals_baselines_and_counts(base):
     by_claim = rows_by_claim(base)
     first, second = by_claim["lag"]
-    following, later = by_claim["response"]
+    (following,) = by_claim["response"]
     assert (first["value"], first["low"], first["high"]) == (0.3, 0.2, 0.4)
     assert (first["level"], first["bound"], first["verdict"]) == (0.9, 0.05, "above")
     assert first["unit"] == "log norm per log norm"
     assert (first["baseline"], first["baseline_value"]) == ("tokens in random order", 0.02)
     assert [first[name] for name in COUNTS] == [2, 1, 0, 0, 1, 19]
     assert [second[name] for name in COUNTS] == [2, 0, 1, 1, 0, 19]
-    assert (second["verdict"], later["verdict"]) == ("undecided", "undecided")
-    assert (following["subject"], following["value"]) == ("1", 0.3)
-    assert (later["subject"], later["value"], later["texts"]) == ("10", 0.09, 19)
-    assert later["layers"] is None
+    assert second["verdict"] == "undecided"
+    assert (following["subject"], following["value"], following["texts"]) == ("1", 0.3, 19)
+    assert following["layers"] is None
+
+
+def test_beyond_the_longest_lag_responses_are_claimed_where_no_further_lag_is_shown(base):
+    path = base / "attention/within/fits.parquet"
+    fits = pd.read_parquet(path).assign(omitted_p_adjusted=0.2)
+    tables.write_frame(fits, path, RECORD)
+    following, later = rows_by_claim(base)["response"]
+    assert (following["subject"], later["subject"]) == ("1", "10")
+    assert (later["value"], later["verdict"]) == (0.09, "undecided")
 
 
 def test_claims_of_fits_have_shares_and_verdicts(base):
@@ -127,14 +135,15 @@ def test_claims_of_fits_have_shares_and_verdicts(base):
     (share,) = by_claim["curvature_share"]
     (halves,) = by_claim["halves"]
     assert (further["subject"], further["value"]) == ("3 4 5 6 7 8 9 10", 0.1)
-    assert (further["above"], further["layers"], further["verdict"]) == (1, 2, "above")
+    assert (further["above"], further["layers"], further["baseline"]) == (1, 2, "layer 0")
+    assert further["verdict"] == bent["verdict"] == "none"
     assert (bent["subject"], bent["value"], bent["low"], bent["high"]) == (
         "lag_1",
         -0.2,
         -0.3,
         -0.1,
     )
-    assert (bent["above"], bent["below"], bent["verdict"]) == (1, 1, "below")
+    assert (bent["above"], bent["below"], bent["baseline"]) == (1, 1, "layer 0")
     assert share["value"] == pytest.approx(0.03)
     assert (halves["value"], halves["baseline_value"]) == pytest.approx((0.4, 0.39))
     assert (halves["above"], halves["layers"], halves["verdict"]) == (1, 2, "none")

@@ -581,7 +581,7 @@ def heads(sink=0.7, lag=1.0, layers=LAYERS, mixers=None):
     lags = grid(layer=layers, part=estimates).assign(term="lag_1")
     lags["estimate"] = lag * lags["part"].map(estimates).astype(float)
     return inputs_of(
-        stages={"heads_table": {"alpha": 0.05, "regression": "w"}},
+        stages={"heads_table": {"alpha": 0.05, "regression": "w", "equivalence_bound": 0.05}},
         model={"name": "m", "mixers": mixers or {}},
         heads=table,
         head_coefficients=lags,

@@ -79,7 +79,11 @@ def test_the_sum_over_sources_is_that_of_each_document():
     predicted = pd.DataFrame(
         [("attention", "attention", 2, 1, 0.4, 0.02, 4.0, 90)], columns=cross_layer.PREDICTION
     )
-    given = found.reset_index(), predicted, {"attention": coefficients}
+    # Documents of 10 and 30 tokens are as informative as 1.6 of equal size: so few tell no share.
+    assert found.loc[2, "df"] == pytest.approx(0.6)
+    few = elasticities.beside_predictions(found.reset_index(), predicted, {}, 0.05)
+    assert few["share_low"].isna().all()
+    given = found.reset_index().assign(df=9.0), predicted, {"attention": coefficients}
     table = elasticities.beside_predictions(*given, 0.05).set_index("target_layer")
     assert table["coefficient"].to_dict() == {1: 0.4, 2: 0.6}
     assert table["share"].to_dict() == pytest.approx({1: np.nan, 2: 3 / 40 / 0.4}, nan_ok=True)

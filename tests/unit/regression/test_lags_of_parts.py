@@ -30,6 +30,8 @@ PARTS = [*THREE, WHOLE, ABOVE]
 SINKS = ["sink0", "sink1", "sink2"]
 CONTROLS = ["untrained", "trained"]
 
+HEADS_TABLE = {"regression": "within", "equivalence_bound": 0.05}
+
 
 def drawn(random, lengths):
     """Return norms of three heads, (2 layers, tokens, 3), and of their sum.
@@ -158,7 +160,7 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files, subtests):
     assert row["sink_uniform"] == pytest.approx((1 / (sampled["position"] + 1)).mean())
     assert row["sink_tokens"] == len(sampled) == 35
     lags = lags_of_parts.fit_heads(sources(paths), HEADS)
-    text = "; ".join(wording.texts([*claims_of_heads(table, lags, "within")], "finding"))
+    text = "; ".join(wording.texts([*claims_of_heads(table, lags, HEADS_TABLE)], "finding"))
     share = row["at_floor"]
     assert 0.3 < share < 0.45
     assert f"; {share:.0%} in layer 1; " in text
@@ -264,7 +266,7 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
     lags = lags_of_parts.fit_heads(sources({"heads": paths, "norms": paths}, [0]), HEADS)
     assert table.empty
     assert lags.empty
-    assert [*claims_of_heads(table, lags, "within")] == []
+    assert [*claims_of_heads(table, lags, HEADS_TABLE)] == []
 
 
 def test_the_rows_of_one_shard_are_in_memory_at_a_time(files, monkeypatch):

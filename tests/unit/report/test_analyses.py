@@ -68,6 +68,8 @@ TABLES = {
 STORED = Path(__file__).with_name("analyses.txt").read_text(encoding="utf-8").rstrip()
 STATED = [block.split("\n") for block in STORED.split("\n\n")]
 
+HEADS_TABLE = {"regression": "within", "equivalence_bound": 0.05}
+
 
 def tables_of(analysis):
     """Return the tables of an analysis of a model of one layer."""
@@ -84,7 +86,7 @@ def claimed(analysis):
     if analysis == "sources":
         return sources.claims_of_sources(tables["shares"], tables["lags"])
     if analysis == "heads":
-        return heads.claims_of_heads(tables["heads"], tables["head_coefficients"], "within")
+        return heads.claims_of_heads(tables["heads"], tables["head_coefficients"], HEADS_TABLE)
     if analysis == "directions":
         return directions.claims_of_directions(tables["directions"])
     return causes.on_the_next_token(
@@ -142,6 +144,6 @@ def test_the_largest_head_of_all_and_that_of_the_median_layer_are_told_apart():
     )
     parts = parts.assign(sink=np.nan, sink_uniform=0.1, coherence=0.9, at_floor=0.0)
     lags = pd.DataFrame({"layer": [0], "term": "lag_1", "part": "0", "estimate": np.nan})
-    largest, median, *_ = heads.claims_of_heads(parts, lags, "within")
+    largest, median, *_ = heads.claims_of_heads(parts, lags, HEADS_TABLE)
     assert wording.text(largest, "finding").endswith("in layer 1")
     assert (largest.value, median.value) == (0.9, 0.6)

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from attnlag.quantities.estimates import Estimates, level_of
 from attnlag.regression.inference import response
 from attnlag.regression.inference.layer_fit import LayerFit
 from attnlag.regression.limits import MIN_DOCUMENTS
+from attnlag.regression.moments.moments import effective_number
 from attnlag.regression.settings import BootstrapSettings
 from attnlag.regression.terms import lag_places
 
@@ -67,21 +69,39 @@ def medians_of_draws(draws: np.ndarray) -> np.ndarray:
 
 
 def median_interval(
-    estimates: np.ndarray, draws: np.ndarray, alpha: float
+    estimates: np.ndarray, draws: np.ndarray, alpha: float, effective: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the medians of (layers, …) estimates, and the ends of their intervals.
 
-    The interval is m ± max(m - q₁, q₂ - m) for the quantiles q of the medians of the draws. The
+    The interval is m ± t/z max(m - q₁, q₂ - m) for the quantiles q of the medians of the draws. The
     median of noisy estimates is biased towards where other layers are near, by as much as its
     error, so that neither the quantiles alone (percentile interval) nor their reflections (basic
-    interval) cover at few and at many documents; this interval contains both. ``draws`` are
-    (draws, layers, …) estimates in draws of clusters; without draws the ends are NaN.
+    interval) cover at few and at many documents; this interval contains both. The quantiles of
+    draws do not allow for few clusters; t/z does, the quantile of Student's distribution, with one
+    degree of freedom fewer than the effective number of clusters, in units of the normal one.
+
+    Parameters
+    ----------
+    estimates : (layers, …) array
+        One of each layer.
+    draws : (draws, layers, …) array
+        Estimates in draws of clusters; without draws the ends are NaN.
+    alpha : float
+        One minus the level.
+    effective : float
+        As `effective_number` returns it.
+
+    Returns
+    -------
+    tuple of array
+        The medians and both ends, (…).
     """
     median = np.median(estimates, axis=0)
     if not len(draws):
         return median, median * np.nan, median * np.nan
     low, high = np.quantile(medians_of_draws(draws), [alpha / 2, 1 - alpha / 2], axis=0)
-    margin = np.maximum(median - low, high - median)
+    student = special.stdtrit(effective - 1, 1 - alpha / 2)
+    margin = student / special.ndtri(1 - alpha / 2) * np.maximum(median - low, high - median)
     return median, median - margin, median + margin
 
 
@@ -104,7 +124,8 @@ def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: floa
         estimates = draws[:, fitted]
         estimates = estimates[np.isfinite(estimates).all(axis=(1, 2))]
         estimates = with_responses(terms, estimates)
-        median, low, high = median_interval(by_layer, estimates, alpha)
+        effective = min(fits[index].effective_clusters for index in fitted)
+        median, low, high = median_interval(by_layer, estimates, alpha, effective)
         error = pd.DataFrame(medians_of_draws(estimates)).std().to_numpy()
         values = [median, error, low, high, by_layer.min(axis=0), by_layer.max(axis=0)]
     table = pd.DataFrame({"term": names, **dict(zip(columns, values, strict=True))})
@@ -209,11 +230,3 @@ def joint_margin(
     df = effective_number(rows) - 1
     medians_drawn = Estimates(value=drawn.mean(axis=0), std_error=drawn.std(axis=0), df=df)
     return medians_drawn.margin(alpha) + np.abs(bias)
-
-
-def effective_number(rows: np.ndarray) -> float:
-    """Return how many documents of equal size tell as much as those with rows n: N² / Σ n².
-
-    ``rows`` is (documents,).
-    """
-    return float(rows.sum() ** 2 / (rows**2).sum())

@@ -26,13 +26,12 @@ from attnlag.quantities.scales import multiple_of_own
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation.least_squares import Solution, Unfitted, solve
 from attnlag.regression.inference import permutation
-from attnlag.regression.inference.bootstrap import effective_number
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.labels import spans
 from attnlag.regression.limits import MIN_DOCUMENTS
 from attnlag.regression.moments import merging
 from attnlag.regression.moments.in_memory import moments_of_numbers
-from attnlag.regression.moments.moments import KeptTerms, Moments
+from attnlag.regression.moments.moments import KeptTerms, Moments, effective_number
 from attnlag.regression.settings import (
     DesignSettings,
     HeadsSettings,

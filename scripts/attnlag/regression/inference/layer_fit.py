@@ -70,6 +70,8 @@ class LayerFit:
     n_obs: int
     n_documents: int
     clusters: int
+    # How many clusters of equal size tell as much.
+    effective_clusters: float
     # Number of terms and of removed means of documents.
     parameters: int
     # estimate, uncorrected, (K,) arrays: on the scale of the data, corrected for bias or not.
@@ -168,6 +170,7 @@ def fit_layer(
         n_obs=moments.n_obs,
         n_documents=moments.documents,
         clusters=moments.count,
+        effective_clusters=moments.effective,
         parameters=moments.k + moments.absorbed,
         estimate=estimate,
         uncorrected=uncorrected,

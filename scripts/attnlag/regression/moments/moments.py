@@ -324,6 +324,15 @@ class Moments(Products):
         return with_clusters(self, names, self.products[:, np.array(places, dtype=np.intp)])
 
 
+def effective_number(rows: np.ndarray) -> float:
+    """Return how many clusters of equal size tell as much as those with rows n: N² / Σ n².
+
+    ``rows`` is (clusters,), such as documents. NaN without rows.
+    """
+    total = float(rows.sum())
+    return total**2 / float((rows**2).sum()) if total else np.nan
+
+
 @dataclass(frozen=True)
 class PreparedMoments(Products):
     """Moments of one layer about means, from which its regression is solved.
@@ -393,6 +402,11 @@ class PreparedMoments(Products):
         if not self.grouped:
             return self.documents
         return int((self.products[0, :, 0, 0] > 0.5).sum())
+
+    @property
+    def effective(self) -> float:
+        """Effective number of clusters, see `effective_number`."""
+        return effective_number(self.products[0, :, 0, 0])
 
     def by_group(self, group_of: Mapping[str, str]) -> "PreparedMoments":
         """Return the moments of groups of documents, in the order of the mapping."""

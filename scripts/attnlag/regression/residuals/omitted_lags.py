@@ -2,7 +2,7 @@
 
 The regression is compared with one that has further lags z beside its regressors x: the shortest
 ones that it omits. Their scores are Σ_g u_g, where u_g sums, over the rows of document g, an
-instrument times the residual e of the regression as it is, without a correction of bias:
+instrument times the residual e of the regression as it is fitted:
 
 - pooled, the instruments are [1, x, z] themselves;
 - under document effects, e loses the mean of the *later* rows of its document, and the lags in x
