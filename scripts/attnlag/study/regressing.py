@@ -1,7 +1,7 @@
 """Regressions, in every layer, of adjustments that were measured in a notebook."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,13 +46,13 @@ class Fit:
     name: str  # of the model, the site and the regression
     fitted: fitting.FittedRegression
     # Coefficients of a separate regression for each group of documents.
-    groups: pd.DataFrame = field(repr=False)
+    groups: pd.DataFrame
     # One row per layer, lag and lead: the coefficient beside those of the controls.
-    controls: pd.DataFrame = field(repr=False)
+    controls: pd.DataFrame
     # With ``untrained``: a row per scale of the weights and quantity.
-    untrained_scales: pd.DataFrame | None = field(repr=False)
+    untrained_scales: pd.DataFrame | None
     # (layers, tokens) float32: L2 norms, without tokens left out at the start of sequences.
-    norms: np.ndarray = field(repr=False)
+    norms: np.ndarray
     # With ``slopes_by``: slopes by class of token, and the tests that they are equal.
     classes: pd.DataFrame | None = None
     equal_slopes: pd.DataFrame | None = None
@@ -60,8 +60,8 @@ class Fit:
     nested_models: pd.DataFrame | None = None
     # With ``before``: a row per checkpoint and quantity, and a row per checkpoint, layer and
     # quantity; see `attnlag.regression.inference.training.TrainingTables`.
-    training: pd.DataFrame | None = field(default=None, repr=False)
-    training_layers: pd.DataFrame | None = field(default=None, repr=False)
+    training: pd.DataFrame | None = None
+    training_layers: pd.DataFrame | None = None
     # With ``slopes_by``: the property by which tokens are classified.
     trait: str = ""
 

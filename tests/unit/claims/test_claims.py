@@ -495,6 +495,8 @@ def test_layers_in_which_classes_are_not_told_apart_are_undecided():
     tests = pd.DataFrame({"layer": range(4), "p_adjusted": [0.01, 0.2, 0.03, np.nan]})
     tests = tests.assign(term="lag_1", merged="")
     tested, *_ = subsets.classes(pd.DataFrame(rows), tests, "upos", 0.05, "holm")
+    alone, *others = subsets.classes(pd.DataFrame(rows[:3]), tests, "upos", 0.05, "holm")
+    assert (alone.layers, alone.above, others) == (0, 0, [])
     assert (tested.layers, tested.above, tested.undecided) == (3, 2, 1)
 
 

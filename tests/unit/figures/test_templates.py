@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import seaborn as sns
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from pictures import (
@@ -435,3 +436,35 @@ def test_a_line_of_text_has_room_beside_the_panels(title, note, inches):
     figure, _ = drawing.framed(title, note, PAGE, 3)
     lines = figure.get_figheight() - short.get_figheight()
     assert lines == pytest.approx(inches)
+
+
+def test_colours_of_a_map_are_symmetric_about_zero():
+    values = np.linspace(-1, 3, 12).reshape(2, 6)
+    axes, _ = drawn(Map(values, ["a", "b"], "difference")).axes
+    low, high = axes.collections[0].get_clim()
+    assert low == -high
+    # The last 2% of the cells saturate.
+    assert high == pytest.approx(np.quantile(np.abs(values), 0.98))
+
+
+def test_a_single_value_of_a_band_between_gaps_is_a_line():
+    axes = Figure().subplots()
+    low = np.array([0.1, np.nan, 0.3, 0.4, np.nan, 0.6])
+    drawing.draw_band(axes, np.arange(6.0), low, low + 0.1, color="0.5")
+    _, alone = axes.collections
+    assert [segment[0][0] for segment in alone.get_segments()] == [0, 5]
+
+
+def test_marks_of_layers_without_attention_leave_the_limits_of_an_axis():
+    axes = Figure().subplots()
+    axes.plot([0, 5], [0, 1])
+    before = axes.get_xlim(), axes.get_ylim()
+    drawing.mark_no_attention(axes, [20])
+    assert (axes.get_xlim(), axes.get_ylim()) == before
+
+
+def test_up_to_four_lags_have_hues_and_more_a_sequential_map():
+    four = [f"lag_{lag}" for lag in range(1, 5)]
+    assert list(legends.lag_colours(four).values()) == legends.PALETTE[:4]
+    first = legends.lag_colours([*four, "lag_5"])["lag_1"]
+    assert to_hex(first) not in map(to_hex, legends.PALETTE)

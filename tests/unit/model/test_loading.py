@@ -208,6 +208,9 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(fetched, monk
     (line,) = refused(loaded_in, batch_tokens=256, longest=9000)
     assert "over 9,000 tokens (the longest sequence) about" in line
     assert "or shorter sequences (tokens.max" in line
+    # One as long as a batch is no reason.
+    (line,) = refused(loaded_in, batch_tokens=9000, longest=9000)
+    assert "over 9,000 tokens about" in line
     # New weights are drawn with the head.
     monkeypatch.setattr(loading, "free_memory", lambda: loading.HEADROOM + 10**6)
     with pytest.raises(UserError, match="the weights of gpt2 need"):

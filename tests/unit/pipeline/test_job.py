@@ -9,13 +9,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_type_hints
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran, refused
 from warm_python import python
 
-from attnlag.pipeline import job, needs, stages
+from attnlag.pipeline import job, needs, program, stages
 from attnlag.regression.settings import GeometrySettings
 from attnlag.section import Section
 
@@ -212,3 +215,16 @@ def test_ctrl_c_while_a_program_starts_prints_no_traceback(tmp_path):
             break
     assert "Traceback" not in program.stderr.read()
     assert program.wait(60) == 130
+
+
+def test_damaged_inputs_are_named_whether_a_rule_has_one_or_a_list(tmp_path):
+    for name in ("one", "first", "second"):
+        (tmp_path / f"{name}.parquet").write_bytes(b"damaged")
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "whole.parquet")
+    inputs = SimpleNamespace(
+        one=tmp_path / "one.parquet",
+        several=[tmp_path / "first.parquet", tmp_path / "second.parquet"],
+        other=tmp_path / "text.txt",
+    )
+    named = [line.partition(":")[0] for line in program._damaged_inputs(inputs)]
+    assert named == [str(tmp_path / f"{name}.parquet") for name in ("one", "first", "second")]

@@ -131,6 +131,14 @@ def test_a_setting_adds_these_files(setting):
     assert set(MADE) <= set(found)
 
 
+def test_a_covariate_is_measured_although_no_quantity_is_asked_for():
+    lags = {"lags": [1], "covariates": ["surprisal"]}
+    config = config_with(extraction={"quantities": []}, regressions={"r": lags})
+    assert "surprisal" in config.quantities_measured()
+    config = config_with(extraction={"quantities": []}, regressions={"r": {"lags": [1]}})
+    assert "surprisal" not in config.quantities_measured()
+
+
 def test_two_models_are_compared():
     one = {"source": "path", "path": "m"}
     config = config_with(models={"m": one, "other": one})

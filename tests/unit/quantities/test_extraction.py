@@ -229,6 +229,11 @@ def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
         assert lengths[group].min() >= batches.LIKE_LENGTH * lengths[group].max()
 
 
+def test_a_run_may_have_just_as_many_tokens_as_are_allowed():
+    run = [TokenSequence(name, 0, np.arange(n)) for name, n in (("a", 3), ("b", 2), ("c", 1))]
+    assert [len(each) for each in batches.runs(run, 5)] == [2, 1]
+
+
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
 @settings(max_examples=15)
 def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most):

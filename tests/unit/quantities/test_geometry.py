@@ -131,6 +131,10 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
         finite = np.isfinite(vectors).all(axis=1) & (position > 0)
         np.testing.assert_allclose(mean, vectors[finite].mean(axis=0), rtol=1e-6)
     assert (centred.VectorSums.empty([0, 1], 5).means() == 0).all()
+    # The mean of a single vector is that vector.
+    single = centred.VectorSums.empty([0], 5)
+    single.add(0, a[0, 1:2], np.array([1]))
+    np.testing.assert_allclose(single.means(), a[0, 1:2], rtol=1e-6)
 
     comparison = centred.CentredCosines(file, means, 1)
     previous = pa.concat_tables(comparison.previous()).to_pandas()
