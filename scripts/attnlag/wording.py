@@ -142,7 +142,7 @@ REGRESSION = {
     "pooled_medians": Words(
         "documents of a pooled regression that are too few for intervals of medians",
         finding="documents pooled: {texts}; where they differ in level, intervals of medians cover "
-        "less than they state (nominal 95% ones 82 to 88% with 13 documents, 91 to 94% with 40): "
+        "less than they state (nominal 95% ones 83 to 94% with 13 documents, 92 to 94% with 40): "
         "expected at least {bound:g}",
     ),
     "order": Words(

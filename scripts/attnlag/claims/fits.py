@@ -16,7 +16,7 @@ from attnlag.regression.terms import lags_among
 ENOUGH_DOCUMENTS = 50
 
 # The same for intervals of medians over the layers, where documents of other levels are pooled:
-# with documents of the default run redrawn, 95% intervals cover 82 to 88% with 13 and 91 to 94%
+# with documents of the default run redrawn, 95% intervals cover 83 to 94% with 13 and 92 to 94%
 # with 40.
 ENOUGH_FOR_MEDIANS = 100
 
