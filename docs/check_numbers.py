@@ -152,10 +152,14 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
         f"yes, in {beyond(within)} of {layers} layers. After a 10% larger adjustment the next is "
         f"{larger} larger.",
     )
+    rejected = (results.table("attention/within/fits")["omitted_p_adjusted"] < 0.05).sum()
+    yield "README.md", f"In {rejected} layers tokens 3 to 10 back still predict"
+    large = results.control("within")["untrained_own_x1.5"]
+    yield "docs/controls.md", f"at 1.5 times, layers have {large.min():.2f} to {large.max():.2f}."
     yield (
         "README.md",
         f"its lag is {scales} (trained: {trained:.2f}); with weights 1.5 times as large it has "
-        "none",
+        "none on average.",
     )
     around = slopes_around_medians(results)
     documents = int(results.table("attention/within/fits")["n_documents"].max())
@@ -187,8 +191,6 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
     )
     yield "docs/tutorial.md", f"Only layer {within['estimate'].idxmin()} is negative."
     yield "docs/tutorial.md", f"The median of lag 2 is {second['estimate'].median():.2f}."
-    both = f"(lag 1 {lag:.2f} in the median layer), less than it seems when texts are pooled"
-    yield "docs/related.md", f"{both} ({pooled['estimate'].median():.2f})"
     fits = results.table("attention/within/fits")
     differing = [str(layer) for layer in fits.query("halves_p_adjusted < 0.05")["layer"]]
     named = f"{', '.join(differing[:-1])} and {differing[-1]}"
@@ -353,10 +355,12 @@ def of_directions(results: Results) -> Iterator[tuple[str, str]]:
     lags = results.table("attention/heads/head_coefficients").query("term == 'lag_1'")
     alone = lags[lags["part"].str.isdigit()]
     together = lags.loc[lags["part"] == "all", "estimate"].median()
+    shown = alone[alone["equivalence"] == "present"]["estimate"]
     yield (
         page,
         f"a median of {alone['estimate'].median():.2f}, that of their sum {together:.2f}; it is "
-        f"present in {beyond(alone)} of {len(alone)} heads",
+        f"above 0.05 in {(shown > 0).sum()} of {len(alone)} heads, below -0.05 in "
+        f"{(shown < 0).sum()}.",
     )
     floor = whole["at_floor"]
     yield (
@@ -376,12 +380,7 @@ def of_directions(results: Results) -> Iterator[tuple[str, str]]:
     )
     below, over = whole["sink_at_floor"], whole["sink_above"]
     rest = over[below.notna()].median()
-    most: Any = floor.idxmax()
-    yield (
-        page,
-        f"give it {below.median():.0%} in the median layer, others {rest:.0%}; in layer {most}, "
-        f"which has the most such tokens, {below[most]:.0%} and {over[most]:.0%}.",
-    )
+    yield page, f"give it {below.median():.0%} in the median layer, others {rest:.0%}."
 
 
 def of_sources(results: Results) -> Iterator[tuple[str, str]]:
@@ -439,6 +438,8 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
     predicted = rows["predicted"][clear]
     yield "README.md", f"the next token's in layer {clear} is {predicted:.2f}% larger"
     yield "README.md", f"enlarging them by 1% changes it by {effect[clear]:.2f}%"
+    others = [f"{abs(value):.2f}%" for layer, value in effect.items() if layer != clear]
+    yield "README.md", f"the effect is {others[0]} and -{others[1]}"
     shares = [f"{share + 0.0:.0%}".replace("-0%", "0%") for share in rows["share"]]
     yield (
         "docs/post.md",
@@ -466,10 +467,10 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
         f"{alone['clear']:.0f} of {alone['pairs']} effects differ from zero. The source's norm "
         f"alone has the sign of {alone['same_sign']:.0f} of them, by chance "
         f"{alone['by_chance']:.1f}; with the source layer at the target's token held fixed it has "
-        f"{given['same_sign']:.0f}, by chance {given['by_chance']:.1f}. Larger coefficients do go "
-        f"with larger effects (rank correlation {alone['rank_correlation']:.2f} and "
-        f"{given['rank_correlation']:.2f}). Lag 1 is significant in {same['significant']:.0f} of "
-        f"{same['pairs']} layers.",
+        f"{given['same_sign']:.0f}, by chance {given['by_chance']:.1f}. Over all pairs, larger "
+        "coefficients go with larger effects (rank correlation "
+        f"{alone['rank_correlation']:.2f} and {given['rank_correlation']:.2f}). Lag 1 is "
+        f"significant in {same['significant']:.0f} of {same['pairs']} layers.",
     )
     changes = results.table("causal/finite_effects").query("lag == 1").set_index("intervention")
     halved, doubled, removed = changes.loc["halve"], changes.loc["double"], changes.loc["zero"]
