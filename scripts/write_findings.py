@@ -27,7 +27,7 @@ def main(job):
                 text = layer_summary(fitted, layer, name)
                 writing.write_text(text, folder / f"{layer_name(layer)}.txt")
     # Only analyses that the configuration asks for have findings.
-    for name in findings.ANALYSES:
+    for name in findings.LINES_OF_ANALYSES:
         for path in vars(job.output).get(name, ()):
             folder_claims = claims.folder_claims(name, path.parent)
             writing.write_text(findings.findings_of_analysis(name, folder_claims), path)

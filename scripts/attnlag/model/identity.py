@@ -7,7 +7,8 @@ refuses a model. A sum does not show which part is which: that the attention is 
 from the layout, or from who declares modules. The check runs twice: when a model is loaded, where
 `decoder.decoder_of` takes no layout that fails, and in the first pass of a shard
 (`layer_pass.checked_pass`), for declared modules too. What half precision needs besides is in
-`half_precision`; float32 skips it.
+`half_precision`; float32 skips it. Where products are packed for a CPU, this comes after the check,
+and `onednn.pack_weights` compares norms before and after.
 """
 
 import math

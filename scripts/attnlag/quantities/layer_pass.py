@@ -120,9 +120,9 @@ def run_pass(
     values: dict[int, dict[str, Any]] = {layer: {} for layer in waiting}
     counts: Counter[tuple[int, str]] = Counter()
 
-    # A hook calls `keep_vectors` with a value; that calls `keep`, which calls `receive` with the
-    # layer once it has all its values.
-    def keep(layer: int, value: Any, point: str) -> None:
+    # A hook calls `receive_point` with a value; that calls `add_to_layer`, which calls `receive` with
+    # the layer once it has all its values.
+    def add_to_layer(layer: int, value: Any, point: str) -> None:
         if layer not in waiting:
             return
         values[layer][point] = value
@@ -133,7 +133,7 @@ def run_pass(
         if not waiting:
             hooks.end_pass()
 
-    def keep_vectors(layer: int, point: str, value: torch.Tensor) -> None:
+    def receive_point(layer: int, point: str, value: torch.Tensor) -> None:
         if point not in needs.points.get(layer, ()):
             return
         counts[layer, point] += 1
@@ -142,14 +142,14 @@ def run_pass(
         if (layer, point) not in needs.modules:
             rows = decoder.blocks[layer].as_added(point, rows)
             rows = rows.float() if rows.dtype.itemsize < 4 else rows
-        keep(layer, rows, point)
+        add_to_layer(layer, rows, point)
 
     points = set().union(*needs.points.values())
     with_weights = [layer for layer, needed in needs.points.items() if WEIGHTS in needed]
     output = None
     with (
-        attention.giving_weights(decoder, with_weights, partial(keep, point=WEIGHTS)),
-        hooks.tap(decoder.blocks, points, keep_vectors, needs.modules) as tapped,
+        attention.giving_weights(decoder, with_weights, partial(add_to_layer, point=WEIGHTS)),
+        hooks.tap(decoder.blocks, points, receive_point, needs.modules) as tapped,
         torch.inference_mode(),
     ):
         output = hooks.forward(decoder.whole if whole else decoder.model, batch.ids)

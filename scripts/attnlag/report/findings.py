@@ -51,7 +51,7 @@ REGRESSION = (
     Line(("few_clusters",)),
 )
 
-ANALYSES = {
+LINES_OF_ANALYSES = {
     "readout": (
         Line(("next_token",)),
         Line(
@@ -121,11 +121,13 @@ def findings_of_analysis(analysis: str, by_site: Sequence[tuple[str, Claims, Rec
     about = ANALYSES_ABOUT.get(analysis, f"{site}, {analysis}")
     if analysis == "heads" and record["sampled"]:
         about = f"attention, a sample of {counted(record['sampled'], 'document')}, heads"
-    lines = lines_of(ANALYSES[analysis], claims)
+    lines = lines_of(LINES_OF_ANALYSES[analysis], claims)
     if analysis == "causal":
         lines = []
         for pair, pair_claims, _ in by_site:
-            lines += [f"{pair}: {line}" for line in lines_of(ANALYSES[analysis], pair_claims)]
+            lines += [
+                f"{pair}: {line}" for line in lines_of(LINES_OF_ANALYSES[analysis], pair_claims)
+            ]
     if analysis == "heads" and claims.one("head_share") and not claims.one("head_sink"):
         lines.append(why_no_sinks(record))
     if "check" in record and (analysis == "heads" or not lines):

@@ -397,8 +397,8 @@ def test_a_source_package_is_not_run(index, target, ran):
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("inner", ["deep/model.safetensors", "deep\\model.safetensors"])
-def test_weights_in_a_folder_below_are_not_taken(inner):
-    names = ["config.json", "tokenizer.json", inner]
-    assert "has no model.safetensors" in "".join(refused(choose_files, names, "the folder"))
-    assert inner not in choose_files([*names, "model.safetensors"], "the folder")
+@pytest.mark.parametrize("inner", ["deep/tokenizer.model", "deep\\tokenizer.model"])
+def test_files_in_a_folder_below_are_not_taken(inner):
+    names = ["config.json", "model.safetensors", inner]
+    assert "has no tokenizer files" in "".join(refused(choose_files, names, "the folder"))
+    assert inner not in choose_files([*names, "tokenizer.json"], "the folder")

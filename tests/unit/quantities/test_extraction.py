@@ -3,6 +3,8 @@
 import copy
 import threading
 import time
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -414,6 +416,33 @@ class Skipping(torch.nn.ModuleList):
         self.passes += 1
         blocks = list(self)[index]
         return blocks[:1] + blocks[2:] if self.passes > self.whole_passes else blocks
+
+
+def test_the_first_and_the_last_sequence_that_share_a_batch_are_compared_with_their_beginnings():
+    sequences = [np.arange(n) for n in (80, 5, 70, 6, 4, 3)]
+    places = [[0], [2], [3, 1], [4, 5]]
+    groups = list(batches.batched(sequences, [np.array(indices) for indices in places]))
+    norms = np.concatenate([number + ids for number, ids in enumerate(sequences)]) + 1.0
+    run = verification.MeasuredRun(sequences, groups, {("norms", "attention"): [norms]})
+    assert run.longest == 0
+    assert run.values_of(3)["norms", "attention"][0].tolist() == [4, 5, 6, 7, 8, 9]
+    decoder = SimpleNamespace(dtype=torch.float32, called="model m")
+    # The number of tokens alone is that of the sequence.
+    numbers = {6: 3, 3: 5}
+    compared = []
+
+    def alone_of(ids, wrong=None):
+        compared.append(len(ids))
+        values = ids + numbers[len(ids)] + 1.0
+        return {("norms", "attention"): [values * (1.1 if len(ids) == wrong else 1)]}
+
+    verification.compare_with_sequences_alone(decoder, run, {}, alone_of)
+    assert compared == [6, 3]
+    for wrong in (6, 3):
+        with pytest.raises(UserError, match=f"the first {wrong} tokens of a document"):
+            verification.compare_with_sequences_alone(
+                decoder, run, {}, partial(alone_of, wrong=wrong)
+            )
 
 
 def test_a_block_that_later_passes_leave_out_is_refused():
