@@ -236,8 +236,9 @@ class Extractor:
 
         The quantities of a layer are computed once the pass has given what they need, and the pass
         stops when all are. A vector goes from the hook of its module (`PointHook.leaving`) to
-        `receive_point` and `add_to_layer` of `run_pass`, and with its layer to ``store`` here. Raise
-        UserError if the model gives something else than vectors, or does not run a block.
+        `receive_point` and `add_to_layer` of `run_pass`, and with its layer to ``store`` here.
+
+        Raise UserError if the model gives something else than vectors, or does not run a block.
         """
         copies = AsyncCopies(batch.rows)
         targets_by_layer: dict[int, list[tuple[Computation, np.ndarray]]] = {}

@@ -120,8 +120,8 @@ def run_pass(
     values: dict[int, dict[str, Any]] = {layer: {} for layer in waiting}
     counts: Counter[tuple[int, str]] = Counter()
 
-    # A hook calls `receive_point` with a value; that calls `add_to_layer`, which calls `receive` with
-    # the layer once it has all its values.
+    # A hook calls `receive_point` with a value; that calls `add_to_layer`, which calls `receive`
+    # with the layer once it has all its values.
     def add_to_layer(layer: int, value: Any, point: str) -> None:
         if layer not in waiting:
             return
