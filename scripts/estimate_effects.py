@@ -1,4 +1,4 @@
-"""Measure in one shard how changes of adjustments move the sizes of later ones.
+"""Measure in one shard how changes of adjustments move the norms of later ones.
 
 The derivative comes from reverse mode, all sources of a target at once; finite interventions change
 one adjustment at a time and run the model again.

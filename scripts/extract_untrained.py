@@ -1,7 +1,7 @@
 """Run a model with weights as before any training over some documents, as a control.
 
 The weights are drawn at several scales. At the first, everything that is measured of the trained
-model is measured, except predictions; at the others, only norms.
+model is measured, except predictions; at the others, only the norms of adjustments and the stream.
 """
 
 from functools import partial

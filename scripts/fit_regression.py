@@ -35,7 +35,6 @@ def main(job, settings: RegressionSettings):
         untrained=untrained,
         threads=job.threads,
     )
-
     used = {**fitted.settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
     used_by_groups = fallbacks.by_document(fitted.settings)
     shared = tables.shared_provenance(job.input.crossproducts)

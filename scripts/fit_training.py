@@ -25,6 +25,7 @@ def main(job, settings: TrainingSettings):
         loss = training.stored_loss(job.input.losses[place : place + 1], documents)
         checkpoints.append(training.Checkpoint(record["step"], record["revision"], layers, loss))
     loss = training.stored_loss(job.input.final_losses, documents)
+    # `fit` takes the same documents of the final weights.
     final = training.Checkpoint(None, training.FINAL, Stored(job.input.crossproducts), loss)
     fitted = training.fit(checkpoints, final, settings)
     shared = tables.shared_provenance(job.input.crossproducts)

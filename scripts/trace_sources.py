@@ -1,7 +1,7 @@
 """Measure in one shard which tokens write adjustments, and what these say about words.
 
 Some documents are run again, one at a time, with an implementation of attention that gives its
-weights. So does the model before any training, if that control is asked for.
+weights. The model before any training runs them too, if that control is asked for.
 """
 
 from pathlib import Path

@@ -353,7 +353,7 @@ def test_a_layer_that_cannot_be_fitted_is_reported_and_the_others_are_fitted(fin
     reason = "the outcome is constant"
     told = (
         f"layers that were not fitted: 1 ({reason}; rows dropped in each for zero or non-finite "
-        "norms: 4)"
+        "values: 4)"
     )
     message = f"error: tiny, small, attention, notebook: {told}"
     assert re.findall("^error:.*", finished.fails(), re.M) == [message]

@@ -1,5 +1,5 @@
-# The part of each attention head, from what the extraction measured: its share, the regression of
-# its log norm on lags, and the share of its attention that first tokens receive.
+# The part of each attention head: its share and the regression of its log norm on lags, from what
+# the extraction measured; from traced documents, the share of its attention that first tokens get.
 
 WITH_UNTRAINED_HEADS = RANDOM_WEIGHTS and CONFIG.regression_of_heads()
 

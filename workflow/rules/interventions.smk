@@ -1,4 +1,4 @@
-# Interventions: the effect of changing one adjustment on the norms of later ones.
+# Interventions: how a change of one adjustment moves the norms of later ones.
 
 from attnlag.pipeline.analyses import EFFECT_TABLES
 
@@ -20,8 +20,8 @@ use rule program as estimate_effects with:
         **job_params("estimate_effects", **SPEED | {"batch_tokens": CONFIG.causal.batch_tokens}),
 
 
-# Effects are compared with the coefficients of this regression, and with those of its terms in other
-# layers, for which the program reads its designs.
+# Effects are compared with the coefficients of this regression, and with those of the same terms in
+# earlier layers, for which the program reads the designs of this regression.
 REGRESSION = CONFIG.regression_of_effects()
 REGRESSED = {"site": optional(REGRESSION, CONFIG.sites_changed()), "regression": [REGRESSION]}
 

@@ -1,4 +1,4 @@
-# A regression: the rows of each shard with their moments, then least squares in every layer.
+# A regression: the rows of each shard with their cross-products, then least squares in every layer.
 
 
 # The outcome of each token, usually its log norm, with its predictors (design), and the sums of
@@ -28,7 +28,8 @@ use rule program as fit_regression with:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
         permutations=optional(PERMUTED, shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")),
     output:
-        # coefficients, fits, medians and others, as Parquet and CSV.
+        # coefficients, fits, medians, influence, groups, controls and, with random weights,
+        # untrained_scales, as Parquet and CSV.
         **in_both_formats(RESULTS, *targets.fitted_tables(CONFIG)),
         residuals=f"{RESULTS}/residuals.parquet",
     log:

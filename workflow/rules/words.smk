@@ -1,9 +1,10 @@
-# Words made from tables: findings, the answers of a run, one page that shows all studies, a paper.
+# Claims from tables, and words made of them: findings, the answers of a run, one page that shows all studies, a paper.
 
 
 use rule program as write_claims with:
     input:
         **targets.all_study_files(targets.claimed_tables, CONFIG),
+        # For the number of tokens that were measured.
         norms=every(f"{SITE}/norms/{{shard}}.parquet"),
         pairs=optional(COMPARED, "results/comparison/pairs.parquet"),
         comparison_claims=optional(COMPARED, "results/comparison/claims.parquet"),
