@@ -107,6 +107,27 @@ def test_the_page_has_each_regression_of_the_run(index, results):
     assert len(paths) > 1
 
 
+def test_the_page_has_these_figures_and_says_which_texts_it_holds(index):
+    sheets = {
+        name.removeprefix("tiny/small/"): [(sheet["tab"], sheet["name"]) for sheet in group]
+        for name, group in index["sheets"].items()
+    }
+    coefficients = [("coefficients", "coefficients"), ("coefficients", "groups")]
+    assert sheets == {
+        "attention": [
+            ("heads", "heads"),
+            ("causes", "causes-attention"),
+            ("sources", "shares"),
+            ("sources", "readout"),
+        ],
+        "attention/notebook": coefficients,
+        # Too few rows of a class for slopes of its own, and no token has a part of speech.
+        "attention/within": coefficients,
+    }
+    for entry in index["studies"]:
+        assert entry["about"].startswith("The page holds all 12 documents, with at most 4,000 ")
+
+
 def test_each_number_of_a_title_and_of_the_page_is_that_of_a_claim(index, said):
     titles = [answer[1] for site in index["answers"] for answer in site["lines"]]
     for group in index["sheets"].values():

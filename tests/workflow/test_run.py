@@ -59,6 +59,12 @@ def test_the_explorer_shows_fewer_documents_rather_than_more_bytes(finished_once
         monkeypatch.setattr(documents, "MAX_VALUES", values)
         shown = contents.contents(regressions, in_memory(regressions), [])
         texts = json.loads(gzip.decompress(base64.b64decode(shown.blocks["tiny/small.texts"])))
+        number = f"{len(texts)} of 8" if len(texts) < 8 else "all 8"
+        (about,) = {
+            entry["about"].partition(", with at most")[0] for entry in shown.index["studies"]
+        }
+        in_turn = ", taken from the 2 groups in turn" if len(texts) < 8 else ""
+        assert about == f"The page holds {number} documents{in_turn}"
         return len(page.page_of(shown).encode()), len(texts)
 
     whole, all_documents = bytes_and_documents(10**9)

@@ -195,7 +195,6 @@ def explorer_tables(config: Config, model: str, corpus: str) -> FilesByName:
     study = f"results/{model}/{corpus}"
     regressions = list(config.regressions)
     files = claimed_tables(config, model, corpus)
-    files["residuals"] = _regression_files(study, "residuals.parquet", config, regressions)
     if is_asked("training", config):
         fitted = regressions_of_checkpoints(config, model)
         name = "training_layers"

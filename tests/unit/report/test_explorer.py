@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -207,3 +208,17 @@ def test_an_equation_has_each_lag_and_lead_and_says_what_is_held_fixed():
     assert symbol.endswith("; within documents")
     exactly_three, _ = described(["lag_1", "lag_2", "lag_3"], within=True)
     assert "…" not in exactly_three
+
+
+def test_a_token_has_a_value_for_each_norm_and_half_of_the_residuals(tmp_path):
+    schema = pa.schema([(f"layer_{layer:02}", pa.float32()) for layer in range(6)])
+    pq.write_table(schema.empty_table(), tmp_path / "stream.parquet")
+    regressions = [
+        SimpleNamespace(
+            site=site, study_folder=tmp_path, paths=lambda *_: [tmp_path / "stream.parquet"]
+        )
+        for site in ("attention", "attention", "mlp")
+    ]
+    # The norms of the stream and of two sites in six layers; half of the residuals of three fits.
+    expected = documents.VALUES_OF_TEXT + 6 * 3 + 3 * 3
+    assert documents.values_per_token(regressions) == expected
