@@ -5,6 +5,7 @@ import json
 import os
 import re
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -33,6 +34,9 @@ def test_a_run_on_one_text_ends_in_answers_of_this_text_and_an_explorer(fresh):
     explorer = (fresh.folder / "results/explorer.html").read_text(encoding="utf-8")
     assert TEXT.split()[0] in explorer
     assert explorer.rstrip().endswith("</html>")
+    claims = pd.read_csv(fresh.folder / "results/claims.csv").set_index("analysis")
+    for analysis in ("directions", "heads"):
+        assert "few_texts_measured" in claims.loc[analysis, "claim"].tolist()
 
 
 def test_a_name_may_end_as_a_file_does(fresh):

@@ -61,7 +61,7 @@ def check(
     # What is wrong has its default there, which says nothing of the value that is meant.
     wrong = {path[:2] for path, _ in sentences}
     folders = list(dict.fromkeys(file.parent for file in readings))
-    values = value_problems(sound, raw if isinstance(raw, Mapping) else {}, reserved, folders)
+    values = value_problems(sound, reserved, folders)
     sentences += [problem for problem in values if problem[0][:2] not in wrong]
     problems = located(sentences, raw, readings)
     problems += further(_sound_part(raw, sentences)[0])

@@ -2,9 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
-from typing import Any
 
 from attnlag.config.folders import (
     below,
@@ -39,15 +38,13 @@ COMMIT = r"[0-9a-f]{40}"
 
 def value_problems(
     config: Config,
-    raw: Mapping[str, Any],
     reserved: Set[str] = frozenset(),
     folders: Sequence[Path] = (),
 ) -> Iterator[Problem]:
     """Yield the problems of well-formed values.
 
-    A name in ``raw`` lacks its entry in ``config`` if the entry itself is wrong. ``reserved`` are
-    names of files and folders beside those that models, corpora and regressions name. ``folders``
-    are those of the configuration files.
+    ``reserved`` are names of files and folders beside those that models, corpora and regressions
+    name. ``folders`` are those of the configuration files.
     """
     for section in ("models", "corpora", "regressions"):
         for name in reserved & getattr(config, section).keys():

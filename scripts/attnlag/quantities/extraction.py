@@ -291,7 +291,6 @@ class Extractor:
         verification.compare_with_sequences_alone(self.decoder, run, alone_of_longest, self._alone)
 
     def _checked_pass(self, batch: Batch) -> CheckedPass:
-        self.passes.reset()
         needs = needs_of(self.computations.values())
         return checked_pass(self.decoder, batch, needs, whole=self.with_head)
 

@@ -11,7 +11,12 @@ from scipy import stats
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import diagnostics
 from attnlag.regression.residuals import residuals
-from attnlag.regression.residuals.omitted_lags import omitted_lags, shortest_omitted
+from attnlag.regression.residuals.omitted_lags import (
+    CompleteRows,
+    omitted_lags,
+    shortest_omitted,
+    sum_scores,
+)
 from attnlag.regression.settings import Errors
 
 LENGTHS = [40, 25, 33, 14, 90, 12, 61, 28, 37]
@@ -220,3 +225,21 @@ def test_nothing_is_tested_without_further_lags_or_with_as_many_as_documents(sub
             )
             assert (found["omitted_df"] == 0).all()
             assert found.filter(like="curvature").isna().all(axis=None) == (not omitted)
+
+
+@pytest.mark.parametrize(("effects", "counted"), [(True, 2), (False, 3)])
+def test_within_documents_one_with_a_single_row_says_nothing(effects, counted):
+    sizes = np.array([2, 3, 1])
+    starts = np.array([0, 2, 5])
+    earlier = np.array([0.0, 1, 0, 1, 2, 0])
+    later = np.array([1.0, 0, 2, 1, 0, 0])
+    rows = CompleteRows(np.empty((0, 6), int), [], starts, sizes, earlier, later)
+    random = np.random.default_rng(0)
+    sums = sum_scores(
+        random.normal(size=(2, 6)),
+        random.normal(size=6),
+        np.array([True, True]),
+        rows,
+        fixed_effects=effects,
+    )
+    assert sums.omitted_documents == counted
