@@ -23,54 +23,64 @@ from attnlag.storage.sequences import TokensOfDocuments
 
 def main(job, settings: UntrainedSettings):
     torch.set_num_threads(job.threads)
-    run = settings.extraction
     record = tables.shared_provenance(job.input.tokens)
     documents = first_of_groups(job.input.corpus, settings.documents)
     sample = TokensOfDocuments(job.input.tokens, documents)
     name = f"{record.names}, random weights"
-    draws = initial_weights.untrained_decoders(
-        Path(job.options.folder),
-        run,
-        scales=settings.scales,
-        seed=settings.seed,
-        device=job.options.device,
-        modules=run.modules,
-        batch_tokens=job.options.batch_tokens,
-        longest=sample.longest,
-    )
     decoder: Any = None
     measured = []
     total = sample.tokens * len(settings.scales)
     with TemporaryDirectory() as folder, extraction.progress_bar(name, total) as bar:
-        for draw in draws:
+        for draw in drawn_models(job, settings, sample):
             # The first draw is never left out.
-            if draw.decoder:
-                decoder = draw.decoder
-            files = extraction.QuantityFiles(
-                paths=files_at(draw.scale, settings, job.output, Path(folder)),
-                record_of=partial(provenance.record_of_draw, record, settings, draw.facts, decoder),
-                vectors_as=run.storage_dtype,
-            )
+            decoder = draw.decoder or decoder
+            paths = files_at(draw.scale, settings, job.output, Path(folder))
+            record_of = partial(provenance.record_of_draw, record, settings, draw.facts, decoder)
+            files = extraction.QuantityFiles(paths, record_of, settings.extraction.storage_dtype)
             if draw.left_out:
                 log.info(f"{name}: scale {draw.scale} is left out: {draw.left_out}")
-                extraction.write_empty(run.layers or range(len(decoder.blocks)), files)
-                continue
-            extractor = extraction.Extractor.from_settings(
-                decoder,
-                run,
-                list(dict.fromkeys(quantity for quantity, _ in files.paths)),
-                batch_tokens=job.options.batch_tokens,
-                threads=job.threads,
-                progress=bar.update,
-            )
-            extraction.measure_into_files(sample.sequences, extractor, files)
-            write_centred(files, run.sites, job.output)
-            measured.append(draw.scale)
+                write_empty(files, decoder, settings.extraction)
+            else:
+                measure(job, settings.extraction, decoder, sample, files, bar)
+                write_centred(files, settings.extraction.sites, job.output)
+                measured.append(draw.scale)
     at = "scale" if len(measured) == 1 else "scales"
     log.info(
         f"{name}: {counted(sample.tokens, 'token')} of {counted(len(documents), 'document')} x "
         f"{counted(len(decoder.blocks), 'layer')}, at the {at} {', '.join(measured)}"
     )
+
+
+def drawn_models(job, settings, sample):
+    """Return the models with the weights of each scale, one after the other."""
+    return initial_weights.untrained_decoders(
+        Path(job.options.folder),
+        settings.extraction,
+        scales=settings.scales,
+        seed=settings.seed,
+        device=job.options.device,
+        modules=settings.extraction.modules,
+        batch_tokens=job.options.batch_tokens,
+        longest=sample.longest,
+    )
+
+
+def measure(job, run, decoder, sample, files, bar):
+    """Measure in the sample what the files are of, and write them."""
+    extractor = extraction.Extractor.from_settings(
+        decoder,
+        run,
+        list(dict.fromkeys(quantity for quantity, _ in files.paths)),
+        batch_tokens=job.options.batch_tokens,
+        threads=job.threads,
+        progress=bar.update,
+    )
+    extraction.measure_into_files(sample.sequences, extractor, files)
+
+
+def write_empty(files, decoder, run):
+    """Write the files of a scale that is left out, without rows."""
+    extraction.write_empty(run.layers or range(len(decoder.blocks)), files)
 
 
 def files_at(scale, settings, output, folder):
