@@ -377,6 +377,7 @@ def medians(replications: int, draws: int, random: np.random.Generator) -> None:
     sizes = (MIN_DOCUMENTS, *SIZES[0])
     for documents, lengths, spread in itertools.product(sizes, SIZES[1], (0.0, 0.1)):
         rows = rows_of(documents, 60, lengths)[:, None].astype(float)
+        effective = effective_number(rows)
         inside = []
         for seed in range(replications):
             slopes = LAG + spread * random.normal(size=LAYERS)
@@ -389,7 +390,6 @@ def medians(replications: int, draws: int, random: np.random.Generator) -> None:
             weights = np.concatenate(list(bootstrap.weights_of_draws(documents, draws, seed)))
             drawn = slopes + weights @ sums / (weights @ rows)
             estimates = slopes + sums.sum(axis=0) / rows.sum()
-            effective = effective_number(rows)
             _, low, high = bootstrap.median_interval(estimates, drawn, ALPHA, effective)
             inside.append(low <= np.median(slopes) <= high)
         show(documents, lengths, spread, np.mean(inside))

@@ -23,16 +23,20 @@ from attnlag.storage.writing import room_for_shards
 def main(job, settings: ExtractionSettings):
     torch.set_num_threads(job.threads)
     shard = TokensFile(job.input.tokens)
-    record = tables.read_provenance(job.input.tokens)
+    record = tables.read_provenance(shard.path)
     quantities = catalogue.measured_names(settings.keep, settings.quantities)
     decoder = decoder_for_shard(job, settings, shard, quantities)
     paths = catalogue.paths_of(quantities, settings.sites, job.output)
     record_of = partial(provenance.record_of_shard, record, settings, decoder)
     files = extraction.QuantityFiles(paths, record_of, settings.storage_dtype)
     with extraction.progress_bar(record.names, record["tokens"]["tokens"]) as bar:
-        speed = {"batch_tokens": job.options.batch_tokens, "threads": job.threads}
         extractor = extraction.Extractor.from_settings(
-            decoder, settings, quantities, **speed, progress=bar.update
+            decoder,
+            settings,
+            quantities,
+            batch_tokens=job.options.batch_tokens,
+            threads=job.threads,
+            progress=bar.update,
         )
         extractor.expect(shard.count)  # sequences, among which random pairs of tokens are drawn
         check_room_on_disk(files, extractor, record)

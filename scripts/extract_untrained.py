@@ -39,7 +39,8 @@ def main(job, settings: UntrainedSettings):
             files = extraction.QuantityFiles(paths, record_of, settings.extraction.storage_dtype)
             if draw.left_out:
                 log.info(f"{name}: scale {draw.scale} is left out: {draw.left_out}")
-                write_empty(files, decoder, settings.extraction)
+                layers = settings.extraction.layers or range(len(decoder.blocks))
+                extraction.write_empty(layers, files)
             else:
                 measure(job, settings.extraction, decoder, sample, files, bar)
                 write_centred(files, settings.extraction.sites, job.output)
@@ -76,11 +77,6 @@ def measure(job, run, decoder, sample, files, bar):
         progress=bar.update,
     )
     extraction.measure_into_files(sample.sequences, extractor, files)
-
-
-def write_empty(files, decoder, run):
-    """Write the files of a scale that is left out, without rows."""
-    extraction.write_empty(run.layers or range(len(decoder.blocks)), files)
 
 
 def files_at(scale, settings, output, folder):

@@ -3,8 +3,8 @@
 
 use rule program as permute_documents with:
     input:
-        # `outcome`, `stream` for relative norms, files of tokens that covariates need (inputs.smk), and
-        # `token_properties` if tokens are permuted within classes.
+        # `outcome`, `stream` for relative norms, files of tokens that covariates need (inputs.smk),
+        # and `token_properties` if tokens are permuted within classes.
         unpack(inputs_of_permutations),
     output:
         permutations=f"{RESULTS}/permutations/{{shard}}.parquet",

@@ -36,8 +36,9 @@ rule program:
         COMMAND
 
 
-# Figures come last, because nothing waits for them. Those of finished tables are local, as they take
-# less time than their submission to a cluster; the three of figures.smk read tables of all tokens.
+# Figures come last, because nothing waits for them. Those of finished tables are local, because
+# they take less time than their submission to a cluster; the three of figures.smk read tables of
+# all tokens.
 use rule program as draw with:
     priority: 0
     resources:

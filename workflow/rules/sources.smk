@@ -43,7 +43,7 @@ use rule program as summarize_sources with:
         ),
     output:
         **in_both_formats(SOURCES, *optional(WITH_SOURCES, ["shares", "lags"])),
-        # Of the untrained model; `trace_sources` writes that of the trained one.
+        # This file is of the untrained model; `trace_sources` writes that of the trained one.
         source_parts=optional(
             WITH_SOURCES and RANDOM_WEIGHTS,
             f"{STUDY}/attention/source_parts/untrained.parquet",

@@ -18,7 +18,7 @@ def files_of_revision(wildcards):
 
 
 def inputs_of_training(wildcards):
-    """Return norms, streams and losses of checkpoints, and what a fit of the final weights reads."""
+    """Return norms, streams and losses of checkpoints, and what a fit of final weights reads."""
     name = wildcards.regression
     steps = steps_of(wildcards.model)
     stream = partly(f"{STUDY}/stream/revisions/{{step}}.parquet", step=steps)

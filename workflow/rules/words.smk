@@ -1,4 +1,5 @@
-# Claims from tables, and words made of them: findings, the answers of a run, one page that shows all studies, a paper.
+# Claims from tables, and words made of them: findings, the answers of a run, one page that shows
+# all studies, a paper.
 
 
 use rule program as write_claims with:

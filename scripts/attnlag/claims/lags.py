@@ -84,9 +84,8 @@ def without_one_document(
     if no document was left out.
     """
     term = nearest_lag(coefficients["term"])
-    rows = influence[influence["term"] == term]
     # Without the only document there is no estimate.
-    rows = rows.dropna(subset="change")
+    rows = influence[influence["term"] == term].dropna(subset="change")
     if rows.empty:
         return None
     estimates = coefficients[coefficients["term"] == term].set_index("layer")["estimate"].dropna()
@@ -169,14 +168,12 @@ def omitted_lags(fits: pd.DataFrame, terms: Iterable[str], alpha: float, adjust:
     row = Row(
         claim="omitted_lags",
         subject=" ".join(map(str, further)),
-        baseline=f"layer {int(middle['layer'])}",
         layers=len(tested),
         above=int((tested["omitted_p_adjusted"] < alpha).sum()),
         adjust=adjust,
         table="fits",
     )
-    columns = ("omitted_sum", "omitted_sum_low", "omitted_sum_high")
-    return replace(with_interval(row, middle, columns, bound=0.0), verdict=Verdict.NONE)
+    return _of_one_layer(row, middle, "omitted_sum")
 
 
 def curvature(
@@ -197,14 +194,12 @@ def curvature(
     row = Row(
         claim="curvature",
         subject=term,
-        baseline=f"layer {int(middle['layer'])}",
         layers=len(tested),
         above=int((rejected & (tested["curvature"] > 0)).sum()),
         below=int((rejected & (tested["curvature"] < 0)).sum()),
         adjust=adjust,
         table="fits",
     )
-    columns = ("curvature", "curvature_low", "curvature_high")
     share = Row(
         claim="curvature_share",
         subject=term,
@@ -212,8 +207,17 @@ def curvature(
         layers=len(tested),
         table="fits",
     )
-    in_the_middle = with_interval(row, middle, columns, bound=0.0)
-    return [replace(in_the_middle, verdict=Verdict.NONE), share]
+    return [_of_one_layer(row, middle, "curvature"), share]
+
+
+def _of_one_layer(row: Row, layer: pd.Series, column: str) -> Row:
+    """Return a claim with the value and the interval of one layer, which the baseline names.
+
+    This interval is no verdict on all layers.
+    """
+    columns = (column, f"{column}_low", f"{column}_high")
+    named = replace(row, baseline=f"layer {int(layer['layer'])}")
+    return replace(with_interval(named, layer, columns, bound=0.0), verdict=Verdict.NONE)
 
 
 def halves(

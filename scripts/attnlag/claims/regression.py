@@ -1,6 +1,6 @@
 """All claims about one regression, in the order in which its tables are made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,7 +69,9 @@ def _claims(fitted: FitTables, texts: int, further: Further) -> Iterator[Row]:
     if len(usable):
         yield from fits.few_texts(fitted)
         yield from fits.dominating_document(usable)
-        yield from _sizes(fitted, texts)
+        terms = fitted.coefficients["term"].unique().tolist()
+        omitted = lags.omitted_lags(usable, terms, settings.alpha, settings.adjust)
+        yield from _sizes(fitted, texts, farthest_response(terms, omitted))
         yield from fits.pooled_medians(fitted)
         yield from fits.order(fitted.controls, settings)
         yield from training.by_scale(
@@ -80,7 +82,7 @@ def _claims(fitted: FitTables, texts: int, further: Further) -> Iterator[Row]:
         if further.by_step is not None:
             yield from _along_training(fitted, further.by_step)
         yield from fits.explained(fitted)
-        yield from _doubts(fitted)
+        yield from _doubts(fitted, omitted)
         yield from fits.rows_dropped(usable)
         yield fits.tails(usable)
         yield from fits.few_clusters(fitted)
@@ -95,8 +97,11 @@ def _claims(fitted: FitTables, texts: int, further: Further) -> Iterator[Row]:
         yield from lags.as_more_is_held_fixed(further.steps)
 
 
-def _sizes(fitted: FitTables, texts: int) -> Iterator[Row]:
-    """Yield each lag and lead with its controls, the responses, and the nearest lag's influence."""
+def _sizes(fitted: FitTables, texts: int, farthest: int) -> Iterator[Row]:
+    """Yield each lag and lead with its controls, the responses, and the nearest lag's influence.
+
+    ``farthest`` is the largest distance of a response.
+    """
     settings = fitted.settings
     shared: dict[str, Any] = {
         "equivalence_bound": settings.equivalence_bound,
@@ -115,7 +120,7 @@ def _sizes(fitted: FitTables, texts: int) -> Iterator[Row]:
         if term == nearest and OUTCOMES[settings.outcome].logarithm and not is_lead(term):
             yield lags.follows(row, settings.outcome)
         yield from permuted
-    for tokens in range(1, farthest_response(fitted) + 1):
+    for tokens in range(1, farthest + 1):
         response = lags.response(fitted.medians, tokens, **shared)
         if response:
             yield response
@@ -127,14 +132,12 @@ def _sizes(fitted: FitTables, texts: int) -> Iterator[Row]:
             yield without
 
 
-def farthest_response(fitted: FitTables) -> int:
+def farthest_response(terms: Sequence[str], omitted: Row) -> int:
     """Return the largest distance in tokens at which a response is claimed.
 
-    Beyond the longest lag, a response is an extrapolation, which does not hold where further lags
-    are shown to have coefficients.
+    Beyond the longest lag of the terms, a response is an extrapolation, which does not hold where
+    ``omitted``, the claim of `lags.omitted_lags`, counts layers in which further lags are shown.
     """
-    terms = fitted.coefficients["term"].unique().tolist()
-    omitted = lags.omitted_lags(fits.usable(fitted.goodness), terms, fitted.settings.alpha)
     if omitted.above > 0:
         return max([distance(term) for term in lags_among(terms) if not is_lead(term)], default=0)
     return MAX_DISTANCE
@@ -147,12 +150,15 @@ def _along_training(fitted: FitTables, by_step: pd.DataFrame) -> Iterator[Row]:
     yield from checkpoints.losses(by_step)
 
 
-def _doubts(fitted: FitTables) -> Iterator[Row]:
-    """Yield whether halves of texts differ, lags are too few, and the nearest is not linear."""
+def _doubts(fitted: FitTables, omitted: Row) -> Iterator[Row]:
+    """Yield whether halves of texts differ, lags are too few, and the nearest is not linear.
+
+    ``omitted`` says whether lags are too few.
+    """
     usable = fits.usable(fitted.goodness)
     settings = fitted.settings
     terms = fitted.coefficients["term"].unique().tolist()
     if settings.bias_correction != "none":
         yield from lags.halves(usable, fitted.coefficients, settings.alpha, settings.adjust)
-    yield lags.omitted_lags(usable, terms, settings.alpha, settings.adjust)
+    yield omitted
     yield from lags.curvature(usable, terms, settings.alpha, settings.adjust)

@@ -48,13 +48,14 @@ def claims_of_readout(effects: pd.DataFrame, alpha: float, adjust: str) -> Itera
     yield next_token(effects, alpha, adjust)
     by_target = effects.pivot(index="layer", columns="target", values="difference")
     for target in TARGETS:
-        place = int(by_target[target].abs().argmax())
+        by_layer = by_target[target]
+        place = int(by_layer.abs().argmax())
         yield Row(
             claim="readout_peak",
-            subject=f"{target}, layer {by_target.index[place]}",
-            value=float(by_target[target].iloc[place]),
+            subject=f"{target}, layer {by_layer.index[place]}",
+            value=float(by_layer.iloc[place]),
             unit="SD over the vocabulary",
-            layers=int(by_target[target].notna().sum()),
+            layers=int(by_layer.notna().sum()),
             table="readout/means",
         )
 

@@ -46,20 +46,17 @@ def ratios(effects: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, np.n
 
 
 def elasticities_table(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
-    """Return the effect per token of each source on each target, by intervention, as `_estimates`.
-
-    Its degrees of freedom are left out.
-    """
-    return _estimates(effects, settings).drop(columns="df")
-
-
-def _estimates(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the effect per token of each source on each target, by intervention.
 
     The effect is the elasticity for the derivative, the arc elasticity Δ log‖a‖ / log α for a
     multiple α of the adjustment, and the mean change for the other finite interventions.
     ``effects`` are sums by document over all shards, see ``interventions.effects.EFFECTS_SCHEMA``.
     """
+    return _with_df(effects, settings).drop(columns="df")
+
+
+def _with_df(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
+    """Return the table of `elasticities_table` with the degrees of freedom of each effect."""
     # The prediction of the next token belongs to no layer.
     effects = effects.assign(target_layer=effects["target_layer"].fillna(-1).astype(int))
     # Interventions are in the order in which they come.
@@ -108,7 +105,7 @@ def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.Da
         .astype({"target_layer": int})
     )
     filled: dict[str, Any] = {"source_layer": 0, "intervention": "derivative"}
-    return _estimates(summed.assign(**filled), settings).drop(columns=list(filled))
+    return _with_df(summed.assign(**filled), settings).drop(columns=list(filled))
 
 
 def beside_predictions(

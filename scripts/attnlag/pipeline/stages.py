@@ -425,7 +425,7 @@ def settings_of(stage: str, config: Config) -> Callable[[Any], str] | None:
     """Return the function that Snakemake calls for the settings of a job, None if it has none."""
     # A table may be of a stage that only another version has.
     stated_by = STAGES[stage].settings if stage in STAGES else None
-    # Of stages that draw; empty for all others.
+    # Only stages that draw have any.
     drawing = _drawing(config, stage)
     if stated_by is None and not drawing:
         return None
