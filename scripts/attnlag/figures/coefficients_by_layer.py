@@ -6,7 +6,9 @@ import pandas as pd
 
 from attnlag import wording
 from attnlag.claims.fits import FitTables
+from attnlag.claims.regression import farthest_response
 from attnlag.claims.run import Claims
+from attnlag.errors import counted
 from attnlag.figures import templates
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import dashes, lag_colours
@@ -64,7 +66,10 @@ def coefficients(fitted: FitTables, claims: Claims) -> Sheet:
                 "and not corrected for bias."
             )
     unit = f"response\n({UNITS[settings.outcome]})"
-    panels += response_panels(fitted.medians, unit)
+    responses = response_panels(fitted.medians, unit)
+    if responses:
+        note += extrapolated(claims, terms)
+    panels += responses
     within = R_SQUARED[settings.fixed_effects].removeprefix("R²").strip()
     panels.append(
         Lines(
@@ -150,6 +155,18 @@ def response_panels(medians: pd.DataFrame, unit: str) -> list[Lines]:
     distances = rows["term"].map(distance).to_numpy()
     title = "response in the median layer"
     return [Lines([line], unit, title, x=distances, xlabel="tokens later")]
+
+
+def extrapolated(claims: Claims, terms: Sequence[str]) -> str:
+    """Return where the responses are extrapolated; empty if no tokens further back predict."""
+    omitted = claims.one("omitted_lags")
+    if omitted is None or omitted.above == 0:
+        return ""
+    return (
+        f" Responses beyond {counted(farthest_response(terms, omitted), 'token')} are extrapolated "
+        f"from these lags, though tokens further back still predict in {omitted.above} of "
+        f"{counted(omitted.layers, 'layer')}."
+    )
 
 
 def controls_of(fitted: FitTables, term: str, layers: Sequence[int]) -> pd.DataFrame:

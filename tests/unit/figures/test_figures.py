@@ -134,6 +134,16 @@ def test_the_title_of_coefficients_is_the_median_layer():
     assert sheet.extent == "300 rows from 20 documents"
 
 
+def test_responses_beyond_the_lags_are_said_to_be_extrapolated_where_lags_are_too_few():
+    too_few = Claims((Row("omitted_lags", layers=12, above=3),))
+    assert coefficients_by_layer.extrapolated(too_few, ["lag_1", "lag_2"]) == (
+        " Responses beyond 2 tokens are extrapolated from these lags, though tokens further back "
+        "still predict in 3 of 12 layers."
+    )
+    enough = Claims((Row("omitted_lags", layers=12, above=0),))
+    assert coefficients_by_layer.extrapolated(enough, ["lag_1", "lag_2"]) == ""
+
+
 def test_the_title_of_coefficients_has_the_lag_before_training():
     lag = Row("lag", "lag_1", value=0.23)
     extremes = Row("untrained_extremes", "lag_1", baseline_low=0.5, baseline_high=1.56)
