@@ -31,6 +31,7 @@ def main(job):
         replication.claims_of_study(
             study.keys,
             comparison.profile(study.moments()),
+            comparison.profile(study.moments(corrected=False)),
             study.controls,
             study.untrained_scales,
             settings,

@@ -171,6 +171,10 @@ def test_halves_count_only_where_they_corrected_the_regression(study_of):
     options = {"halves": True, "bias_correction": "half-panel", "fixed_effects": "document"}
     corrected = study_of("corrected", design, **options)
     assert {len(layer.products) for layer in corrected.moments()} == {3}
+    within = study_of("within", design, fixed_effects="document")
+    assert_alike(
+        corrected.moments(corrected=False), within.moments(), "products", rtol=1e-7, atol=1e-9
+    )
 
 
 def findings_of(pairs):
@@ -279,14 +283,19 @@ def test_regressions_with_different_settings_are_not_compared(study_of):
 DOCUMENTS, LAYERS = 40, 6
 
 
-def verdicts_of(model, means, seed=0, before=NONE, permuted=0.0):
-    """Return the verdicts on lags 1 and 2 with these means, and the values of the documents."""
+def verdicts_of(model, means, seed=0, before=NONE, permuted=0.0, bias=0.0):
+    """Return the verdicts on lags 1 and 2 with these means, and the values of the documents.
+
+    The ``bias`` is that of estimates without a correction.
+    """
     random = np.random.default_rng(seed)
     values = means + 0.2 * random.normal(size=(DOCUMENTS, *np.shape(means)))
     profile = profile_of_documents(values, ["lag_1", "lag_2"])
+    uncorrected = profile_of_documents(values + bias, ["lag_1", "lag_2"])
     controls = pd.DataFrame({"layer": range(LAYERS), "term": "lag_1", "permuted_mean": permuted})
     keys = dict(zip(STUDY_KEYS, (model, "prompts", "attention", "within"), strict=True))
-    return replication.claims_of_study(keys, profile, controls, before, Errors()), values
+    shared = (profile, uncorrected, controls, before, Errors())
+    return replication.claims_of_study(keys, *shared), values
 
 
 def test_a_claim_is_a_t_test_of_the_means_of_documents(subtests):
@@ -315,10 +324,11 @@ def test_a_claim_is_a_t_test_of_the_means_of_documents(subtests):
 )
 def test_a_lag_is_compared_with_that_of_tokens_in_random_order_layer_by_layer(shift, verdict):
     means = np.full((LAYERS, 2), 0.1)
-    permuted = 0.1 + shift + np.linspace(-0.05, 0.05, LAYERS)
-    table, lags = verdicts_of("one", means, permuted=permuted)
+    # Neither has a correction for bias.
+    permuted = 0.1 + shift + np.linspace(-0.05, 0.05, LAYERS) - 0.01
+    table, lags = verdicts_of("one", means, permuted=permuted, bias=-0.01)
     row = table.set_index("claim").loc[replication.ABOVE_RANDOM_ORDER]
-    values = (lags[:, :, 0] - permuted).mean(axis=1)
+    values = (lags[:, :, 0] - 0.01 - permuted).mean(axis=1)
     low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (row["value"], row["std_error"]) == pytest.approx((values.mean(), stats.sem(values)))
     assert (row["conf_low"], row["conf_high"]) == pytest.approx((low, high))

@@ -74,8 +74,13 @@ class ComparedStudy:
         rows = counts.groupby("document", sort=False)["n"].sum()
         return rows.index[rows > 0].tolist()
 
-    def moments(self, documents: Sequence[str] | None = None) -> Iterator[PreparedMoments]:
-        """Yield the moments of each layer, as the regression fitted them, of some documents."""
+    def moments(
+        self, documents: Sequence[str] | None = None, *, corrected: bool = True
+    ) -> Iterator[PreparedMoments]:
+        """Yield the moments of each layer, as the regression fitted them, of some documents.
+
+        Without ``corrected``, their fit is not corrected for bias.
+        """
         settings = self.record.settings("regression")
         stored = Stored(self.shards)
         terms = merging.kept_terms(stored.terms, stored)
@@ -83,7 +88,7 @@ class ComparedStudy:
             layer = layer if documents is None else layer.only(documents)
             yield layer.with_terms(terms).prepared(
                 fixed_effects=settings["fixed_effects"] == "document",
-                half_panel=settings["bias_correction"] == "half-panel",
+                half_panel=corrected and settings["bias_correction"] == "half-panel",
             )
 
 

@@ -43,13 +43,19 @@ def mean(profile: Profile, term: str, layers: slice = slice(None)) -> np.ndarray
     return by_layer[:, np.isfinite(by_layer[0])].mean(axis=1)
 
 
-def contrasts(
-    profile: Profile, controls: pd.DataFrame, equivalence_bound: float
-) -> dict[str, tuple[np.ndarray, float]]:
-    """Return the numbers of each claim by its name: means or differences, and what they exceed.
+def smallest_df(profile: Profile, term: str) -> float:
+    """Return the degrees of freedom of a coefficient in the layer that has fewest."""
+    return float(np.nanmin(profile.df[:, profile.terms.index(term)]))
 
-    The means are (1 + documents,) as `mean` returns them, and the bound is NaN without a
-    permutation.
+
+def contrasts(
+    profile: Profile, uncorrected: Profile, controls: pd.DataFrame, equivalence_bound: float
+) -> dict[str, tuple[np.ndarray, float, float]]:
+    """Return the numbers of each claim by its name.
+
+    These are means or differences, what they exceed, and degrees of freedom. The means are (1 +
+    documents,) as `mean` returns them, and what they exceed is NaN without a permutation. Fits to
+    permuted tokens are not corrected for bias, so they are compared with the ``uncorrected`` ones.
     """
     middle = len(profile.estimate) // 2
     lag_1 = mean(profile, "lag_1")
@@ -59,18 +65,24 @@ def contrasts(
     permuted = np.nan
     if "permuted_mean" in controls:
         permuted = controls.loc[controls["term"] == "lag_1", "permuted_mean"].mean()
+    df = smallest_df(profile, "lag_1")
     return {
-        POSITIVE: (lag_1, 0),
-        ABOVE_BOUND: (lag_1, equivalence_bound),
-        ABOVE_LAG_2: (lag_1 - lag_2, 0),
-        ABOVE_RANDOM_ORDER: (lag_1, permuted),
-        DEEPER: (late - early, 0),
+        POSITIVE: (lag_1, 0, df),
+        ABOVE_BOUND: (lag_1, equivalence_bound, df),
+        ABOVE_LAG_2: (lag_1 - lag_2, 0, df),
+        ABOVE_RANDOM_ORDER: (
+            mean(uncorrected, "lag_1"),
+            permuted,
+            smallest_df(uncorrected, "lag_1"),
+        ),
+        DEEPER: (late - early, 0, df),
     }
 
 
 def claims_of_study(
     keys: Mapping[str, str],
     profile: Profile,
+    uncorrected: Profile,
     controls: pd.DataFrame,
     before: pd.DataFrame,
     settings: Errors,
@@ -79,14 +91,14 @@ def claims_of_study(
 
     A claim holds if the interval of its value is above zero, fails if it is below, and is undecided
     if the interval has zero. Claims about lags or controls that the study lacks have no row, nor
-    have those about an untrained model whose norms do not vary. ``before`` is the comparison with
-    random weights, with intervals of the same level.
+    have those about an untrained model whose norms do not vary. ``uncorrected`` is the profile
+    without correction for bias, and ``before`` the comparison with random weights, with intervals
+    of the same level.
     """
     rows = []
     if {"lag_1", "lag_2"} <= set(profile.terms):
-        claimed = contrasts(profile, controls, settings.equivalence_bound)
-        df = np.nanmin(profile.df[:, profile.terms.index("lag_1")])
-        for claim, ((value, *scores), bound) in claimed.items():
+        claimed = contrasts(profile, uncorrected, controls, settings.equivalence_bound)
+        for claim, ((value, *scores), bound, df) in claimed.items():
             value = value - bound
             error = float(np.linalg.norm(scores))
             low, high = Estimates(value, error, df).interval(settings.alpha)
