@@ -1,14 +1,19 @@
 """Tables, norms and pictures for the tests of figures, and what a picture shows."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 TITLE = "Some figure says so\ngpt2, prompts, attention, notebook · 2,940 rows from 20 documents"
@@ -112,3 +117,134 @@ def marks_of(axes: Axes, marker: str, face: str | None = None) -> list[float]:
 def cells_of(axes: Axes, shape: tuple[int, int]) -> np.ndarray:
     """Return the values that the cells of a map show."""
     return np.ma.filled(np.ma.reshape(axes.collections[0].get_array(), shape), np.nan)
+
+
+def look_of(figure: Figure) -> str:
+    """Return how a figure looks in words: what is drawn where, in which colours and styles.
+
+    Places of texts in the margins and of panels, which fonts determine, are left out.
+    """
+    width, height = figure.get_size_inches()
+    lines = [f"figure of {width:.2f} x {height:.2f} inches"]
+    in_panels = {text for axes in figure.axes for text in axes.findobj(Text)}
+    lines += [
+        f"  {text_in_words(text)}"
+        for text in figure.findobj(Text)
+        if text not in in_panels and text.get_visible() and text.get_text().strip()
+    ]
+    for axes in figure.axes:
+        lines += ["", *panel_in_words(axes)]
+    return "\n".join(lines) + "\n"
+
+
+def panel_in_words(axes: Axes) -> Iterator[str]:
+    """Yield the lines of a panel: its axes, then all that is drawn, from back to front."""
+    titles = [axes.get_title(loc=place) for place in ("left", "center")]
+    yield f"panel {' '.join(filter(None, titles))!r}"
+    for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+        ticks = [text.get_text() for text in axis.get_ticklabels()]
+        sides = [side for side, spine in axes.spines.items() if spine.get_visible()]
+        yield (
+            f"  {name} {axis.get_label_text()!r} {in_short(axis.get_view_interval())}, "
+            f"{axis.get_scale()}, ticks {ticks}, {len(axis.get_minorticklocs())} small"
+        )
+    yield f"  sides {sides}"
+    own = {axes.patch, *axes.spines.values(), axes.xaxis, axes.yaxis}
+    drawn = [artist for artist in axes.get_children() if artist not in own and is_seen(artist)]
+    bars = [artist for artist in drawn if isinstance(artist, Rectangle)]
+    for kind in dict.fromkeys(map(kind_of_bar, bars)):
+        alike = [bar for bar in bars if kind_of_bar(bar) == kind]
+        boxes = np.array([(bar.get_x(), bar.get_width(), bar.get_height()) for bar in alike])
+        yield f"  {kind}, {' '.join(map(in_short, boxes.T))}"
+    others = [artist for artist in drawn if artist not in bars]
+    for artist in sorted(others, key=lambda artist: artist.zorder):
+        yield f"  {artist.zorder:g} {artist_in_words(artist)}"
+
+
+def is_seen(artist: Artist) -> bool:
+    return artist.get_visible() and not (isinstance(artist, Text) and not artist.get_text())
+
+
+def artist_in_words(artist: Artist) -> str:
+    """Return what is drawn, in words."""
+    clipped = "" if artist.get_clip_on() else ", beyond the panel"
+    if isinstance(artist, Text):
+        return text_in_words(artist) + f" at {in_short(artist.get_position())}"
+    if isinstance(artist, Legend):
+        return f"legend of {[text.get_text() for text in artist.get_texts()]}"
+    if isinstance(artist, Line2D):
+        return line_in_words(artist) + clipped
+    if isinstance(artist, Collection):
+        return collection_in_words(artist) + clipped
+    return type(artist).__name__
+
+
+def kind_of_bar(bar: Rectangle) -> str:
+    colours = f"{colour(bar.get_facecolor())} {colour(bar.get_edgecolor())}"
+    return f"{bar.zorder:g} bars {colours} {bar.get_linewidth():.2g}"
+
+
+def line_in_words(line: Line2D) -> str:
+    words = [f"line{label_of(line)}", colour(line.get_color(), line.get_alpha())]
+    # No other attribute has the dashes, in multiples of the width.
+    dashes = [float(f"{length:.3g}") for length in line._unscaled_dash_pattern[1] or ()]
+    words.append(f"{line.get_linestyle()} {line.get_linewidth():g} {dashes or ''}")
+    if line.get_marker() != "None":
+        faces = map(colour, (line.get_markerfacecolor(), line.get_markeredgecolor()))
+        size = f"{line.get_markersize():g}/{line.get_markeredgewidth():g}"
+        words.append(f"marks {line.get_marker()!r} {size} {' '.join(faces)}")
+    x, y = line.get_data()
+    return " ".join(words) + f": {in_short(x)} {in_short(y)}"
+
+
+def collection_in_words(artist: Collection) -> str:
+    faces = {colour(one) for one in artist.get_facecolor()}
+    edges = {colour(one) for one in artist.get_edgecolor()}
+    words = [type(artist).__name__ + label_of(artist), *sorted(faces), *sorted(edges)]
+    if artist.get_array() is not None:
+        limits = in_short(artist.get_clim())
+        words = [type(artist).__name__, artist.get_cmap().name, limits]
+        words.append(in_short(np.ma.filled(artist.get_array().astype(float), np.nan).ravel()))
+        return " ".join(words)
+    vertices = [path.vertices for path in artist.get_paths()]
+    ends = np.concatenate([*vertices, artist.get_offsets()]) if vertices else np.empty((0, 2))
+    extent = " without points"
+    if len(ends):
+        low, high = np.nanmin(ends, axis=0), np.nanmax(ends, axis=0)
+        extent = f" from {in_short(low)} to {in_short(high)}"
+    return f"{' '.join(words)} {len(vertices)}{extent}"
+
+
+def label_of(artist: Artist) -> str:
+    """Return the label of an artist in a legend, if it has one."""
+    label = str(artist.get_label())
+    return "" if label.startswith("_") else f" {label!r}"
+
+
+def text_in_words(text: Text) -> str:
+    weight = text.get_fontweight()
+    place = f"{text.get_ha()} {text.get_va()} {text.get_rotation():g}"
+    return (
+        f"{text.get_text()!r} {text.get_fontsize():g} {weight} {colour(text.get_color())} {place}"
+    )
+
+
+def colour(given, alpha: float | None = None) -> str:
+    """Return a colour as its number, with its opacity."""
+    if isinstance(given, str) and given in ("none", "auto"):
+        return given
+    return to_hex(given if alpha is None else (given, alpha), keep_alpha=True)
+
+
+def in_short(values: Iterable[float]) -> str:
+    """Return up to six numbers, or their count, ends, extremes and sum."""
+    numbers = np.asarray(list(values), dtype=float).ravel()
+    shown = numbers
+    beginning = ""
+    if len(numbers) > 6:
+        known = numbers[np.isfinite(numbers)]
+        extremes = [known.min(), known.max(), known.sum()] if len(known) else []
+        shown = np.array([numbers[0], numbers[-1], *extremes])
+        beginning = f"{len(numbers)}: "
+    # A number that is zero but for rounding is zero.
+    return f"[{beginning}{', '.join(f'{0.0 if abs(n) < 1e-9 else n:.3g}' for n in shown)}]"

@@ -36,8 +36,9 @@ def inputs(losses=True, changed=lambda table: table):
     )
 
 
-def test_layers_and_medians_are_lines_over_steps_beside_the_final_weights():
+def test_layers_and_medians_are_lines_over_steps_beside_the_final_weights(looks_as_before):
     sheet = coefficients_by_step.figure(inputs())
+    looks_as_before("coefficients_by_step", sheet)
     assert sheet.claim == "Lag 1 is highest at step 0 (1.10); its final value is 0.22"
     assert [panel.title for panel in sheet.panels] == ["lag 1", "R²", "loss"]
     lag, r_squared, loss = sheet.panels

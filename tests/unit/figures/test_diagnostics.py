@@ -66,9 +66,10 @@ def test_texts_neither_overlap_nor_leave_the_figure(layers, size):
     assert figure.get_size_inches()[0] * size.magnification <= size.width + 1e-9
 
 
-def test_the_strip_shows_every_layer_and_marks_those_with_a_row():
+def test_the_strip_shows_every_layer_and_marks_those_with_a_row(looks_as_before):
     parts = synthetic(30, unfitted=(3,))
     figure = drawn(parts, [2, 5])
+    looks_as_before("diagnostics", figure)
     for axes, (name, values) in zip(grid_of(figure)[0], parts[1].items(), strict=True):
         assert axes.get_title() == name
         picked = axes.lines[-1]

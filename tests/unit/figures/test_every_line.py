@@ -10,9 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from figure_inputs import compared, inputs_of, of_regression, of_regressions
-from pictures import grid
+from pictures import TITLE, grid
 
 from attnlag.figures import (
+    as_in_the_post,
     coefficients_by_depth,
     coefficients_by_layer,
     cosines_by_distance,
@@ -25,6 +26,7 @@ from attnlag.figures import (
     specifications_by_layer,
 )
 from attnlag.figures.sampling import NormsSample
+from attnlag.figures.sizes import PAGE
 from attnlag.storage import tables
 
 LAYERS = range(4)
@@ -76,7 +78,7 @@ def check(line, rows, value="estimate", prefix="", scale=1, tested=False):
 
 
 @pytest.mark.parametrize("lags", [2, 6])
-def test_lags_by_layer(lags):
+def test_lags_by_layer(lags, looks_as_before):
     """A few have a panel each, many have one for all of them."""
     terms = [f"lag_{n + 1}" for n in range(lags)]
     table = coefficients(layer=LAYERS, term=terms)
@@ -88,7 +90,9 @@ def test_lags_by_layer(lags):
         controls[name] = 1.0 + place + controls["layer"] / 10
         controls[f"{name}_r_squared"] = 0.9 + place / 100 + controls["layer"] / 1000
     fits = pd.DataFrame({"layer": LAYERS, "r_squared": [0.1, 0.4, 0.2, 0.3]})
-    panels = coefficients_by_layer.figure(of_regression(table, fits=fits, controls=controls)).panels
+    sheet = coefficients_by_layer.figure(of_regression(table, fits=fits, controls=controls))
+    looks_as_before(f"coefficients_by_layer_{lags}", sheet)
+    panels = sheet.panels
     lines = [panels[0].lines[0], panels[1].lines[0]] if lags == 2 else panels[0].lines
     for term, line in zip(terms, lines, strict=True):
         check(line, table[table["term"] == term], tested=True)
@@ -103,18 +107,19 @@ def test_lags_by_layer(lags):
             np.testing.assert_array_equal(r_squared.y, of_lag[f"{name}_r_squared"])
 
 
-def test_lags_by_depth():
+def test_lags_by_depth(looks_as_before):
     table = coefficients(model=["a", "b"], layer=LAYERS, term=["lag_1", "lag_2"], corpus=["x"])
     table["depth"] = table["layer"] / 3
-    panels = coefficients_by_depth.figure(compared(table)).panels
-    for term, panel in zip(("lag_1", "lag_2"), panels, strict=True):
+    sheet = coefficients_by_depth.figure(compared(table))
+    looks_as_before("coefficients_by_depth", sheet)
+    for term, panel in zip(("lag_1", "lag_2"), sheet.panels, strict=True):
         for model, line in zip(("a", "b"), panel.lines, strict=True):
             rows = where(table, model=model, term=term)
             check(line, rows, tested=True)
             np.testing.assert_allclose(line.x, rows["depth"])
 
 
-def test_lags_of_regressions():
+def test_lags_of_regressions(looks_as_before):
     studies = []
     for name, fixed in (("a", "document"), ("b", "none")):
         table = coefficients(layer=LAYERS, term=["lag_1", "lag_2"]).assign(regression=name)
@@ -122,7 +127,9 @@ def test_lags_of_regressions():
         folder = Path(f"results/m/c/attention/{name}")
         stated = {"fixed_effects": fixed}
         studies.append({"folder": folder, "coefficients": table, "stated": stated})
-    (panel,) = specifications_by_layer.figure(of_regressions(*studies)).panels
+    sheet = specifications_by_layer.figure(of_regressions(*studies))
+    looks_as_before("specifications_by_layer", sheet)
+    (panel,) = sheet.panels
     for study, line in zip(studies, panel.lines, strict=True):
         check(line, where(study["coefficients"], term="lag_1"), tested=True)
 
@@ -144,15 +151,15 @@ def check_quantiles(bands, logs):
         np.testing.assert_allclose(line.y, expected[2])
 
 
-def test_norms_by_layer():
+def test_norms_by_layer(looks_as_before):
     absolute, relative = norms_of("attention"), norms_of("stream")
     norms = {"norms": pd.DataFrame()}
     inputs = inputs_of({"drop_first": 1}, folder=Path("results/m/c/attention/norms"), **norms)
     inputs.norms_sample = absolute
     inputs.relative_sample = relative
-    for sample, panel in zip(
-        (absolute, relative), norms_by_layer.figure(inputs).panels, strict=True
-    ):
+    sheet = norms_by_layer.figure(inputs)
+    looks_as_before("norms_by_layer", sheet)
+    for sample, panel in zip((absolute, relative), sheet.panels, strict=True):
         wide, narrow, first, median = panel.lines
         later = sample.position > 0
         check_quantiles((wide, narrow, median), sample.log_norms[later])
@@ -160,7 +167,7 @@ def test_norms_by_layer():
         np.testing.assert_allclose([first.y, first.low, first.high], ends)
 
 
-def test_sites_side_by_side(tmp_path):
+def test_sites_side_by_side(tmp_path, looks_as_before):
     """The norms of each site stand above its coefficients."""
     norms = {}
     paths = []
@@ -179,7 +186,9 @@ def test_sites_side_by_side(tmp_path):
     inputs = of_regressions(*studies)
     for path in paths:
         inputs.declared.below["norms", path.parents[1]] = [path]
-    panels = sites_by_layer.figure(inputs).panels
+    sheet = sites_by_layer.figure(inputs)
+    looks_as_before("sites_by_layer", sheet)
+    panels = sheet.panels
     for site, panel in zip(norms, panels[:2], strict=True):
         check_quantiles(panel.lines, norms[site])
     for study, panel in zip(studies, panels[2:], strict=True):
@@ -187,7 +196,7 @@ def test_sites_side_by_side(tmp_path):
             check(line, where(study["coefficients"], term=term), tested=True)
 
 
-def test_cosines_of_neighbours():
+def test_cosines_of_neighbours(looks_as_before):
     quantities = ["cosine_previous", "cosine_previous_centred"]
     table = with_numbers(grid(layer=LAYERS, distance=(1, 2), quantity=quantities), "mean")
     table = table.assign(site="attention", random_pairs=table["mean"] / 2)
@@ -195,6 +204,7 @@ def test_cosines_of_neighbours():
     table = table.assign(tokens=9, documents=3)
     inputs = inputs_of(stages={"geometry_means": LEVEL}, directions=table)
     sheet = cosines_by_distance.figure(inputs)
+    looks_as_before("cosines_by_distance", sheet)
     assert "Dashed: the same, untrained" in sheet.note
     lines = sheet.panels[0].lines
     for place, quantity in enumerate(quantities):
@@ -205,7 +215,7 @@ def test_cosines_of_neighbours():
         np.testing.assert_array_equal(before.y, rows["untrained"])
 
 
-def test_elasticities():
+def test_elasticities(looks_as_before):
     table = with_numbers(grid(target_layer=(1, 3), source_layer=LAYERS, lag=(0, 1)))
     table = with_numbers(table, "predictive", "predictive_")
     sites = {"source_site": "attention", "target_site": "attention"}
@@ -219,7 +229,9 @@ def test_elasticities():
         elasticities=table.assign(documents=13),
         total_effects=sums,
     )
-    *panels, of_sums = elasticities_by_layer.figure(inputs).panels
+    sheet = elasticities_by_layer.figure(inputs)
+    looks_as_before("elasticities_by_layer", sheet)
+    *panels, of_sums = sheet.panels
     for place, target in enumerate((1, 3)):
         rows = where(table[table["source_layer"] < target], target_layer=target, lag=1)
         check(panels[place].lines[0], rows, "predictive", "predictive_")
@@ -231,13 +243,15 @@ def test_elasticities():
     check(caused, rows)
 
 
-def test_readout():
+def test_readout(looks_as_before):
     targets = ("own", "next", "top1")
     table = with_tests(with_numbers(grid(target=targets, layer=LAYERS), "difference"))
     table = table.assign(site="attention", untrained=table["difference"] / 7)
     table = table.assign(tokens=9, documents=3)
     inputs = inputs_of(stages={"traced_table": LEVEL}, readout=table)
-    (panel,) = readout_by_layer.figure(inputs).panels
+    sheet = readout_by_layer.figure(inputs)
+    looks_as_before("readout_by_layer", sheet)
+    (panel,) = sheet.panels
     for place, target in enumerate(targets):
         rows = table[table["target"] == target]
         effect, before = panel.lines[2 * place : 2 * place + 2]
@@ -245,7 +259,7 @@ def test_readout():
         np.testing.assert_array_equal(before.y, rows["untrained"])
 
 
-def test_slope_of_all_tokens():
+def test_slope_of_all_tokens(looks_as_before):
     table = coefficients(layer=LAYERS, subset=["all", "NOUN", "VERB"], term=["lag_1"])
     table = table.assign(n_obs=90, difference=table["estimate"] / 2, difference_p_adjusted=0.01)
     tests = pd.DataFrame({"term": ["lag_1"], "merged": [""]})
@@ -253,11 +267,13 @@ def test_slope_of_all_tokens():
     table = table.assign(n_documents=3, median_low=0.1, median_high=0.2, level=0.95)
     tests = tests.assign(p_adjusted=0.01)
     inputs = inputs_of(stages={"classes": settings}, equal_slopes=tests, classes=table)
-    shared, _ = slopes_by_class.figure(inputs).panels
+    sheet = slopes_by_class.figure(inputs)
+    looks_as_before("slopes_by_class", sheet)
+    shared, _ = sheet.panels
     check(shared.lines[0], table[table["subset"] == "all"], tested=True)
 
 
-def test_shares_and_lags_of_sources(subtests):
+def test_shares_and_lags_of_sources(subtests, looks_as_before):
     alone = {
         "self": "the token itself",
         "previous_1": "the token before",
@@ -276,7 +292,9 @@ def test_shares_and_lags_of_sources(subtests):
         shares=table.assign(tokens=9, documents=3),
         lags=lags,
     )
-    *shares, last = sources_by_layer.figure(inputs).panels
+    sheet = sources_by_layer.figure(inputs)
+    looks_as_before("sources_by_layer", sheet)
+    *shares, last = sheet.panels
     by_title = {panel.title.removeprefix("written by "): panel.lines[0] for panel in shares}
     for source, label in alone.items():
         check(by_title[label], table[table["source"] == source], "mean", scale=100)
@@ -288,3 +306,17 @@ def test_shares_and_lags_of_sources(subtests):
             assert not by_title[label].has_interval
     for part, line in zip(parts, last.lines, strict=True):
         check(line, lags[lags["part"] == part])
+
+
+def test_pictures_of_the_post(looks_as_before):
+    table = with_tests(with_numbers(grid(layer=LAYERS, term=["lag_1", "lag_2"])))
+    table = table.rename(columns={"p_adjusted": "p_value"})
+    outcomes = pd.DataFrame(np.random.default_rng(0).normal(size=(1500, 4)), columns=list(LAYERS))
+    pictures = as_in_the_post.pictures(outcomes, table, 0.05, "norm", 4000)
+    figure = pictures.draw(TITLE, PAGE)
+    looks_as_before("as_in_the_post", figure)
+    lines = figure.axes[-1].lines
+    for term, line, crosses in zip(("lag_1", "lag_2"), lines[:3:2], lines[1:4:2], strict=True):
+        rows = where(table, term=term)
+        np.testing.assert_array_equal(line.get_ydata(), rows["estimate"])
+        np.testing.assert_array_equal(crosses.get_xdata(), rows.query("p_value >= 0.05")["layer"])

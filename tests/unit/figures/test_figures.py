@@ -190,8 +190,9 @@ def of_groups(**estimates):
     return groups_by_layer.figure(of_regression(table, fits=fits, groups=groups))
 
 
-def test_groups_are_rows_of_a_map():
+def test_groups_are_rows_of_a_map(looks_as_before):
     sheet = of_groups(prose=0.2, verse=0.4, rare=np.nan)
+    looks_as_before("groups_by_layer", sheet)
     (cells,) = sheet.panels
     assert cells.rows == ["verse (7)", "prose (7)", "rare (7)"]
     np.testing.assert_array_equal(cells.values[:2], [[0.4] * 4, [0.2] * 4])
@@ -303,9 +304,10 @@ def test_effects_of_no_document_are_drawn():
     assert sheet.claim == "No layer was changed before an observed one"
 
 
-def test_norms_by_position_are_means_of_the_rows(norms, subtests):
+def test_norms_by_position_are_means_of_the_rows(norms, subtests, looks_as_before):
     inputs, frame = norms
     sheet = norms_by_position.figure(inputs)
+    looks_as_before("norms_by_position", sheet)
     (cells,) = sheet.panels
     centred = frame[list(LAYERS)] - frame.loc[frame["position"] > 0, list(LAYERS)].mean()
     for position in (0, 5):
@@ -354,7 +356,7 @@ def test_the_title_compares_positions_that_nearly_all_documents_reach(norms, tmp
     assert norms_by_position.last_row_in_words(["code"]) == "The last row is of 1 document."
 
 
-def test_shares_of_variance_stand_beside_what_chance_gives(norms):
+def test_shares_of_variance_stand_beside_what_chance_gives(norms, looks_as_before):
     inputs, frame = norms
     rest = frame[frame["position"] > 0].rename(columns={2: "y"})
     centred = rest["y"] - rest["y"].mean()
@@ -362,6 +364,7 @@ def test_shares_of_variance_stand_beside_what_chance_gives(norms):
     logs = rest[["y"]].rename(columns={"y": 2})
     assert shares_between(logs, rest["group"].to_numpy())[2] == pytest.approx(of_groups)
     speech = norms_by_part_of_speech.figure(inputs)
+    looks_as_before("norms_by_part_of_speech", speech)
     explained, cells = speech.panels
     names = [row.partition(" (")[0] for row in cells.rows]
     # Every token of a word counts, as in the regressions.
@@ -466,8 +469,11 @@ def bins_of(tokens):
     return (tokens["surprisal"].rank() - 1) * norms_by_surprisal.BINS // len(tokens)
 
 
-def test_bins_of_surprisal_are_of_equal_size_and_layers_have_a_line_each(over_surprisal):
+def test_bins_of_surprisal_are_of_equal_size_and_layers_have_a_line_each(
+    over_surprisal, looks_as_before
+):
     sheet, tokens = over_surprisal
+    looks_as_before("norms_by_surprisal", sheet)
     means, slopes = sheet.panels
     assert (means.xlabel, slopes.xlabel) == ("surprisal (nats)", "layer")
     centres = tokens["surprisal"].groupby(bins_of(tokens)).mean()
@@ -598,8 +604,9 @@ def heads(sink=0.7, lag=1.0, layers=LAYERS, mixers=None):
     )
 
 
-def test_heads_are_maps_of_what_was_measured():
+def test_heads_are_maps_of_what_was_measured(looks_as_before):
     sheet = heads_by_layer.figure(heads())
+    looks_as_before("heads_by_layer", sheet)
     lag, share, sink = sheet.panels
     assert share.rows == ["0", "1", "10"]
     np.testing.assert_allclose(share.values, 50)
@@ -839,7 +846,7 @@ def test_shares_are_lines_of_means_and_so_is_the_title(subtests):
         assert not any(line.has_interval for line in panel.lines)
 
 
-def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
+def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout(looks_as_before):
     table = grid(target=("own", "next", "top1"), layer=LAYERS)
     table["difference"] = table["layer"] / 10
     table.loc[0, "difference"] = -1.4
@@ -857,6 +864,7 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     panel = panel_of(table)
     assert panel.ylim == (-0.2, None)
     figure = Sheet("c", LAYERS, [panel], "").draw("T\ns", PAGE)
+    looks_as_before("readout_by_layer_cut", figure)
     assert "layer 0 ↓ −1.40" in texts_of(figure)
     labels = [line.label for line in panel.lines if line.label]
     assert labels == ["the token itself", "the next token", "the model's first choice"]

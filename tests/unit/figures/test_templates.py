@@ -101,6 +101,12 @@ def test_texts_neither_overlap_nor_leave_the_figure(sheet, layers, size):
     assert height < 9
 
 
+@pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
+@pytest.mark.parametrize("sheet", [lines_sheet, direct_sheet, crowded_sheet, map_sheet])
+def test_templates_look_as_before(sheet, size, looks_as_before):
+    looks_as_before(f"{sheet.__name__}_{size.name}", sheet(12).draw(TITLE, size))
+
+
 def test_a_line_shows_its_values_its_interval_and_its_marks():
     table = pd.DataFrame({"layer": LAYERS, "estimate": np.linspace(0.5, -0.1, 6)})
     table["p_adjusted"] = [0.01, 0.2, 0.01, 0.3, 0.01, np.nan]
