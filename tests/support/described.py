@@ -1,5 +1,7 @@
 """The files of a run: those that the catalogue of outputs describes, and by names of rules."""
 
+import base64
+import gzip
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -95,6 +97,35 @@ def claims_of(regressions: Sequence[RegressionResults]) -> list[AnalysisClaims]:
 def in_memory(regressions: Sequence[RegressionResults]) -> RunClaims:
     """Return the claims of all that was declared with some regressions, as figures have them."""
     return analyses.in_memory(claims_of(regressions))
+
+
+def index_of(page: Path) -> dict[str, Any]:
+    """Return what the page of a run holds besides its texts: findings, answers, sheets, numbers."""
+    text = page.read_text(encoding="utf-8")
+    (block,) = re.findall(r'id="block-0">(.*?)</script>', text)
+    found: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(block)))
+    return found
+
+
+def in_words(value: Any, place: str = "") -> Iterator[str]:
+    """Yield a line for each text in nested dictionaries and lists; numbers are marks.
+
+    A list of numbers is one line, whatever their number.
+    """
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from in_words(part, f"{place}.{name}".removeprefix("."))
+    elif isinstance(value, list) and any(isinstance(part, dict | list | str) for part in value):
+        for part in value:
+            yield from in_words(part, f"{place}.-")
+    elif isinstance(value, str):
+        yield f"{place}: {re.sub(NUMBER, '#', value)}"
+    else:
+        yield f"{place}: {type(value).__name__}"
+
+
+# With a sign, and with digits in groups.
+NUMBER = r"[-−+]?\b\d(?:[\d,]*\d)?(?:\.\d+)?(?:e-\d+)?"
 
 
 def regressions_in(results: Path, *names: str) -> list[RegressionResults]:

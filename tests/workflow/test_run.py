@@ -15,12 +15,13 @@ import sys
 import time
 import zipfile
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from described import in_memory, regressions_in, undescribed
+from described import in_memory, in_words, index_of, regressions_in, undescribed
 from planning import plan
 from projects import (
     ROOT,
@@ -74,6 +75,19 @@ def test_the_explorer_shows_fewer_documents_rather_than_more_bytes(finished_once
     some, several = bytes_and_documents(3_000)
     assert 1 < several < 8
     assert least < some < whole
+
+
+def test_the_page_tells_what_it_told_before(whole_once, write_lists):
+    """In its words, in their order: numbers are marks, and lines that repeat stand once.
+
+    The stored ones are no oracle: open the page before they are written anew.
+    """
+    words = in_words(index_of(whole_once[0].folder / "results/explorer.html"))
+    told = "\n".join(dict.fromkeys(words)) + "\n"
+    stored = Path(__file__).with_name("page.txt")
+    if write_lists:
+        stored.write_text(told, encoding="utf-8")
+    assert told == stored.read_text(encoding="utf-8")
 
 
 # Figures of several models, checkpoints or sites, and of properties of tokens: not in these runs.
