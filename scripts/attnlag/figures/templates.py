@@ -223,7 +223,7 @@ class Sheet:
                 axes.tick_params(labelbottom=False)
         sns.despine(figure)
         if not maps:
-            figure.align_ylabels()
+            canvas.align_ylabels()
         return figure
 
 

@@ -261,7 +261,7 @@ class Tracer:
 
     def _run(self, batch: Batch, with_sources: Sequence[int]) -> "TracedPass":
         """Run one sequence, and compute the sources of some layers during the pass."""
-        needs = self._needs(with_sources)
+        needs = self._needs(with_sources, check=False)
         sources: dict[int, LayerSources] = {}
         layers: dict[int, LayerPass] = {}
 
@@ -277,7 +277,7 @@ class Tracer:
             receive(layer)
         return TracedPass(sources, layers, passed.problem)
 
-    def _needs(self, with_sources: Sequence[int], *, check: bool = False) -> Needs:
+    def _needs(self, with_sources: Sequence[int], *, check: bool) -> Needs:
         """Return what a pass is to give: for the readout of all layers, and for sources of some.
 
         The check of the readout needs what enters the first block and what leaves the head too.

@@ -1,5 +1,7 @@
 """The table of claims, from tables whose numbers are known."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from pictures import grid
 from attnlag import wording
 from attnlag.claims.analyses import as_table
 from attnlag.claims.row import COUNTS, STUDY, Row, Verdict, frame, rows_in
-from attnlag.claims.run import by_analysis
+from attnlag.claims.run import Claims, RunClaims, by_analysis
 from attnlag.regression.inference.response import MAX_DISTANCE
 from attnlag.regression.slopes.decomposition import EFFECTS, POOLED
 from attnlag.storage import tables
@@ -198,3 +200,28 @@ def test_what_is_unknown_is_missing():
     assert found["layers"] is None
     assert np.isnan([found["low"], found["level"], found["p_value"]]).all()
     assert (found["model"], found["verdict"]) == ("m", "too few texts")
+
+
+def test_a_folder_of_findings_has_the_claims_of_its_site_or_of_all_pairs_of_sites():
+    names = {
+        "within": ("m", "c", "mlp", "heads"),
+        "itself": ("m", "c", "attention", "causal"),
+        "across": ("m", "c", "mlp", "causal, attention"),
+        "heads": ("m", "c", "attention", "heads"),
+    }
+    claims = {key: Claims((Row(claim=name),)) for name, key in names.items()}
+    records = {key: tables.Record(made=name) for name, key in names.items()}
+    run = RunClaims(claims, records)
+
+    def found(analysis, folder):
+        return [
+            (site, claims.rows[0].claim, record["made"])
+            for site, claims, record in run.folder_claims(analysis, Path(folder))
+        ]
+
+    assert found("heads", "results/m/c/attention/heads") == [("attention", "heads", "heads")]
+    assert found("heads", "results/m/c/mlp/heads") == [("mlp", "within", "within")]
+    assert found("causal", "results/m/c/causal") == [
+        ("attention", "itself", "itself"),
+        ("attention to mlp", "across", "across"),
+    ]

@@ -379,6 +379,11 @@ def test_shares_of_variance_stand_beside_what_chance_gives(norms, looks_as_befor
     assert explained.lines[0].y[2] == pytest.approx(most)
     few = with_sample(inputs, frame.index < 10)
     assert norms_by_part_of_speech.figure(few).claim == "No part of speech has 20 tokens"
+    nouns = frame.index[(frame["upos"] == "NOUN") & (frame["position"] > 0)]
+    (_, enough) = norms_by_part_of_speech.figure(
+        with_sample(inputs, frame.index.isin(nouns[:20]))
+    ).panels
+    assert enough.rows == ["noun (20)"]
 
 
 def test_parts_of_speech_explain_their_number_less_one_of_the_tokens_by_chance(norms):
@@ -891,6 +896,42 @@ def test_the_catalogue_of_figures_matches_the_modules():
     needs = {figure.needs for figure in found}
     # Any other need would never be met.
     assert needs <= {"", "groups", "tags", "regressions", "revisions", "sources", *OPTIONAL}
+
+
+# Places of figures in Snakemake's report.
+PLACES = {
+    "coefficients": {
+        "as_in_the_post": "as in the post",
+        "coefficients_by_layer": "by layer",
+        "coefficients_by_step": "by step of training",
+        "groups_by_layer": "by group of documents",
+        "sites_by_layer": "sites side by side",
+        "slopes_by_class": "by class of tokens",
+        "specifications_by_layer": "all regressions",
+    },
+    "norms": {
+        "norms_by_layer": "by layer",
+        "norms_by_part_of_speech": "by kind of token",
+        "norms_by_position": "by position",
+        "norms_by_surprisal": "by surprisal",
+    },
+    "directions": {
+        "cosines_by_distance": "cosines",
+        "heads_by_layer": "heads",
+        "readout_by_layer": "readout",
+        "sources_by_layer": "sources",
+    },
+    "comparison": {"coefficients_by_depth": "by relative depth"},
+    "diagnostics": {"diagnostics": "residuals and influence"},
+    "interventions": {"elasticities_by_layer": "elasticities"},
+}
+
+
+def test_each_figure_has_its_place_in_the_report():
+    found = {}
+    for figure in catalogue.figures():
+        found.setdefault(figure.category, {})[figure.name] = figure.subcategory
+    assert found == PLACES
 
 
 def test_two_figures_are_drawn_on_request_alone():

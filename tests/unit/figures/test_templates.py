@@ -187,6 +187,16 @@ def test_panels_share_limits_labels_and_the_legend():
     assert one.get_xlabel() == two.get_xlabel() == "layer"
 
 
+def test_labels_of_panels_one_below_the_other_stand_in_a_line():
+    """Also where the numbers of one take more room."""
+    panels = [Lines([Line(values)], "norm") for values in (np.ones(6), np.full(6, 1e-4))]
+    sheet = Sheet("c", range(6), panels)
+    figure = sheet.draw(TITLE, PAGE)
+    figure.draw_without_rendering()
+    one, two = (axes.yaxis.label.get_window_extent().x0 for axes in figure.axes)
+    assert one == pytest.approx(two)
+
+
 def test_bars_replace_the_line_and_labels_stand_at_ends():
     x = np.arange(6.0)
     bars = Line(x, "caused", "C0", x - 1, x + 1, bars=True)

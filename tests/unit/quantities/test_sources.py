@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import torch
 from models import BLOOM, GPT, LLAMA
-from transformers import AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities import readout, tracing
+from attnlag.quantities.sources import GATED_TYPES
 from attnlag.quantities.traced_tables import LISTS, READOUT_EFFECTS, SOURCE_CLASSES, written
 
 # Biases and a LayerNorm; groups of queries that share keys; a norm after attention, soft caps and a
@@ -329,3 +330,7 @@ def test_a_late_failure_leaves_out_its_sequence_alone(fails, ids):
     reason = "a pass that is to give weights" if fails else "in layer 1, what tokens write"
     assert f"; 1 sequence without, as {reason}" in tracer.remarks()["sources"]
     assert len(tracer.rows["readout", "attention"]) == 3
+
+
+def test_the_types_whose_attention_has_gates_are_those_of_transformers():
+    assert set(GATED_TYPES) - set(CONFIG_MAPPING) == set()

@@ -147,3 +147,23 @@ def test_the_largest_head_of_all_and_that_of_the_median_layer_are_told_apart():
     largest, median, *_ = heads.claims_of_heads(parts, lags, HEADS_TABLE)
     assert wording.text(largest, "finding").endswith("in layer 1")
     assert (largest.value, median.value) == (0.9, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("analysis", "sampled", "about"),
+    [
+        ("heads", 3, "m, c, attention, a sample of 3 documents, heads:"),
+        ("heads", 0, "m, c, attention, heads:"),
+        ("readout", 3, "m, c, attention, readout:"),
+    ],
+)
+def test_findings_of_heads_say_of_how_many_documents_they_are(analysis, sampled, about):
+    record = Record(model={"name": "m"}, corpus={"name": "c"}, sampled=sampled, check="sums")
+    text = findings.findings_of_analysis(analysis, [("attention", Claims(()), record)])
+    assert text.splitlines()[0] == about
+
+
+def test_a_readout_that_is_unknown_has_no_claims():
+    table = tables_of("readout")["readout"]
+    assert [*sources.claims_of_readout(table.assign(difference=np.nan), 0.05, "holm")] == []
+    assert [*sources.claims_of_readout(table.iloc[:0], 0.05, "holm")] == []

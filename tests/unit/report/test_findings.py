@@ -380,3 +380,16 @@ def test_parts_of_speech_are_not_held_fixed_without_a_tagger():
 def test_a_text_of_fewer_rows_or_among_few_texts_is_not_named(fields):
     fits = FITS.assign(**{"largest_cluster_rows": 150} | fields)
     assert list(claims_of_fits.dominating_document(fits)) == []
+
+
+# What the findings of a comparison of models say, without lines.
+OF_COMPARISON = {"models_differ", "replicated"}
+
+
+def test_each_claim_that_findings_have_words_for_stands_in_a_line():
+    lines = [*findings.REGRESSION, findings.FEW_TEXTS]
+    for of_analysis in findings.LINES_OF_ANALYSES.values():
+        lines += of_analysis
+    named = {"fitted", *(claim for line in lines for claim in line.claims)}
+    said = {name for name, words in wording.CLAIMS.items() if words.finding}
+    assert named == said - OF_COMPARISON

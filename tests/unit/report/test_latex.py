@@ -99,6 +99,8 @@ def test_each_cell_of_the_table_is_that_of_its_layer_and_term(regression):
         [*("--- (---)", "[---, ---]", "---"), *("--- (---)", "[---, ---]", "---", "---")],
     ]
     assert [layer for layer, _ in rows] == list("0123")
+    rules = [line for line in text.splitlines() if line.endswith("rule")]
+    assert rules == [r"\toprule", r"\midrule", r"\bottomrule"]
     # Headers stand over their columns.
     names = ["Estimate (SE)", r"95\% interval", "$p$"]
     (header,) = re.findall(r"^ & (Estimate.*) \\\\$", text, re.M)
