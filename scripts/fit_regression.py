@@ -9,36 +9,23 @@ clustered ones.
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
-from attnlag.regression.inference import controls, fallbacks, fitting, permutation
+from attnlag.regression.inference import controls, fitting, permutation
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
 
-PACKAGES = ("numpy", "scipy", "statsmodels")
-
 
 def main(job, settings: RegressionSettings):
-    group_of = group_by_document(job.input.corpus)
-    untrained = []
-    if settings.control_design:
-        untrained = controls.untrained_moments(
-            settings.control_design,
-            vars(job.input),
-            job.input.untrained,
-            job.input.untrained_stream,
-        )
     fitted = fitting.fit_regression(
         job.input.crossproducts,
         job.input.design,
-        group_of,
+        group_by_document(job.input.corpus),
         settings,
         permutations=list(map(permutation.PermutedMoments.read, job.input.permutations)),
-        untrained=untrained,
+        untrained=moments_before_training(job, settings),
         threads=job.threads,
     )
-    used = {**fitted.settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
-    used_by_groups = fallbacks.by_document(fitted.settings)
     shared = tables.shared_provenance(job.input.crossproducts)
-    record = tables.provenance(shared, "regression", used, *PACKAGES, merged=fitted.merged)
+    record, record_of_groups = fitting.records_of(fitted, shared)
     frames = {
         job.output.coefficients: fitted.coefficients,
         job.output.fits: fitted.goodness,
@@ -49,9 +36,20 @@ def main(job, settings: RegressionSettings):
     if fitted.untrained_scales is not None:
         frames[job.output.untrained_scales] = fitted.untrained_scales
     name = tables.write_results(frames, record, **vars(job.names))
-    record_of_groups = tables.provenance(shared, "groups", used_by_groups, *PACKAGES)
     tables.write_results({job.output.groups: fitted.groups}, record_of_groups, **vars(job.names))
     fitted.residual_sums.write(job.output.residuals, record)
     layers = counted(len(fitted.layers), "layer")
     fitted_groups = fitted.groups.dropna(subset="estimate")["subset"].nunique()
     log.info(f"{name}: fitted {layers}, and {counted(fitted_groups, 'group')}")
+
+
+def moments_before_training(job, settings):
+    """Return what is regressed with random weights, a scale each; nothing without that control."""
+    if settings.control_design is None:
+        return []
+    return controls.untrained_moments(
+        settings.control_design,
+        vars(job.input),
+        job.input.untrained,
+        job.input.untrained_stream,
+    )

@@ -12,7 +12,6 @@ from attnlag.errors import counted
 from attnlag.interventions import sampling
 from attnlag.model import initial_weights, loading
 from attnlag.model.folder import verify_folder
-from attnlag.model.settings import Running
 from attnlag.pipeline.program import log
 from attnlag.quantities import catalogue, provenance, tracing
 from attnlag.quantities.settings import TracingSettings
@@ -30,14 +29,15 @@ def main(job, settings: TracingSettings):
     if sequences:
         decoder = loading.load_decoder(
             Path(job.options.folder),
-            Running(dtype=settings.dtype, fast=False),
+            tracing.running_of(settings),
             device=job.options.device,
             modules=settings.modules,
             head=True,
         )
     made = provenance.provenance_of(record, "traced", settings, decoder)
-    quantities = ["sources", "source_parts", "sinks", "readout"]
-    paths = catalogue.paths_of(quantities, settings.sites, job.output)
+    paths = catalogue.paths_of(
+        ["sources", "source_parts", "sinks", "readout"], settings.sites, job.output
+    )
     remarks = tracing.trace_into_files(decoder, settings.sites, sequences, paths, made)
     if settings.seed_of_weights is not None:
         trace_untrained(job, settings, record, sequences)
@@ -49,12 +49,11 @@ def main(job, settings: TracingSettings):
 def trace_untrained(job, settings, record, sequences):
     """Trace the model with initial weights of one scale, and write its tables."""
     folder = Path(job.options.folder)
-    source = verify_folder(folder, "initial_weights")
     decoder = None
     if sequences:
         (draw,) = initial_weights.untrained_decoders(
             folder,
-            Running(dtype=settings.dtype, fast=False),
+            tracing.running_of(settings),
             scales=[settings.scale],
             seed=settings.seed_of_weights,
             device=job.options.device,
@@ -64,7 +63,9 @@ def trace_untrained(job, settings, record, sequences):
         )
         decoder = draw.decoder
     made = provenance.provenance_of(record, "traced", settings, decoder)
+    source = verify_folder(folder, "initial_weights")
     made["draw"] = initial_weights.facts_of(settings.scale, source["initial_weights"])
-    quantities = ["sources", "readout"]
-    paths = catalogue.paths_of(quantities, settings.sites, job.output, prefix="untrained_")
+    paths = catalogue.paths_of(
+        ["sources", "readout"], settings.sites, job.output, prefix="untrained_"
+    )
     tracing.trace_into_files(decoder, settings.sites, sequences, paths, made)

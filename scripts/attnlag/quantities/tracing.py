@@ -17,12 +17,14 @@ from attnlag.errors import counted
 from attnlag.model import hooks
 from attnlag.model.decoder import Decoder
 from attnlag.model.hooks import HEADS, PROJECTED, STREAM
+from attnlag.model.settings import Running
 from attnlag.quantities import columns, formats, traced_tables, verification
 from attnlag.quantities.batches import Batch, Passes, batch_of
 from attnlag.quantities.catalogue import Key
 from attnlag.quantities.computation import Check, computation_of
 from attnlag.quantities.layer_pass import BatchPass, LayerPass, Needs, run_pass
 from attnlag.quantities.readout import Readout, ReadoutEffects
+from attnlag.quantities.settings import TracingSettings
 from attnlag.quantities.sources import LayerSources, Sources
 from attnlag.quantities.traced_tables import READOUT_EFFECTS
 from attnlag.storage import tables
@@ -31,6 +33,11 @@ from attnlag.storage.tables import Record
 
 # What passes over single sequences give.
 TRACED = ("sources", "sinks", "readout")
+
+
+def running_of(settings: TracingSettings) -> Running:
+    """Return how the model runs: in plain torch, whose passes give the weights of attention."""
+    return Running(dtype=settings.dtype, fast=False)
 
 
 def trace_into_files(

@@ -309,7 +309,7 @@ REGRESSION = {"build_design", "permute_documents", "fit_regression", "fit_classe
 FITTED = {"extract_activations", "fit_regression"}
 EDITS = [
     # a file, what is replaced in it or, if nothing, all of it; stages that change, and that do not
-    (RANDOM, "settings.scales[0]", "settings.scales[-1]", {Path(RANDOM).stem}, None),
+    (RANDOM, "seed=settings.seed", "seed=1", {Path(RANDOM).stem}, None),
     # All stages that draw share this program.
     ("draw_figures.py", "drew", "has drawn", FIGURES, None),
     ("attnlag/errors.py", "did you mean", "perhaps", set(), None),

@@ -35,6 +35,10 @@ from attnlag.regression.residuals import residuals
 from attnlag.regression.residuals.omitted_lags import omitted_lags
 from attnlag.regression.residuals.residuals import FittedLine, ResidualSums
 from attnlag.regression.settings import RegressionSettings
+from attnlag.storage import tables
+
+# What the numbers come from, besides this project.
+PACKAGES = ("numpy", "scipy", "statsmodels")
 
 
 @dataclass
@@ -112,6 +116,19 @@ def fit_regression(
         controls=control_table,
         untrained_scales=untrained_scales,
     )
+
+
+def records_of(
+    fitted: FittedRegression, upstream: tables.Record
+) -> tuple[tables.Record, tables.Record]:
+    """Return the provenance of the tables of all documents, and that of the table of groups.
+
+    They have the settings that were used: those of groups are clustered by document.
+    """
+    used = {**fitted.settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
+    record = tables.provenance(upstream, "regression", used, *PACKAGES, merged=fitted.merged)
+    used_by_groups = fallbacks.by_document(fitted.settings)
+    return record, tables.provenance(upstream, "groups", used_by_groups, *PACKAGES)
 
 
 @dataclass(frozen=True)
