@@ -24,6 +24,7 @@ def main(job):
     sums = centred.VectorSums.empty(layers, width)
     schema = columns.schema(layers)
     with tables.parquet_writer(job.output.norms, schema, record) as writer:
+        # The vectors of each layer are added to the sums as they are read.
         for rows in norms.norms_in(file, sums.add):
             writer.write_table(rows)
     sums.write(job.output.sums, record)

@@ -40,6 +40,7 @@ def main(job, settings: EffectsSettings):
         settings,
         batch_tokens=job.options.batch_tokens,
         threads=job.threads,
+        # Finite interventions take a pass each, so they are made in fewer documents.
         changed_documents=first_of_groups(job.input.corpus, settings.finite_documents),
     )
     made = provenance.provenance_of(record, "effects", settings, decoder)

@@ -1,5 +1,6 @@
 """Run a model over one shard of tokens, and store what is measured: a file per quantity.
 
+Vectors are adjustments: what attention, or another site, adds to the residual stream of a token.
 What depends on the site, such as vectors, has a file per site. The model is loaded once, and one
 forward pass serves all layers, sites and quantities. Memory does not grow with the shard. Where
 vectors are kept, the pass stores no norms of adjustments; `compute_norms` computes them from the

@@ -15,6 +15,7 @@ def main(job, settings: ClassesSettings):
     record = tables.provenance(shared, "classes", settings, "numpy", "scipy")
     frames = {job.output.classes: slopes, job.output.equal_slopes: tests}
     name = tables.write_results(frames, record, **vars(job.names))
+    # Classes with few rows are one class, "other".
     merged = next(iter(tests["merged"]), "")
     other = f"; other: {merged}" if merged else ""
     fitted = counted(len(layers), "layer")

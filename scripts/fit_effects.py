@@ -18,6 +18,8 @@ def main(job, settings: ElasticitiesSettings):
     for site, path in zip(designs, job.input.coefficients, strict=True):
         fitted = pd.read_parquet(path)
         coefficients[site] = fitted[fitted["subset"] == "all"]
+    # Derivatives of norms become elasticities, beside what regressions of the same pairs of layers
+    # on the designs predict, and beside the coefficients within layers.
     frames = effect_tables.tables_of(effects, designs, coefficients, settings)
     record = tables.provenance(shared, "elasticities", settings, "numpy", "scipy")
     by_path = {getattr(job.output, name): frame for name, frame in frames.items()}

@@ -44,7 +44,7 @@ def main(job, settings: RegressionSettings):
 
 
 def moments_before_training(job, settings):
-    """Return what is regressed with random weights, a scale each; nothing without that control."""
+    """Return the moments with random weights, at each of their scales; none without the control."""
     if settings.control_design is None:
         return []
     return controls.untrained_moments(

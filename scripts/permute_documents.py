@@ -14,7 +14,7 @@ from attnlag.storage import tables
 def main(job, settings: PermutationsSettings):
     # Covariates read files of tokens, as in build_design.
     formula = Formula.read(settings.design, files=vars(job.input))
-    # The first order is the observed one.
+    # Sums for each order of the tokens, of which the first is the observed one.
     sums = permutation.permute_outcomes(
         job.input.outcome,
         job.input.stream or None,

@@ -13,6 +13,7 @@ from attnlag.pipeline.program import log
 
 def main(job, settings: CorpusSettings):
     name = job.names.corpus
+    # Documents are read while they are written, one at a time.
     read = documents.read_documents(job.input.files, settings)
     dataset = None
     for source in job.input.source:  # of a data set of the hub

@@ -10,20 +10,22 @@ from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.quantities import head_shares
 from attnlag.quantities.columns import HEADS_KEY
-from attnlag.regression.settings import HeadsSettings
+from attnlag.regression.settings import LagsOfPartsSettings
 from attnlag.regression.slopes import lags_of_parts
 from attnlag.storage import tables
 
 
-def main(job, settings: HeadsSettings):
+def main(job, settings: LagsOfPartsSettings):
     group_of = None
     if settings.cluster == "group":
         group_of = group_by_document(job.input.corpus)
+    # All documents, or copies of the files with some of them.
     with lags_of_parts.sampled(job.input.heads, job.input.norms, job.input.sinks) as sample:
         shares = head_shares.table(
             sample.heads, sample.norms, job.input.sinks, sample.heads_of_sinks, settings.drop_first
         )
-        # Each head has a regression; so have their sum, and the sum for tokens above the floor.
+        # Each head has a regression; so have their sum, and the sum for tokens above the floor:
+        # those at which heads write something else than at the first token.
         lags = lags_of_parts.fit_head_files(sample, vars(job.input), settings, group_of)
     shares = shares.assign(sampled=sample.documents is not None)
     record = record_of(job, settings, sample)

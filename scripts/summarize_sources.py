@@ -6,12 +6,12 @@ from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.quantities import traced_means, traced_tables
 from attnlag.regression.inference.multiple_tests import adjusted_p_values
-from attnlag.regression.settings import HeadsSettings
+from attnlag.regression.settings import LagsOfPartsSettings
 from attnlag.regression.slopes import lags_of_parts
 from attnlag.storage import tables
 
 
-def main(job, settings: HeadsSettings):
+def main(job, settings: LagsOfPartsSettings):
     shared = tables.shared_provenance(job.input.readout)
     record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
     if job.input.sources:
@@ -38,6 +38,7 @@ def write_sources(job, settings, record, precision):
     with_check = record | {"check": tables.check_in(job.input.sources)}
     tables.write_results(frames, with_check, site="attention")
     if job.input.untrained_sources:
+        # The norms of the parts that are regressed: from the token itself and from earlier ones.
         written = traced_tables.written(tables.read_shards(job.input.untrained_sources))
         draw = tables.read_provenance(job.input.untrained_sources[0])["draw"]
         tables.write_table(written, job.output.source_parts, record | {"draw": draw})

@@ -29,6 +29,7 @@ def main(job, settings: TokensSettings):
     start, stop = tokens.documents_of_shard(job.input.corpus, int(job.names.shard), settings.shards)
     batches = stored_batches(job.input.corpus, start, stop)
     limits = [settings.max_length, source["context_length"]]
+    # Sequences are made while they are written; only then are the counts complete.
     counts: dict[str, int] = {}
     sequences = tokens.tokenize(
         ((batch["document"].to_pylist(), batch["text"].to_pylist()) for batch in batches),
@@ -39,7 +40,6 @@ def main(job, settings: TokensSettings):
     )
     identity = ("name", "source", "revision", "digest", "bits")
     facts = {"model": {key: source[key] for key in identity if key in source}, "tokens": counts}
-    # The counts are complete once all sequences are written.
     record_of_tokens = partial(
         tables.provenance, record, "tokens", settings, "transformers", "tokenizers", **facts
     )

@@ -14,7 +14,7 @@ from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.regression.across_models.comparison import Profile
 from attnlag.regression.design.counts import Counts
 from attnlag.regression.design.design import Formula, designs
-from attnlag.regression.settings import DesignSettings, HeadsSettings
+from attnlag.regression.settings import DesignSettings, LagsOfPartsSettings
 from attnlag.storage import tables
 
 TERMS = ["y", "lag_1", "lag_2"]
@@ -155,7 +155,7 @@ def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1, l
     return norms_table(lengths, np.exp(logs).reshape(layers, -1), token_ids)
 
 
-HEADS = HeadsSettings(
+HEADS = LagsOfPartsSettings(
     regression="within",
     design=DesignSettings(lags=[1, 2]),
     fixed_effects="document",

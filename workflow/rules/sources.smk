@@ -11,6 +11,7 @@ use rule program as trace_sources with:
     output:
         # Only attention has sources.
         sources=optional(WITH_SOURCES, f"{SOURCES}/{{shard}}.parquet"),
+        # The norms of what a token writes to itself, and of what all earlier ones write to it.
         source_parts=optional(WITH_SOURCES, f"{STUDY}/attention/source_parts/{{shard}}.parquet"),
         # The attention of heads to the first token of a sequence.
         sinks=optional(WITH_SOURCES and WITH_HEADS, f"{STUDY}/attention/sinks/{{shard}}.parquet"),
@@ -43,7 +44,8 @@ use rule program as summarize_sources with:
         ),
     output:
         **in_both_formats(SOURCES, *optional(WITH_SOURCES, ["shares", "lags"])),
-        # This file is of the untrained model; `trace_sources` writes that of the trained one.
+        # Of the untrained model, whose control is read from one file of all shards; `trace_sources`
+        # writes those of the trained one.
         source_parts=optional(
             WITH_SOURCES and RANDOM_WEIGHTS,
             f"{STUDY}/attention/source_parts/untrained.parquet",

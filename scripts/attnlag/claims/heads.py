@@ -20,7 +20,7 @@ def claims_of_heads(
 ) -> Iterator[Row]:
     """Yield all claims about heads; ``nothing`` if no token has norms of its heads.
 
-    ``settings`` are those of the tables, of `HeadsSettings`: the regression whose terms the
+    ``settings`` are those of the tables, of `LagsOfPartsSettings`: the regression whose terms the
     regressions of heads have, and the bound of their lags. Nothing without heads.
     """
     if parts.empty:

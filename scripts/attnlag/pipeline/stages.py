@@ -39,7 +39,7 @@ from attnlag.regression.settings import (
     DesignSettings,
     ElasticitiesSettings,
     GeometrySettings,
-    HeadsSettings,
+    LagsOfPartsSettings,
     Level,
     PermutationsSettings,
     RegressionSettings,
@@ -133,7 +133,7 @@ def revision_settings(config: Config, names: Names) -> RevisionSettings:
     return from_sections(RevisionSettings, config.controls.revisions, extraction=extraction)
 
 
-def heads_settings(config: Config, names: Names) -> HeadsSettings:
+def heads_settings(config: Config, names: Names) -> LagsOfPartsSettings:
     name = config.regression_of_heads()
     design = None
     fixed_effects = "none"
@@ -144,7 +144,7 @@ def heads_settings(config: Config, names: Names) -> HeadsSettings:
         fixed_effects = config.regressions[name].fixed_effects
         half_panel = _is_half_panel(config, as_named)
     return from_sections(
-        HeadsSettings,
+        LagsOfPartsSettings,
         config.inference,
         config.norms,
         regression=name,
@@ -166,7 +166,7 @@ def tracing_settings(config: Config, names: Names) -> TracingSettings:
     )
 
 
-def sources_settings(config: Config, names: Names) -> HeadsSettings:
+def sources_settings(config: Config, names: Names) -> LagsOfPartsSettings:
     settings = heads_settings(config, names)
     if settings.design is None:
         return settings

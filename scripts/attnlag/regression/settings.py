@@ -311,8 +311,8 @@ class ClassesSettings(Section):
     least_rows: int = Field(description="Classes with fewer rows are merged into one")
 
 
-class HeadsSettings(Errors, Norms):
-    """How the norms of heads are summarised and regressed.
+class LagsOfPartsSettings(Errors, Norms):
+    """How the norms of heads, or of parts of what sources write, are summarised and regressed.
 
     Errors that need residuals are clustered by document instead.
     """

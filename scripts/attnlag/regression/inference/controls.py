@@ -34,7 +34,7 @@ from attnlag.regression.moments.in_memory import moments_of_numbers
 from attnlag.regression.moments.moments import KeptTerms, Moments, effective_number
 from attnlag.regression.settings import (
     DesignSettings,
-    HeadsSettings,
+    LagsOfPartsSettings,
     RegressionSettings,
     TrainingSettings,
 )
@@ -58,7 +58,7 @@ COMPARED = [
 def fit_alone(
     layers: Sequence[Moments],
     documents: Sequence[str],
-    settings: RegressionSettings | HeadsSettings | TrainingSettings,
+    settings: RegressionSettings | LagsOfPartsSettings | TrainingSettings,
 ) -> list[Solution | Unfitted]:
     """Fit some documents in every layer or part, without any correction and without errors."""
     fixed_effects = settings.fixed_effects == "document"

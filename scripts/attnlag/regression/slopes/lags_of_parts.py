@@ -29,7 +29,7 @@ from attnlag.regression.inference.layer_fit import LayerFit, fit_layer
 from attnlag.regression.moments import merging
 from attnlag.regression.moments.in_memory import joined, moments_of_numbers
 from attnlag.regression.moments.moments import KeptTerms, Moments
-from attnlag.regression.settings import HeadsSettings
+from attnlag.regression.settings import LagsOfPartsSettings
 from attnlag.regression.units import Unit
 from attnlag.storage import tables
 
@@ -63,7 +63,7 @@ class HeadNorms:
 
 def fit_heads(
     shards: Sequence[HeadNorms],
-    settings: HeadsSettings,
+    settings: LagsOfPartsSettings,
     *,
     random: HeadNorms | None = None,
     group_of: Mapping[str, str] | None = None,
@@ -128,7 +128,7 @@ def _moments(
 def _fit_parts(
     parts: Sequence[Moments],
     kept: KeptTerms,
-    settings: HeadsSettings,
+    settings: LagsOfPartsSettings,
     group_of: Mapping[str, str] | None = None,
 ) -> list[LayerFit]:
     """Return the regression of each part."""
@@ -143,7 +143,7 @@ def _fit_parts(
 
 
 def _beside_untrained(
-    untrained: Sequence[Moments], trained: Sequence[Moments], settings: HeadsSettings
+    untrained: Sequence[Moments], trained: Sequence[Moments], settings: LagsOfPartsSettings
 ) -> pd.DataFrame:
     """Return the coefficients before and after training by layer, part and term.
 
@@ -217,7 +217,7 @@ def sampled(
 def fit_head_files(
     sample: SampledFiles,
     files: Mapping[str, Any],
-    settings: HeadsSettings,
+    settings: LagsOfPartsSettings,
     group_of: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Return the coefficients of all heads, as `fit_heads` does, from the files of all shards.
@@ -250,7 +250,7 @@ def fit_head_files(
 def fit_sources(
     rows: pd.DataFrame,
     random: pd.DataFrame | None,
-    settings: HeadsSettings,
+    settings: LagsOfPartsSettings,
     precision: str = "bfloat16",
 ) -> pd.DataFrame:
     """Return the coefficients of the log norms of adjustments, and of what tokens write.
