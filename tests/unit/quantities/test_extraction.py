@@ -445,6 +445,18 @@ def test_the_first_and_the_last_sequence_that_share_a_batch_are_compared_with_th
             )
 
 
+def test_a_block_that_gives_other_than_one_vector_a_token_in_a_later_pass_is_refused():
+    model = small_model("llama", LLAMA)
+    adjustments = extractor(model, batch_tokens=8, name="mine")
+    adjustments.measure([np.arange(8)])
+    with model.layers[0].self_attn.register_forward_hook(lambda _, __, out: (out[0][:, :-1], None)):
+        (line,) = refused(adjustments.measure, [np.arange(8)])
+    assert line == (
+        "model mine, of type 'llama': found a tensor of 1 × 7 × 48 for 1 × 8 tokens, expected one "
+        "vector a token"
+    )
+
+
 def test_a_block_that_later_passes_leave_out_is_refused():
     """The rows of its values would keep what lies in memory."""
     model = ungrouped("llama", {"max_position_embeddings": 256})
