@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
 .PHONY: run paper models training validate test test-python test-r test-wheel test-slurm test-storage test-bridge test-report \
-	test-cold test-lowest test-smallest test-lesson crashes mutants lint lint-page audit bench bench-smoke explorer verify \
+	test-cold test-lowest test-smallest test-lesson chromium crashes mutants lint lint-page audit bench bench-smoke explorer verify \
 	check-repro docs site gallery lock lock-hashes debian other-python clean help help-developers
 
 PYTHON ?= python3
@@ -113,8 +113,10 @@ test-bridge: .venv-bridge/.installed ### test the library on a TransformerBridge
 test-lesson: .venv-docs/.installed ### run the lesson away from this checkout, with the real model
 	EXECUTED=build .venv-docs/bin/python -m pytest tests/lesson $(LESSON)
 
-test-report: .venv-report/.installed ### test the report in a browser, installing it if needed (Debian, as root)
+chromium:
 	$(HAS_CHROMIUM) || { $(APT) update; $(APT) install chromium; }
+
+test-report: .venv-report/.installed chromium ### test the report in a browser, installing it if needed (Debian, as root)
 	.venv-report/bin/python -m pytest tests/report
 
 KILLS ?= 50
@@ -122,8 +124,8 @@ crashes: $(TESTED) ### kill runs at random moments, 50 times each, and check tha
 	KILLS=$(KILLS) $(BIN)/python -m pytest tests/kills
 
 # .mutants/ keeps what was found: a run that is stopped goes on there. OPTIONS="--package claims --count 30"
-mutants: $(TESTED) ### put 200 random mistakes into copies of the code, one at a time, and list those that no test finds
-	nice $(BIN)/python benchmarks/mutants $(OPTIONS)
+mutants: .venv-report/.installed chromium ### put 200 random mistakes into copies of the code, one at a time, and list those that no test finds
+	nice .venv-report/bin/python benchmarks/mutants $(OPTIONS)
 
 # The last but one is how the Snakemake workflow catalog draws the rules; it also lints and formats.
 lint: $(TESTED) ### check style, spelling, types and generated pages

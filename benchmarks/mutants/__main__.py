@@ -6,8 +6,8 @@ A mutant is one small mistake; mutations.py makes them. So many are drawn, equal
 package and of each kind. Each is put into a copy of the tracked files of its own, and tried by the
 tests in tests/unit that execute its line, those of its own package first, and the quickest first;
 then by the rest of its package's tests; then, with --workflow, by those of the workflow: rules by
-plans first, the page in a browser (tests/report, in an environment that has one). One run of
-tests/unit with --cov-context=test says which tests execute a line, and how long they take.
+plans first, the report and its page in a browser (tests/report). One run of tests/unit with
+--cov-context=test says which tests execute a line, and how long they take.
 
 What was found is added to results.jsonl in the folder, so that a run goes on where it was stopped;
 --again tries its survivors with the present tests.

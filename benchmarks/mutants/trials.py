@@ -47,6 +47,7 @@ TESTS_OF_RUNS = {
     "page": [["tests/report"]],
     "profiles": [["tests/workflow/test_resources.py"]],
     "programs": [RUNS],
+    "report": [["tests/report"], ["tests/workflow"]],
     "schemas": [PLAN],
     "workflow": [PLAN, PLANS, RUNS],
 }
