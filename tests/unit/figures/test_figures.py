@@ -688,6 +688,15 @@ def test_directions_are_beside_those_of_random_pairs():
     )
 
 
+def with_others(table):
+    """Add effects of the same layers on another site, and of another site on these."""
+    others = table.assign(estimate=9.0)
+    return pd.concat(
+        [others.assign(source_site="mlp"), table, others.assign(target_site="mlp")],
+        ignore_index=True,
+    )
+
+
 def effects(changed=lambda table: table, summed=lambda sums: sums):
     """Return effects on later layers, of derivatives and of two finite interventions in layer 0."""
     sites = {"source_site": "attention", "target_site": "attention"}
@@ -702,7 +711,7 @@ def effects(changed=lambda table: table, summed=lambda sums: sums):
     finite = grid(target_layer=(1, 2, 3), intervention=("halve", "zero"), lag=(0, 1))
     made = finite.assign(source_layer=0, estimate=0.2)
     table = pd.concat([derivative, made]).assign(source_site="attention", documents=13)
-    table = with_interval(table.assign(target_site="attention"))
+    table = with_others(with_interval(table.assign(target_site="attention")))
     # As the tables of a run are read.
     names = [*sites, "intervention"]
     table = table.astype(dict.fromkeys(names, "category"))
@@ -715,7 +724,7 @@ def effects(changed=lambda table: table, summed=lambda sums: sums):
         {"source": "attention", "target": "attention"},
         {"elasticities": {"alpha": 0.05}},
         elasticities=changed(table),
-        total_effects=summed(sums),
+        total_effects=summed(with_others(sums)),
     )
 
 

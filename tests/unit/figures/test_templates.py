@@ -29,6 +29,7 @@ from attnlag.errors import UserError
 from attnlag.figures import drawing, files, legends, sampling
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES, suffix_of
 from attnlag.figures.templates import (
+    SCALE_DASHES,
     Line,
     Lines,
     Map,
@@ -71,7 +72,9 @@ def crowded_sheet(layers=6):
     """Labels of lines that end close to each other, one of them in two lines."""
     x = np.linspace(0.1, 0.9, layers)
     labels = ["default", "own", "by-depth", "trained", "1.5 times what is own"]
-    lines = [Line(x + n / 20, label) for n, label in enumerate(labels)]
+    lines = []
+    for place, (label, dashes) in enumerate(zip(labels, SCALE_DASHES, strict=True)):
+        lines.append(untrained(x + place / 20, label, linestyle=dashes))
     return Sheet("claim", range(layers), [Lines(lines, "coefficient", direct=True)], "A note.")
 
 
@@ -138,6 +141,16 @@ def test_a_line_shows_its_values_its_interval_and_its_marks():
     assert legend_of(figure) == ["lag 1"]
     assert not figure.axes[0].collections
     assert "intervals" not in texts_of(figure)
+
+
+def test_layers_that_are_left_out_leave_gaps_between_lines_but_none_below_a_map():
+    layers = [3, 4, 7]
+    lines = Lines([Line([0.1, 0.2, 0.3], "lag 1")], "y")
+    alone = drawn(lines, layers=layers)
+    np.testing.assert_allclose(alone.axes[0].lines[-1].get_xdata(), [0.5, 1.5, 4.5])
+    cells = Map(np.zeros((2, 3)), ["a", "b"], "y")
+    below = drawn(lines, cells, layers=layers)
+    np.testing.assert_allclose(below.axes[0].lines[-1].get_xdata(), [0.5, 1.5, 2.5])
 
 
 @pytest.mark.parametrize(("layers", "points"), [(6, 5.5), (300, 2.4)])
