@@ -199,6 +199,7 @@ class Run:
     ) -> Iterator[tuple[dict[str, Any], Measurement]]:
         """Yield what is known of each scale of random weights, and the measurement at it."""
         used = measurement.tokens["document"].isin(documents)
+        texts = {name: text for name, text in measurement.texts.items() if name in documents}
         initial = language_models.initial_range(self.config.get_text_config())
         own = {"initializer_range": initial, "from": "config"}
         for draw in initial_weights.draws(
@@ -207,11 +208,11 @@ class Run:
             tokens = measurement.tokens[used & (not draw.left_out)].reset_index(drop=True)
             if draw.left_out:
                 empty = {key: rows[:0] for key, rows in measurement.tables.items()}
-                untrained = replace(measurement, tokens=tokens, tables=empty)
+                untrained = replace(measurement, texts=texts, tokens=tokens, tables=empty)
             else:
                 model = draw.model.to(self.device, self.dtype)
                 measured = self.over(model, tokens, quantities)
-                untrained = replace(measurement, tokens=tokens, **measured)
+                untrained = replace(measurement, texts=texts, tokens=tokens, **measured)
             yield draw.facts(own), untrained
 
     def over(

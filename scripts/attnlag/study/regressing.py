@@ -460,4 +460,4 @@ def _record(measurement: Measurement) -> tables.Record:
     """Return the provenance of the files of a measurement."""
     measured = tables.provenance({}, "activations", dict(measurement.passes))
     names = {"model": {"name": measurement.model}, "corpus": {"name": "texts"}}
-    return tables.provenance(measured, "tokens", {"shards": 1}, **names)
+    return tables.provenance(measured, "tokens", {}, **names)

@@ -883,6 +883,18 @@ def test_all_mistakes_are_reported_at_once():
     assert problems_of(text) == problems
 
 
+def test_a_wrong_key_does_not_hide_that_others_of_its_section_exclude_each_other():
+    text, problems = parsed(
+        """\
+inference: {alpha: 3, covariance: hac, cluster: group}
+#> inference.alpha: found 3, expected less than 1
+#> inference.cluster: found cluster: group with covariance: hac, expected covariance: cluster,
+#  cluster-crv1 or cluster-jackknife: the others know no clusters
+"""
+    )
+    assert problems_of(text) == problems
+
+
 def with_row(row):
     """Return a configuration that states a row of removed keys and values."""
     config = {
@@ -1223,6 +1235,7 @@ def test_a_path_that_is_relative_to_the_configuration_says_where_it_would_be(tmp
             "a": {"files": "letters/a.txt"},
             "b": {"files": "letters/*.txt"},
             "c": {"files": "letters/b.txt"},
+            "d": {"files": "letters/**/a.*"},
         },
         "models": {"mine": {"source": "path", "path": "models/mine"}},
     }
@@ -1234,6 +1247,7 @@ def test_a_path_that_is_relative_to_the_configuration_says_where_it_would_be(tmp
         f"found no file 'letters/a.txt' {here}, {there} write 'elsewhere/study/letters/a.txt'",
         f"'letters/*.txt' matches no file {here}, {there} write 'elsewhere/study/letters/*.txt'",
         f"found no file 'letters/b.txt' {here}",
+        f"'letters/**/a.*' matches no file {here}, {there} write 'elsewhere/study/letters/**/a.*'",
         f"found no folder 'models/mine' {here}, {there} write 'elsewhere/study/models/mine'",
     }
     problems = check(raw, [file])[1]

@@ -363,6 +363,18 @@ def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_check(subte
             assert said in refused(identity.check, evidence, decoder)[0]
 
 
+def test_equal_bits_are_expected_of_a_block_that_could_not_run_in_float32():
+    decoder = decoder_of(small_model("gpt2", GPT))
+    both = ("attention", "mlp")
+    held = [identity.Evidence(0, both, 0.0, bound=0.0), identity.Evidence(1, both, 0.0)]
+    in_half_precision = identity.Evidence(2, both, 1e-7, bound=0.0)
+    in_float32 = identity.Evidence(2, both, 1e-4)
+    (line,) = refused(identity.check, [*held, in_half_precision], decoder)
+    assert "expected at most 1e-05, relative; equal bits where a block cannot run in" in line
+    (line,) = refused(identity.check, [*held, in_float32], decoder)
+    assert "expected at most 1e-05, relative)" in line
+
+
 def test_a_model_without_a_list_of_blocks_is_refused_unless_its_modules_are_declared():
     model = small_model("gpt2", GPT)
     model.h = torch.nn.Sequential(*model.h)

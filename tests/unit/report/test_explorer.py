@@ -28,8 +28,9 @@ from attnlag.storage.sequences import TokenSequence, keys_of
 def test_a_packed_number_is_within_half_a_step_of_its_value():
     values = np.random.default_rng(0).normal(3, [[0.1], [5.0], [0.0]], (3, 4000))
     values[0, [5, 9]] = np.nan, np.inf
-    values = np.vstack([values, np.full(4000, np.nan)])
-    content, scale = packing.quantised(values)
+    values = np.vstack([values, np.full(4000, np.nan), np.full(4000, 7.0)])
+    with np.errstate(all="raise"):
+        content, scale = packing.quantised(values)
     codes = np.frombuffer(content, np.uint8).reshape(values.shape)
     for row, known in enumerate(np.isfinite(values)):
         assert (codes[row][~known] == 255).all()

@@ -438,6 +438,30 @@ def test_a_mistake_in_what_is_drawn_without_training_is_reported_in_one_line(
     assert line.startswith(message)
 
 
+def test_weights_are_drawn_at_the_models_own_scale_from_seed_0_unless_others_are_asked_for(
+    model, measured, subtests
+):
+    documents = ["text 4", "text 3"]
+    before = {name: weights.clone() for name, weights in model.state_dict().items()}
+    drawn = measured.untrained(documents)
+    assert drawn.texts == {name: measured.texts[name] for name in documents}
+    tokens = ["document", "position", "token_id"]
+    kept = measured.tokens[measured.tokens["document"].isin(documents)]
+    pd.testing.assert_frame_equal(
+        drawn.tokens[tokens].sort_values(tokens, ignore_index=True),
+        kept[tokens].sort_values(tokens, ignore_index=True),
+    )
+    # transformers has drawn the weights of this model from the same seed.
+    same = measured.norms[measured.norms["document"].isin(documents)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(drawn.norms, same)
+    for other in ({"seed": 1}, {"scale": "own-x1.5"}):
+        with subtests.test(other=other):
+            norms = measured.untrained(documents, **other).norms["norm"]
+            assert norms.median() != pytest.approx(same["norm"].median(), rel=0.01)
+    for name, weights in model.state_dict().items():
+        assert torch.equal(weights, before[name])
+
+
 def test_what_is_no_measurement_or_no_folder_is_refused():
     (line,) = refused(attnlag.fit, pd.DataFrame({"norm": [1.0]}), lags=[1])
     assert line == "measurement: found DataFrame, expected what attnlag.measure returns"
