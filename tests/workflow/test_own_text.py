@@ -35,8 +35,8 @@ def test_a_run_on_one_text_ends_in_answers_of_this_text_and_an_explorer(fresh):
     assert TEXT.split()[0] in explorer
     assert explorer.rstrip().endswith("</html>")
     claims = pd.read_csv(fresh.folder / "results/claims.csv").set_index("analysis")
-    for analysis in ("directions", "heads"):
-        assert "few_texts_measured" in claims.loc[analysis, "claim"].tolist()
+    few = claims.index[claims["claim"] == "few_texts_measured"].tolist()
+    assert sorted(few) == ["causal", "directions", "heads", "readout", "sources"]
 
 
 def test_a_name_may_end_as_a_file_does(fresh):

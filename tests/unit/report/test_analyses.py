@@ -4,14 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from attnlag import wording
-from attnlag.claims import causes, directions, heads, sources
-from attnlag.claims.analyses import few_texts
+from attnlag.claims import analyses, heads, sources
 from attnlag.claims.run import Claims
 from attnlag.quantities.catalogue import STREAM_GROWTH
 from attnlag.report import findings
+from attnlag.storage import tables
+from attnlag.storage.results import Declared, Results
 from attnlag.storage.tables import Record
 
 WHERE = {"layer": 0, "site": "attention", "documents": 9, "conf_low": 0.1, "conf_high": 0.3}
@@ -62,6 +64,7 @@ TABLES = {
         | {"source_site": "attention", "target_site": "attention", "source_layer": 4, "clear": 1}
         | {"estimate": 0.2, "level": 0.95}
         | {"ratio": [np.nan, 0.7, np.nan], "ratio_low": np.nan, "ratio_high": np.nan},
+        "elasticities": {},
     },
 }
 # What is said of them.
@@ -69,6 +72,12 @@ STORED = Path(__file__).with_name("analyses.txt").read_text(encoding="utf-8").rs
 STATED = [block.split("\n") for block in STORED.split("\n\n")]
 
 HEADS_TABLE = {"regression": "within", "equivalence_bound": 0.05}
+# The settings of the stages that made them.
+STAGES = {
+    "heads_table": HEADS_TABLE,
+    "traced_table": {"alpha": 0.05, "adjust": "holm"},
+    "effects": {"source_sites": ["attention"], "target_sites": ["attention"]},
+}
 
 
 def tables_of(analysis):
@@ -78,54 +87,48 @@ def tables_of(analysis):
     }
 
 
-def claimed(analysis):
-    """Return the claims of an analysis of a model of one layer."""
-    tables = tables_of(analysis)
-    if analysis == "readout":
-        return sources.claims_of_readout(tables["readout"], 0.05, "holm")
-    if analysis == "sources":
-        return sources.claims_of_sources(tables["shares"], tables["lags"])
-    if analysis == "heads":
-        return heads.claims_of_heads(tables["heads"], tables["head_coefficients"], HEADS_TABLE)
-    if analysis == "directions":
-        return directions.claims_of_directions(tables["directions"])
-    return causes.on_the_next_token(
-        tables["total_effects"],
-        pd.DataFrame(),
-        tables["prediction_vs_effect"],
-        tables["finite_effects"],
-        source="attention",
-        target="attention",
-        texts=9,
-    )
-
-
-def lines_found(analysis, texts):
-    """Return the lines that are found in an analysis of a model of one layer."""
+def stored_claims(analysis, folder, texts):
+    """Return the claims of an analysis of a model of one layer, whose tables are stored."""
+    site = folder / "attention"
     record = Record(model={"name": "m"}, corpus={"name": "c", "texts": texts}, check="sums")
-    record |= {"sampled": 0, "traced": None}
-    rows = [*claimed(analysis)]
-    first = next(iter(tables_of(analysis).values()))
-    rows += few_texts(analysis, first, rows, record)
+    record |= {"sampled": 0, "traced": None, "stages": STAGES}
+    files = {}
+    for name, table in tables_of(analysis).items():
+        files[name] = (site if analysis in ("readout", "directions") else folder) / name
+        files[name].parent.mkdir(exist_ok=True)
+        tables.write_table(pa.Table.from_pandas(table), files[name], record)
+    results = Results(folder, Declared(files))
+    if analysis in ("heads", "sources"):
+        return getattr(analyses, analysis)(results)
+    if analysis in ("readout", "directions"):
+        return getattr(analyses, analysis)(results, site)
+    (found,) = analyses.effects(results)
+    return found
+
+
+def lines_found(analysis, folder, texts):
+    """Return the lines that are found in an analysis of a model of one layer."""
+    found = stored_claims(analysis, folder, texts)
+    assert (found.site, found.analysis) == ("attention", analysis)
     text = findings.findings_of_analysis(
-        analysis, [("attention", Claims(tuple(rows)), Record(record))]
+        analysis, [("attention", Claims(tuple(found.rows)), found.record)]
     )
     return [line.strip() for line in text.splitlines()[1:]]
 
 
 @pytest.mark.parametrize(("analysis", "stated"), [(name, lines) for name, *lines in STATED])
-def test_what_is_found_in_one_layer_and_in_few_texts_is_said_as_such(analysis, stated):
-    assert lines_found(analysis, texts=9) == stated
-    *same, last = lines_found(analysis, texts=1)
+def test_what_is_found_in_one_layer_and_in_few_texts_is_said_as_such(analysis, stated, tmp_path):
+    assert lines_found(analysis, tmp_path, texts=9) == stated
+    *same, last = lines_found(analysis, tmp_path, texts=1)
     assert same == stated
     assert last.startswith("texts: 1, fewer than 6: intervals say nothing about other texts")
     assert ("no lag of" in last) == (analysis in ("heads", "sources"))
 
 
-def test_copies_of_one_text_have_lags(monkeypatch):
+def test_copies_of_one_text_have_lags(monkeypatch, tmp_path):
     parts = {"term": "lag_1", "part": ["all", "from_itself", "from_earlier"], "estimate": 0.3}
     monkeypatch.setitem(TABLES["sources"], "lags", parts)
-    *_, lag, last = lines_found("sources", texts=1)
+    *_, lag, last = lines_found("sources", tmp_path, texts=1)
     assert lag.startswith(
         "lag 1 (median layer): of what all tokens write 0.30; of what a token writes to"
     )
