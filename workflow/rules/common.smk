@@ -52,8 +52,8 @@ if workflow.is_main_process and not problems:
     notes = records.changed_settings(CONFIG)
     notes += records.changed_models(CONFIG)
     notes += CONFIG.left_out()
-    # Tables of other settings, in a folder without Snakemake's records. Where a storage provider has
-    # the results, none are here.
+    # Tables of other settings, in a folder without Snakemake's records. Where a storage provider
+    # has the results, none are here.
     old_tables = list(stale.stale_tables(CONFIG))
     stale.make_again(old_tables)
     notes += stale.announcements(old_tables)

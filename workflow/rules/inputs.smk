@@ -65,8 +65,8 @@ def token_files_of_all_shards(needed, wildcards):
     }
 
 
-# One function gives several inputs where they depend on the regression, because Snakemake takes time
-# for each function.
+# One function gives several inputs where they depend on the regression, because Snakemake takes
+# time for each function.
 def inputs_of_design(wildcards):
     """Return the inputs of a design: its outcome, and the files of tokens that covariates need."""
     needed = CONFIG.files_of_tokens(wildcards.regression)

@@ -1,6 +1,6 @@
-# A model from any source, as a Hugging Face folder with safetensors. `fetch_model`, `fetch_revision`
-# and `fetch_dataset` alone use the network; they run on the machine that runs Snakemake, so cluster
-# nodes need no network.
+# A model from any source, as a Hugging Face folder with safetensors. `fetch_model`,
+# `fetch_revision` and `fetch_dataset` alone use the network; they run on the machine that runs
+# Snakemake, so cluster nodes need no network.
 
 
 use rule program as fetch_model with:

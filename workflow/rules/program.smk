@@ -5,8 +5,8 @@
 # - It finds inputs and outputs under the names that they have in the rule (`job.input.tokens`), the
 #   wildcards as `job.names`, and the options of `job_params` as `job.options`.
 # - Its settings come from the configuration: the rule's entry in `STAGES`
-#   (scripts/attnlag/pipeline/stages.py) makes them. run.py calls `run` of pipeline/program.py, which
-#   reads them as the class that `main(job, settings: …)` states.
+#   (scripts/attnlag/pipeline/stages.py) makes them. run.py calls `run` of pipeline/program.py,
+#   which reads them as the class that `main(job, settings: …)` states.
 # - A program that runs a model gets the folder of its input `model` as an option: storage providers
 #   have files only.
 

@@ -2,8 +2,8 @@
 
 from attnlag.figures.sizes import best_of, suffix_of
 
-# Chapters of the report in the order of the flow; the report sorts them by name, so each begins with
-# its number among those that this run has.
+# Chapters of the report in the order of the flow; the report sorts them by name, so each begins
+# with its number among those that this run has.
 DIRECTIONS = ("geometry", "heads", "readout")
 CHAPTERS = {
     "explorer": True,

@@ -81,8 +81,8 @@ use rule program as extract_revision with:
 
 use rule program as fit_training with:
     input:
-        # `norms`, `stream` and `losses` of each checkpoint; `crossproducts`, `final_losses` and files
-        # of tokens of the final weights.
+        # `norms`, `stream` and `losses` of each checkpoint; `crossproducts`, `final_losses` and
+        # files of tokens of the final weights.
         unpack(inputs_of_training),
     output:
         **in_both_formats(RESULTS, "training", "training_layers"),
