@@ -34,6 +34,7 @@ LESS_MEMORY = {
     "extract_revision": "a lower extraction.batch_tokens",
     "extract_untrained": "a lower extraction.batch_tokens",
     "fetch_model": "a smaller model",
+    "fetch_revision": "a smaller model",
     "trace_sources": "a lower sources.document_tokens",
 }
 LACKS_MEMORY = "allocate memory|out of memory|failed to map segment|start new thread|bad_alloc"

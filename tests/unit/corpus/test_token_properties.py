@@ -246,6 +246,14 @@ def test_a_long_text_is_tagged_in_parts_that_join(tagger, monkeypatch):
     np.testing.assert_array_equal(joined[:2], whole[:2])
 
 
+def test_a_long_text_without_line_ends_is_cut_after_spaces_if_it_has_any(monkeypatch):
+    monkeypatch.setattr(tagging, "LONGEST_PART", 10)
+    assert [*tagging.parts_of("one two three four")] == [(0, "one two "), (8, "three four")]
+    assert [*tagging.parts_of("a" * 23)] == [(0, "a" * 10), (10, "a" * 10), (20, "aaa")]
+    # A line end counts before a space that comes later.
+    assert [*tagging.parts_of("one\ntwo three")] == [(0, "one\n"), (4, "two three")]
+
+
 def test_the_digest_of_a_pipeline_is_over_names_sizes_and_contents(tmp_path):
     (tmp_path / "tagger").mkdir()
     (tmp_path / "tagger" / "model").write_bytes(b"weights")

@@ -412,7 +412,7 @@ def test_counts_are_those_by_hand_after_holms_correction():
     # One effect is clear by itself and not after the correction.
     apart = values[:, 5] - values[:, 5].mean()
     values[:, 5] = apart + stats.t.isf(0.02, 11) * stats.sem(apart)
-    coefficients = np.array([0.5, 0.3, -0.2, 0.4, 0.25, 0.001])
+    coefficients = np.array([0.5, -0.3, -0.2, 0.4, 0.25, 0.001])
     rows = effects_of(values)
     table = beside_predictions(rows, coefficients)
     found = prediction_vs_effect.pair_trials(rows, table, SETTINGS)
@@ -422,9 +422,9 @@ def test_counts_are_those_by_hand_after_holms_correction():
     assert (p < 0.05).sum() == clear.sum() + 1 == 5
     same = np.sign(values.mean(axis=0)) == np.sign(coefficients)
     assert (row["pairs"], row["clear"]) == (6, 4)
-    assert row["same_sign"] == (clear & same).sum() == 2
-    # Three of four coefficients are positive, and so are three of four effects.
-    assert row["by_chance"] == pytest.approx(4 * (9 / 16 + 1 / 16))
+    assert row["same_sign"] == (clear & same).sum() == 3
+    # Of the four, three effects are positive, and two coefficients.
+    assert row["by_chance"] == pytest.approx(4 * (3 / 4 * 2 / 4 + 1 / 4 * 2 / 4))
     sizes = stats.spearmanr(np.abs(table["estimate"]), np.abs(coefficients)).statistic
     assert row["rank_correlation"] == pytest.approx(sizes)
     # All but the last coefficient exceed their interval.

@@ -18,6 +18,7 @@ import pytest
 from projects import ROOT, command_of, command_of_code, environment_of_a_user, ran, refused
 from warm_python import python
 
+from attnlag.config.schema import Config
 from attnlag.pipeline import job, needs, program, stages
 from attnlag.regression.settings import GeometrySettings
 from attnlag.section import Section
@@ -167,6 +168,19 @@ def test_imports_that_lack_memory_end_in_a_line(megabytes):
     (line,) = [line for line in result.stderr.splitlines() if not line.startswith("OpenBLAS")]
     assert line.startswith("error: extract_activations ran out of memory with ")
     assert "it asked for mem_mb: 2500; give it more" in line
+
+
+def test_advice_on_memory_is_for_programs_with_a_model_and_names_settings(subtests):
+    of_models = r"load_decoder|untrained_decoders|decoder_for_shard|fetch_model|fetch_revision"
+    running = set()
+    for path in (ROOT / "scripts").glob("*.py"):
+        if re.search(of_models, f"{path.stem} {path.read_text(encoding='utf-8')}"):
+            running.add(path.stem)
+    assert set(program.LESS_MEMORY) == running
+    for stage, advice in program.LESS_MEMORY.items():
+        for section, key in re.findall(r"(\w+)\.(\w+)", advice):
+            with subtests.test(stage=stage, key=key):
+                assert key in Config.model_fields[section].default.model_dump()
 
 
 def test_no_compiled_module_is_cut_off(tmp_path):

@@ -841,3 +841,18 @@ def test_a_table_has_the_files_of_its_name_and_whose_they_are(study):
 def test_a_name_that_is_none_or_several_is_refused(study, name, of, words):
     with pytest.raises(UserError, match=words):
         study.table(name, **of)
+
+
+@pytest.mark.parametrize("places", [["m/c/mlp"], ["n/c/attention"], ["m/d/attention", "m/e/mlp"]])
+def test_norms_of_several_models_corpora_or_sites_are_asked_for_by_name(study, places):
+    for place in ("m/c/attention", *places):
+        path = study.folder / place / "norms/0000.parquet"
+        path.parent.mkdir(parents=True)
+        pd.DataFrame({"layer_00": [1.0]}).to_parquet(path)
+    (line,) = refused(attnlag.read(study.folder).norms, 0)
+    expected = {
+        "m/c/mlp": "site: found none, expected attention or mlp",
+        "n/c/attention": "model: found none, expected m or n",
+        "m/d/attention": "corpus: found none, expected c or d or e",
+    }
+    assert line == expected[places[0]]
