@@ -43,10 +43,14 @@ def test_a_bridge_has_the_numbers_of_the_model_in_it(pair, subtests):
     )  # fmt: skip
     for quantity in ("norms", "geometry", "heads", "readout"):
         with subtests.test(quantity=quantity):
-            pd.testing.assert_frame_equal(
-                found.table(quantity), expected.table(quantity), rtol=1e-4, atol=1e-5
+            left, right = (
+                measured.table(quantity).drop(columns="rank", errors="ignore")
+                for measured in (found, expected)
             )
+            pd.testing.assert_frame_equal(left, right, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.tokens["surprisal"], expected.tokens["surprisal"], rtol=1e-5)
+    # A bridge adds in another order, and two logits that differ by rounding alone then change places.
+    np.testing.assert_allclose(found.tokens["rank"], expected.tokens["rank"], rtol=0, atol=3)
 
 
 def test_interventions_on_a_bridge_are_those_on_the_model_in_it(pair):
