@@ -995,6 +995,11 @@ def test_every_repeated_key_is_one_line(subtests):
             ]
 
 
+@pytest.mark.parametrize("figures", ["{formats: [pdf]}", "{sizes: [column]}", "{layers: [3]}"])
+def test_one_format_size_or_layer_of_figures_is_enough(figures):
+    assert problems_of(f"{LEAST}figures: {figures}\n") == []
+
+
 @pytest.mark.parametrize("content", [LEAST, f"\ufeff{LEAST}", LEAST.replace("\n", "\r\n")])
 def test_an_unusual_but_valid_file_is_accepted(content):
     Path(FILE).write_bytes(content.encode())

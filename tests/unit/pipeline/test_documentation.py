@@ -25,6 +25,7 @@ from attnlag.corpus.settings import Corpus
 from attnlag.model.settings import SOURCES
 from attnlag.pipeline.outputs import FILE, OUTPUTS, TABLE
 from attnlag.regression.covariates import CATALOGUE
+from attnlag.regression.properties import OTHER, TERCILES
 
 GALLERY = ROOT / "docs" / "gallery"
 LIBRARY = ROOT / "scripts" / "attnlag"
@@ -49,6 +50,13 @@ def test_files_and_columns_without_a_description_are_named(tmp_path):
         f"{study}/thirds.json: beta",
         "results/notes.txt",
     ]
+
+
+def test_slopes_by_class_say_what_is_no_class_of_a_property():
+    """Elsewhere the same column has groups of documents."""
+    (table,) = (output for output in OUTPUTS if output.name == "classes.csv")
+    named = re.findall(r"`(\w+)`", table.columns["subset"])
+    assert named == [OTHER, *TERCILES]
 
 
 def test_the_catalogue_of_outputs_states_each_key_once():

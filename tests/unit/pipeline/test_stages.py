@@ -43,6 +43,12 @@ EQUAL = [
     ("tokenize_corpus", {"tokens": {"prepend_bos": "true"}}, {"tokens": {"prepend_bos": True}}),
     # Without vectors it does not matter how they would be stored.
     ("extract_activations", {"extraction": STORED}, {"extraction": {"keep": "norms"}}),
+    # Parts of what sources write have no other covariate than the position.
+    (
+        "summarize_sources",
+        {"regression": {"covariates": ["position", "log_frequency"]}},
+        {"regression": {"covariates": ["position"]}},
+    ),
 ]
 
 
