@@ -49,7 +49,7 @@ def test_a_bridge_has_the_numbers_of_the_model_in_it(pair, subtests):
             )
             pd.testing.assert_frame_equal(left, right, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.tokens["surprisal"], expected.tokens["surprisal"], rtol=1e-5)
-    # A bridge adds in another order, and two logits that differ by rounding alone then change places.
+    # A bridge adds in another order: two logits that differ by rounding alone then change places.
     np.testing.assert_allclose(found.tokens["rank"], expected.tokens["rank"], rtol=0, atol=3)
 
 
