@@ -33,7 +33,7 @@ def main():
     torch.set_num_threads(1)
     model = loading.load_model(ROOT / "data/models" / MODEL, torch.device("cpu"), "auto", head=True)
     settings = Sources()
-    sequences = sampling.beginnings(
+    sequences = sampling.first_tokens(
         ROOT / f"results/{MODEL}/{CORPUS}/tokens/0000.parquet",
         ROOT / f"results/corpora/{CORPUS}.parquet",
         2 if few else settings.documents,

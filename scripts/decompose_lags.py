@@ -10,8 +10,10 @@ from attnlag.storage import tables
 def main(job, settings: Level):
     designs = job.input.design
     steps, end = decomposition.decomposed(designs, job.input.token_properties, settings.alpha)
-    shared = tables.shared_provenance(designs)
-    record = tables.provenance(shared, "decomposition", settings, "numpy", "scipy", sample_end=end)
+    upstream = tables.shared_provenance(designs)
+    record = tables.provenance(
+        upstream, "decomposition", settings, "numpy", "scipy", sample_end=end
+    )
     name = tables.write_results({job.output.nested_models: steps}, record, **vars(job.names))
     layers = counted(steps["layer"].nunique(), "layer")
     log.info(f"{name}: fitted the lags of {layers} in steps")

@@ -19,28 +19,26 @@ from attnlag.storage import tables
 
 def main(job, settings: Tagger):
     folder = Path(job.options.folder)
-    record = tables.read_provenance(job.input.tokens)
+    upstream = tables.read_provenance(job.input.tokens)
     tally: Counter[str] = Counter()
     verify_folder(folder)
     groups = pq.read_table(job.input.corpus, columns=["group"])["group"].unique().to_pylist()
-    key = f"corpora.{record['corpus']['name']}.tagger.groups"
+    key = f"corpora.{upstream['corpus']['name']}.tagger.groups"
     properties.check_groups(settings.groups, groups, key)
     source = properties.source_of(settings)
-    own_record = tables.provenance(record, "token_properties", settings, *source.packages)
-    with tables.parquet_writer(
-        job.output.token_properties, properties.SCHEMA, own_record
-    ) as writer:
+    record = tables.provenance(upstream, "token_properties", settings, *source.packages)
+    with tables.parquet_writer(job.output.token_properties, properties.SCHEMA, record) as writer:
         for rows in properties.describe(
             sequences.tokenized(job.input.tokens, job.input.corpus),
             source,
             tally,
             speller=Speller(tokens.load_tokenizer(folder)),
-            bos=record["tokens"]["bos"],
-            truncated=bool(record["tokens"]["truncated"]),
+            bos=upstream["tokens"]["bos"],
+            truncated=bool(upstream["tokens"]["truncated"]),
             log_frequencies=catalogue.log_frequencies(job.input.token_counts),
         ):
             writer.write_table(rows)
     log.info(
-        f"{record.names}: {counted(tally['tokens'], 'token')} described, "
+        f"{upstream.names}: {counted(tally['tokens'], 'token')} described, "
         f"{tally['tagged']:,} of {counted(tally['documents'], 'document')} with parts of speech"
     )

@@ -20,8 +20,8 @@ from attnlag.storage import tables
 
 def main(job, settings: EffectsSettings):
     torch.set_num_threads(job.threads)
-    record = tables.read_provenance(job.input.tokens)
-    sequences = sampling.beginnings(
+    upstream = tables.read_provenance(job.input.tokens)
+    sequences = sampling.first_tokens(
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
     )
     decoder = None
@@ -41,10 +41,11 @@ def main(job, settings: EffectsSettings):
         batch_tokens=job.options.batch_tokens,
         threads=job.threads,
         # Finite interventions take a pass each, so they are made in fewer documents.
-        changed_documents=first_of_groups(job.input.corpus, settings.finite_documents),
+        documents_to_change=first_of_groups(job.input.corpus, settings.finite_documents),
     )
-    made = provenance.provenance_of(record, "effects", settings, decoder)
-    tables.write_table(table, job.output.effects, made)
+    record = provenance.provenance_of(upstream, "effects", settings, decoder)
+    tables.write_table(table, job.output.effects, record)
+    # Sequences have the document and its window as keys.
     documents = counted(len({document for document, _ in sequences}), "document")
     tokens = counted(sum(map(len, sequences.values())), "token")
-    log.info(f"{record.names}: effects in {documents} ({tokens})")
+    log.info(f"{upstream.names}: effects in {documents} ({tokens})")

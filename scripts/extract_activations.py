@@ -7,7 +7,6 @@ vectors are kept, the pass stores no norms of adjustments; `compute_norms` compu
 vectors.
 """
 
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,13 +23,16 @@ from attnlag.storage.writing import room_for_shards
 def main(job, settings: ExtractionSettings):
     torch.set_num_threads(job.threads)
     shard = TokensFile(job.input.tokens)
-    record = tables.read_provenance(shard.path)
+    upstream = tables.read_provenance(shard.path)
     quantities = catalogue.measured_names(settings.keep, settings.quantities)
     decoder = decoder_for_shard(job, settings, shard, quantities)
     paths = catalogue.paths_of(quantities, settings.sites, job.output)
-    record_of = partial(provenance.record_of_shard, record, settings, decoder)
+
+    def record_of(quantity, site):
+        return provenance.record_of_shard(upstream, settings, decoder, quantity, site)
+
     files = extraction.QuantityFiles(paths, record_of, settings.storage_dtype)
-    with extraction.progress_bar(record.names, record["tokens"]["tokens"]) as bar:
+    with extraction.progress_bar(upstream.names, upstream.tokens) as bar:
         extractor = extraction.Extractor.from_settings(
             decoder,
             settings,
@@ -39,10 +41,11 @@ def main(job, settings: ExtractionSettings):
             threads=job.threads,
             progress=bar.update,
         )
-        extractor.expect(shard.count)  # sequences, among which random pairs of tokens are drawn
-        check_room_on_disk(files, extractor, record)
+        # The geometry draws random pairs of tokens among all sequences of the shard.
+        extractor.expect_sequences(shard.count)
+        check_room_on_disk(files, extractor, upstream)
         extraction.measure_into_files(shard.sequences, extractor, files)
-    log.info(f"{record.names}: {extractor.summary()}")
+    log.info(f"{upstream.names}: {extractor.summary()}")
 
 
 def decoder_for_shard(job, settings, shard, quantities):
@@ -61,7 +64,7 @@ def decoder_for_shard(job, settings, shard, quantities):
     return decoder
 
 
-def check_room_on_disk(files, extractor, record):
+def check_room_on_disk(files, extractor, upstream):
     """State what all shards will write and what room there is; too little is a UserError."""
-    sizes = files.bytes_at_most(extractor, record["tokens"]["tokens"])
-    log.info(room_for_shards(sizes, record.settings("tokens")["shards"]))
+    sizes = files.bytes_at_most(extractor, upstream.tokens)
+    log.info(room_for_shards(sizes, upstream.settings("tokens")["shards"]))

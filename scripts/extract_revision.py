@@ -25,7 +25,7 @@ def main(job, settings: RevisionSettings):
     run = settings.extraction
     folder = Path(job.options.folder)
     source = verify_folder(folder, "step")
-    record = tables.shared_provenance(job.input.tokens)
+    upstream = tables.shared_provenance(job.input.tokens)
     documents = first_of_groups(job.input.corpus, settings.documents)
     sample = TokensOfDocuments(job.input.tokens, documents)
     quantities = catalogue.measured_names(run.keep, run.quantities)
@@ -38,7 +38,7 @@ def main(job, settings: RevisionSettings):
         longest=sample.longest,
         head=catalogue.need_head(quantities),
     )
-    name = f"{record.names}, step {source['step']}"
+    name = f"{upstream.names}, step {source['step']}"
     with extraction.progress_bar(name, sample.tokens) as bar:
         extractor = extraction.Extractor.from_settings(
             decoder,
@@ -50,7 +50,7 @@ def main(job, settings: RevisionSettings):
         )
         files = extraction.QuantityFiles(
             paths=catalogue.paths_of(quantities, run.sites, job.output),
-            record_of=partial(provenance.record_of_revision, record, settings, decoder, source),
+            record_of=partial(provenance.record_of_revision, upstream, settings, decoder, source),
         )
         extraction.measure_into_files(sample.sequences, extractor, files)
     log.info(f"{name}: {counted(len(documents), 'document')}, {extractor.summary()}")

@@ -20,9 +20,10 @@ from attnlag.storage.sequences import TokensOfDocuments
 
 def main(job, settings: UntrainedSettings):
     torch.set_num_threads(job.threads)
-    record = tables.shared_provenance(job.input.tokens)
+    upstream = tables.shared_provenance(job.input.tokens)
     documents = first_of_groups(job.input.corpus, settings.documents)
     sample = TokensOfDocuments(job.input.tokens, documents)
+    # One model is in memory at a time: each is drawn when its turn comes.
     draws = initial_weights.untrained_decoders(
         Path(job.options.folder),
         settings.extraction,
@@ -33,21 +34,21 @@ def main(job, settings: UntrainedSettings):
         batch_tokens=job.options.batch_tokens,
         longest=sample.longest,
     )
-    name = f"{record.names}, random weights"
+    name = f"{upstream.names}, random weights"
     total = sample.tokens * len(settings.scales)
     with extraction.progress_bar(name, total) as bar:
-        measured = untrained.measure_draws(
+        scales = untrained.measure_draws(
             draws,
             sample,
             settings,
-            record,
+            upstream,
             job.output,
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
             progress=bar.update,
         )
-    at = "scale" if len(measured) == 1 else "scales"
+    at = "scale" if len(scales) == 1 else "scales"
     log.info(
         f"{name}: {counted(sample.tokens, 'token')} of {counted(len(documents), 'document')}, "
-        f"at the {at} {', '.join(measured)}"
+        f"at the {at} {', '.join(scales)}"
     )

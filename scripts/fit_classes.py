@@ -11,8 +11,8 @@ from attnlag.storage import tables
 def main(job, settings: ClassesSettings):
     layers = Stored(job.input.crossproducts, keep=True)
     slopes, tests = classes.slopes_by_class(layers, settings)
-    shared = tables.shared_provenance(job.input.crossproducts)
-    record = tables.provenance(shared, "classes", settings, "numpy", "scipy")
+    upstream = tables.shared_provenance(job.input.crossproducts)
+    record = tables.provenance(upstream, "classes", settings, "numpy", "scipy")
     frames = {job.output.classes: slopes, job.output.equal_slopes: tests}
     name = tables.write_results(frames, record, **vars(job.names))
     # Classes with few rows are one class, "other".

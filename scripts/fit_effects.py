@@ -10,7 +10,7 @@ from attnlag.storage import tables
 
 
 def main(job, settings: ElasticitiesSettings):
-    shared = tables.shared_provenance(job.input.effects)
+    upstream = tables.shared_provenance(job.input.effects)
     # A design lies in SITE/REGRESSION/design/.
     designs = tables.by_site(job.input.design, above=2)
     effects = tables.read_shards(job.input.effects).to_pandas()
@@ -21,7 +21,7 @@ def main(job, settings: ElasticitiesSettings):
     # Derivatives of norms become elasticities, beside what regressions of the same pairs of layers
     # on the designs predict, and beside the coefficients within layers.
     frames = effect_tables.tables_of(effects, designs, coefficients, settings)
-    record = tables.provenance(shared, "elasticities", settings, "numpy", "scipy")
+    record = tables.provenance(upstream, "elasticities", settings, "numpy", "scipy")
     by_path = {getattr(job.output, name): frame for name, frame in frames.items()}
     name = tables.write_results(by_path, record)
     documents = counted(effects["document"].nunique(), "document")

@@ -1,15 +1,14 @@
 """Fit one regression in every layer, to all documents and to each group of them.
 
 The estimates come from the cross-products of all shards, layer by layer; a pass over the designs
-gives what needs residuals. From here, `inference.fitting` calls `estimation.least_squares.solve` in
-each layer, and `inference.layer_fit.fit_layer` for its errors; `estimation.cr2` has the formula of
-clustered ones.
+gives what needs residuals.
 """
 
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
-from attnlag.regression.inference import controls, fitting, permutation
+from attnlag.regression.inference import controls, fitting
+from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
 
@@ -20,12 +19,12 @@ def main(job, settings: RegressionSettings):
         job.input.design,
         group_by_document(job.input.corpus),
         settings,
-        permutations=list(map(permutation.PermutedMoments.read, job.input.permutations)),
+        permutations=[PermutedMoments.read(path) for path in job.input.permutations],
         untrained=moments_before_training(job, settings),
         threads=job.threads,
     )
-    shared = tables.shared_provenance(job.input.crossproducts)
-    record, record_of_groups = fitting.records_of(fitted, shared)
+    upstream = tables.shared_provenance(job.input.crossproducts)
+    record, record_of_groups = fitting.records_of(fitted, upstream)
     frames = {
         job.output.coefficients: fitted.coefficients,
         job.output.fits: fitted.goodness,
@@ -35,8 +34,9 @@ def main(job, settings: RegressionSettings):
     }
     if fitted.untrained_scales is not None:
         frames[job.output.untrained_scales] = fitted.untrained_scales
-    name = tables.write_results(frames, record, **vars(job.names))
-    tables.write_results({job.output.groups: fitted.groups}, record_of_groups, **vars(job.names))
+    names = vars(job.names)  # the wildcards: model, corpus, site and regression
+    name = tables.write_results(frames, record, **names)
+    tables.write_results({job.output.groups: fitted.groups}, record_of_groups, **names)
     fitted.residual_sums.write(job.output.residuals, record)
     layers = counted(len(fitted.layers), "layer")
     fitted_groups = fitted.groups.dropna(subset="estimate")["subset"].nunique()

@@ -28,8 +28,8 @@ def main(job, settings: TrainingSettings):
     # `fit` takes the same documents of the final weights.
     final = training.Checkpoint(None, training.FINAL, Stored(job.input.crossproducts), loss)
     fitted = training.fit(checkpoints, final, settings)
-    shared = tables.shared_provenance(job.input.crossproducts)
-    record = tables.provenance(shared, "training", settings, "numpy", "scipy")
+    upstream = tables.shared_provenance(job.input.crossproducts)
+    record = tables.provenance(upstream, "training", settings, "numpy", "scipy")
     frames = {job.output.training: fitted.medians, job.output.training_layers: fitted.layers}
     name = tables.write_results(frames, record, **vars(job.names))
     texts = counted(len(documents), "document")

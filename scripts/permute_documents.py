@@ -22,8 +22,8 @@ def main(job, settings: PermutationsSettings):
         settings,
         formula,
     )
-    record = tables.read_provenance(job.input.outcome)
-    record = tables.provenance(record, "permutations", settings, "numpy")
+    upstream = tables.read_provenance(job.input.outcome)
+    record = tables.provenance(upstream, "permutations", settings, "numpy")
     sums.write(job.output.permutations, record)
     documents = counted(int(sums.documents.max(initial=0)), "document")
     draws = counted(settings.draws, "permutation")

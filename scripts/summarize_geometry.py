@@ -35,7 +35,7 @@ def main(job, settings: GeometrySettings):
         trained,
         settings.alpha,
     )
-    shared = tables.shared_provenance(job.input.geometry)
-    record = tables.provenance(shared, "geometry_means", settings, "numpy", "scipy")
+    upstream = tables.shared_provenance(job.input.geometry)
+    record = tables.provenance(upstream, "geometry_means", settings, "numpy", "scipy")
     name = tables.write_results({job.output.means: table}, record, site=job.names.site)
     log.info(f"{name}: {len(table)} means")

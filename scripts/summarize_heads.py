@@ -3,13 +3,10 @@
 In a large corpus, a sample of documents gives all but the attention to first tokens.
 """
 
-import pyarrow.parquet as pq
-
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.pipeline.program import log
 from attnlag.quantities import head_shares
-from attnlag.quantities.columns import HEADS_KEY
 from attnlag.regression.settings import LagsOfPartsSettings
 from attnlag.regression.slopes import lags_of_parts
 from attnlag.storage import tables
@@ -19,10 +16,14 @@ def main(job, settings: LagsOfPartsSettings):
     group_of = None
     if settings.cluster == "group":
         group_of = group_by_document(job.input.corpus)
-    # All documents, or copies of the files with some of them.
-    with lags_of_parts.sampled(job.input.heads, job.input.norms, job.input.sinks) as sample:
+    # The input files themselves; if the corpus is large, temporary copies with some documents.
+    with lags_of_parts.sample_if_large(job.input.heads, job.input.norms, job.input.sinks) as sample:
         shares = head_shares.table(
-            sample.heads, sample.norms, job.input.sinks, sample.heads_of_sinks, settings.drop_first
+            heads=sample.heads,
+            norms=sample.norms,
+            sinks=job.input.sinks,
+            heads_of_sinks=sample.heads_of_sinks,
+            drop_first=settings.drop_first,
         )
         # Each head has a regression; so have their sum, and the sum for tokens above the floor:
         # those at which heads write something else than at the first token.
@@ -36,18 +37,18 @@ def main(job, settings: LagsOfPartsSettings):
 
 
 def record_of(job, settings, sample):
-    """Return the provenance of both tables, with the checks of what they are made from."""
-    traced = None
+    """Return the provenance of both tables, with the checks of heads and sinks."""
+    check_of_sinks = None
     if job.input.sinks:
-        traced = tables.check_in(job.input.sinks)
+        check_of_sinks = tables.check_in(job.input.sinks)
     return tables.provenance(
         tables.shared_provenance(job.input.heads),
         "heads_table",
         settings,
         "numpy",
         "scipy",
-        check=pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode(),
-        traced=traced,
+        check=head_shares.check_of_heads(job.input.heads),
+        traced=check_of_sinks,
         sample_end=sample.end,
-        sampled=len(sample.documents or ()),
+        sampled=len(sample.documents or ()),  # 0: all documents
     )

@@ -12,12 +12,14 @@ from attnlag.storage import tables
 
 
 def main(job, settings: LagsOfPartsSettings):
-    shared = tables.shared_provenance(job.input.readout)
-    record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
+    upstream = tables.shared_provenance(job.input.readout)
+    record = tables.provenance(upstream, "traced_table", settings, "numpy", "scipy")
     if job.input.sources:
-        write_sources(job, settings, record, shared.precision)
+        write_sources(job, settings, record, upstream.precision)
+    if job.input.untrained_sources:
+        write_untrained_parts(job, record)
     sites = tables.by_site(job.input.readout)
-    # These lie in SITE/readout/untrained/.
+    # Files of shards lie in SITE/readout/, those of the untrained model one folder deeper.
     untrained = tables.by_site(job.input.untrained_readout, above=2)
     for site, path in zip(sites, job.output.readout, strict=True):
         table = readout_table(sites[site], untrained.get(site, []), settings)
@@ -27,7 +29,7 @@ def main(job, settings: LagsOfPartsSettings):
 
 
 def write_sources(job, settings, record, precision):
-    """Write the shares of sources, the regression of what each part writes, and its control."""
+    """Write the shares of sources, and the regression of what each part writes."""
     rows = traced_means.read_numbers(job.input.sources)
     untrained = traced_means.read_numbers(job.input.untrained_sources)
     shares = traced_means.shares(rows, untrained, settings.drop_first, settings.alpha)
@@ -37,11 +39,13 @@ def write_sources(job, settings, record, precision):
     frames = {job.output.shares: shares, job.output.lags: lags}
     with_check = record | {"check": tables.check_in(job.input.sources)}
     tables.write_results(frames, with_check, site="attention")
-    if job.input.untrained_sources:
-        # The norms of the parts that are regressed: from the token itself and from earlier ones.
-        written = traced_tables.written(tables.read_shards(job.input.untrained_sources))
-        draw = tables.read_provenance(job.input.untrained_sources[0])["draw"]
-        tables.write_table(written, job.output.source_parts, record | {"draw": draw})
+
+
+def write_untrained_parts(job, record):
+    """Write the norms of the untrained parts: from the token itself, and from earlier ones."""
+    parts = traced_tables.source_parts(tables.read_shards(job.input.untrained_sources))
+    draw = tables.read_provenance(job.input.untrained_sources[0])["draw"]
+    tables.write_table(parts, job.output.source_parts, record | {"draw": draw})
 
 
 def readout_table(trained, untrained, settings):

@@ -21,9 +21,9 @@ LIKE_SPECIAL = {"text": "like control tokens, read as text", "token": "read as c
 def main(job, settings: TokensSettings):
     folder = Path(job.options.folder)
     source = verify_folder(folder)
-    record = tables.read_provenance(job.input.corpus)
-    name = record["corpus"]["name"]
-    problem = shards_problem(name, settings.shards, record["corpus"]["documents"])
+    upstream = tables.read_provenance(job.input.corpus)
+    name = upstream["corpus"]["name"]
+    problem = shards_problem(name, settings.shards, upstream["corpus"]["documents"])
     if problem:
         raise UserError(problem)
     start, stop = tokens.documents_of_shard(job.input.corpus, int(job.names.shard), settings.shards)
@@ -41,7 +41,7 @@ def main(job, settings: TokensSettings):
     identity = ("name", "source", "revision", "digest", "bits")
     facts = {"model": {key: source[key] for key in identity if key in source}, "tokens": counts}
     record_of_tokens = partial(
-        tables.provenance, record, "tokens", settings, "transformers", "tokenizers", **facts
+        tables.provenance, upstream, "tokens", settings, "transformers", "tokenizers", **facts
     )
     sequences = tokens.within_vocabulary(sequences, source["vocabulary"], folder)
     tables.write_parts(sequences, tokens.SCHEMA, job.output.tokens, record_of_tokens)

@@ -6,13 +6,13 @@
 
 use rule program as extract_activations with:
     input:
-        model="data/models/{model}/source.json",  # the program gets its folder as an option
+        model="data/models/{model}/source.json",  # its folder is the option `folder`
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
         # Each under the name of its quantity: `vectors` in {site}/activations/ or `norms` in
         # {site}/norms/, and `stream` in stream/.
         **files_of_quantities("{shard}.parquet", [CONFIG.extraction.keep, "stream"]),
-        # By default {site}/geometry/ and attention/heads/; what `quantities` names.
+        # What `extraction.quantities` asks for: by default {site}/geometry/ and attention/heads/.
         **files_of_quantities("{shard}.parquet", CONFIG.quantities_measured()),
     log:
         "logs/{model}/{corpus}/activations/{shard}.log",
@@ -21,8 +21,12 @@ use rule program as extract_activations with:
     resources:
         **needs(mb=memory_of_extraction, minutes=240, gpu=ON_GPU),
     params:
-        # The options are the model's folder, the device and the tokens of a batch (jobs.smk).
-        **job_params("extract_activations", **SPEED),
+        **job_params(
+            "extract_activations",
+            folder=MODEL_FOLDER,
+            device=CONFIG.extraction.device,
+            batch_tokens=CONFIG.extraction.batch_tokens,
+        ),
 
 
 # The norm of every adjustment, from stored vectors.

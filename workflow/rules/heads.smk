@@ -6,7 +6,8 @@ WITH_UNTRAINED_HEADS = RANDOM_WEIGHTS and CONFIG.regression_of_heads()
 
 use rule program as summarize_heads with:
     input:
-        # `corpus` has groups of documents; covariates may need the other files (inputs.smk).
+        # `corpus`, with the groups of documents; where covariates need them, `token_counts`,
+        # `token_properties` and `surprisal`.
         unpack(lambda wildcards: token_files_of_all_shards(CONFIG.files_of_heads(), wildcards)),
         heads=shards_of(f"{HEADS}/{{shard}}.parquet"),
         # Norms of the whole adjustment, whose parts heads are.

@@ -5,7 +5,7 @@ from attnlag.pipeline.analyses import EFFECT_TABLES
 
 use rule program as estimate_effects with:
     input:
-        model="data/models/{model}/source.json",  # the program reads its folder
+        model="data/models/{model}/source.json",  # its folder is the option `folder`
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
         corpus="results/corpora/{corpus}.parquet",
     output:
@@ -17,7 +17,12 @@ use rule program as estimate_effects with:
     resources:
         **needs(mb=memory_of_effects, minutes=240, gpu=ON_GPU),
     params:
-        **job_params("estimate_effects", **SPEED | {"batch_tokens": CONFIG.causal.batch_tokens}),
+        **job_params(
+            "estimate_effects",
+            folder=MODEL_FOLDER,
+            device=CONFIG.extraction.device,
+            batch_tokens=CONFIG.causal.batch_tokens,
+        ),
 
 
 # Effects are compared with the coefficients of this regression, and with those of the same terms in

@@ -14,8 +14,9 @@ def job_params(name, program=None, given=None, **options):
 
     Snakemake compares the settings, the digest of the code and those of the user's files, which
     ``given`` returns, beside the inputs and the rule's text. It does not compare the job, which
-    depends on the inputs and outputs; the job also has ``options``, on which no output depends but
-    by rounding. The settings of a rule are made by its entry in STAGES (pipeline/stages.py).
+    depends on the inputs and outputs. The job also has ``options``, which change speed and memory,
+    but results only by rounding; with ``dtype: auto`` a GPU runs weights in half precision as they
+    are. The settings of a rule are made by its entry in STAGES (pipeline/stages.py).
     """
     settings = stages.settings_of(name, CONFIG)
 
@@ -34,11 +35,5 @@ def job_params(name, program=None, given=None, **options):
     return params
 
 
-# Options of the programs that run a model: where it is, and what changes speed and memory, but
-# results only by rounding. With `dtype: auto` a GPU runs weights in half precision as they are.
-SPEED = {
-    # No storage provider has the folder of a model.
-    "folder": lambda wildcards: f"data/models/{wildcards.model}",
-    "device": CONFIG.extraction.device,
-    "batch_tokens": CONFIG.extraction.batch_tokens,
-}
+# The folder of a model, as an option: no storage provider has it.
+MODEL_FOLDER = lambda wildcards: f"data/models/{wildcards.model}"

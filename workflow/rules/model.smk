@@ -19,7 +19,7 @@ use rule program as fetch_model with:
         **job_params(
             "fetch_model",
             given=FILES_OF_MODEL,
-            folder=SPEED["folder"],
+            folder=MODEL_FOLDER,
             layers=lambda wildcards: CONFIG.models[wildcards.model].layers,
             width=lambda wildcards: CONFIG.models[wildcards.model].width,
         ),

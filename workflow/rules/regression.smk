@@ -5,8 +5,8 @@
 # their products by document and layer (crossproducts), which suffice for estimates and errors.
 use rule program as build_design with:
     input:
-        # `outcome`, such as norms; `stream` for relative norms; the files of tokens that covariates
-        # need (inputs.smk).
+        # `outcome`, such as norms; `stream` for relative norms; where covariates need them,
+        # `token_counts`, `corpus`, `token_properties` and `surprisal`.
         unpack(inputs_of_design),
     output:
         design=f"{RESULTS}/design/{{shard}}.parquet",
@@ -20,8 +20,9 @@ use rule program as build_design with:
 # The estimates of all layers with their errors, from the cross-products of all shards.
 use rule program as fit_regression with:
     input:
-        # `untrained` and `untrained_stream`, where the control is asked for; `corpus`, and other
-        # files of tokens that the regression needs (inputs.smk).
+        # `corpus`, with the groups of documents; `untrained` and `untrained_stream`, where the
+        # control is asked for; where covariates need them, `token_counts`, `token_properties` and
+        # `surprisal`.
         unpack(inputs_of_fit),
         crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
         # For the residuals.
@@ -37,8 +38,8 @@ use rule program as fit_regression with:
     # Shards are read in parallel.
     threads: lambda wildcards: min(8, CONFIG.corpora[wildcards.corpus].shards)
     resources:
-        # A document under document effects takes 9 KB in 30 layers, a tenth of its design and its
-        # cross-products. A GB of designs, read for the residuals, takes up to a CPU minute.
+        # Memory: documents with effects of their own take a tenth of the size of the inputs.
+        # Time: a minute of a CPU for each GB of designs, which are read for the residuals.
         **needs(mb=2000, minutes=60, per_mb=0.1, per_gb=1),
     params:
         **job_params("fit_regression"),

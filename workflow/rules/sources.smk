@@ -5,7 +5,7 @@ SOURCES = f"{STUDY}/attention/sources"
 
 use rule program as trace_sources with:
     input:
-        model="data/models/{model}/source.json",  # the program reads its folder
+        model="data/models/{model}/source.json",  # its folder is the option `folder`
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
         corpus="results/corpora/{corpus}.parquet",
     output:
@@ -29,7 +29,7 @@ use rule program as trace_sources with:
         **needs(mb=memory_of_extraction, minutes=60, gpu=ON_GPU),
     params:
         # Sequences run one at a time, so that no option states the tokens of a batch.
-        **job_params("trace_sources", folder=SPEED["folder"], device=SPEED["device"]),
+        **job_params("trace_sources", folder=MODEL_FOLDER, device=CONFIG.extraction.device),
 
 
 use rule program as summarize_sources with:
@@ -51,6 +51,7 @@ use rule program as summarize_sources with:
             f"{STUDY}/attention/source_parts/untrained.parquet",
         ),
         readout=study_files(f"{SITE}/readout/means.parquet"),
+        # `tables.write_results` writes it beside each of these files.
         readout_csv=study_files(f"{SITE}/readout/means.csv"),
     log:
         "logs/{model}/{corpus}/sources/summarize_sources.log",

@@ -3,7 +3,7 @@
 
 use rule program as tokenize_corpus with:
     input:
-        model="data/models/{model}/source.json",  # the program reads its folder
+        model="data/models/{model}/source.json",  # its folder is the option `folder`
         corpus="results/corpora/{corpus}.parquet",
     output:
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
@@ -12,7 +12,7 @@ use rule program as tokenize_corpus with:
     resources:
         **needs(mb=1500, minutes=60, per_mb=4),
     params:
-        **job_params("tokenize_corpus", folder=SPEED["folder"]),
+        **job_params("tokenize_corpus", folder=MODEL_FOLDER),
 
 
 use rule program as summarize_tokens with:
@@ -32,7 +32,7 @@ use rule program as summarize_tokens with:
 
 use rule program as describe_tokens with:
     input:
-        model="data/models/{model}/source.json",  # the program reads its folder
+        model="data/models/{model}/source.json",  # its folder is the option `folder`
         tokens=f"{STUDY}/tokens/{{shard}}.parquet",
         corpus="results/corpora/{corpus}.parquet",
         token_counts=f"{STUDY}/token_counts.parquet",
@@ -43,4 +43,4 @@ use rule program as describe_tokens with:
     resources:
         **needs(mb=2000, minutes=120, per_mb=4),
     params:
-        **job_params("describe_tokens", folder=SPEED["folder"]),
+        **job_params("describe_tokens", folder=MODEL_FOLDER),

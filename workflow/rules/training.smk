@@ -57,7 +57,7 @@ use rule program as fetch_revision with:
 
 use rule program as extract_revision with:
     input:
-        revision=f"{REVISION}/source.json",  # the program reads its folder
+        revision=f"{REVISION}/source.json",  # its folder is the option `folder`
         model="data/models/{model}/source.json",  # for the memory that the job asks for
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
@@ -75,7 +75,9 @@ use rule program as extract_revision with:
     params:
         **job_params(
             "extract_revision",
-            **SPEED | {"folder": lambda wildcards: REVISION.format(**wildcards)},
+            folder=lambda wildcards: REVISION.format(**wildcards),
+            device=CONFIG.extraction.device,
+            batch_tokens=CONFIG.extraction.batch_tokens,
         ),
 
 

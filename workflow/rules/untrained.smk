@@ -3,7 +3,7 @@
 
 use rule program as extract_untrained with:
     input:
-        model="data/models/{model}/source.json",  # the program reads its folder
+        model="data/models/{model}/source.json",  # its folder is the option `folder`
         tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
@@ -21,4 +21,9 @@ use rule program as extract_untrained with:
     resources:
         **needs(mb=memory_of_extraction, minutes=120, gpu=ON_GPU),
     params:
-        **job_params("extract_untrained", **SPEED),
+        **job_params(
+            "extract_untrained",
+            folder=MODEL_FOLDER,
+            device=CONFIG.extraction.device,
+            batch_tokens=CONFIG.extraction.batch_tokens,
+        ),

@@ -41,7 +41,7 @@ def estimate(
     batch_tokens: int,
     threads: int,
     changes: Mapping[str, finite.Edit] | None = None,
-    changed_documents: Container[str] | None = None,
+    documents_to_change: Container[str] | None = None,
     progress: bool = True,
 ) -> pa.Table:
     """Estimate the effects in some sequences: token ids, (tokens,), by document and window.
@@ -49,9 +49,9 @@ def estimate(
     The model has a head if effects on predictions are wanted; its parameters lose their gradients.
     It is None if there are no sequences, and then the table has no rows.
     ``changes`` are edits of an adjustment by name, besides the interventions of the settings, and
-    ``changed_documents`` those in which finite changes are made, None for all. The other arguments
-    are those of `derivative.effects`; ``progress`` is whether a bar is shown, on which tokens of a
-    sequence with finite changes count twice.
+    ``documents_to_change`` those in which finite changes are made, None for all. The other
+    arguments are those of `derivative.effects`; ``progress`` is whether a bar is shown, on which
+    tokens of a sequence with finite changes count twice.
 
     Raise UserError if a layer of the settings is none of the model, if the model gives no such
     adjustments, or if a change returns none.
@@ -64,7 +64,7 @@ def estimate(
     if finitely:
         depth = len(decoder.blocks)
         layers = sampling.selected_layers(settings.sources, depth, change=True)
-        to_change = finite.with_changes(sequences, settings.drop_first, changed_documents)
+        to_change = finite.with_changes(sequences, settings.drop_first, documents_to_change)
     means = finite.MeanAdjustments(settings.source_sites, layers, settings.drop_first)
     with tqdm(
         total=sum(map(len, [*sequences.values(), *to_change.values()])),

@@ -40,17 +40,17 @@ def selected_layers(
     return sorted(selection)
 
 
-def beginnings(
+def first_tokens(
     tokens: Path, corpus: Path, documents: int | Literal["all"], most: int
 ) -> dict[tuple[str, int], np.ndarray]:
     """Return the first tokens of documents of a corpus, taken from its groups in turn.
 
     They are ids, (tokens,) int64 by document and window, in the order of the corpus.
     """
-    return beginnings_of(stored_sequences(tokens), most, set(first_of_groups(corpus, documents)))
+    return first_tokens_of(stored_sequences(tokens), most, set(first_of_groups(corpus, documents)))
 
 
-def beginnings_of(
+def first_tokens_of(
     sequences: Iterable[TokenSequence], most: int, documents: Container[str] | None = None
 ) -> dict[tuple[str, int], np.ndarray]:
     """Return the token ids of documents, by default of all, by document and window.

@@ -72,7 +72,7 @@ class Computation:
         """
         return Check(ok=True, error=0.0)
 
-    def expect(self, sequences: int) -> None:
+    def expect_sequences(self, sequences: int) -> None:
         """Prepare for a shard of so many sequences, as the control by random pairs does."""
 
     def begin(self, sequences: Sequence[Any]) -> None:

@@ -141,10 +141,10 @@ class Extractor:
         for computation in self.computations.values():
             computation.layers = [layer for layer in computation.layers if layer in kept]
 
-    def expect(self, sequences: int) -> None:
+    def expect_sequences(self, sequences: int) -> None:
         """State how many sequences a shard has, among which random pairs of tokens are drawn."""
         for computation in self.computations.values():
-            computation.expect(sequences)
+            computation.expect_sequences(sequences)
 
     def remarks(self) -> dict[str, str]:
         """Return the errors of checks in words by quantity, or why layers have none."""

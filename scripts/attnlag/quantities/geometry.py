@@ -155,7 +155,7 @@ class Geometry(Computation):
     # Keeps the vectors of some tokens for random pairs, if there are to be any.
     sample: PairSample | None = None
 
-    def expect(self, sequences: int) -> None:
+    def expect_sequences(self, sequences: int) -> None:
         """Prepare the control of random pairs of a shard."""
         self.sample = PairSample(sequences, self.layers, self.width)
 

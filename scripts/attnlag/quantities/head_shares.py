@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.quantities.columns import KEYS, array_of, layer_number, layers_in
+from attnlag.quantities.columns import HEADS_KEY, KEYS, array_of, layer_number, layers_in
 
 # A token is at the floor of its layer if the vector of its heads' norms is within this relative
 # distance of that of the first token of its sequence. The first token attends only to itself. If
@@ -22,6 +22,11 @@ ABOVE = "above floor"
 
 SHARE_COLUMNS = ["layer", "part", "share", "coherence", "at_floor"]
 SHARE_COLUMNS += ["sink", "sink_at_floor", "sink_above", "sink_uniform", "sink_tokens"]
+
+
+def check_of_heads(heads: Sequence[Path]) -> str:
+    """Return the error of the sum of heads, or why there are none, as a pass recorded it."""
+    return pq.read_metadata(heads[0]).metadata[HEADS_KEY].decode()
 
 
 def at_floor(head_norms: np.ndarray, position: np.ndarray) -> np.ndarray:

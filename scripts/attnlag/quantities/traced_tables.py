@@ -75,7 +75,7 @@ def tables(
     return found
 
 
-def written(sources: pa.Table) -> pa.Table:
+def source_parts(sources: pa.Table) -> pa.Table:
     """Return the norms of what each token and earlier ones write, a row for each token.
 
     ``sources`` are rows of `SOURCES`, with the same layers for each token.

@@ -35,7 +35,7 @@ from attnlag.storage.tables import Record
 TRACED = ("sources", "sinks", "readout")
 
 
-def running_of(settings: TracingSettings) -> Running:
+def in_plain_torch(settings: TracingSettings) -> Running:
     """Return how the model runs: in plain torch, whose passes give the weights of attention."""
     return Running(dtype=settings.dtype, fast=False)
 
@@ -74,7 +74,7 @@ def trace_into_files(
         tracer.trace(sequences)
         traced = tracer.tables()
         remarks = tracer.remarks()
-    traced["source_parts", "attention"] = traced_tables.written(traced["sources", "attention"])
+    traced["source_parts", "attention"] = traced_tables.source_parts(traced["sources", "attention"])
     for (quantity, site), path in files.items():
         own_record = record
         if quantity in remarks:

@@ -24,7 +24,7 @@ def measure_draws(
     draws: Iterable[UntrainedDecoder],
     sample: TokensOfDocuments,
     settings: UntrainedSettings,
-    record: tables.Record,
+    upstream: tables.Record,
     output: Any,
     *,
     batch_tokens: int,
@@ -41,7 +41,7 @@ def measure_draws(
         The tokens of the documents.
     settings : UntrainedSettings
         What is measured, and at which scales.
-    record : Record
+    upstream : Record
         The provenance of the tokens.
     output : object
         Paths by the names that they have in the rule ``extract_untrained``.
@@ -54,7 +54,7 @@ def measure_draws(
         The scales that were measured. The files of a scale that is left out have no rows.
     """
     run = settings.extraction
-    name = f"{record.names}, random weights"
+    name = f"{upstream.names}, random weights"
     decoder: Any = None
     measured = []
     with TemporaryDirectory() as folder:
@@ -62,7 +62,7 @@ def measure_draws(
             # That of an earlier scale tells the layers of one that is left out.
             decoder = draw.decoder or decoder
             paths = files_at(draw.scale, settings, output, Path(folder))
-            record_of = partial(provenance.record_of_draw, record, settings, draw.facts, decoder)
+            record_of = partial(provenance.record_of_draw, upstream, settings, draw.facts, decoder)
             files = extraction.QuantityFiles(paths, record_of, run.storage_dtype)
             if draw.left_out:
                 log.info(f"{name}: scale {draw.scale} is left out: {draw.left_out}")

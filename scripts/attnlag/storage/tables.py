@@ -42,6 +42,11 @@ class Record(dict[str, Any]):
         return self["stages"][stage]
 
     @property
+    def tokens(self) -> int:
+        """The number of tokens of the shard, in the record of its tokens."""
+        return int(self["tokens"]["tokens"])
+
+    @property
     def precision(self) -> str:
         """The coarsest precision of the numbers, that of the model or of stored vectors.
 

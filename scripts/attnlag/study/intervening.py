@@ -161,7 +161,7 @@ def intervene(
     )
     model, name, _, tokens = prepared(model, tokenizer, texts, None, config.tokens, name)
     names = list(tokens["document"].unique())
-    sequences = sampling.beginnings_of(
+    sequences = sampling.first_tokens_of(
         sequences_of(tokens), settings.document_tokens, _first(names, settings.documents)
     )
     longest = max(map(len, sequences.values()))
@@ -177,7 +177,7 @@ def intervene(
             sequences,
             settings,
             changes=edits,
-            changed_documents=_first(names, settings.finite_documents),
+            documents_to_change=_first(names, settings.finite_documents),
             batch_tokens=config.causal.batch_tokens,
             threads=torch.get_num_threads(),
             progress=progress,

@@ -445,7 +445,7 @@ def _write_outcome(
     stream = folder / "stream.parquet"
     tables.write_table(measured["stream", ""], stream, record)
     if outcome.quantity == "source_parts":
-        rows = traced_tables.written(measured["sources", "attention"])
+        rows = traced_tables.source_parts(measured["sources", "attention"])
     elif outcome.quantity == "centred_cosines":
         vectors = folder / "vectors.parquet"
         tables.write_table(measured["vectors", site], vectors, record)

@@ -56,7 +56,7 @@ def test_documents_are_taken_from_the_groups_in_turn(tmp_path):
 
     def chosen(wanted):
         """Return the documents whose first five tokens, in two windows, are taken."""
-        found = sampling.beginnings(tokens, corpus, wanted, 5)
+        found = sampling.first_tokens(tokens, corpus, wanted, 5)
         documents = list(dict.fromkeys(document for document, _ in found))
         assert {key: ids.tolist() for key, ids in found.items()} == {
             (document, window): [1, 2, 3][: 3 - window]
@@ -269,7 +269,7 @@ def test_the_bar_counts_tokens_twice_in_sequences_with_finite_changes(
         settings(interventions=["zero"]),
         batch_tokens=512,
         threads=1,
-        changed_documents=["d"],
+        documents_to_change=["d"],
         progress=progress,
     )
     (shown,) = bars

@@ -54,7 +54,7 @@ def test_norms_of_stored_vectors_are_those_of_the_pass(
     paths = {(path.name, "attention"): path for path in files}
     for stored, bound in (("float32", 1e-6), ("bfloat16", 2e-3), ("float16", 3e-4)):
         with subtests.test(stored=stored):
-            directions.expect(len(sequences))
+            directions.expect_sequences(len(sequences))
             written = extraction.QuantityFiles(paths, lambda *key: {}, stored)
             extraction.measure_into_files(stored_sequences(tokens), adjustments, written)
             (pairs,) = directions.metadata().items()

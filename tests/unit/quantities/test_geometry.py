@@ -80,7 +80,7 @@ def test_random_pairs_come_from_two_documents():
     model = models.small_model("llama", LLAMA)
     adjustments = models.extractor(model, "vectors", "geometry")
     directions = adjustments.computations["geometry", "attention"]
-    directions.expect(8)
+    directions.expect_sequences(8)
     sample = directions.sample
     runs = [SEQUENCES, SEQUENCES[::-1]]
     for documents, run in zip(("aabc", "deff"), runs, strict=True):

@@ -13,7 +13,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from attnlag.model.decoder import decoder_of
 from attnlag.quantities import readout, tracing
 from attnlag.quantities.sources import GATED_TYPES
-from attnlag.quantities.traced_tables import LISTS, READOUT_EFFECTS, SOURCE_CLASSES, written
+from attnlag.quantities.traced_tables import LISTS, READOUT_EFFECTS, SOURCE_CLASSES, source_parts
 
 # Biases and a LayerNorm; groups of queries that share keys; a norm after attention, soft caps and a
 # window of four tokens; a factor of what is added, and of logits; biases of values; attention in
@@ -225,7 +225,7 @@ def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
     hybrid = "2 layers without, as layer 0 has JambaMambaMixer" in remark
     assert hybrid == (run.name == "jamba")
     tables = tracer.tables()
-    wide = written(tables["sources", "attention"])
+    wide = source_parts(tables["sources", "attention"])
     assert wide.num_rows == TOKENS + 5
     np.testing.assert_array_equal(
         wide["layer_01.from_earlier"][:TOKENS], rows(tracer, 1)["shared_norm"]
@@ -326,7 +326,7 @@ def test_a_late_failure_leaves_out_its_sequence_alone(fails, ids):
     tracer.trace({("a", 0): ids, ("b", 0): np.tile(ids, 2), ("c", 0): ids[:7]})
     found = tracer.tables()["sources", "attention"]
     assert found["document"].unique().to_pylist() == ["a", "c"]
-    assert written(found).num_rows == TOKENS + 7
+    assert source_parts(found).num_rows == TOKENS + 7
     reason = "a pass that is to give weights" if fails else "in layer 1, what tokens write"
     assert f"; 1 sequence without, as {reason}" in tracer.remarks()["sources"]
     assert len(tracer.rows["readout", "attention"]) == 3

@@ -202,7 +202,7 @@ def test_a_large_corpus_has_files_of_some_documents(files, monkeypatch):
     monkeypatch.setattr(samples, "MIN_SAMPLED", 2)
     monkeypatch.setattr(samples, "Sample", partial(samples.Sample, most=20))
     expected = samples.Sample(given[0])
-    with lags_of_parts.sampled(*given) as sample:
+    with lags_of_parts.sample_if_large(*given) as sample:
         assert (sample.documents, sample.end) == (expected.documents, expected.end)
         for shards in (sample.heads, sample.norms):
             found = set().union(*map(tables.document_names, shards))
@@ -220,7 +220,7 @@ def test_without_a_design_heads_have_shares_alone(files, design):
     given = [paths[kind][:2] for kind in ("heads", "norms", "sinks")]
     others = {name: [] for name in (*FILES, "untrained")}
     settings = HEADS.changed(design=design)
-    with lags_of_parts.sampled(*given) as sample:
+    with lags_of_parts.sample_if_large(*given) as sample:
         shares = head_shares.table(sample.heads, sample.norms, given[2], given[0], drop_first=1)
         lags = lags_of_parts.fit_head_files(sample, others, settings)
     assert (sample.heads, sample.documents, sample.end) == (given[0], None, "")

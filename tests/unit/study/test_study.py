@@ -618,7 +618,7 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(
     files = {key: tmp_path / f"{'_'.join(key)}.parquet" for key in programs.computations}
     directions = [programs.computations["geometry", site] for site in SITES]
     for of_site in directions:
-        of_site.expect(len(TEXTS))
+        of_site.expect_sequences(len(TEXTS))
     written = extraction.QuantityFiles(files, lambda *key: {}, "float16")
     extraction.measure_into_files(sequences, programs, written)
     assert {name for name, _ in files} == {*FORWARD, "stream"}

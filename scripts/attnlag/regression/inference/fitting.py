@@ -1,7 +1,8 @@
 """One regression in every layer, from the files of all shards to the tables of results.
 
 The estimates come from the cross-products. A second pass over the design gives the statistics that
-need residuals.
+need residuals. Each layer is solved by `least_squares.solve`, and `layer_fit.fit_layer` gives its
+errors; `cr2` has the formula of clustered ones.
 """
 
 from collections.abc import Mapping, Sequence

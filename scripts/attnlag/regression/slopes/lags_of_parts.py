@@ -191,7 +191,7 @@ class SampledFiles:
 
 
 @contextmanager
-def sampled(
+def sample_if_large(
     heads: Sequence[Path], norms: Sequence[Path], sinks: Sequence[Path]
 ) -> Iterator[SampledFiles]:
     """Give the files of heads and norms; those of a sample of documents if the corpus is large.
